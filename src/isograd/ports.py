@@ -1,0 +1,53 @@
+"""What isograd asks of a framework: the few functions a new door has to offer, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol, Self
+
+from isograd.records.anatomy import Anatomy
+from isograd.records.edit import Edit
+from isograd.records.trace import Step, Trace
+
+Batch = Any
+"""``(inputs, targets)``, or whatever the model and the loss of that framework take."""
+
+
+class Patient(Protocol):
+    """A model with its loss and optimizer, on a copy: what happens here never reaches the person's objects."""
+
+    def describe(self) -> Anatomy:
+        """What the network is: operations in the order of execution, parameters, optimizer."""
+        ...
+
+    def observe(self, batches: Iterable[Batch], steps: int) -> Trace:
+        """Run ``steps`` real optimizer steps with everything measured at every step."""
+        ...
+
+    def apply(self, edit: Edit) -> Self:
+        """A new patient that differs from this one by ``edit`` alone."""
+        ...
+
+    def reborn(self, seed: int) -> Self:
+        """A new patient with fresh initial weights from ``seed`` and a fresh optimizer."""
+        ...
+
+
+class Recorder(Protocol):
+    """Attached to a live loop: sees its steps and changes nothing."""
+
+    def attach(self) -> None:
+        """Begin to watch."""
+        ...
+
+    def detach(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+    def take(self) -> tuple[Step, ...]:
+        """The steps seen since the last call, in order."""
+        ...
+
+    def trace(self) -> Trace:
+        """All that was seen so far, with the meter."""
+        ...

@@ -1,0 +1,97 @@
+"""What a network is, before any data: its operations, how data flows through them, its parameters and its optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isograd.records.moments import Moments
+
+Scalar = float | int | bool | str
+Settings = tuple[tuple[str, Scalar], ...]
+
+OPERATIONS = (
+    "input",  # what the batch brings
+    "linear",  # settings: fan_in, fan_out, bias
+    "conv",  # fan_in (channels_in / groups * kernel area), fan_out, kernel, stride, padding, groups, bias, transposed
+    "activation",  # function ("relu", "tanh", "sigmoid", ...), and its constants
+    "norm",  # kind ("batch", "layer", "group", "instance", "rms"), eps, affine
+    "dropout",  # p
+    "pool",  # kind ("max", "average"), kernel, stride
+    "reshape",  # flatten, view, transpose: the same numbers in another form
+    "add",  # the sum of its inputs: a residual joint
+    "concat",
+    "embedding",  # rows, width
+    "recurrent",  # kind ("rnn_tanh", "rnn_relu", "lstm", "gru"), input, hidden, layers, bidirectional
+    "attention",  # heads, width
+    "softmax",
+    "unknown",  # measured, never guessed
+)
+"""The closed vocabulary of ``Node.operation`` that every door speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation in the order of execution; ``inputs`` are the positions of the nodes it reads.
+
+    ``path`` names a module ("encoder.2"), or, for a function call, the module around it and the function ("encoder.relu_1"):
+    it is unique and is what a trace and a finding call the place. ``shape`` is that of the output without the batch axis.
+    """
+
+    path: str
+    operation: str
+    label: str
+    inputs: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    settings: Settings = ()
+    parameters: tuple[str, ...] = ()
+    source: str | None = None
+
+    def get(self, name: str, default: Scalar) -> Scalar:
+        """The setting called ``name``, or ``default``."""
+        return dict(self.settings).get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One weight or bias: its full name, the path of the layer that holds it, and what it is worth now."""
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    trainable: bool
+    in_optimizer: bool | None
+    values: Moments
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """What turns gradients into updates: its kind ("sgd", "adamw", ...) and its constants, by the field's names."""
+
+    kind: str
+    settings: Settings = ()
+
+    def get(self, name: str, default: Scalar) -> Scalar:
+        """The constant called ``name``, or ``default``."""
+        return dict(self.settings).get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """A network as a list of operations; ``nodes`` is in the order of execution and ends with the output.
+
+    ``traced`` says whether the flow was seen on a real batch; otherwise the nodes are the modules in their order of
+    registration and ``inputs`` and ``shape`` may be missing.
+    """
+
+    framework: str
+    nodes: tuple[Node, ...]
+    parameters: tuple[Parameter, ...]
+    optimizer: Optimizer | None = None
+    loss: str | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+    traced: bool = True
+
+    def node(self, path: str) -> Node | None:
+        """The node at ``path``, or nothing."""
+        return next((node for node in self.nodes if node.path == path), None)

@@ -1,0 +1,50 @@
+"""What is wrong, where, since when, how sure, and what to do: one frozen record, and the evidence under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["critical", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number that speaks for a finding: what was measured, its unit, the bound it crossed and what theory foretold."""
+
+    text: str
+    signal: str
+    value: float
+    unit: str = ""
+    bound: float | None = None
+    foretold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a training; ``note`` is a remark and never counts as an alarm.
+
+    ``disease`` is a file name of ``health.diagnosis``; ``summary`` is the sentence a person reads first. ``where`` is a
+    module path, or "optimizer", "data", "loss", "loop"; ``layers`` are all places that it holds, the worst first.
+    ``confidence`` is in [0, 1].
+    """
+
+    disease: str
+    severity: Severity
+    confidence: float
+    where: str
+    summary: str
+    evidence: tuple[Evidence, ...] = ()
+    layers: tuple[str, ...] = ()
+    source: str | None = None
+    since: int | None = None
+    until: int | None = None
+    time_step: int | None = None
+    cause: str | None = None
+    remedy: str | None = None
+    references: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        """Whether it counts: "warning" or above."""
+        return self.severity != "note"

@@ -1,0 +1,35 @@
+"""What a person is told: findings, what was foretold and measured, and what it cost to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from isograd.records.anatomy import Anatomy
+from isograd.records.expectation import Expectations
+from isograd.records.finding import Finding
+from isograd.records.reading import Readings
+from isograd.records.trace import Meter
+
+Origin = Literal["check", "watch", "diagnose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of looking: ``risk`` is the calibrated probability of failure, None where it was not estimated."""
+
+    origin: Origin
+    anatomy: Anatomy
+    findings: tuple[Finding, ...] = ()
+    expectations: Expectations = Expectations()
+    readings: Readings = Readings()
+    steps: int = 0
+    planned_steps: int | None = None
+    meter: Meter = Meter()
+    risk: float | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no finding is an alarm."""
+        return not any(finding.alarm for finding in self.findings)

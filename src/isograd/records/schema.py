@@ -1,0 +1,99 @@
+"""What the data is: columns, classes, pictures, parts, and how they become numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnKind = Literal["number", "category", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, as found in all rows read; numbers have a range, categories have values (most frequent first)."""
+
+    name: str
+    kind: ColumnKind
+    missing: int = 0
+    distinct: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What one example is. ``kind`` "table" has ``columns``; "images" has ``image`` = (channels, height, width).
+
+    ``classes`` is empty for a regression. ``fingerprint`` is the SHA-256 of the content that was read.
+    """
+
+    kind: Literal["table", "images"]
+    rows: int
+    fingerprint: str
+    target: str = "label"
+    columns: tuple[Column, ...] = ()
+    image: tuple[int, int, int] | None = None
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a split: "train", "validation" or "test", its rows, and the rows of each class (classification)."""
+
+    name: str
+    rows: int
+    per_class: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row or file that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSummary:
+    """What was read, how it was split, what was left out, and what a person should know (imputed columns, ...)."""
+
+    source: str
+    schema: Schema
+    parts: tuple[Part, ...]
+    split: str = "given"
+    skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnEncoding:
+    """How one column becomes numbers: (x - mean) / std, with an indicator where training had gaps; or one of ``values``."""
+
+    name: str
+    kind: ColumnKind
+    mean: float = 0.0
+    std: float = 1.0
+    indicator: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """All that was fitted on the training part and travels with the model.
+
+    A table: ``columns`` in order. Images: (pixel / 255 - mean[c]) / std[c] after resizing to ``image`` = (channels, height,
+    width). ``target_mean`` and ``target_std`` scale a regression's target; ``classes`` name a classification's outputs.
+    """
+
+    kind: Literal["table", "images"]
+    target: str
+    columns: tuple[ColumnEncoding, ...] = ()
+    image: tuple[int, int, int] | None = None
+    channel_mean: tuple[float, ...] = ()
+    channel_std: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    target_mean: float = 0.0
+    target_std: float = 1.0

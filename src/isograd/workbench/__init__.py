@@ -1,0 +1,1 @@
+"""From raw data to a deployed model, on torch: a room each, which never import one another."""
