@@ -1,0 +1,129 @@
+"""What a person may write into isograd.toml: every key with its type, range, default and one line of help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+TASKS = ("classification", "regression", "image-classification")
+
+
+class Table(BaseModel):
+    """A table of the project file: unknown keys are faults, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataTable(Table):
+    """Where the data is, which column is asked for, and how it is split."""
+
+    source: str = Field(
+        min_length=1,
+        description='"builtin:digits", a folder of IDX files, a folder of class folders of images, or a .csv, .tsv or '
+        ".parquet table; relative to this file; $NAMES come from the environment",
+    )
+    target: str | None = Field(None, description="the column to foretell (tables)")
+    drop: list[str] = Field(default_factory=list, description="columns that the model must not see")
+    split: Literal["auto", "random", "stratified", "group", "time", "given"] = Field(
+        "auto",
+        description="how the parts are drawn; auto: given where the data brings its own test part, else stratified for "
+        "classes, else random",
+    )
+    column: str | None = Field(None, description="the column that names the group, the time or the part (group, time, given)")
+    validation: Share = Field(0.15, description="share of the rows that choose the best weights")
+    test: Share = Field(0.2, description="share of the rows that are only looked at once, at the end")
+    image_size: tuple[int, int] | None = Field(None, description="[height, width] that pictures are resized to")
+    skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_pairs(cls, values: Any) -> Any:
+        # TOML has lists only, and strict validation would refuse one where a pair is meant.
+        if isinstance(values, dict) and isinstance(values.get("image_size"), list):
+            return values | {"image_size": tuple(values["image_size"])}
+        return values
+
+
+class ModelTable(Table):
+    """Which network; every further key is an option of that kind (``isograd schema`` lists them)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    kind: Literal["auto", "mlp", "cnn", "resnet"] = Field("auto", description="auto: a CNN for pictures, an MLP for tables")
+
+
+class TrainTable(Table):
+    """How it is trained."""
+
+    epochs: int = Field(30, ge=1, description="how often the training part is seen")
+    batch_size: int = Field(64, ge=1, description="examples in one step")
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = Field(
+        "adamw", description="what turns gradients into updates"
+    )
+    learning_rate: Positive = Field(1e-3, description="the largest step size that the schedule reaches")
+    momentum: Share = Field(0.9, description="of sgd and rmsprop")
+    nesterov: bool = Field(False, description="Nesterov's momentum (sgd)")
+    weight_decay: float = Field(0.01, ge=0.0, description="decoupled for adamw, added to the gradient otherwise")
+    schedule: Literal["constant", "warmup_cosine", "one_cycle", "plateau"] = Field(
+        "warmup_cosine", description="how the learning rate moves through the run"
+    )
+    warmup: Share = Field(0.05, description="share of the steps in which the learning rate rises (warmup_cosine, one_cycle)")
+    clip_norm: Positive | None = Field(None, description="largest total norm of the gradient; leave out: no clipping")
+    ema: Share | None = Field(
+        None, description="decay of the exponential moving average of the weights, e.g. 0.999; leave out: none"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better validation; leave out: never"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision")
+    checkpoint_seconds: Positive = Field(30.0, description="a checkpoint at least so often, and at the end of each epoch")
+
+
+class WatchTable(Table):
+    """How closely the gradients are watched."""
+
+    enabled: bool = Field(True, description="watch the gradients while training")
+    budget: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.03, description="share of the training time that watching may take"
+    )
+
+
+class EvaluateTable(Table):
+    """How the figures are made."""
+
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples behind each 95 % interval")
+
+
+class ProjectSettings(Table):
+    """The whole of isograd.toml."""
+
+    name: str = Field("project", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the runs and the bundle")
+    task: Literal["classification", "regression", "image-classification"] = Field(description="what the model is to do")
+    seed: int = Field(0, ge=0, lt=2**31, description="one number behind every random choice")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: all cores; another number gives other last digits")
+    data: DataTable
+    model: ModelTable = ModelTable()
+    train: TrainTable = TrainTable()
+    watch: WatchTable = WatchTable()
+    evaluate: EvaluateTable = EvaluateTable()
+    goals: dict[str, float] = Field(
+        default_factory=dict,
+        description="what must be reached on the test part, e.g. accuracy = 0.95 (at least) or rmse = 2.0 (at most)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, values: Any) -> Any:
+        # A goal of 1 is a goal of 1.0; strict validation would refuse it.
+        if isinstance(values, dict) and isinstance(values.get("goals"), dict):
+            goals = {
+                name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+                for name, value in values["goals"].items()
+            }
+            return values | {"goals": goals}
+        return values
