@@ -6,15 +6,16 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from isograd.errors import Fault, ProjectError, did_you_mean
+from isograd.errors import Fault, ModelError, ProjectError, did_you_mean
 from isograd.project.settings import ProjectSettings
 from isograd.records.anatomy import Settings
+from isograd.workbench.models import OPTIONS, checked
 
 FILE_NAME = "isograd.toml"
 
@@ -69,12 +70,42 @@ def parse(text: str, path: Path) -> Project:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{path.name} is not TOML: {error}", where=str(path)) from error
+    lines = key_lines(text)
+    faults: list[Fault] = []
     try:
         settings = ProjectSettings.model_validate(document)
     except ValidationError as error:
-        lines = key_lines(text)
-        raise ProjectError([_fault(item, lines, path) for item in _telling(error)]) from None
+        faults = [_fault(item, lines, path) for item in _telling(error)]
+    faults += _option_faults(document, lines, path)
+    if faults:
+        raise ProjectError(faults)
     return Project(path.parent, path, text, settings)
+
+
+def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], int], path: Path) -> list[Fault]:
+    """What is wrong with the options of the model's kind, each with its line."""
+    table = document.get("model", {})
+    if not isinstance(table, dict):
+        return []
+    kind = model_kind(str(table.get("kind", "auto")), str(document.get("task", "")))
+    if kind not in OPTIONS:
+        return []  # a fault that is named already
+    try:
+        checked(kind, {name: value for name, value in table.items() if name != "kind"})
+    except ModelError as error:
+        return [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
+    return []
+
+
+def model_kind(kind: str, task: str) -> str:
+    """The family of networks that is meant: for "auto" a CNN for pictures and an MLP for tables.
+
+    >>> model_kind("auto", "image-classification"), model_kind("resnet", "image-classification")
+    ('cnn', 'resnet')
+    """
+    if kind != "auto":
+        return kind
+    return "cnn" if task == "image-classification" else "mlp"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Settings:

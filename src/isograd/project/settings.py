@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from isograd.workbench.models import Option
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -127,3 +130,14 @@ class ProjectSettings(Table):
             }
             return values | {"goals": goals}
         return values
+
+
+def json_schema(options: Mapping[str, Mapping[str, Option]]) -> dict[str, Any]:
+    """The JSON Schema of isograd.toml, the options of every family of networks included."""
+    schema = ProjectSettings.model_json_schema()
+    table = schema["$defs"]["ModelTable"]
+    for kind, known in options.items():
+        for name, option in known.items():
+            entry = table["properties"].setdefault(name, {"description": ""})
+            entry["description"] += f"{kind}: {option.help} ({option.expected}; default {option.default!r}). "
+    return schema

@@ -1,0 +1,321 @@
+"""The commands: each parses its arguments, calls one function of the project and shows what it gives."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from isograd import __version__
+from isograd.cli import show
+from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK, OUR_FAULT
+from isograd.errors import IsogradError, RequestError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="isograd",
+    help="From raw data to a deployed model, with every gradient watched.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+debugging = {"on": False}
+
+Project = Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
+Name = Annotated[str | None, typer.Option("--run", help="the name or id of a run; the latest where it is left out")]
+New = Annotated[bool, typer.Option("--new", help="begin a new run, even where one is unfinished")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="show the resolved settings and the steps, and stop")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of a failure")] = False,
+) -> None:
+    """From raw data to a deployed model, with every gradient watched."""
+    debugging["on"] = debug
+    if version:
+        show.say(f"isograd {__version__}")
+        raise typer.Exit(OK)
+
+
+def command(function: Callable[P, int]) -> Callable[P, None]:
+    """A command of the application: its status is what it returns, and every failure is one message."""
+
+    @app.command(help=(function.__doc__ or "").split("\n")[0])
+    @functools.wraps(function)
+    def run_it(*arguments: P.args, **options: P.kwargs) -> None:
+        raise typer.Exit(_status(function, *arguments, **options))
+
+    return run_it
+
+
+def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs) -> int:
+    try:
+        return function(*arguments, **options)
+    except IsogradError as error:
+        show.tell(f"isograd: {error}")
+        status = error.exit_status
+    except KeyboardInterrupt:
+        show.tell("isograd: interrupted; the same command goes on from here")
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the last door: a person gets one message, not a traceback
+        show.tell(
+            f"isograd: this is a fault of isograd itself: {type(error).__name__}: {error}\n"
+            "  try    isograd --debug COMMAND ..., and report what it prints"
+        )
+        status = OUR_FAULT
+    if debugging["on"]:
+        traceback.print_exc()
+    return status
+
+
+@command
+def demo(
+    folder: Annotated[Path, typer.Option(help="where its two projects are written")] = Path("isograd-demo"),
+) -> int:
+    """The whole river on a bundled data set, in about a minute."""
+    from isograd.cli.demo import act_one, act_two, closing
+    from isograd.project.demo import write_projects
+
+    digits, sigmoid = write_projects(folder)
+    bundle, samples = act_one(digits)
+    act_two(sigmoid)
+    closing(digits, bundle, samples)
+    return OK
+
+
+@command
+def doctor(as_json: Json = False) -> int:
+    """What this machine has, and a proof that it works."""
+    from isograd.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        show.listing("doctor", [check.plain() for check in checks])
+    else:
+        for check in checks:
+            show.say(check.line())
+        show.say("Next: isograd demo" if all(check.fine for check in checks) else "Mend what is marked, then: isograd doctor")
+    return OK if all(check.fine or check.optional for check in checks) else NO
+
+
+@command
+def check(project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".", as_json: Json = False) -> int:
+    """Preflight: will this train? Nothing is written."""
+    from isograd import api
+    from isograd.project import reading, river
+
+    where = Path(project)
+    if ":" in project and not where.exists():
+        made = _call(project)
+        report = api.check(*made) if isinstance(made, tuple) else api.check(made)
+        after = "isograd.watch(model) around the training loop"
+    else:
+        report = river.check(reading.load(where))
+        after = f"isograd train {project}" if report.healthy else f"mend the project, then isograd check {project}"
+    show.say(report.to_json() if as_json else f"{report}\nNext: {after}")
+    return OK if report.healthy else NO
+
+
+def _call(place: str) -> Any:
+    """What ``module:function`` gives: a model, or (model, batch, loss, optimizer) as ``isograd.check`` takes them."""
+    module, _, name = place.partition(":")
+    sys.path.insert(0, "")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RequestError(f"{place}: {error}", remedy="name a project folder, or module:function") from error
+    return function()
+
+
+@command
+def train(project: Project = Path(), new: New = False, dry_run: DryRun = False, as_json: Json = False) -> int:
+    """Train, or go on with an unfinished run."""
+    from isograd.project import reading, river
+
+    loaded = reading.load(project)
+    if dry_run:
+        return _dry_run(loaded, ["train"], as_json)
+    with show.progress_bar(quiet=as_json) as bar:
+        folder = river.run_training(loaded, new=new, on_progress=bar)
+    run = folder.run()
+    if as_json:
+        show.document(run)
+    elif run.status == "stopped":
+        show.say(f"{run.name} stopped in epoch {run.epochs + 1}; isograd train {project} goes on from there")
+        return INTERRUPTED
+    else:
+        name, value = run.best_metric or ("", 0.0)
+        show.say(
+            f"{run.name}: {run.epochs} epochs in {show.duration(run.seconds)}; best {name} {value:.4g} on validation "
+            f"in epoch {run.best_epoch}\nreport  {folder.report_page}\nNext: isograd evaluate {project}"
+        )
+    return OK
+
+
+def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
+    settings = dict(project.flat())
+    if as_json:
+        show.listing("plan", [{"settings": settings, "steps": steps}])
+    else:
+        for name, value in settings.items():
+            show.say(f"{name} = {json.dumps(value)}")
+        show.say(f"steps: {', '.join(steps)}; nothing was read or written")
+    return OK
+
+
+@command
+def evaluate(
+    project: Project = Path(),
+    run: Name = None,
+    part: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    as_json: Json = False,
+) -> int:
+    """Figures with intervals on data that training never saw."""
+    from isograd.project import river
+    from isograd.project.reading import load
+
+    if part not in ("train", "validation", "test"):
+        raise RequestError(f"there is no part {part!r}", remedy="--part train, validation or test")
+    folder, result = river.evaluate_run(load(project).folder, run, part)
+    goals = river.goals(load(project), result) if part == "test" else ()
+    if as_json:
+        show.document(result)
+    else:
+        from isograd.cli.words import evaluation_lines
+
+        show.say("\n".join(evaluation_lines(result, goals)))
+        show.say(f"report  {folder.report_page}\nNext: isograd export {project}")
+    return _goal_status(goals)
+
+
+def _goal_status(goals: tuple[tuple[str, float, str], ...]) -> int:
+    verdicts = {verdict for _, _, verdict in goals}
+    return NO if "not met" in verdicts else CANNOT_SAY if "undecided" in verdicts else OK
+
+
+@command
+def export(
+    project: Project = Path(),
+    run: Name = None,
+    to: Annotated[Path | None, typer.Option(help="the bundle's folder; in the run's folder where it is left out")] = None,
+    as_json: Json = False,
+) -> int:
+    """Put the best weights, the preprocessing and a model card into one folder."""
+    from isograd.project import river
+    from isograd.project.reading import load
+
+    target, bundle = river.export_run(load(project).folder, run, to)
+    if as_json:
+        show.document(bundle)
+    else:
+        show.say(
+            f"bundle  {target}: {len(bundle.files)} files; ONNX and torch differ by at most {bundle.max_difference:.1e} on "
+            f"{bundle.compared_rows} rows\nNext: isograd predict {target} FILE..."
+        )
+    return OK
+
+
+@command
+def run(project: Project = Path(), new: New = False, dry_run: DryRun = False, as_json: Json = False) -> int:
+    """Check, train, evaluate, export and report, in order; goes on where it was interrupted."""
+    from isograd.cli.words import evaluation_lines
+    from isograd.project import reading, river
+
+    loaded = reading.load(project)
+    if dry_run:
+        return _dry_run(loaded, ["check", "train", "evaluate", "export"], as_json)
+    report = river.check(loaded)
+    if not as_json:
+        show.say(str(report))
+    with show.progress_bar(quiet=as_json) as bar:
+        folder = river.run_training(loaded, new=new, on_progress=bar)
+    if folder.run().status == "stopped":
+        show.tell(f"stopped; isograd run {project} goes on from there")
+        return INTERRUPTED
+    _, result = river.evaluate_run(loaded.folder, folder.path.name)
+    target, _ = river.export_run(loaded.folder, folder.path.name)
+    goals = river.goals(loaded, result)
+    if as_json:
+        show.document(result)
+    else:
+        show.say("\n".join(evaluation_lines(result, goals)))
+        show.say(f"report  {folder.report_page}\nbundle  {target}\nNext: isograd predict {target} FILE...")
+    return _goal_status(goals)
+
+
+@command
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="a bundle's folder")],
+    inputs: Annotated[list[str], typer.Argument(help="pictures, folders or tables, as in training")],
+    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="leave unreadable files and rows out")] = False,
+    as_json: Json = False,
+) -> int:
+    """Use a bundle from the command line; every file of it is checked against its hash first."""
+    from isograd.cli.words import answer_line
+    from isograd.project.predicting import predict_with
+
+    answers, skipped = predict_with(bundle, inputs, skip_corrupt=skip_corrupt)
+    if as_json:
+        show.listing("predictions", answers)
+    else:
+        for answer in answers:
+            show.say(answer_line(answer))
+    for item in skipped:
+        show.tell(f"left out: {item.name}: {item.reason}")
+    return OK
+
+
+@command
+def report(project: Project = Path(), run: Name = None, as_json: Json = False) -> int:
+    """Write a run's page again and say where it is."""
+    from isograd.project import river
+    from isograd.project.reading import load
+
+    folder, record = river.latest_run(load(project).folder, run)
+    path = river.write_report(folder)
+    if as_json:
+        show.listing("report", [{"run": record.name, "path": str(path)}])
+    else:
+        show.say(f"report  {path}\nNext: open it in a browser, or isograd export {project}")
+    return OK
+
+
+@command
+def runs(project: Project = Path(), as_json: Json = False) -> int:
+    """List the runs of a project."""
+    from isograd.cli.words import run_lines
+    from isograd.project.runs import all_runs
+    from isograd.records.codec import to_document
+
+    found = [folder.run() for folder in all_runs(project if project.is_dir() else project.parent)]
+    if as_json:
+        show.listing("runs", [to_document(record) for record in found])
+    elif found:
+        show.say("\n".join(run_lines(found)))
+        show.say(f"Next: isograd report {project} --run {found[-1].name}")
+    else:
+        show.say(f"no runs yet\nNext: isograd train {project}")
+    return OK
+
+
+@command
+def schema() -> int:
+    """Print the JSON Schema of isograd.toml."""
+    from isograd.project.settings import json_schema
+    from isograd.workbench.models import OPTIONS
+
+    show.say(json.dumps(json_schema(OPTIONS), indent=2))
+    return OK

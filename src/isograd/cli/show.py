@@ -1,0 +1,119 @@
+"""Show results on stdout and progress on stderr: bars on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from isograd.records import codec
+
+if TYPE_CHECKING:
+    from isograd.workbench.train import Progress
+
+PLAIN_EVERY = 10.0
+"""Seconds between two plain progress lines within one epoch."""
+
+
+def say(text: str = "") -> None:
+    """A line of the result."""
+    print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """A line about what is going on; never part of the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def document(record: Any) -> None:
+    """A record as one JSON document."""
+    say(json.dumps(codec.to_document(record), ensure_ascii=False))
+
+
+def listing(name: str, items: Sequence[Any]) -> None:
+    """Several plain objects as one JSON document with a format and a version."""
+    say(json.dumps({"format": f"isograd.{name}", "version": codec.VERSION, name: list(items)}, ensure_ascii=False))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(72), duration(3725), duration(4.21)
+    ('1:12', '1:02:05', '4.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def progress_line(progress: Progress) -> str:
+    """One line of progress: epoch, loss, metric, speed, time left."""
+    share = progress.step / progress.steps if progress.steps else 1.0
+    figures = [f"loss {progress.loss:.3g}"] if progress.loss is not None else []
+    figures += [f"{name} {value:.3f}" for name, value in progress.metrics[:2]]
+    figures.append(f"{progress.rows_per_second:,.0f} rows/s")
+    if progress.seconds_left is not None:
+        figures.append(f"{duration(progress.seconds_left)} left")
+    return f"epoch {progress.epoch}/{progress.epochs}  {share:4.0%}  " + "  ".join(figures)
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """A function that shows each ``Progress`` it is given."""
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _live() as update:
+            yield update
+    else:
+        yield _plain()
+
+
+def _plain() -> Callable[[Progress], None]:
+    shown = {"epoch": -1, "at": 0.0}
+
+    def update(progress: Progress) -> None:
+        if progress.remark:
+            tell(progress.remark)
+            return
+        done = progress.phase == "epoch"
+        if done or time.monotonic() - shown["at"] > PLAIN_EVERY:
+            shown["at"] = time.monotonic()
+            tell(progress_line(progress))
+            if done and progress.health:
+                tell("  " + progress.health)
+
+    return update
+
+
+@contextlib.contextmanager
+def _live() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=8, transient=False) as live:
+
+        def update(progress: Progress) -> None:
+            if progress.remark:
+                console.print(Text(progress.remark))
+                return
+            line = Table.grid(padding=(0, 1))
+            head, _, tail = progress_line(progress).partition("%  ")
+            line.add_row(
+                Text(head.rsplit(" ", 1)[0].rstrip()),
+                ProgressBar(total=max(progress.steps, 1), completed=progress.step, width=24),
+                Text(f"{head.rsplit(' ', 1)[-1]} %  {tail}"),
+            )
+            live.update(Group(line, Text(progress.health, style="dim")))
+
+        yield update

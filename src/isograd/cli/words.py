@@ -1,0 +1,52 @@
+"""Records as lines of text: an evaluation, a list of runs, a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from isograd.cli.show import duration
+from isograd.records.run import Evaluation, Metric, Run
+
+
+def metric_text(metric: Metric) -> str:
+    """A figure with its interval.
+
+    >>> metric_text(Metric("accuracy", 0.98125, 0.97, 0.99))
+    'accuracy 0.981 (0.970 to 0.990)'
+    """
+    return f"{metric.name} {_rounded(metric.value)} ({_rounded(metric.low)} to {_rounded(metric.high)})"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def evaluation_lines(evaluation: Evaluation, goals: Sequence[tuple[str, float, str]] = ()) -> list[str]:
+    """The figures of one part, and each goal with its verdict."""
+    metrics = evaluation.metrics
+    lines = [f"{evaluation.part}: {metric_text(metrics[0])} on {evaluation.rows:,} rows; weights: {evaluation.weights}"]
+    lines += [f"  {metric_text(metric)}" for metric in metrics[1:]]
+    lines += [f"goal  {name} {goal:g}: {verdict}" for name, goal, verdict in goals]
+    return lines
+
+
+def run_lines(runs: Sequence[Run]) -> list[str]:
+    """A table of runs, oldest first."""
+    rows = [("run", "status", "model", "epochs", "best on validation", "time", "started")]
+    for run in runs:
+        best = f"{run.best_metric[0]} {run.best_metric[1]:.4g}" if run.best_metric else ""
+        rows.append((run.name, run.status, run.model, str(run.epochs), best, duration(run.seconds), run.started))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def answer_line(answer: dict[str, Any]) -> str:
+    """One prediction: what it is of, what was answered, and how sure.
+
+    >>> answer_line({"name": "a.png", "label": "7", "probabilities": {"1": 0.1, "7": 0.9}})
+    'a.png: 7 (90.0 %)'
+    """
+    if "label" in answer:
+        return f"{answer['name']}: {answer['label']} ({answer['probabilities'][answer['label']]:.1%})".replace("%)", " %)")
+    return f"{answer['name']}: {answer['value']:.6g}"

@@ -1,0 +1,288 @@
+"""The order of the rooms: data, model, check, train, evaluate, bundle and report, each a step that can be run alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isograd import api
+from isograd.errors import DamagedError, ModelError, RequestError
+from isograd.files import write_text
+from isograd.project.reading import Project, model_kind, parse
+from isograd.project.runs import RunFolder, alone, named, now, open_run
+from isograd.records.run import Bundle, Evaluation, Run
+from isograd.records.schema import DataSummary
+from isograd.render import html
+from isograd.workbench import data, deploy, evaluate, models, train
+
+OnProgress = Callable[[train.Progress], None]
+
+MONITOR: dict[str, tuple[str, train.Direction]] = {
+    "classification": ("log_loss", "min"),
+    "image-classification": ("log_loss", "min"),
+    "regression": ("rmse", "min"),
+}
+"""The metric on the validation part that chooses the best weights, by task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A project with its data read and its network built: what every later step starts from."""
+
+    project: Project
+    prepared: data.Prepared
+    model: Any
+    recipe: train.Recipe
+
+    @property
+    def task(self) -> str:
+        """What the model is to do."""
+        return self.project.settings.task
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """The training batches of one epoch, from the batch number ``start`` on."""
+        settings = self.project.settings
+        return data.batches(
+            self.prepared.train, seed=settings.seed, epoch=epoch, batch_size=settings.train.batch_size, start=start
+        )
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Optimizer steps in one epoch; the last batch may be a small one."""
+        return -(-len(self.prepared.train.names) // self.project.settings.train.batch_size)
+
+    def metrics(self, model: Any) -> tuple[tuple[str, float], ...]:
+        """The figures of ``model`` on the validation part."""
+        rows, encoding = self.prepared.validation, self.prepared.encoding
+        outputs = evaluate.predict(model, rows.inputs, device=self.recipe.device, precision=self.recipe.precision)
+        return evaluate.quick(
+            outputs,
+            rows.targets.numpy(),
+            task=self.task,
+            target_mean=encoding.target_mean,
+            target_std=encoding.target_std,
+        )
+
+
+def begin(project: Project) -> Job:
+    """Read the data and build the network.
+
+    Raises ``DataError`` and ``ModelError``.
+    """
+    settings = project.settings
+    table = settings.data
+    prepared = data.prepare(
+        table.source,
+        base=project.folder,
+        task=settings.task,
+        target=table.target,
+        split=data.SplitPlan(kind=table.split, validation=table.validation, test=table.test, column=table.column),
+        seed=settings.seed,
+        skip_corrupt=table.skip_corrupt,
+        image_size=table.image_size,
+        drop=tuple(table.drop),
+    )
+    model = models.build(
+        model_kind(settings.model.kind, settings.task),
+        inputs=tuple(prepared.train.inputs.shape[1:]),
+        outputs=len(prepared.encoding.classes) or 1,
+        options=settings.model.model_extra or {},
+        seed=settings.seed,
+    )
+    recipe = train.Recipe(
+        **settings.train.model_dump(),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads,
+        watch=settings.watch.enabled,
+        watch_budget=settings.watch.budget,
+    )
+    return Job(project, prepared, model, train.resolved(recipe))
+
+
+def check(project: Project) -> api.Report:
+    """What is foretold and measured before the first step; nothing is written."""
+    job = begin(project)
+    model = job.model.to(job.recipe.device)
+    batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
+    steps = job.batches_per_epoch * job.recipe.epochs
+    optimizer = train.make_optimizer(model.parameters(), job.recipe)
+    return api.check(model, batch, train.loss_of(job.task), optimizer, steps=steps)
+
+
+def run_training(project: Project, *, new: bool = False, on_progress: OnProgress | None = None) -> RunFolder:
+    """Train, or go on training: checkpoints, metrics, the trace and its report end up in the run's folder.
+
+    Raises what ``begin`` and ``open_run`` raise, ``StorageError``, and ``ModelError`` where the loss is no longer finite.
+    """
+    job = begin(project)
+    environment = train.environment(job.recipe)
+    summary = job.prepared.summary
+    kind = model_kind(project.settings.model.kind, project.settings.task)
+    folder, resumed = open_run(
+        project,
+        data=summary.schema.fingerprint,
+        environment=environment,
+        model=kind,
+        parameters=sum(parameter.numel() for parameter in job.model.parameters()),
+        new=new,
+    )
+    with alone(folder):
+        folder.write(summary, "data.json")
+        fitted = train.fit(
+            job.model,
+            recipe=job.recipe,
+            batches=job.batches,
+            batches_per_epoch=job.batches_per_epoch,
+            loss=train.loss_of(job.task),
+            validate=job.metrics,
+            monitor=MONITOR[job.task],
+            folder=folder.path,
+            identity=project.fingerprint() + summary.schema.fingerprint,
+            on_progress=on_progress,
+        )
+        _close(folder, fitted)
+        write_report(folder)
+    if fitted.status == "diverged":
+        raise ModelError(
+            f"the loss was no longer finite in epoch {fitted.diverged_at}: training stopped",
+            where=str(folder.path),
+            met="the last good weights are kept in its checkpoints; the report shows what led there",
+            remedy=f"isograd check {project.folder}, or a smaller learning_rate with --new",
+        )
+    return folder
+
+
+def _close(folder: RunFolder, fitted: train.Fitted) -> None:
+    if fitted.report is not None:
+        folder.write(fitted.report, "report.json")
+    best = next((epoch for epoch in fitted.epochs if epoch.epoch == fitted.best_epoch), None)
+    name = fitted.monitor
+    run = replace(
+        folder.run(),
+        status="stopped" if fitted.status == "stopped" else "finished",
+        finished=now(),
+        epochs=len(fitted.epochs),
+        steps=fitted.steps,
+        seconds=fitted.seconds,
+        best_epoch=fitted.best_epoch,
+        best_metric=(name, dict(best.metrics)[name]) if best else None,
+    )
+    folder.write(run, "run.json")
+    folder.note(run.status if fitted.status != "diverged" else "diverged")
+
+
+def of_run(folder: RunFolder, project_folder: Path) -> tuple[Job, str]:
+    """A finished run's job with its best weights, and what these weights are.
+
+    Raises ``RequestError`` where the data has changed since, ``DamagedError`` where no checkpoint is good.
+    """
+    text = (folder.path / "project.toml").read_text("utf-8")
+    job = begin(parse(text, project_folder / "isograd.toml"))
+    then, here = folder.run().data, job.prepared.summary.schema.fingerprint
+    if then != here:
+        raise RequestError(
+            f"the data of {folder.path.name} has changed since it was trained",
+            met=f"fingerprint {then[:12]} then, {here[:12]} now",
+            remedy="bring the old data back, or train again with --new",
+        )
+    return job, train.load_best(folder.path, job.model)
+
+
+def evaluate_run(project_folder: Path, name: str | None = None, part: str = "test") -> tuple[RunFolder, Evaluation]:
+    """Figures with intervals on one part, for the best weights of a run; written to ``evaluation.json`` for the test part."""
+    folder = named(project_folder, name)
+    job, weights = of_run(folder, project_folder)
+    rows = {"train": job.prepared.train, "validation": job.prepared.validation, "test": job.prepared.test}[part]
+    if not rows.names:
+        raise RequestError(f"the {part} part is empty", remedy=f"give it a share: {part} = 0.2 under [data]")
+    encoding = job.prepared.encoding
+    outputs = evaluate.predict(job.model, rows.inputs, device=job.recipe.device, precision=job.recipe.precision)
+    result = evaluate.evaluate(
+        outputs,
+        rows.targets.numpy(),
+        part=part,
+        task=job.task,
+        classes=encoding.classes,
+        names=rows.names,
+        weights=weights,
+        target_mean=encoding.target_mean,
+        target_std=encoding.target_std,
+        resamples=job.project.settings.evaluate.resamples,
+        seed=job.project.settings.seed,
+        picture=lambda i: data.picture(rows, i, encoding),
+    )
+    if part == "test":
+        folder.write(result, "evaluation.json")
+        write_report(folder)
+    return folder, result
+
+
+def export_run(project_folder: Path, name: str | None = None, to: Path | None = None) -> tuple[Path, Bundle]:
+    """A run's best weights as a bundle, in the run's folder or in ``to``; an existing folder is never overwritten."""
+    folder = named(project_folder, name)
+    job, weights = of_run(folder, project_folder)
+    target = to or folder.bundle
+    evaluation = folder.find(Evaluation, "evaluation.json")
+    rows = next(rows for rows in (job.prepared.test, job.prepared.validation, job.prepared.train) if rows.names)
+    bundle = deploy.write_bundle(
+        target,
+        job.model,
+        inputs=rows.inputs[:256],
+        encoding=job.prepared.encoding,
+        evaluation=evaluation,
+        run=folder.run(),
+        summary=job.prepared.summary,
+        weights=weights,
+        report_html=page(folder),
+    )
+    write_report(folder)
+    return target, bundle
+
+
+def page(folder: RunFolder) -> str:
+    """The HTML page of a run, from what its folder holds."""
+    bundle = None
+    if folder.bundle.exists():
+        with contextlib.suppress(DamagedError):  # the page says what is there; opening the bundle says what is wrong with it
+            bundle = deploy.open_bundle(folder.bundle).bundle
+    return html.run_page(
+        run=folder.run(),
+        summary=folder.find(DataSummary, "data.json"),
+        epochs=folder.epochs(),
+        report=folder.find(api.ReportRecord, "report.json"),
+        evaluation=folder.find(Evaluation, "evaluation.json"),
+        bundle=bundle,
+        toml=(folder.path / "project.toml").read_text("utf-8"),
+    )
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Write the run's page; gives its path."""
+    write_text(folder.report_page, page(folder))
+    return folder.report_page
+
+
+def goals(project: Project, evaluation: Evaluation) -> tuple[tuple[str, float, str], ...]:
+    """Each goal with its verdict: "met", "not met", or "undecided" where the interval holds it."""
+    found = {metric.name: metric for metric in evaluation.metrics}
+    odd = [name for name in project.settings.goals if name not in found]
+    if odd:
+        raise RequestError(f"goals: no metric is called {odd[0]!r}", met=f"metrics: {', '.join(found)}")
+    verdicts = []
+    for name, goal in project.settings.goals.items():
+        metric = found[name]
+        less_is_better = name in ("mae", "rmse", "log_loss")
+        surely = metric.high <= goal if less_is_better else metric.low >= goal
+        surely_not = metric.low > goal if less_is_better else metric.high < goal
+        verdicts.append((name, goal, "met" if surely else "not met" if surely_not else "undecided"))
+    return tuple(verdicts)
+
+
+def latest_run(project_folder: Path, name: str | None = None) -> tuple[RunFolder, Run]:
+    """The run that is meant, and its record."""
+    folder = named(project_folder, name)
+    return folder, folder.run()
