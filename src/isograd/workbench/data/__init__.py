@@ -1,0 +1,7 @@
+"""Bring data in: find it, read it, type it, split it and encode it, with one clear message for anything that is wrong."""
+
+from isograd.workbench.data.prediction import picture, read_for_prediction
+from isograd.workbench.data.preparation import prepare
+from isograd.workbench.data.rows import Prepared, Rows, SplitPlan, batches, batches_per_epoch
+
+__all__ = ["Prepared", "Rows", "SplitPlan", "batches", "batches_per_epoch", "picture", "prepare", "read_for_prediction"]

@@ -1,0 +1,234 @@
+"""Read picture files: a folder of class folders, with or without train/ and test/, or any files for a prediction."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from isograd.errors import DataError, Fault
+from isograd.records.schema import Skipped
+from isograd.workbench.data.pictures import Pictures, Pixels, as_pixels, check_memory
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, PART_NAMES, contents, few, listing
+
+MOST_PIXELS = 50_000_000
+"""A picture with more is refused from its header alone: decoded it would take hundreds of megabytes, and a few bytes can claim it."""
+MOST_SIDE = 224
+"""Pictures of different sizes are brought to their median size, and to no longer side than this unless image_size says so."""
+MOST_NAMED = 20
+_GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+_BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, RuntimeError, struct.error, zlib.error)
+"""What Pillow's readers raise on bytes that are not what they claim to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    height: int
+    width: int
+    grey: bool
+
+
+@contextlib.contextmanager
+def _opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """Pillow's image, nothing decoded yet; any way in which it can be broken becomes one ``DataError`` that names it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of size; the size is judged here, the rest is decoded
+        try:
+            with Image.open(source) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise _too_large(path, f"{image.width:,} x {image.height:,} pixels")
+                yield image
+        except Image.DecompressionBombError as error:
+            raise _too_large(path, str(error)) from error
+        except Image.UnidentifiedImageError as error:
+            raise DataError(f"{path.name} is not a picture", where=str(path), remedy=_REMEDY) from error
+        except _BROKEN as error:
+            raise DataError(f"{path.name} cannot be decoded: {error}", where=str(path), remedy=_REMEDY) from error
+
+
+_REMEDY = "replace or delete it, or go on without such files: --skip-corrupt"
+
+
+def _too_large(path: Path, met: str) -> DataError:
+    return DataError(
+        f"{path.name} has more than {MOST_PIXELS // 10**6} megapixels", where=str(path), met=met, remedy="shrink it first"
+    )
+
+
+def header(path: Path) -> _Header:
+    """Height, width (as a person would see them, turned by EXIF) and greyness of a picture, from its first bytes."""
+    if not path.stat().st_size:
+        raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy=_REMEDY)
+    with _opened(path, path) as image:
+        if image.mode in ("I", "F"):
+            raise DataError(f"{path.name} has 32-bit pixels", where=str(path), remedy="save it with 8 or 16 bits a channel")
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION) in _TURNED:
+            width, height = height, width
+        return _Header(height, width, image.mode in _GREY)
+
+
+def pixels_of(path: Path, content: bytes, shape: tuple[int, int, int]) -> Pixels:
+    """The pixels (height, width, channels) of one file, turned as EXIF says and brought to ``shape``."""
+    with _opened(path, io.BytesIO(content)) as image:
+        image.load()
+        return as_pixels(ImageOps.exif_transpose(image), shape)
+
+
+def read_files(
+    paths: Sequence[Path], shape: tuple[int, int, int], *, skip_corrupt: bool
+) -> tuple[Pixels, list[int], list[str], list[Fault]]:
+    """Decode files to ``shape`` = (channels, height, width): pixels, which files they are, their SHA-256, and what was wrong.
+
+    Memory: one byte a pixel and channel of the result, and one file at a time. Raises ``DataError`` with all faults unless
+    ``skip_corrupt``.
+    """
+    check_memory(len(paths), shape)
+    channels, height, width = shape
+    pixels = np.empty((len(paths), height, width, channels), dtype=np.uint8)
+    kept, hashes, faults = [], [], []
+    for index, path in enumerate(paths):
+        try:
+            header(path)
+            content = contents(path)
+            pixels[len(kept)] = pixels_of(path, content, shape)
+        except DataError as error:
+            faults += error.faults
+            continue
+        kept.append(index)
+        hashes.append(hashlib.sha256(content).hexdigest())
+    refuse(faults, skip_corrupt=skip_corrupt)
+    return pixels[: len(kept)], kept, hashes, faults
+
+
+def refuse(faults: Sequence[Fault], *, skip_corrupt: bool) -> None:
+    """Raise all faults at once, the first twenty named, unless broken files are to be skipped."""
+    if faults and not skip_corrupt:
+        rest = len(faults) - MOST_NAMED
+        more = [Fault(f"and {rest:,} more files that cannot be read")] if rest > 0 else []
+        raise DataError([*faults[:MOST_NAMED], *more])
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The picture files under a folder, by their names' endings, in the order of their paths."""
+    return sorted(
+        (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()),
+        key=lambda path: path.relative_to(folder).as_posix(),
+    )
+
+
+def read_classes(folder: Path, *, size: tuple[int, int] | None = None, skip_corrupt: bool = False) -> Pictures:
+    """All pictures of a folder of class folders; ``size`` = (height, width) where they are to be resized.
+
+    Grey where every picture is grey, else RGB. Without ``size`` pictures of different sizes are brought to the median height
+    and width (224 at most). Raises ``DataError`` for one class or none, an empty class, a class that is only tested on, and
+    pictures that cannot be read.
+    """
+    files, labels, parts, classes = _walk(folder)
+    headers, broken = [], []
+    for index, path in enumerate(files):
+        try:
+            headers.append(header(path))
+        except DataError as error:
+            broken.append((index, error.faults[0]))
+    refuse([fault for _, fault in broken], skip_corrupt=skip_corrupt)
+    whole = np.setdiff1d(np.arange(len(files)), [index for index, _ in broken])
+    if not len(whole):
+        raise DataError(f"no picture in {folder.name} can be read", where=str(folder))
+    shape, remarks = _shape(headers, size)
+    pixels, kept, hashes, faults = read_files([files[index] for index in whole], shape, skip_corrupt=skip_corrupt)
+    kept_of_all = whole[kept]
+    lost = [fault for _, fault in broken] + faults
+    names = [files[index].relative_to(folder).as_posix() for index in kept_of_all]
+    return Pictures(
+        pixels=pixels,
+        labels=labels[kept_of_all],
+        classes=classes,
+        names=tuple(names),
+        fingerprint=hashlib.sha256("\n".join(map(" ".join, zip(names, hashes, strict=True))).encode()).hexdigest(),
+        parts=parts[kept_of_all] if parts is not None else None,
+        skipped=tuple(Skipped(Path(fault.where).relative_to(folder).as_posix(), fault.what) for fault in lost),
+        remarks=remarks,
+    )
+
+
+def _shape(headers: Sequence[_Header], size: tuple[int, int] | None) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    remarks = []
+    grey = Counter(one.grey for one in headers)
+    if len(grey) > 1:
+        remarks.append(f"{grey[True]:,} grey pictures were read as RGB, like the other {grey[False]:,}")
+    sizes = Counter((one.height, one.width) for one in headers)
+    found = next(iter(sizes))
+    if size is None and len(sizes) > 1:
+        medians = (int(np.median([one.height for one in headers])), int(np.median([one.width for one in headers])))
+        shrink = min(1.0, MOST_SIDE / max(medians))
+        size = (max(1, round(medians[0] * shrink)), max(1, round(medians[1] * shrink)))
+        remarks.append(f"pictures of {len(sizes):,} sizes were resized to {size[0]} x {size[1]}; image_size sets another")
+    elif size is not None and set(sizes) != {size}:
+        remarks.append(f"pictures were resized to {size[0]} x {size[1]}")
+    return (1 if grey[False] == 0 else 3, *(size or found)), tuple(remarks)
+
+
+def _walk(folder: Path) -> tuple[list[Path], NDArray[np.int64], NDArray[np.str_] | None, tuple[str, ...]]:
+    """Files, the class number and the part of each, and the classes in natural order."""
+    roots = part_folders(folder) or {"": folder}
+    if "" not in roots and "train" not in roots:
+        raise DataError(f"{folder.name} has a test folder but no train folder", where=str(folder))
+    found: list[tuple[Path, str, str]] = []
+    for part, root in roots.items():
+        if part == "" or part == "train":
+            classes = _class_names(root)
+        for entry in listing(root):
+            if not entry.is_dir():
+                continue
+            if entry.name not in classes:
+                raise DataError(
+                    f"class {entry.name!r} has no training pictures", where=str(entry), met=f"classes of train: {few(classes)}"
+                )
+            files = image_files(entry)
+            if not files:
+                raise DataError(
+                    f"the class folder {entry.name} has no pictures",
+                    where=str(entry),
+                    remedy=f"delete it, or fill it ({', '.join(IMAGE_SUFFIXES)})",
+                )
+            found += [(path, entry.name, part) for path in files]
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[name] for _, name, _ in found], dtype=np.int64)
+    parts = np.array([part for _, _, part in found]) if "" not in roots else None
+    return [path for path, _, _ in found], labels, parts, tuple(classes)
+
+
+def part_folders(folder: Path) -> dict[str, Path]:
+    """The folders train/, validation/ and test/ (or val, valid, dev) of a folder, training first; a *class* may be called so too.
+
+    They are parts where they hold folders, and classes where they hold pictures.
+    """
+    named = {PART_NAMES[entry.name.lower()]: entry for entry in listing(folder) if entry.name.lower() in PART_NAMES}
+    whole = {part: entry for part, entry in named.items() if entry.is_dir() and any(inner.is_dir() for inner in listing(entry))}
+    return {part: whole[part] for part in ("train", "validation", "test") if part in whole}
+
+
+def _class_names(root: Path) -> list[str]:
+    names = [entry.name for entry in listing(root) if entry.is_dir()]
+    if len(names) < 2:
+        loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in listing(root))
+        raise DataError(
+            f"{root.name} has {'one class folder' if names else 'no class folders'}: a classification needs at least two",
+            where=str(root),
+            met=f"the class {names[0]!r}" if names else f"{loose} pictures, in no class folder" if loose else "nothing to read",
+            remedy="one folder a class, the pictures of the class in it: cats/1.png, dogs/2.png",
+        )
+    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))

@@ -1,0 +1,89 @@
+"""Read new inputs as the training data was read, and show an encoded picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.errors import DataError
+from isograd.records.schema import Encoding, Skipped
+from isograd.workbench.data import folders, idx, pictures
+from isograd.workbench.data.rows import Rows
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, listing, locate
+
+Inputs = NDArray[np.float32]
+_DIGIT = re.compile(r"builtin:digits(?::(\d+))?$")
+
+
+def picture(rows: Rows, i: int, encoding: Encoding) -> str | None:
+    """Row ``i`` as a PNG in base64, as it looked before it was standardised; nothing where the rows are of a table."""
+    if encoding.kind != "images":
+        return None
+    return pictures.png(pictures.decode(rows.inputs[i].numpy(), encoding))
+
+
+def read_for_prediction(
+    paths_or_values: str | Path | Sequence[str | Path], encoding: Encoding, *, skip_corrupt: bool = False
+) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    """New rows, encoded by the very code that encoded the training rows: inputs, the name of each row, what was left out.
+
+    Takes picture files, folders of them and IDX files (or ``builtin:digits``, ``builtin:digits:7``) for a model of pictures,
+    tables for a model of a table. A table may have more columns than the model knows, and may lack the target. Besides rows,
+    the third result names columns and values that the model does not know and that were therefore left out.
+
+    Raises ``DataError`` for anything that cannot be read, unless ``skip_corrupt``.
+    """
+    given = [paths_or_values] if isinstance(paths_or_values, str | Path) else list(paths_or_values)
+    if not given:
+        raise DataError("nothing to predict: no input was named")
+    read = [_read(str(one), encoding, skip_corrupt) for one in given]
+    inputs = np.concatenate([one[0] for one in read])
+    names = tuple(name for one in read for name in one[1])
+    skipped = tuple(skip for one in read for skip in one[2])
+    if not len(inputs):
+        raise DataError("no input is left to predict", met=f"{len(skipped)} left out, the first: {skipped[0].reason}")
+    return inputs, names, skipped
+
+
+def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    digit = _DIGIT.match(source)
+    if encoding.image is None:
+        raise NotImplementedError
+    if digit:
+        found = pictures.digits()
+        last = len(found.names) - 1
+        if digit[1] and int(digit[1]) > last:
+            raise DataError(f"there is no {source}", remedy=f"builtin:digits:0 to builtin:digits:{last}")
+        chosen = slice(None) if digit[1] is None else slice(int(digit[1]), int(digit[1]) + 1)
+        return _encoded(found.pixels[chosen], encoding), found.names[chosen], ()
+    path = locate(source, Path())
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        pixels, _ = idx.read_images(path)
+        return _encoded(pixels, encoding), tuple(f"{path.name} {index}" for index in range(len(pixels))), ()
+    return _from_files(path, source, encoding, skip_corrupt)
+
+
+def _encoded(pixels: pictures.Pixels, encoding: Encoding) -> Inputs:
+    assert encoding.image is not None
+    return pictures.encode(pictures.reshaped(pixels, encoding.image), encoding)
+
+
+def _from_files(
+    path: Path, source: str, encoding: Encoding, skip_corrupt: bool
+) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    assert encoding.image is not None
+    files = [path] if path.is_file() else folders.image_files(path)
+    names = [source] if path.is_file() else [f"{source.rstrip('/')}/{file.relative_to(path).as_posix()}" for file in files]
+    if not files:
+        raise DataError(
+            f"{path.name} holds no pictures",
+            where=str(path),
+            met=f"{len(listing(path))} entries, none ending in {', '.join(IMAGE_SUFFIXES)}",
+        )
+    pixels, kept, _, faults = folders.read_files(files, encoding.image, skip_corrupt=skip_corrupt)
+    skipped = tuple(Skipped(Path(fault.where).name, fault.what) for fault in faults)
+    return pictures.encode(pixels, encoding), tuple(names[index] for index in kept), skipped

@@ -1,0 +1,130 @@
+"""Prepare a source for a network: read it, split it, fit the encoding on the training part, encode all three parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isograd.errors import DataError, RequestError, did_you_mean
+from isograd.records.schema import DataSummary, Encoding, Part, Schema
+from isograd.workbench.data import folders, idx, pictures
+from isograd.workbench.data.pictures import Pictures
+from isograd.workbench.data.rows import TASKS, Prepared, Rows, SplitKind, SplitPlan
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, READS, TABLE_SUFFIXES, few, listing, locate
+from isograd.workbench.data.split import PARTS, Facts, split, twins
+
+BUILTIN = "builtin:digits"
+
+
+def prepare(
+    source: str,
+    *,
+    base: Path,
+    task: str,
+    target: str | None,
+    split: SplitPlan,
+    seed: int,
+    skip_corrupt: bool = False,
+    image_size: tuple[int, int] | None = None,
+    drop: tuple[str, ...] = (),
+) -> Prepared:
+    """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
+
+    ``task`` is "classification" or "regression" (tables, with the ``target`` column) or "image-classification".
+    ``image_size`` = (height, width). ``drop`` names columns to leave out. ``skip_corrupt`` leaves out files and rows that
+    cannot be read, and lists them in ``summary.skipped``. The result is a function of the content and the arguments.
+
+    Raises ``DataError``, one clear message, for anything in the source that cannot be used.
+
+    >>> plan = SplitPlan("stratified", validation=0.1, test=0.2)
+    >>> found = prepare("builtin:digits", base=Path(), task="image-classification", target=None, split=plan, seed=0)
+    >>> len(found.train), len(found.validation), len(found.test), tuple(found.train.inputs.shape[1:])
+    (1259, 179, 359, (1, 8, 8))
+    """
+    _check_request(task, split)
+    if source.startswith("builtin:"):
+        if source != BUILTIN:
+            raise DataError(f"there is no {source}", remedy=did_you_mean(source, [BUILTIN]) or BUILTIN)
+        found: Pictures = pictures.resized(pictures.digits(), image_size)
+        return _from_pictures(found, source, task, target, split, seed)
+    path = locate(source, base)
+    if _holds_table(path):
+        raise NotImplementedError
+    return _from_pictures(_read_pictures(path, image_size, skip_corrupt), source, task, target, split, seed)
+
+
+def _check_request(task: str, plan: SplitPlan) -> None:
+    if task not in TASKS:
+        raise RequestError(f"there is no task {task!r}", met=", ".join(TASKS), remedy=did_you_mean(task, TASKS))
+    kinds = get_args(SplitKind)
+    if plan.kind not in kinds:
+        raise RequestError(f"there is no split {plan.kind!r}", met=", ".join(kinds), remedy=did_you_mean(plan.kind, kinds))
+
+
+def _holds_table(path: Path) -> bool:
+    if path.is_file():
+        if path.suffix.lower() not in TABLE_SUFFIXES:
+            remedy = "name the folder that holds it" if idx.is_idx(path) or path.suffix.lower() in IMAGE_SUFFIXES else ""
+            raise DataError(f"{path.name} is of no kind that is read here", where=str(path), remedy=remedy or f"a source is {READS}")
+        return True
+    return False
+
+
+def _read_pictures(folder: Path, size: tuple[int, int] | None, skip_corrupt: bool) -> Pictures:
+    entries = listing(folder)
+    if not entries:
+        raise DataError(f"the folder {folder.name} is empty", where=str(folder), remedy=f"a source is {READS}")
+    if any(idx.is_idx(entry) for entry in entries):
+        return pictures.resized(idx.read_folder(folder), size)
+    return folders.read_classes(folder, size=size, skip_corrupt=skip_corrupt)
+
+
+def _from_pictures(found: Pictures, source: str, task: str, target: str | None, plan: SplitPlan, seed: int) -> Prepared:
+    if task != "image-classification":
+        raise DataError(f"{source} holds pictures, and the task {task} is for tables", remedy='task = "image-classification"')
+    if plan.kind in ("group", "time"):
+        raise DataError(f"a {plan.kind} split needs a table's column; pictures have none", remedy='kind = "stratified"')
+    if len(found.classes) < 2:
+        raise DataError(f"{source} has one class only: {few(found.classes)}", remedy="a classification needs at least two")
+    facts = Facts(twins(row.tobytes() for row in found.pixels), found.labels, found.classes, found.parts)
+    parts, remarks = split(plan, facts, seed=seed)
+    encoding = pictures.fit(found.pixels[parts[0]], found.classes, target or "label")
+    schema = Schema(
+        kind="images",
+        rows=len(found.labels),
+        fingerprint=found.fingerprint,
+        target=encoding.target,
+        image=encoding.image,
+        classes=found.classes,
+    )
+    summary = DataSummary(
+        source=source,
+        schema=schema,
+        parts=describe_parts(parts, found.labels, found.classes),
+        split=plan.kind,
+        skipped=found.skipped,
+        remarks=found.remarks + remarks,
+    )
+    train, validation, test = (_rows(found, part, encoding) for part in parts)
+    return Prepared(summary, encoding, train, validation, test)
+
+
+def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Rows:
+    inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))
+    return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
+
+
+def describe_parts(
+    parts: Sequence[NDArray[np.int64]], labels: NDArray[np.int64] | None, classes: tuple[str, ...]
+) -> tuple[Part, ...]:
+    """Name, rows and rows of each class of the three parts."""
+    described = []
+    for name, part in zip(PARTS, parts, strict=True):
+        counts = () if labels is None else tuple(np.bincount(labels[part], minlength=len(classes)).tolist())
+        described.append(Part(name, len(part), counts))
+    return tuple(described)

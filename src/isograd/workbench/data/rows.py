@@ -1,0 +1,87 @@
+"""Hold encoded rows, the plan of a split and what was prepared; hand out batches in an order that (seed, epoch) fixes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from isograd.errors import RequestError
+from isograd.records.schema import DataSummary, Encoding
+from isograd.workbench.data.order import permutation
+
+SplitKind = Literal["random", "stratified", "group", "time", "given"]
+TASKS = ("classification", "regression", "image-classification")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How rows are parted. ``validation`` and ``test`` are shares of all rows; ``column`` names the group, time or part.
+
+    "given" takes the parts that the source has (folders train/ and test/, the t10k files, or a column, "split" where none is
+    named) and carves ``validation``, a share of the training rows, from them where the source has no validation part.
+    """
+
+    kind: SplitKind = "stratified"
+    validation: float = 0.1
+    test: float = 0.2
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Encoded rows: ``inputs`` float32 (rows, features) or (rows, channels, height, width).
+
+    ``targets`` are int64 (rows,) class numbers, or float32 (rows, 1) standardised; ``names`` say where each row came from.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Data ready for a network: what it is, how it was encoded, and its three parts."""
+
+    summary: DataSummary
+    encoding: Encoding
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def batches_per_epoch(rows: int, batch_size: int) -> int:
+    """How many batches one epoch has; the last may be smaller.
+
+    >>> batches_per_epoch(10, 4)
+    3
+    """
+    return -(-rows // batch_size)
+
+
+def batches(
+    rows: Rows, *, seed: int, epoch: int, batch_size: int, start: int = 0, shuffle: bool = True
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of one epoch from batch ``start`` on; every row once, the last batch smaller where rows do not divide.
+
+    The order is a function of (seed, epoch) alone, so a run that was cut goes on with exactly the batches it would have had.
+    Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off.
+    Raises ``RequestError`` for a batch size below one.
+
+    >>> rows = Rows(torch.arange(5.0)[:, None], torch.arange(5), tuple("abcde"))
+    >>> whole = [targets.tolist() for _, targets in batches(rows, seed=1, epoch=3, batch_size=2)]
+    >>> [targets.tolist() for _, targets in batches(rows, seed=1, epoch=3, batch_size=2, start=1)] == whole[1:]
+    True
+    """
+    if batch_size < 1:
+        raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
+    order = torch.from_numpy(permutation(seed, epoch, len(rows))) if shuffle else torch.arange(len(rows))
+    for first in range(start * batch_size, len(rows), batch_size):
+        index = order[first : first + batch_size]
+        yield rows.inputs[index], rows.targets[index]

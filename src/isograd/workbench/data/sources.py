@@ -1,0 +1,85 @@
+"""Find a source on disk: expand it, read its bytes, say clearly what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from isograd.errors import DataError, did_you_mean
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "t10k": "test",
+}
+READS = "a CSV, TSV or Parquet table, a folder of class folders of images, a folder of IDX files, or builtin:digits"
+
+
+def locate(source: str, base: Path) -> Path:
+    """The file or folder that ``source`` names, relative to ``base``, with ``~`` and ``$NAME`` expanded.
+
+    Raises ``DataError`` for a variable that is not set and for a path that is not there.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise DataError(
+                f"the environment variable {name} is not set",
+                where=f'source = "{source}"',
+                remedy=f"export {name}=... (the folder that holds the data), or write the path itself",
+            )
+        return os.environ[name]
+
+    expanded = Path(os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, source)))
+    path = expanded if expanded.is_absolute() else base / expanded
+    if not source.strip() or "\0" in source or not path.exists():
+        raise DataError(
+            f"there is no file or folder {source!r}", where=str(path), remedy=_neighbour(path) or f"a source is {READS}"
+        )
+    return path
+
+
+def _neighbour(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, (near.name for near in path.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file; raises ``DataError`` where there are none or they cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}", where=str(path)) from error
+    if not content:
+        raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy="export or download it again")
+    return content
+
+
+def listing(folder: Path) -> list[Path]:
+    """The visible entries of a folder by name; raises ``DataError`` where it cannot be read."""
+    try:
+        return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"the folder {folder.name} cannot be read: {error.strerror or error}", where=str(folder)) from error
+
+
+def few(things: list[str] | tuple[str, ...], most: int = 5) -> str:
+    """The first of many, as text.
+
+    >>> few(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    rest = len(things) - most
+    return ", ".join(things[:most]) + (f" and {rest:,} more" if rest > 0 else "")
