@@ -1,0 +1,65 @@
+"""Run a model over rows, and leave it as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from isograd.errors import ModelError, RequestError
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def predict(
+    model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256, device: str = "cpu", precision: str = "float32"
+) -> NDArray[np.float32]:
+    """The model's raw outputs for encoded rows, in their order.
+
+    The model is put into evaluation mode and every one of its modules back into the mode that it was in; no gradient is kept
+    and no random number drawn. Shape: (rows, outputs). Raises ``ModelError`` where the model does not take such rows or gives
+    something else than a tensor with one row for each.
+
+    >>> predict(nn.Identity(), torch.tensor([[1.0, 2.0]])).tolist()
+    [[1.0, 2.0]]
+    """
+    if precision not in PRECISIONS:
+        raise RequestError(f"there is no precision {precision!r} here", met=", ".join(PRECISIONS))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), _cast(device, precision):
+            answers = [_checked(_run(model, part.to(device)), len(part)) for part in inputs.split(batch_size)]
+    finally:
+        for module, training in modes:
+            module.training = training
+    return np.concatenate(answers)
+
+
+def _cast(device: str, precision: str) -> contextlib.AbstractContextManager[Any]:
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def _run(model: nn.Module, part: torch.Tensor) -> object:
+    try:
+        return model(part)
+    except RuntimeError as error:
+        raise ModelError(
+            "the model does not take these rows",
+            met=f"rows of shape {tuple(part.shape[1:])}, {part.dtype} on {part.device}: {str(error).splitlines()[0]}",
+            remedy="the model's first layer must fit the encoded data, and both must be on one device",
+        ) from error
+
+
+def _checked(outputs: object, rows: int) -> NDArray[np.float32]:
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != rows:
+        met = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise ModelError(f"the model must give a tensor of {rows} rows x outputs for {rows} rows of input", met=met)
+    answers: NDArray[np.float32] = outputs.float().cpu().numpy()
+    return answers
