@@ -1,3 +1,24 @@
-"""Foretell, measure, explain and repair gradient flow."""
+"""Foretell, measure, explain and repair gradient flow: check, watch, diagnose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isograd.api import Report, check, diagnose, watch
 
 __version__ = "0.1.0"
+__all__ = ["Report", "check", "diagnose", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that `import isograd` stays light and `isograd --version` needs nothing.
+    if name in __all__:
+        from isograd import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'isograd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

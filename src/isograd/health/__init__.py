@@ -1,0 +1,1 @@
+"""The heart: pure functions from record to record; no framework, file, clock or hidden randomness."""

@@ -1,0 +1,73 @@
+"""Dead units: units of a ReLU that fire for no example, so that neither they nor what feeds them can learn.
+
+Bounds, from theory:
+  LOOKS   a unit that fires for 1 % of the examples stays silent at 512 looks with probability 0.99**512 = 0.6 %; fewer looks
+          prove nothing
+  SHARE   a layer of n units with a share d dead is a layer of (1 - d) n units; a warning from 3/4 on (the layer has a quarter
+          of its width), critical where 99 % or all are dead: nothing passes, forward or back
+Only activations that are flat at zero below zero can kill a unit: ReLU and its kin; a silent LeakyReLU or GELU still learns.
+For bounded activations (sigmoid, tanh) the same question is asked of the flat parts: a unit that is pinned at every look is
+stuck.
+
+Look-alikes that are healthy: half of all outputs zero after a ReLU; some dead units in a wide layer; few looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health import activations
+from isograd.health import layers as gather
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.expectation import Expectations
+from isograd.records.finding import Evidence, Finding, Severity
+from isograd.records.reading import Readings
+
+NEEDS = ("dead_fraction", "stuck_fraction", "unit_looks")
+LOOKS = 512
+SHARE = 0.75
+ALL = 0.99
+BOUNDED = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
+REFERENCES = ("Lu et al. 2019, Dying ReLU and initialization, arXiv:1903.06733",)
+
+
+def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    """One finding for each kind of death (dead, stuck), with all layers that have it, the worst first."""
+    rows = gather.table(readings)
+    for kinds, signal, word in ((activations.DYING, "dead_fraction", "dead"), (BOUNDED, "stuck_fraction", "stuck")):
+        shares: list[tuple[float, Node, int]] = []
+        for node in anatomy.nodes:
+            if node.operation != "activation" or activations.name_of(node) not in kinds:
+                continue
+            series, looks = gather.at(rows, signal, node.path), gather.at(rows, "unit_looks", node.path)
+            if series and looks and looks[-1].value >= LOOKS and series[-1].value >= SHARE:
+                since = next(r.step for r in series if r.value >= SHARE)
+                shares.append((series[-1].value, node, since))
+        if shares:
+            yield _finding(sorted(shares, key=lambda row: -row[0]), signal, word)
+
+
+def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str) -> Finding:
+    share, node, _ = shares[0]
+    severity: Severity = "critical" if share >= ALL else "warning"
+    passes = " Nothing passes through the layer, forward or back." if word == "dead" and share >= 1.0 else ""
+    more = f" {len(shares) - 1} more layers are like it." if len(shares) > 1 else ""
+    what = "fired for no example" if word == "dead" else "sat on the flat part of the curve for every example"
+    return Finding(
+        "dead_units",
+        severity,
+        0.95 if share >= ALL else 0.85,
+        node.path,
+        f"{share:.0%} of the units of {node.path} {what}: they do not learn.{passes}{more}",
+        (Evidence(f"share of {word} units", signal, share, bound=SHARE),),
+        tuple(place.path for _, place, _ in shares),
+        node.source,
+        min(row[2] for row in shares),
+        remedy=(
+            "a lower learning rate or a warm-up (one large step can push every bias below zero); LeakyReLU or GELU; "
+            "biases that start at 0"
+            if word == "dead"
+            else "smaller initial weights, scaled inputs or normalisation before the activation; ReLU instead"
+        ),
+        references=REFERENCES,
+    )

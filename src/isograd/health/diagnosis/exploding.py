@@ -1,0 +1,145 @@
+"""Exploding: a step is larger than the layer it changes, or the loss runs away, because signals or gradients grow with depth.
+
+Bounds, from theory:
+  WHOLE   one real update as large as the layer itself, rms(update) * sqrt(fan_in) >= 1: for inputs of unit size the output of
+          the layer changes by as much as it was, so nothing that was learned survives the step. The root of fan_in, not the
+          present size of the weights, is the yardstick, so that a layer that starts at zero is not taken for one that explodes.
+  AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times
+  FORETOLD from theory alone: the gradient or the signal grows 1e4 times over the depth; float32 has 7 digits, and no learning
+          rate fits layers whose gradients are 4 orders of magnitude apart
+Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
+(a large gradient does not make a large step), spikes of the loss that come back.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from isograd.health import layers as gather
+from isograd.health.layers import ADAPTIVE, Layer, Table
+from isograd.records.anatomy import Anatomy
+from isograd.records.expectation import Expectations
+from isograd.records.finding import Evidence, Finding
+from isograd.records.reading import Readings
+
+NEEDS = ("update_rms", "loss", "gradient_rms", "activation_rms")
+WHOLE = 1.0
+AWAY = 10.0
+FORETOLD = 1e4
+REFERENCES = (
+    "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
+    "Philipp et al. 2018, The exploding gradient problem demystified, arXiv:1712.05577",
+)
+
+
+def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    """The finding that steps tear the network apart, or that theory foretells it."""
+    rows = gather.table(readings)
+    found = gather.layers(rows, expectations, anatomy)
+    torn = sorted(((size, layer) for layer in found if (size := _step_size(layer, rows)) >= WHOLE), key=lambda row: -row[0])
+    growth = _loss_growth(rows)
+    if torn or growth >= AWAY:
+        yield _measured(torn, growth, found, rows, expectations)
+    elif not gather.at(rows, "loss"):
+        yield from _foretold(found, expectations, anatomy)
+
+
+def _step_size(layer: Layer, rows: Table) -> float:
+    """Median late update in units of 1 / sqrt(fan_in); 0 where none was measured."""
+    update = gather.middle(gather.at(rows, "update_rms", layer.weight.name))
+    if update is None or math.isnan(update):
+        return 0.0
+    return update * math.sqrt(max(1.0, float(layer.node.get("fan_in", 1))))
+
+
+def _loss_growth(rows: Table) -> float:
+    """Median loss of the last tenth over that of the first tenth (at least one step each); 0 where it cannot be said."""
+    losses = [r.value for r in gather.at(rows, "loss")]
+    if len(losses) < 2 or not all(map(math.isfinite, losses)):
+        return 0.0
+    tenth = max(1, len(losses) // 10)
+    first, last = statistics.median(losses[:tenth]), statistics.median(losses[-tenth:])
+    return last / first if first > 0.0 else 0.0
+
+
+def _measured(
+    torn: list[tuple[float, Layer]], growth: float, found: tuple[Layer, ...], rows: Table, expectations: Expectations
+) -> Finding:
+    evidence = []
+    if torn:
+        size, layer = torn[0]
+        evidence.append(
+            Evidence(
+                f"one step changes {layer.node.path} by {size:.2g} times what keeps signals at their size",
+                "update_rms",
+                size,
+                "of 1 / sqrt(fan_in)",
+                WHOLE,
+            )
+        )
+    if growth >= AWAY:
+        evidence.append(Evidence(f"the loss grew {growth:.2g}-fold", "loss", growth, "of its start", AWAY))
+    slope = gather.middle(gather.at(rows, "backward_slope"))
+    if slope is not None and slope < 0:
+        evidence.append(
+            Evidence(
+                f"every layer down has {math.exp(-slope):.2g} times the gradient",
+                "backward_slope",
+                slope,
+                "nats a layer",
+                foretold=expectations.slope,
+            )
+        )
+    where = torn[0][1].node if torn else (found[0].node if found else None)
+    steps = gather.at(rows, "loss")
+    parts = []
+    if torn:
+        parts.append(f"One step changes {torn[0][1].node.path} by {torn[0][0]:.2g} times its natural size")
+    if growth >= AWAY:
+        parts.append(f"{'the' if torn else 'The'} loss grew {growth:.2g}-fold")
+    return Finding(
+        "exploding",
+        "critical" if growth >= AWAY or (torn and torn[0][0] >= 10 * WHOLE) else "warning",
+        0.95 if growth >= AWAY else 0.85,
+        where.path if where else "loop",
+        " and ".join(parts) + ": steps destroy what was learned.",
+        tuple(evidence),
+        tuple(layer.node.path for _, layer in torn),
+        where.source if where else None,
+        steps[0].step if steps else None,
+        remedy="a learning rate 10 to 100 times lower; gradient clipping at norm 1; scaled inputs and targets; "
+        "He or Glorot initialisation where the weights were set by hand",
+        references=REFERENCES,
+    )
+
+
+def _foretold(found: tuple[Layer, ...], expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    if len(found) < 2:
+        return
+    first, last = found[0].foretold_gradient, found[-1].foretold_gradient
+    growth = math.exp(min(700.0, first - last)) if first is not None and last is not None else 0.0
+    output = expectations.nodes[-1].activation_rms if expectations.nodes else None
+    loud = output is not None and output >= FORETOLD
+    adaptive = anatomy.optimizer is not None and anatomy.optimizer.kind in ADAPTIVE
+    if not loud and (growth < FORETOLD or adaptive):
+        return
+    parts = []
+    if growth >= FORETOLD:
+        parts.append(f"the gradient will be {growth:.0e} times as large at {found[0].node.path} as at {found[-1].node.path}")
+    if loud:
+        parts.append(f"outputs will be about {output:.0e} times as large as the inputs")
+    text = " and ".join(parts)
+    yield Finding(
+        "exploding",
+        "critical",
+        0.9 if anatomy.traced else 0.7,
+        found[0].node.path,
+        f"{text[0].upper()}{text[1:]}: the first steps will destroy the network.",
+        (Evidence(text, "gradient_rms", growth, "first over last layer", FORETOLD, growth),),
+        (found[0].node.path,),
+        found[0].node.source,
+        remedy="an initialisation that keeps the size of signals (He for ReLU, Glorot for tanh); or normalisation",
+        references=REFERENCES,
+    )

@@ -1,0 +1,99 @@
+"""Non-finite numbers: NaN or infinity in the loss, a gradient, a weight or an activation.
+
+Bound: none is allowed, for nothing computed from one means anything; the bound is arithmetic, not calibrated. Look-alikes that
+are healthy: minus infinity where attention is masked (the loss and the gradients stay finite), and single skipped steps of
+mixed precision, whose gradient overflows once in a while by design (loss and weights stay finite, and it passes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health import layers as gather
+from isograd.health.layers import Table
+from isograd.records.anatomy import Anatomy
+from isograd.records.expectation import Expectations
+from isograd.records.finding import Evidence, Finding
+from isograd.records.reading import Readings
+
+NEEDS = ("loss", "total_gradient_norm", "activation_nans", "activation_infs", "gradient_nonfinite", "parameter_nonfinite")
+
+
+def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    """The first step at which something was not finite, and the first place in it."""
+    rows = gather.table(readings)
+    loss = [r for r in gather.at(rows, "loss") if not math.isfinite(r.value)]
+    norms = [r for r in gather.at(rows, "total_gradient_norm") if not math.isfinite(r.value)]
+    weights = [r for series in rows.get("parameter_nonfinite", {}).values() for r in series if r.value > 0]
+    nans = [r for series in rows.get("activation_nans", {}).values() for r in series if r.value > 0]
+    bad = loss or nans or norms or weights
+    if not bad:
+        return
+    since = min(r.step for group in (loss, nans, norms, weights) for r in group)
+    if not loss and not nans and _passes(rows, since):
+        yield _remark(since, len(norms))
+        return
+    where, text = _first_place(rows, since, anatomy)
+    node = anatomy.node(where)
+    what = "The loss" if loss and loss[0].step == since else "A gradient" if norms else "A value"
+    yield Finding(
+        "nonfinite",
+        "critical",
+        1.0 if loss else 0.95,
+        where or "loss",
+        f"{what} is not finite from step {since} on: {text}",
+        (Evidence(text, "loss" if loss else "total_gradient_norm", math.nan, bound=math.inf),),
+        (where,) if where else (),
+        node.source if node else None,
+        since,
+        remedy="look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where "
+        "the loss divides, takes a logarithm or a root",
+    )
+
+
+def _passes(rows: Table, since: int) -> bool:
+    """Whether gradients were finite again later, and most of the time: mixed precision skipping a step."""
+    norms = gather.at(rows, "total_gradient_norm")
+    broken = sum(not math.isfinite(r.value) for r in norms)
+    weights = any(series[-1].value > 0 for series in rows.get("parameter_nonfinite", {}).values())
+    return (
+        bool(norms) and norms[-1].step > since and math.isfinite(norms[-1].value) and broken * 10 <= len(norms) and not weights
+    )
+
+
+def _remark(since: int, count: int) -> Finding:
+    times = "once" if count <= 1 else f"{count} times"
+    return Finding(
+        "nonfinite",
+        "note",
+        0.9,
+        "loop",
+        f"A gradient overflowed {times} (first at step {since}) and passed: usual where mixed precision looks for its scale.",
+        since=since,
+    )
+
+
+def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
+    """Forward, the first layer that was not finite; if none was, the gradient nearest to the loss."""
+    order = [node.path for node in anatomy.nodes]
+
+    def broken(signal: str) -> list[str]:
+        places = rows.get(signal, {})
+        return [p for p in order if any(r.step <= since and r.value > 0 for r in places.get(p, ()))]
+
+    forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
+    if forward:
+        return forward[0], f"{forward[0]} is the first layer with such an output"
+    backward = broken("gradient_nonfinite")
+    if backward:
+        return backward[-1], f"all outputs were finite; the gradient broke first at {backward[-1]}"
+    held = {
+        name
+        for name, series in rows.get("parameter_nonfinite", {}).items()
+        if any(r.step <= since and r.value > 0 for r in series)
+    }
+    for parameter in anatomy.parameters:
+        if parameter.name in held:
+            return parameter.layer, f"{parameter.name} holds, or was given, such values"
+    return "", "no layer was looked at in that step"

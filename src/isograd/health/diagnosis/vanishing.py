@@ -1,0 +1,230 @@
+"""Vanishing gradients: the backward signal shrinks geometrically on its way to the first layer.
+
+Bad when the first layers move less over the whole run than would change what they compute: the *real* update over the weight,
+not the gradient, decides, because Adam undoes a small gradient (until it falls below Adam's eps) and plain SGD does not. So a
+slope is evidence, a starved layer is the finding. Weight decay is taken out of the movement: it moves what does not learn.
+
+Bounds, from theory:
+  MOVES     a layer must be able to turn by 1 % over the run, even if all its steps agreed: movement * steps >= 0.01
+  APART     and it is starved, not merely slow, where another hidden layer moves 1,000 times as much and gets 1,000 times the
+            gradient: then no single learning rate serves both (a rate that moves the first layer by 1e-3 tears the other apart)
+  HALF_ULP  2**-24 for float32: a smaller relative update is rounded away and the weight does not move at all
+The last layer is left out of the comparison: its own initialisation (small, zero) sets the scale of everything below it once.
+
+Look-alikes that are healthy: a converged network (all gradients small, slope flat), frozen layers, warm-up from zero, a
+learning rate of 0, a zero or small last layer, zero-initialised residual branches, rarely used embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from isograd.health import layers as gather
+from isograd.health.layers import Layer, Table
+from isograd.records.anatomy import Anatomy
+from isograd.records.expectation import Expectations
+from isograd.records.finding import Evidence, Finding
+from isograd.records.reading import Readings
+
+NEEDS = ("gradient_rms", "turning_ratio", "backward_slope")
+MOVES = 1e-2
+APART = 1e-3
+HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
+HIDDEN_GRADIENT = 1e-6
+"""Below this share of the last layer's gradient a remark is worth making even where the optimizer undoes it."""
+REFERENCES = (
+    "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
+    "Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks",
+    "Schoenholz et al. 2017, arXiv:1611.01232",
+)
+
+
+def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    """The finding that the first layers are starved, or the remark that an optimizer hides it.
+
+    Works on what was measured where there is something, else on theory alone.
+    """
+    rows = gather.table(readings)
+    found = gather.layers(rows, expectations, anatomy)
+    measured = any(layer.gradient is not None and layer.movement is not None for layer in found)
+    if len(found) < 3:
+        return
+    gradients = [_gradient(layer, measured) for layer in found]
+    movements = [layer.movement if measured else layer.foretold_movement for layer in found]
+    steps = gather.planned(rows)
+    starved = _starved(gradients, movements, steps)
+    if starved:
+        yield _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
+    elif measured and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):
+        yield _hidden(found, gradients, movements, anatomy)
+
+
+def _gradient(layer: Layer, measured: bool) -> float:
+    if measured:
+        return layer.gradient if layer.gradient is not None else math.nan
+    return math.exp(max(-745.0, min(700.0, layer.foretold_gradient))) if layer.foretold_gradient is not None else math.nan
+
+
+def _last(gradients: Sequence[float]) -> float:
+    return next((g for g in reversed(gradients) if g > 0), math.nan)
+
+
+def _starved(gradients: Sequence[float], movements: Sequence[float | None], steps: int) -> int:
+    """How many layers from the input on are starved."""
+    hidden = [g for g in gradients[:-1] if math.isfinite(g)]
+    moving = [m for m in movements[:-1] if m is not None and math.isfinite(m)]
+    if not hidden or not moving or max(moving) <= 0.0 or not _shrinks(gradients):
+        return 0
+    count = 0
+    for gradient, movement in zip(gradients, movements, strict=True):
+        small = gradient < APART * max(hidden)
+        if not small or movement is None or movement >= APART * max(moving) or movement * steps >= MOVES:
+            break
+        count += 1
+    return count
+
+
+def _shrinks(gradients: Sequence[float]) -> bool:
+    """Whether a gradient of exactly 0 comes from shrinking (underflow), not from a cut: it was tiny before it was zero."""
+    if not math.isfinite(gradients[0]):
+        return False
+    tiny = [g for g in gradients if 0.0 < g < math.inf]
+    return gradients[0] > 0.0 or (bool(tiny) and min(tiny) < 1e-20 * max(tiny))
+
+
+def _orders(share: float) -> str:
+    return f"{share:.0e} of the one at the last layer: {-math.log10(share):.1f} orders of magnitude less"
+
+
+def _reach(place: str, gradients: Sequence[float], tense: str) -> str:
+    last = _last(gradients)
+    if gradients[0] > 0.0:
+        return f"The gradient that {tense} {place} is {_orders(gradients[0] / last)}."
+    tiny = min(g for g in gradients if g > 0.0)
+    return f"The gradient that {tense} {place} is exactly 0: it underflowed on the way, after {_orders(tiny / last)}."
+
+
+def _finding(
+    starved: Sequence[Layer],
+    found: Sequence[Layer],
+    gradients: Sequence[float],
+    movements: Sequence[float | None],
+    rows: Table,
+    expectations: Expectations,
+    anatomy: Anatomy,
+    measured: bool,
+) -> Finding:
+    first = starved[0]
+    movement = movements[0] or 0.0
+    half = HALF_ULP.get(anatomy.dtype, HALF_ULP["float32"])
+    stuck = movement < half
+    names = tuple(layer.node.path for layer in starved)
+    which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} of {len(found)} layers)"
+    verb = "will not learn" if not measured else "do not learn" if len(names) > 1 else "does not learn"
+    summary = _reach(first.node.path, gradients, "reaches" if measured else "will reach") + f" {which} {verb}."
+    bad = stuck or gradients[0] < 1e-6 * _last(gradients)
+    return Finding(
+        "vanishing",
+        "critical" if bad else "warning",
+        (0.97 if bad else 0.9) if measured else (0.93 if bad else 0.8) if anatomy.traced else 0.7,
+        first.node.path,
+        summary,
+        tuple(_evidence(first, found, gradients, movement, half, rows, expectations, measured)),
+        names,
+        first.node.source,
+        _since(first, rows) if measured else None,
+        cause=_cause(expectations, found, anatomy),
+        remedy=_remedy(found, anatomy),
+        references=REFERENCES,
+    )
+
+
+def _evidence(
+    first: Layer,
+    found: Sequence[Layer],
+    gradients: Sequence[float],
+    movement: float,
+    half: float,
+    rows: Table,
+    expectations: Expectations,
+    measured: bool,
+) -> Iterator[Evidence]:
+    share = gradients[0] / _last(gradients)
+    foretold = None
+    if first.foretold_gradient is not None and found[-1].foretold_gradient is not None:
+        foretold = math.exp(max(-745.0, min(700.0, first.foretold_gradient - found[-1].foretold_gradient)))
+    told = f" (theory: {foretold:.0e})" if measured and foretold is not None else ""
+    yield Evidence(
+        f"gradient at {first.node.path} over gradient at {found[-1].node.path}: {share:.0e}{told}",
+        "gradient_rms",
+        share,
+        "",
+        APART,
+        foretold,
+    )
+    steps = gather.planned(rows)
+    size = f"one step moves {first.node.path} by {movement:.0e} of its size" if movement else f"no step moves {first.node.path}"
+    why = (
+        f", less than float rounding keeps ({half:.0e})"
+        if movement < half
+        else f", {steps:,} steps by at most {movement * steps:.0e}"
+    )
+    yield Evidence(size + why, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
+    slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
+    if slope is not None:
+        yield Evidence(
+            f"every layer down keeps {math.exp(-slope):.0%} of the gradient",
+            "backward_slope",
+            slope,
+            "nats a layer",
+            foretold=expectations.slope,
+        )
+
+
+def _since(first: Layer, rows: Table) -> int | None:
+    series = gather.at(rows, "gradient_rms", first.node.path)
+    return series[0].step if series else None
+
+
+def _cause(expectations: Expectations, found: Sequence[Layer], anatomy: Anatomy) -> str | None:
+    slope = expectations.slope
+    if slope is None or slope <= 0.05:
+        return None
+    functions = {str(n.get("function", n.label)) for n in anatomy.nodes if n.operation == "activation"}
+    among = f" through {', '.join(sorted(functions))}" if functions else ""
+    return (
+        f"with these weights every layer{among} passes on {math.exp(-slope):.2g} of the gradient (theory); "
+        f"{len(found)} layers in a row"
+    )
+
+
+def _remedy(found: Sequence[Layer], anatomy: Anatomy) -> str:
+    names = {str(n.get("function", n.label)).lower() for n in anatomy.nodes if n.operation == "activation"}
+    if names & {"sigmoid", "hardsigmoid", "logsigmoid"}:
+        return (
+            "ReLU with He initialisation instead of the sigmoid; or residual paths around every two layers; or far fewer layers"
+        )
+    if names & {"relu", "leakyrelu", "leaky_relu", "gelu", "silu", "elu"}:
+        return "He initialisation (gain sqrt(2), by fan_in); or normalisation after each layer; or residual paths"
+    return "an initialisation at the edge of chaos (Glorot or orthogonal for tanh); or normalisation; or residual paths"
+
+
+def _hidden(found: Sequence[Layer], gradients: Sequence[float], movements: Sequence[float | None], anatomy: Anatomy) -> Finding:
+    first = found[0].node
+    kind = anatomy.optimizer.kind if anatomy.optimizer else "the optimizer"
+    moved = movements[0]
+    how = f" (a step moves it by {moved:.0e} of its size)" if moved else ""
+    return Finding(
+        "vanishing",
+        "note",
+        0.9,
+        first.path,
+        _reach(first.path, gradients, "reaches")
+        + f" {kind} undoes it for the weights{how}, so that the layer moves all the same.",
+        (Evidence("gradient at the first over the last layer", "gradient_rms", gradients[0] / _last(gradients)),),
+        (first.path,),
+        first.source,
+        remedy="nothing urgent; plain SGD would not train this network",
+        references=REFERENCES,
+    )

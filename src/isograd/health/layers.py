@@ -1,0 +1,152 @@
+"""Gather what is known of every weighted layer: read off, measured late in the recording, and foretold."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from isograd.health.signals import WEIGHTED
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.expectation import Expectations
+from isograd.records.reading import Reading, Readings
+
+Table = Mapping[str, Mapping[str, Sequence[Reading]]]
+"""Readings by signal and place, in the order of the steps."""
+
+DEFAULT_STEPS = 10_000
+"""Length assumed of a run that did not say how long it will be."""
+
+COUPLED = ("sgd", "adam", "adagrad", "rmsprop", "nadam", "adamax", "radam")
+"""Optimizers that add weight decay to the gradient instead of taking it off the weight."""
+
+ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad")
+"""Optimizers that divide by the size of the gradient, which undoes a small one as long as it is above their eps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One weighted layer that is meant to learn. Measured numbers are medians over the late half of the sampled steps.
+
+    ``gradient`` is ``signals.gradient_rms`` of its output, ``movement`` what one real step turns its weight by, relative to
+    the weight; ``foretold_gradient`` the log of the gradient relative to the last node, ``foretold_movement`` an upper
+    bound of the movement from theory. None: not measured, or no theory.
+    """
+
+    node: Node
+    weight: Parameter
+    gradient: float | None
+    movement: float | None
+    foretold_gradient: float | None
+    foretold_movement: float | None
+
+
+def table(readings: Readings) -> Table:
+    """Readings by signal and place.
+
+    >>> table(Readings((Reading("loss", "", 1, 2.0),)))["loss"][""][0].value
+    2.0
+    """
+    found: dict[str, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
+    for reading in readings.values:
+        found[reading.signal][reading.where].append(reading)
+    return {signal: dict(places) for signal, places in found.items()}
+
+
+def at(rows: Table, signal: str, where: str = "") -> Sequence[Reading]:
+    """The readings of one signal at one place; empty where there are none."""
+    return rows.get(signal, {}).get(where, ())
+
+
+def late(series: Sequence[Reading]) -> list[float]:
+    """The values of the later half of a series: what holds now, not what was at birth.
+
+    >>> late([Reading("loss", "", step, float(step)) for step in (1, 2, 3)])
+    [2.0, 3.0]
+    """
+    return [reading.value for reading in series[len(series) // 2 :]]
+
+
+def middle(series: Sequence[Reading]) -> float | None:
+    """Median of the late values; nothing where there is none."""
+    values = late(series)
+    return statistics.median(values) if values else None
+
+
+def planned(rows: Table) -> int:
+    """The announced length of the run, or ``DEFAULT_STEPS``."""
+    told = at(rows, "planned_steps")
+    return int(told[-1].value) if told else DEFAULT_STEPS
+
+
+def weight_of(node: Node, held: Mapping[str, Parameter]) -> Parameter | None:
+    """The weight matrix of a layer."""
+    return next((held[name] for name in node.parameters if name in held and len(held[name].shape) >= 2), None)
+
+
+def layers(rows: Table, expectations: Expectations, anatomy: Anatomy) -> tuple[Layer, ...]:
+    """The weighted layers that are meant to learn, in the order of execution.
+
+    Left out: frozen layers, layers outside the optimizer, and embeddings, whose rows move only when they are used.
+    """
+    held = {parameter.name: parameter for parameter in anatomy.parameters}
+    expected = {e.where: e for e in expectations.nodes}
+    found: list[Layer] = []
+    for node in anatomy.nodes:
+        weight = weight_of(node, held)
+        if node.operation not in WEIGHTED or node.operation == "embedding" or weight is None:
+            continue
+        if not weight.trainable or weight.in_optimizer is False or any(weight is layer.weight for layer in found):
+            continue
+        e = expected.get(node.path)
+        before = [expected.get(anatomy.nodes[i].path) for i in node.inputs]
+        arriving = before[0].activation_rms if before and before[0] else (1.0 if not node.inputs else None)
+        log_gradient = e.log_gradient if e else None
+        found.append(
+            Layer(
+                node,
+                weight,
+                middle(at(rows, "gradient_rms", node.path)),
+                _movement(rows, weight.name, anatomy.optimizer),
+                log_gradient,
+                _foretold_movement(log_gradient, arriving, weight, anatomy.optimizer),
+            )
+        )
+    return tuple(found)
+
+
+def _movement(rows: Table, name: str, optimizer: Optimizer | None) -> float | None:
+    turned = middle(at(rows, "turning_ratio", name))
+    if turned is None or optimizer is None:
+        return turned
+    decay = float(optimizer.get("weight_decay", 0.0))
+    gradient, size = middle(at(rows, "parameter_gradient_rms", name)), middle(at(rows, "weight_rms", name))
+    if decay and gradient is not None and size and optimizer.kind in COUPLED:
+        # an adaptive optimizer cannot tell decay from gradient and makes both large: only the gradient's share is learning
+        turned *= gradient / (gradient + decay * size)
+    return turned
+
+
+def _foretold_movement(
+    log_gradient: float | None, arriving: float | None, weight: Parameter, optimizer: Optimizer | None
+) -> float | None:
+    r"""An upper bound of what one step moves a weight by: as if all examples of the batch agreed.
+
+    .. math:: r_l \le \eta \, \delta_l \, a_{l-1} / \mathrm{rms}(W_l), \qquad \delta_L \le 1
+
+    The gradient at the output is at most about 1 a unit for cross-entropy and for squared error on scaled targets. Momentum
+    multiplies by 1 / (1 - momentum). An adaptive optimizer divides by |g| + eps, so the gradient cancels until it is below
+    eps. Without an optimizer: the largest plain rate that a last layer survives (a movement of 1e-2 there).
+    """
+    size = weight.values.rms
+    if log_gradient is None or arriving is None or not size > 0.0:
+        return None
+    gradient = math.exp(max(-745.0, min(700.0, log_gradient))) * arriving
+    if optimizer is None:
+        return 1e-2 * gradient / max(arriving, 1e-300)
+    rate = float(optimizer.get("lr", optimizer.get("learning_rate", 1e-3)))
+    if optimizer.kind in ADAPTIVE:
+        return rate * gradient / (gradient + float(optimizer.get("eps", 1e-8))) / size
+    return rate * gradient / size / max(1e-3, 1.0 - float(optimizer.get("momentum", 0.0)))

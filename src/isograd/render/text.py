@@ -1,0 +1,152 @@
+"""Write a report as a page of text for a terminal, and as one line beside a progress bar."""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+from collections.abc import Iterator
+
+from isograd.records.anatomy import Anatomy
+from isograd.records.finding import Finding
+from isograd.records.reading import Readings
+from isograd.records.report import Report
+
+_MARGIN = 10
+_COUNTS = {1: "one training step", 2: "two training steps", 3: "three training steps"}
+
+
+def report(report: Report, *, width: int = 100) -> str:
+    """The page: the verdict first, then where, why and what to try for each finding; a healthy report is short.
+
+    >>> print(report(Report("check", Anatomy("torch", (), ()))).splitlines()[0])
+    Healthy: nothing stands in the way of the gradients.
+    """
+    lines = [_verdict(report, width)]
+    findings = [finding for finding in report.findings if finding.alarm]
+    for position, finding in enumerate(findings):
+        if position:
+            lines.append("")
+        lines.extend(_finding(finding, report.anatomy, width))
+    if report.healthy:
+        lines.extend(_row("looked at", _looked_at(report), width))
+        lines.extend(_flow(report, width))
+    cost = _cost(report)
+    if cost:
+        lines.extend(_row("cost", cost, width))
+    for finding in report.findings:
+        if not finding.alarm:
+            lines.extend(_row("note", finding.summary, width))
+    for remark in report.remarks:
+        lines.extend(_row("note", remark, width))
+    return "\n".join(lines)
+
+
+def health_line(report: Report) -> str:
+    """One line of gradient health.
+
+    >>> health_line(Report("watch", Anatomy("torch", (), ())))
+    'gradients healthy · watching costs 0.0 %'
+    """
+    alarms = [finding for finding in report.findings if finding.alarm]
+    parts = ["gradients healthy"]
+    if alarms:
+        parts = [
+            f"{alarms[0].disease.replace('_', ' ')} at {alarms[0].where}"
+            + (f" and {len(alarms) - 1} more" if alarms[1:] else "")
+        ]
+    ends = _ends(report.readings, report.anatomy)
+    if ends and ends[3]:
+        parts.append(f"first/last layer {ends[1] / ends[3]:.1g}")
+    moved = _latest(report.readings, "update_ratio", {p.name for p in report.anatomy.parameters if len(p.shape) >= 2})
+    if moved:
+        parts.append(f"updates {statistics.median(moved.values()):.0e}".replace("e-0", "e-").replace("e+0", "e+"))
+    dead = _latest(report.readings, "dead_fraction", _dying(report.anatomy))
+    if dead:
+        parts.append(f"dead {statistics.fmean(dead.values()):.0%}".replace("%", " %"))
+    parts.append(f"watching costs {100 * report.meter.share:.1f} %")
+    return " · ".join(parts)
+
+
+def _verdict(report: Report, width: int) -> str:
+    if report.healthy:
+        return {
+            "check": "Healthy: nothing stands in the way of the gradients.",
+            "watch": "Healthy: the gradients reached every layer.",
+            "diagnose": "Healthy: the gradients reached every layer.",
+        }[report.origin]
+    critical = any(finding.severity == "critical" for finding in report.findings)
+    if report.origin == "check":
+        text = "This will not train." if critical else "This will train badly."
+    else:
+        text = "This is not training." if critical else "This is training badly."
+    sure = f"{max(finding.confidence for finding in report.findings if finding.alarm):.0%} sure".replace("%", " %")
+    return f"{text}{sure:>{max(2, min(width, 82) - len(text))}}"
+
+
+def _finding(finding: Finding, anatomy: Anatomy, width: int) -> Iterator[str]:
+    yield from textwrap.wrap(finding.summary, width, initial_indent="  ", subsequent_indent="  ")
+    yield from _row("where", _place(finding, anatomy), width)
+    if finding.cause:
+        yield from _row("why", finding.cause, width)
+    for position, evidence in enumerate(finding.evidence):
+        yield from _row("why" if not position and not finding.cause else "", evidence.text, width)
+    if finding.remedy:
+        yield from _row("try", finding.remedy, width)
+
+
+def _place(finding: Finding, anatomy: Anatomy) -> str:
+    node = anatomy.node(finding.where)
+    text = finding.where + (f" ({node.label})" if node and node.label else "")
+    if len(finding.layers) > 1:
+        text += f" and {len(finding.layers) - 1} more"
+    return text + (f", {finding.source}" if finding.source else "") + (f", since step {finding.since}" if finding.since else "")
+
+
+def _row(label: str, text: str, width: int) -> list[str]:
+    head = f"  {label:<{_MARGIN - 2}}" if len(label) < _MARGIN - 2 else f"  {label} "
+    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * _MARGIN, break_on_hyphens=False) or [head]
+
+
+def _looked_at(report: Report) -> str:
+    weighted = sum(bool(node.parameters) for node in report.anatomy.nodes)
+    text = f"{weighted} layers, {len(report.anatomy.parameters)} parameters"
+    if report.origin == "check":
+        steps = _COUNTS.get(report.steps, f"{report.steps} training steps")
+        return text + (f", theory and {steps}" if report.steps else ", theory alone: no batch was given")
+    sampled = len({r.step for r in report.readings.of("activation_rms")} | {r.step for r in report.readings.of("update_ratio")})
+    return text + f", {report.steps:,} steps ({sampled:,} of them closely)"
+
+
+def _flow(report: Report, width: int) -> list[str]:
+    ends = _ends(report.readings, report.anatomy)
+    if ends and ends[3]:
+        first, low, last, high = ends
+        return _row("gradient", f"at {first} {low / high:.2g} times that at {last}", width)
+    slope = report.expectations.slope
+    if slope is not None:
+        return _row("gradient", f"foretold: {slope:+.2f} nats a layer (0 is even; positive shrinks towards the input)", width)
+    return []
+
+
+def _cost(report: Report) -> str:
+    if report.origin == "check":
+        return f"{report.meter.total_seconds:.1f} s" if report.meter.total_seconds else ""
+    if not report.meter.steps:
+        return ""
+    return f"watching took {100 * report.meter.share:.1f} % of the time of {report.meter.steps:,} steps"
+
+
+def _latest(readings: Readings, signal: str, places: set[str]) -> dict[str, float]:
+    return {reading.where: reading.value for reading in readings.of(signal) if reading.where in places}
+
+
+def _ends(readings: Readings, anatomy: Anatomy) -> tuple[str, float, str, float] | None:
+    """The latest gradient of the first and the last layer that holds parameters."""
+    gradients = _latest(readings, "gradient_rms", {node.path for node in anatomy.nodes if node.parameters})
+    order = [node.path for node in anatomy.nodes if node.path in gradients]
+    return (order[0], gradients[order[0]], order[-1], gradients[order[-1]]) if len(order) > 1 else None
+
+
+def _dying(anatomy: Anatomy) -> set[str]:
+    names = {"relu", "relu6", "threshold"}
+    return {n.path for n in anatomy.nodes if n.operation == "activation" and str(n.get("function", n.label)).lower() in names}
