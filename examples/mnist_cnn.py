@@ -12,10 +12,11 @@ import os
 import sys
 from pathlib import Path
 
-import isograd
 import torch
-from isograd.workbench import data
 from torch import nn
+
+import isograd
+from isograd.workbench import data
 
 
 def network() -> nn.Module:
@@ -30,9 +31,7 @@ def accuracy(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> f
     """Share of right answers."""
     model.eval()
     with torch.no_grad():
-        right = sum(
-            (model(x).argmax(1) == y).sum().item() for x, y in zip(inputs.split(500), targets.split(500), strict=True)
-        )
+        right = sum((model(x).argmax(1) == y).sum().item() for x, y in zip(inputs.split(500), targets.split(500), strict=True))
     model.train()
     return right / len(targets)
 
@@ -40,11 +39,11 @@ def accuracy(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> f
 def main(epochs: int, rows: int | None = None) -> float:
     """Train and give the accuracy on the test part."""
     torch.manual_seed(0)
-    split = data.SplitPlan(kind="given", validation=0.1, test=0.0, column=None)
+    split = data.SplitPlan(kind="given", validation=0.1)
     prepared = data.prepare(
         "$ISOGRAD_DATA/mnist-5k", base=Path.cwd(), task="image-classification", target=None, split=split, seed=0
     )
-    train = prepared.train if rows is None else prepared.train.first(rows)
+    train = data.Rows(prepared.train.inputs[:rows], prepared.train.targets[:rows], prepared.train.names[:rows])
     model, loss = network(), nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     steps = epochs * -(-len(train.names) // 64)

@@ -12,8 +12,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import isograd
 import pytest
+
+import isograd
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "isograd").rglob("*.py"))

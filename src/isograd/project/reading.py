@@ -133,8 +133,9 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
-    pending = ""
+    pending, first = "", 1
     for number, line in enumerate(text.splitlines(), 1):
+        first = first if pending else number
         pending += line + "\n"
         try:
             piece = tomllib.loads(pending)
@@ -148,7 +149,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
         else:
             here = [table + key for key in keys]
         for key in here:
-            found.setdefault(key, number)
+            found.setdefault(key, first)
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isograd import api
-from isograd.errors import DamagedError, ModelError, RequestError
+from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
 from isograd.files import write_text
 from isograd.project.reading import Project, model_kind, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run
@@ -72,6 +72,7 @@ def begin(project: Project) -> Job:
 
     Raises ``DataError`` and ``ModelError``.
     """
+    _check_goals(project)
     settings = project.settings
     table = settings.data
     prepared = data.prepare(
@@ -122,7 +123,7 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
     environment = train.environment(job.recipe)
     summary = job.prepared.summary
     kind = model_kind(project.settings.model.kind, project.settings.task)
-    folder, resumed = open_run(
+    folder, _ = open_run(
         project,
         data=summary.schema.fingerprint,
         environment=environment,
@@ -266,12 +267,29 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report_page
 
 
+METRICS = {
+    "classification": ("accuracy", "precision", "recall", "f1", "log_loss"),
+    "image-classification": ("accuracy", "precision", "recall", "f1", "log_loss"),
+    "regression": ("mae", "rmse", "r2"),
+}
+"""What an evaluation measures, and a goal can be set for, by task."""
+
+
+def _check_goals(project: Project) -> None:
+    known = METRICS[project.settings.task]
+    odd = [name for name in project.settings.goals if name not in known]
+    if odd:
+        raise RequestError(
+            f"goals: no metric of this task is called {odd[0]!r}",
+            where=str(project.path),
+            met=f"metrics: {', '.join(known)}",
+            remedy=did_you_mean(odd[0], known),
+        )
+
+
 def goals(project: Project, evaluation: Evaluation) -> tuple[tuple[str, float, str], ...]:
     """Each goal with its verdict: "met", "not met", or "undecided" where the interval holds it."""
     found = {metric.name: metric for metric in evaluation.metrics}
-    odd = [name for name in project.settings.goals if name not in found]
-    if odd:
-        raise RequestError(f"goals: no metric is called {odd[0]!r}", met=f"metrics: {', '.join(found)}")
     verdicts = []
     for name, goal in project.settings.goals.items():
         metric = found[name]

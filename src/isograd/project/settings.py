@@ -75,6 +75,10 @@ class TrainTable(Table):
         "warmup_cosine", description="how the learning rate moves through the run"
     )
     warmup: Share = Field(0.05, description="share of the steps in which the learning rate rises (warmup_cosine, one_cycle)")
+    plateau_patience: int = Field(3, ge=1, description="epochs without a better validation before the rate falls (plateau)")
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.3, description="what the rate is multiplied by then (plateau)"
+    )
     clip_norm: Positive | None = Field(None, description="largest total norm of the gradient; leave out: no clipping")
     ema: Share | None = Field(
         None, description="decay of the exponential moving average of the weights, e.g. 0.999; leave out: none"
