@@ -1,0 +1,1 @@
+"""The pen: records to text, HTML, SVG and figures; strings out, nothing written."""

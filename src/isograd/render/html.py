@@ -1,0 +1,149 @@
+"""One self-contained page for a run or a report: verdict, one picture that shows it, the rest folded; no script, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+from isograd.records.report import Report
+from isograd.records.run import Bundle, Epoch, Evaluation, Run
+from isograd.records.schema import DataSummary
+from isograd.render import curves, flow, ledger, verdict
+from isograd.render.findings import finding_section
+from isograd.render.gradients import flow_of
+from isograd.render.markup import Markup, el, join, name, plain
+from isograd.render.parts import facts
+from isograd.render.quality import error_section, quality_section
+from isograd.render.verdict import Verdict
+from isograd.render.wording import count, duration, number
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""The browser itself refuses whatever would leave the page."""
+
+
+def run_page(
+    *,
+    run: Run,
+    summary: DataSummary | None,
+    epochs: tuple[Epoch, ...],
+    report: Report | None,
+    evaluation: Evaluation | None,
+    bundle: Bundle | None,
+    toml: str,
+) -> str:
+    """The page of a run; what is not there yet (None, no epochs) is left out or said to be missing.
+
+    >>> from isograd.records.run import Environment
+    >>> where = Environment("0.1.0", "3.12.1", "Linux", "cpu", 2, 0)
+    >>> run = Run("r1", "brave-otter", "classification", "mlp", "running", "2026-01-01T10:00:00Z", where, "f", "d")
+    >>> page = run_page(run=run, summary=None, epochs=(), report=None, evaluation=None, bundle=None, toml="")
+    >>> "This run is not finished yet." in page
+    True
+    """
+    said = verdict.of_run(run, epochs, report, evaluation)
+    gradients_first = report is not None and not report.healthy and _has_flow(report)
+    hero = flow.profile(flow_of(report)) if report is not None and gradients_first else curves.hero_curve(epochs)
+    has_metric_hero = not gradients_first and bool(curves.metric_charts(epochs))
+    sections = [finding_section(report)] if report is not None else []
+    sections.append(curves.curve_section(epochs, hero=has_metric_hero))
+    if report is not None:
+        sections.append(flow.gradient_section(report, hero=gradients_first))
+    if evaluation is not None:
+        sections += [quality_section(evaluation), error_section(evaluation)]
+    if summary is not None:
+        sections.append(ledger.data_section(summary))
+    sections += [ledger.configuration_section(toml), ledger.environment_section(run)]
+    if report is not None:
+        sections.append(ledger.cost_section(report))
+    if bundle is not None:
+        sections.append(ledger.bundle_section(bundle))
+    title = f"{plain(run.name, 80)}: {said.headline}"
+    about = join("isograd run ", name(run.name, 80), f" · {run.task} · {run.model} · {run.started}")
+    return _page(title, about, said, hero, _run_facts(run, epochs), sections, run.environment.isograd)
+
+
+def report_page(report: Report) -> str:
+    """The page of a report alone, from check, watch or diagnose.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> report_page(Report("watch", Anatomy("torch", (), ()), steps=20)).count("<h1>Gradients were healthy in 20 steps.</h1>")
+    1
+    """
+    said = verdict.of_report(report)
+    drawn = _has_flow(report)
+    hero = flow.profile(flow_of(report)) if drawn else Markup("")
+    anatomy = report.anatomy
+    optimizer = anatomy.optimizer.kind if anatomy.optimizer else "none given"
+    pairs = [
+        ("framework", plain(anatomy.framework)),
+        ("operations", number(len(anatomy.nodes))),
+        ("parameters", number(_parameters(report))),
+        ("optimizer", plain(optimizer)),
+        ("loss", plain(anatomy.loss or "none given")),
+        ("steps seen", number(report.steps)),
+        ("device", plain(anatomy.device)),
+        ("numbers", plain(anatomy.dtype)),
+    ]
+    sections = [finding_section(report), flow.gradient_section(report, hero=drawn), ledger.cost_section(report)]
+    about = {"check": "isograd check: before training", "watch": "isograd watch: while training"}.get(
+        report.origin, "isograd diagnose"
+    )
+    return _page(f"isograd: {said.headline}", about, said, hero, facts(pairs), sections, "")
+
+
+def _has_flow(report: Report) -> bool:
+    return len(flow_of(report).layers) > 1
+
+
+def _parameters(report: Report) -> int:
+    total = 0
+    for parameter in report.anatomy.parameters:
+        size = 1
+        for length in parameter.shape:
+            size *= length
+        total += size
+    return total
+
+
+def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:
+    speed = sorted(epoch.rows_per_second for epoch in epochs)
+    pairs = [
+        ("task", plain(run.task)),
+        ("model", plain(run.model)),
+        ("parameters", number(run.parameters)),
+        ("training", f"{count(len(epochs), 'epoch')}, {count(run.steps, 'step')}"),
+        ("time", duration(run.seconds)),
+        ("speed", f"{number(round(speed[len(speed) // 2]))} rows / s" if speed and speed[-1] < float("inf") else "–"),
+        ("device", plain(run.environment.device)),
+        ("status", run.status),
+    ]
+    return facts(pairs)
+
+
+def _page(title: str, about: str, said: Verdict, hero: str, pairs: str, sections: Sequence[str], version: str) -> str:
+    style = resources.files("isograd.render").joinpath("page.css").read_text("utf-8")
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="generator", content=f"isograd {version}".strip()),
+        el("link", rel="icon", href="data:,"),
+        el("title", title),
+        el("style", Markup(style)),
+    )
+    spoken = el("h1", said.headline)
+    box = el(
+        "div",
+        el("p", said.word, class_="word"),
+        spoken,
+        *(el("p", line) for line in said.details),
+        class_=f"verdict {said.tone}",
+    )
+    top = el("header", el("p", about, class_="eyebrow"), box)
+    end = el(
+        "footer",
+        el("p", f"Made by isograd{' ' + version if version else ''}. This page is one file and asks the network for nothing."),
+    )
+    body = el("body", top, el("main", hero, pairs, *sections), end)
+    return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"

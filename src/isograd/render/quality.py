@@ -1,0 +1,143 @@
+"""How good the model is: metrics with their intervals, confusion matrix, classes one by one, the worst errors as pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from isograd.records.run import Evaluation, ExampleError
+from isograd.render.markup import Markup, clip, el, join, name, plain
+from isograd.render.parts import scroll, section, table, words
+from isograd.render.wording import count, number, percent
+
+_WHOLE = 120
+"""Up to so many classes the confusion matrix is shown whole: 120 x 120 cells are some 200 KB."""
+_EASY = 24
+"""Up to so many classes the matrix can be read; beyond, the most frequent confusions stand before it."""
+_PICTURES = 700_000
+"""Characters of pictures on one page: with all the rest a report stays under 2 MB."""
+_PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
+
+
+def quality_section(evaluation: Evaluation) -> Markup:
+    """Metrics, confusion matrix and classes."""
+    rows = [[_label(m.name), number(m.value), f"{number(m.low)} to {number(m.high)}"] for m in evaluation.metrics]
+    part = f"{count(evaluation.rows, 'row')} of the {plain(evaluation.part)} part"
+    caption = f"On {part}, 95 % bootstrap intervals from {count(evaluation.resamples, 'resample')}"
+    pieces = [table(caption, ("metric", "value", "95 % interval"), rows)] if rows else []
+    pieces += [words(f"Weights: {plain(evaluation.weights, 100)}.")] if evaluation.weights else []
+    gist = f"{count(len(rows), 'metric')} on {part}."
+    if evaluation.confusion:
+        gist = _confusion_title(evaluation)
+        pieces += [el("h3", gist), *_confusion(evaluation)]
+    if evaluation.per_class:
+        pieces.append(_per_class(evaluation))
+    return section("Quality", gist, *pieces, anchor="quality")
+
+
+def _label(key: str) -> str:
+    return {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
+
+
+def _class(evaluation: Evaluation, index: int) -> str:
+    return evaluation.classes[index] if index < len(evaluation.classes) else str(index)
+
+
+def _mistakes(evaluation: Evaluation) -> list[tuple[int, int, int]]:
+    """(how often, truth, answer), the most frequent first."""
+    cells = ((n, i, j) for i, row in enumerate(evaluation.confusion) for j, n in enumerate(row) if n and i != j)
+    return sorted(cells, key=lambda cell: (-cell[0], cell[1], cell[2]))
+
+
+def _confusion_title(evaluation: Evaluation) -> str:
+    mistakes = _mistakes(evaluation)
+    total = sum(map(sum, evaluation.confusion))
+    if not mistakes:
+        return f"All {count(total, 'row')} are right"
+    n, i, j = mistakes[0]
+    often = "once" if n == 1 else f"{n:,} times"
+    pair = f"“{plain(_class(evaluation, i), 40)}” called “{plain(_class(evaluation, j), 40)}” ({often})"
+    return f"{sum(cell[0] for cell in mistakes):,} of {count(total, 'row')} are wrong; most often {pair}"
+
+
+def _confusion(evaluation: Evaluation) -> list[Markup]:
+    size = len(evaluation.confusion)
+    if size <= _EASY:
+        return [_matrix(evaluation)]
+    mistakes = _mistakes(evaluation)[:20]
+    rows = [
+        [name(_class(evaluation, i)), name(_class(evaluation, j)), number(n), percent(n / sum(evaluation.confusion[i]))]
+        for n, i, j in mistakes
+    ]
+    first = table("The most frequent confusions", ("truth", "answer", "rows", "share of the truth"), rows, text=2)
+    if size > _WHOLE:
+        return [first, words(f"The whole matrix of {size:,} classes is in the run's folder.")]
+    return [first, el("details", el("summary", f"The whole matrix ({size} classes)"), _matrix(evaluation), class_="numbers")]
+
+
+def _matrix(evaluation: Evaluation) -> Markup:
+    size = len(evaluation.confusion)
+    names = [name(_class(evaluation, i), 14) for i in range(size)]
+    top = el("tr", el("td"), *(el("th", each, scope="col") for each in names))
+    body = []
+    for i, row in enumerate(evaluation.confusion):
+        whole = sum(row)
+        cells = [el("td", f"{n:,}", class_=_shade(n / whole, i == j)) if n else Markup("<td></td>") for j, n in enumerate(row)]
+        body.append(el("tr", el("th", names[i], scope="row"), *cells))
+    caption = "Rows: the truth. Columns: the answer. Shading: share of the row; blue is right, orange is wrong."
+    inside = el("table", el("caption", caption), el("thead", top), el("tbody", *body), class_="confusion")
+    return scroll(inside, "Confusion matrix")
+
+
+def _shade(share: float, right: bool) -> str:
+    level = sum(share >= edge for edge in ((0.0, 0.5, 0.8, 0.95) if right else (0.0, 0.05, 0.15, 0.3)))
+    return f"{'r' if right else 'w'}{level}"
+
+
+def _per_class(evaluation: Evaluation) -> Markup:
+    rows = [
+        [name(label), number(precision), number(recall), number(f1), number(support)]
+        for label, precision, recall, f1, support in evaluation.per_class
+    ]
+    head = ("class", "precision", "recall", "F1", "rows")
+    return table("Class by class", head, rows, limit=200)
+
+
+def error_section(evaluation: Evaluation) -> Markup:
+    """The errors one by one, with their pictures as long as the page has room."""
+    if not evaluation.errors:
+        return Markup("")
+    room, cards, left_out = _PICTURES, [], 0
+    for error in evaluation.errors[:100]:
+        picture = error.picture if error.picture and len(error.picture) <= room and _PNG.fullmatch(error.picture) else None
+        left_out += bool(error.picture) and picture is None
+        room -= len(picture or "")
+        cards.append(_card(error, picture))
+    note = words(f"{count(left_out, 'picture')} did not fit into the page.") if left_out else ""
+    pictured = any(error.picture for error in evaluation.errors)
+    gist = f"{count(len(cards), 'example')} that the model got most wrong."
+    return section(
+        "Example errors", gist, el("ul", *cards, class_="errors" if pictured else "errors fields"), note, anchor="errors"
+    )
+
+
+def _card(error: ExampleError, picture: str | None) -> Markup:
+    text = f"{plain(error.name)}: truth {plain(error.truth)}, answer {plain(error.answer)}"
+    image = el("img", src=f"data:image/png;base64,{picture}", alt=text, loading="lazy") if picture else ""
+    sure = f" ({percent(error.confidence)} sure)" if error.confidence is not None else ""
+    pairs = [piece for key, value in error.fields[:40] for piece in (el("dt", name(key, 30)), el("dd", name(value, 60)))]
+    return el(
+        "li",
+        image,
+        el("p", "answer ", el("strong", name(error.answer, 30)), sure),
+        el("p", "truth ", el("strong", name(error.truth, 30))),
+        el("p", clip(error.name, 80), class_="soft"),
+        el("dl", *pairs) if pairs else "",
+    )
+
+
+def best_first(evaluation: Evaluation, names: Sequence[str]) -> Markup:
+    """The first metric of ``names`` that was measured, with its interval: "accuracy 0.981 (0.976 to 0.986)"."""
+    for metric in sorted(evaluation.metrics, key=lambda m: names.index(m.name) if m.name in names else len(names)):
+        return join(f"{_label(metric.name)} {number(metric.value)} ({number(metric.low)} to {number(metric.high)})")
+    return Markup("")

@@ -1,0 +1,145 @@
+"""The verdict in words: did it learn, will it train, were the gradients healthy, and what says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from isograd.records.finding import Finding
+from isograd.records.report import Report
+from isograd.records.run import Epoch, Evaluation, Metric, Run
+from isograd.render.markup import plain
+from isograd.render.wording import count, duration, number, percent
+
+Tone = Literal["good", "unsure", "bad"]
+_HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence, its tone, and what stands under it."""
+
+    tone: Tone
+    headline: str
+    details: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """The tone as a word, for who does not see the colour."""
+        return {"good": "✓ Good", "unsure": "? Look closer", "bad": "✗ Not good"}[self.tone]
+
+
+def of_report(report: Report) -> Verdict:
+    """Will it train, or did it train well?
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> of_report(Report("check", Anatomy("torch", (), ()))).headline
+    'Nothing speaks against training this.'
+    """
+    alarms = _alarms(report)
+    before = report.origin == "check"
+    if not alarms:
+        seen = f" in {count(report.steps, 'step')}" if report.steps else ""
+        return Verdict("good", "Nothing speaks against training this." if before else f"Gradients were healthy{seen}.")
+    worst = alarms[0]
+    if worst.severity == "critical":
+        headline = "This will not train." if before else "This training is sick."
+        tone: Tone = "bad"
+    else:
+        headline, tone = ("This may not train well." if before else "This training has a problem."), "unsure"
+    return Verdict(tone, headline, _told(alarms))
+
+
+def _alarms(report: Report | None) -> list[Finding]:
+    found = [finding for finding in report.findings if finding.alarm] if report else []
+    return sorted(found, key=lambda finding: (finding.severity != "critical", -finding.confidence))
+
+
+def _told(alarms: Sequence[Finding]) -> tuple[str, ...]:
+    worst = alarms[0]
+    lines = [f"{worst.summary.rstrip('.')}. ({percent(worst.confidence)} sure)"]
+    if worst.remedy:
+        lines.append(f"Try: {worst.remedy.rstrip('.')}.")
+    if len(alarms) > 1:
+        lines.append(f"{count(len(alarms) - 1, 'more alarm')} below.")
+    return tuple(lines)
+
+
+def of_run(run: Run, epochs: Sequence[Epoch], report: Report | None, evaluation: Evaluation | None) -> Verdict:
+    """Did it learn? The figure on rows it never saw, against the best answer that needs no model."""
+    gradients = _gradients(report)
+    alarms = _alarms(report)
+    if evaluation is not None and evaluation.metrics:
+        learned = _learned(evaluation)
+        tone: Tone = "unsure" if learned.tone == "good" and alarms else learned.tone
+        told = _told(alarms) if alarms else ()
+        return Verdict(tone, learned.headline, (*learned.details, gradients, *told))
+    if alarms:
+        told = _told(alarms)
+        state = "This run does not train." if alarms[0].severity == "critical" else "This run may not train well."
+        return Verdict("bad" if alarms[0].severity == "critical" else "unsure", state, (*told, _progress(run, epochs)))
+    states = {"running": "This run is not finished yet.", "stopped": "This run was stopped before its end."}
+    return Verdict(
+        "unsure", states.get(run.status, "This run was trained but not evaluated."), (_progress(run, epochs), gradients)
+    )
+
+
+def _gradients(report: Report | None) -> str:
+    if report is None:
+        return "Gradients were not watched."
+    alarms = _alarms(report)
+    return f"But gradients were not healthy: {count(len(alarms), 'alarm')}." if alarms else "Gradients were healthy."
+
+
+def _progress(run: Run, epochs: Sequence[Epoch]) -> str:
+    done = f"{count(len(epochs), 'epoch')} in {duration(run.seconds)}"
+    if not epochs or run.best_metric is None:
+        return f"{done}."
+    key, value = run.best_metric
+    return (
+        f"{done}; best {_words(key)} on validation {number(value)}{f', at epoch {run.best_epoch:,}' if run.best_epoch else ''}."
+    )
+
+
+def _words(key: str) -> str:
+    return {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
+
+
+def _learned(evaluation: Evaluation) -> Verdict:
+    ranked = {key: i for i, key in enumerate(_HEADLINES)}
+    metric = min(evaluation.metrics, key=lambda m: ranked.get(m.name, len(ranked)))
+    figure = (
+        f"{_words(metric.name)} {number(metric.value)} ({number(metric.low)} to {number(metric.high)}) on {_rows(evaluation)}"
+    )
+    floor = _floor(evaluation, metric)
+    if floor is None:
+        return Verdict("unsure", f"This model was measured: {figure}.")
+    height, how = floor
+    if metric.low > height:
+        return Verdict("good", f"This model learned: {figure}.", (f"{how} would reach {number(height)}.",))
+    if metric.high <= height:
+        return Verdict("bad", f"This model did not learn: {figure}.", (f"{how} would reach {number(height)}.",))
+    return Verdict(
+        "unsure", f"It cannot be said whether this model learned: {figure}.", (f"{how} would reach {number(height)}.",)
+    )
+
+
+def _rows(evaluation: Evaluation) -> str:
+    noun = "image" if evaluation.task.startswith("image") else "row"
+    if evaluation.part == "test":
+        return f"{count(evaluation.rows, f'test {noun}')} it never saw"
+    kept = " kept apart from training" if evaluation.part == "validation" else ""
+    return f"{count(evaluation.rows, f'{plain(evaluation.part)} {noun}')}{kept}"
+
+
+def _floor(evaluation: Evaluation, metric: Metric) -> tuple[float, str] | None:
+    """What the best constant answer reaches, and how to say it; None where that is not known."""
+    if metric.name == "r2":
+        return 0.0, "Always answering the mean"
+    total = sum(map(sum, evaluation.confusion))
+    if metric.name != "accuracy" or not total:
+        return None
+    most, largest = max((sum(row), -i) for i, row in enumerate(evaluation.confusion))
+    label = evaluation.classes[-largest] if -largest < len(evaluation.classes) else str(-largest)
+    return most / total, f"Always answering “{plain(label, 40)}”"
