@@ -1,0 +1,69 @@
+"""Gradient health beside a training: whatever goes wrong with the watching, the training goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from isograd.records.report import Report
+
+_SHARE = 0.005  # of the time that may go into the line of health: reading it diagnoses all that was seen
+
+
+class Watching:
+    """A guarded ``isograd.watch``: silent and useless after its first failure, which it remarks once."""
+
+    def __init__(self, remark: Callable[[str], None]) -> None:
+        self._remark = remark
+        self._watch: Any = None
+        self._line = ""
+        self._due = 0.0
+
+    def begin(self, model: nn.Module, optimizer: Any, loss: Any, steps: int, budget: float) -> None:
+        """Attach to the model and the optimizer."""
+
+        def attach() -> None:
+            from isograd.api import watch
+
+            opened = watch(model, optimizer, loss=loss, steps=steps, budget=budget)
+            opened.__enter__()
+            self._watch = opened
+
+        self._guarded(attach)
+
+    def line(self) -> str:
+        """One line of gradient health, refreshed as often as a small share of the time allows."""
+        if self._watch is not None and time.perf_counter() >= self._due:
+            self._guarded(self._refresh)
+        return self._line
+
+    def end(self, trace: Path) -> Report | None:
+        """Detach, write what was seen to ``trace``, and give the report; None where nothing was watched."""
+        reports: list[Report] = []
+
+        def finish() -> None:
+            self._watch.__exit__(None, None, None)
+            reports.append(self._watch.report().record)
+            self._watch.save(trace)
+
+        if self._watch is not None:
+            self._guarded(finish)
+        self._watch = None
+        return reports[0] if reports else None
+
+    def _refresh(self) -> None:
+        started = time.perf_counter()
+        self._line = self._watch.health_line()
+        now = time.perf_counter()
+        self._due = now + max(0.5, (now - started) / _SHARE)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - our watching never stops anybody's training
+            self._watch = None
+            self._remark(f"the gradients are no longer watched: {type(error).__name__}: {error}")
