@@ -147,7 +147,8 @@ def watch(
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
     optimizers = None if optimizer is None else tuple(optimizer) if isinstance(optimizer, tuple | list) else (optimizer,)
     recorder = _recorder(door, models, optimizers, budget, steps)
-    return Watch(recorder, None if trace is None else Path(trace))
+    name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
+    return Watch(recorder, None if trace is None else Path(trace), name)
 
 
 def diagnose(trace: Trace | str | PathLike[str]) -> Report:
@@ -169,9 +170,10 @@ def diagnose(trace: Trace | str | PathLike[str]) -> Report:
 class Watch:
     """A recorder at work: use it as a context manager around the loop; ask it at any time."""
 
-    def __init__(self, recorder: Any, path: Path | None) -> None:
+    def __init__(self, recorder: Any, path: Path | None, loss: str | None = None) -> None:
         self._recorder = recorder
         self._path = path
+        self._loss = loss
         self._headed = False
         self._remarks: list[str] = []
         self._written = time.monotonic()
@@ -191,7 +193,7 @@ class Watch:
     def trace(self) -> Trace:
         """All that was seen so far."""
         trace: Trace = self._recorder.trace()
-        return trace
+        return trace if self._loss is None else replace(trace, anatomy=replace(trace.anatomy, loss=self._loss))
 
     @property
     def meter(self) -> Meter:
@@ -299,13 +301,15 @@ def _patient(door: str, model: Any, batch: Any, loss: Any, optimizer: Any) -> An
 def _recorder(
     door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None, budget: float | None, steps: int | None
 ) -> Any:
-    module = _module(door, "recorder")
-    kind = module.TorchRecorder if door == "torch" else module.ReferenceRecorder
-    return kind(models, optimizers, budget=budget, planned_steps=steps)
+    if door == "reference":
+        raise ModelError(
+            "a reference network has no loop of its own to watch", remedy="use isograd.check, or observe() of its patient"
+        )
+    return _module(door, "recorder").TorchRecorder(models, optimizers, budget=budget, planned_steps=steps)
 
 
 def _positive(name: str, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and (type(value) is not int or value < 1):
         raise RequestError(f"{name} is a whole number of at least 1, not {value!r}")
 
 

@@ -101,9 +101,9 @@ def overlap(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment
 @functools.cache
 def _grid(points: int = 8000, reach: float = 10.0) -> tuple[Array, Array]:
     step = 2.0 * reach / points
-    z: Array = -reach + step * (np.arange(points) + 0.5)
-    weight: Array = np.asarray(np.exp(-0.5 * z * z), dtype=np.float64)
-    return z, weight / weight.sum()
+    z = np.asarray(-reach + step * (np.arange(points) + 0.5), dtype=np.float64)
+    weight = np.exp(-0.5 * z * z)
+    return z, np.asarray(weight / weight.sum(), dtype=np.float64)
 
 
 def _gelu(approximate: str) -> tuple[Curve, Curve]:

@@ -116,7 +116,7 @@ def forward(node: Node, sources: Sequence[Flow | None], before: Sequence[Node], 
             return None
         gain = float(node.get("fan_in", 1)) * weight * (_inside(node, before[0]) if node.operation == "conv" else 1.0)
         if node.get("transposed", False):
-            gain *= _entries(before[0]) / _entries(node) * float(node.get("fan_out", 1)) / max(1.0, _channels(before[0]))
+            gain = weight * float(node.get("fan_out", 1)) * _entries(before[0]) / _entries(node)
         bias = _mean_square(node, held, matrix=False) or 0.0
         return Flow(gain * x.square + bias, 0.0, gain * x.shared + bias)
     if node.operation == "activation":
@@ -142,10 +142,6 @@ def forward(node: Node, sources: Sequence[Flow | None], before: Sequence[Node], 
 
 def _columns(flows: Sequence[Flow]) -> tuple[list[float], list[float], list[float]]:
     return [f.square for f in flows], [f.mean for f in flows], [f.shared for f in flows]
-
-
-def _channels(node: Node) -> float:
-    return float(node.shape[0]) if node.shape else 1.0
 
 
 def _is_log(node: Node) -> bool:
@@ -206,7 +202,7 @@ def pool_ahead(nodes: Sequence[Node], position: int) -> float:
         pool = readers[0]
         if pool.operation == "pool" and pool.get("kind", "max") == "max":
             axes = max(1, len(nodes[position].shape) - 1)
-            return math.sqrt(math.prod(_numbers(pool.get("kernel", 1), axes)))
+            return math.sqrt(max(1.0, math.prod(_numbers(pool.get("kernel", 1), axes))))
     return 1.0
 
 
@@ -233,7 +229,9 @@ def backward(node: Node, before: Node, x: Flow | None, held: dict[str, Parameter
     if node.operation == "softmax":
         classes = float(node.shape[-1]) if node.shape else 2.0
         return Gain(1.0 if _is_log(node) else classes**-2.0, 1.0)
-    return Gain(1.0)  # reshape, add, concat: every input gets the gradient of its place
+    if node.operation == "reshape":  # part of the numbers, or each of them several times
+        return Gain(1.0 if math.isnan(spread_over) else spread_over)
+    return Gain(1.0)  # add, concat: every input gets the gradient of its place
 
 
 def _weighted_back(node: Node, before: Node, held: dict[str, Parameter], spread_over: float) -> Gain | None:
@@ -246,9 +244,7 @@ def _weighted_back(node: Node, before: Node, held: dict[str, Parameter], spread_
     if math.isnan(spread_over):
         return None
     if node.get("transposed", False):
-        # every input sends its value to kernel area * fan_out outputs, and gets their gradients back
-        area = math.prod(_numbers(node.get("kernel", 1), max(1, len(node.shape) - 1)))
-        return Gain(fan_out * area / float(node.get("groups", 1)) * weight, 2.0 / max(1.0, fan_in))
+        return Gain(fan_out * weight, 2.0 / max(1.0, fan_in))
     return Gain(fan_in * weight * _inside(node, before) * spread_over, 2.0 / max(1.0, fan_in))
 
 
@@ -281,6 +277,7 @@ def _pool_back(node: Node, before: Node, spread_over: float) -> Gain | None:
         return Gain(spread_over)
     axes = max(1, len(before.shape) - 1)
     area = math.prod(_numbers(node.get("kernel", 1), axes))
-    if len(node.shape) < len(before.shape) or "adaptive" in node.label.lower() or "kernel" not in dict(node.settings):
+    told = str(node.get("kernel", "0")) != "0" and "adaptive" not in f"{node.label}{node.path}".lower()
+    if len(node.shape) < len(before.shape) or not told:
         area = 1.0 / spread_over  # a global or adaptive pool: its windows tile the input
     return Gain(spread_over / area)

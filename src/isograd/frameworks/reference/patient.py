@@ -1,0 +1,172 @@
+"""A reference network with its loss and optimizer as a ``Patient``: describe, observe, apply, reborn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Self, get_args
+
+import numpy as np
+
+from isograd.errors import ModelError
+from isograd.frameworks.reference import sums
+from isograd.frameworks.reference.describe import describe
+from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
+from isograd.records.anatomy import Anatomy
+from isograd.records.edit import Edit
+from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePatient:
+    """A network, a loss by name and an optimizer; every method leaves all three as they are."""
+
+    network: Network
+    batch: tuple[Array, Array] | None
+    loss: Loss
+    optimizer: Sgd
+
+    @classmethod
+    def copy_of(cls, model: Network, batch: Any, loss: Any, optimizer: Sgd) -> Self:
+        """A patient apart from the objects it was made of. Raises ``ModelError`` for an unknown loss."""
+        if loss not in LOSSES:
+            raise ModelError(f"the reference door knows the losses {', '.join(LOSSES)}, not {loss!r}")
+        return cls(model.with_parameters(model.parameters()), batch, loss, optimizer.copy())
+
+    def describe(self) -> Anatomy:
+        """What the network is."""
+        return describe(self.network, self.batch, self.loss, self.optimizer)
+
+    def observe(self, batches: Iterable[tuple[Array, Array]], steps: int) -> Trace:
+        """Run ``steps`` real optimizer steps with everything measured at every step."""
+        network, optimizer = self.network, self.optimizer.copy()
+        last: dict[str, Array] = {}
+        found: list[Step] = []
+        for index, (x, targets) in enumerate(islice(batches, steps), 1):
+            passed = _passed(network, x, targets, self.loss)
+            before = network.parameters()
+            after, used = optimizer.step(before, passed.parameters)
+            found.append(_step(index, network, passed, optimizer.learning_rate, before, after, used, last))
+            network, last = network.with_parameters(after), used
+        return Trace(self.describe(), tuple(self.network.parameters()), tuple(found))
+
+    def apply(self, edit: Edit) -> Self:
+        """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path."""
+        if edit.kind == "learning_rate":
+            optimizer = self.optimizer.copy()
+            optimizer.learning_rate = _number(edit)
+            return replace(self, optimizer=optimizer)
+        if edit.kind == "clip_norm":
+            optimizer = self.optimizer.copy()
+            optimizer.clip_norm = None if edit.value is None else _number(edit)
+            return replace(self, optimizer=optimizer)
+        if edit.kind == "activation":
+            return replace(self, network=_with_activation(self.network, edit))
+        return replace(
+            self, network=_drawn(self.network, str(edit.value), edit.where, seed=0), optimizer=self.optimizer.fresh()
+        )
+
+    def reborn(self, seed: int) -> Self:
+        """A new patient with weights drawn anew by torch's rule, and an optimizer that remembers nothing."""
+        return replace(self, network=_drawn(self.network, "uniform", "", seed), optimizer=self.optimizer.fresh())
+
+
+def _passed(network: Network, x: Array, targets: Array, loss: Loss) -> Pass:
+    try:
+        return network.passed(x, targets, loss)
+    except (ValueError, IndexError) as error:
+        raise ModelError(f"the batch does not fit the network and the loss {loss}: {error}") from error
+
+
+def _step(
+    index: int,
+    network: Network,
+    passed: Pass,
+    learning_rate: float,
+    before: dict[str, Array],
+    after: dict[str, Array],
+    used: dict[str, Array],
+    last: dict[str, Array],
+) -> Step:
+    parameters = tuple(
+        ParameterSample(
+            name,
+            sums.moments(value),
+            sums.moments(used[name]),
+            sums.moments(after[name] - value),
+            sums.pairs(after[name] - value, value),
+            sums.pairs(used[name], last[name]) if name in last else None,
+        )
+        for name, value in before.items()
+    )
+    return Step(
+        index,
+        passed.loss,
+        learning_rate,
+        tuple(float(np.linalg.norm(used[name])) for name in before),
+        tuple(_layers(network, passed)),
+        parameters,
+        (sums.moments(passed.values[0]),),
+    )
+
+
+def _layers(network: Network, passed: Pass) -> Iterable[LayerSample]:
+    for layer, value, gradient in zip(network.layers, passed.values[1:], passed.gradients, strict=True):
+        flat = sums.PINNED.get(layer.function) if isinstance(layer, Activation) else None
+        counted = sums.units(value, flat(value) if flat else None)
+        yield LayerSample(layer.path, 0, len(value), sums.moments(value), sums.moments(gradient), counted)
+
+
+def _number(edit: Edit) -> float:
+    if edit.value is None or isinstance(edit.value, str):
+        raise ModelError(f"{edit.kind} takes a number, not {edit.value!r}")
+    return float(edit.value)
+
+
+def _with_activation(network: Network, edit: Edit) -> Network:
+    function = next((known for known in get_args(Function) if known == edit.value), None)
+    if function is None:
+        raise ModelError(f"the reference door knows {', '.join(get_args(Function))}, not {edit.value!r}")
+    return Network(
+        tuple(
+            replace(layer, function=function) if isinstance(layer, Activation) and edit.where in ("", layer.path) else layer
+            for layer in network.layers
+        )
+    )
+
+
+def _drawn(network: Network, rule: str, where: str, seed: int) -> Network:
+    """Weights drawn anew, each layer from (seed, its position), so that no layer depends on another's size."""
+    layers = [
+        _draw(layer, rule, np.random.default_rng((seed, position)))
+        if isinstance(layer, Linear) and where in ("", layer.path)
+        else layer
+        for position, layer in enumerate(network.layers)
+    ]
+    return Network(tuple(layers))
+
+
+def _draw(layer: Linear, rule: str, draw: np.random.Generator) -> Linear:
+    """``uniform`` is torch's default with its biases; the named rules set biases to zero."""
+    fan_out, fan_in = shape = layer.weight.shape
+    if rule == "uniform":
+        bound = 1.0 / math.sqrt(fan_in)
+        weight = draw.uniform(-bound, bound, shape)
+        return replace(layer, weight=weight, bias=None if layer.bias is None else draw.uniform(-bound, bound, (fan_out,)))
+    if rule == "he":
+        weight = draw.normal(0.0, math.sqrt(2.0 / fan_in), shape)
+    elif rule == "lecun":
+        weight = draw.normal(0.0, math.sqrt(1.0 / fan_in), shape)
+    elif rule == "glorot":
+        bound = math.sqrt(6.0 / (fan_in + fan_out))
+        weight = draw.uniform(-bound, bound, shape)
+    elif rule == "orthogonal":
+        tall = draw.normal(size=(max(shape), min(shape)))
+        q, r = np.linalg.qr(tall)
+        q = q * np.sign(np.diag(r))
+        weight = q if fan_out >= fan_in else q.T
+    else:
+        raise ModelError(f"no initialisation is called {rule!r}; there are he, glorot, lecun and orthogonal")
+    return replace(layer, weight=weight, bias=None if layer.bias is None else np.zeros(fan_out))

@@ -1,0 +1,41 @@
+"""Turn NumPy arrays into ``Moments``, ``Pairs`` and ``Units``, with exactly rounded sums: the obvious way."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.records.moments import Moments, Pairs, Units
+
+Array = NDArray[np.float64]
+
+PINNED = {"sigmoid": lambda y: (y < 0.01) | (y > 0.99), "tanh": lambda y: np.abs(y) > 0.99}
+"""Which outputs sit on a flat part of the curve, by activation: within 1 % of a bound."""
+
+
+def moments(values: Array) -> Moments:
+    """``Moments`` of an array of any shape.
+
+    >>> moments(np.array([[3.0, -4.0]])).norm
+    5.0
+    """
+    return Moments.of(np.asarray(values, dtype=np.float64).ravel().tolist())
+
+
+def pairs(left: Array, right: Array) -> Pairs:
+    """``Pairs`` of two arrays of one shape.
+
+    >>> pairs(np.array([1.0, 2.0]), np.array([3.0, 4.0])).dot
+    11.0
+    """
+    return Pairs.of(np.asarray(left).ravel().tolist(), np.asarray(right).ravel().tolist())
+
+
+def units(values: Array, pinned: NDArray[np.bool_] | None = None) -> Units:
+    """How often each unit (column) fired and was pinned, over the examples (rows).
+
+    >>> units(np.array([[1.0, 0.0], [2.0, 0.0]]))
+    Units(seen=2, fired=(2, 0), pinned=(0, 0))
+    """
+    flat = np.zeros_like(values, dtype=bool) if pinned is None else pinned
+    return Units(len(values), tuple((values > 0).sum(axis=0).tolist()), tuple(flat.sum(axis=0).tolist()))
