@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from isograd.render.wording import number
+
 Point = tuple[float, float]
 _LARGE = 50.0
 """A ratio of largest to smallest value from which a linear axis would hide the small ones."""
@@ -30,9 +32,29 @@ class Axis:
             return (math.log10(value) - math.log10(self.low)) / (math.log10(self.high) - math.log10(self.low))
         return (value - self.low) / (self.high - self.low)
 
+    def label(self, tick: float) -> str:
+        """A tick as text, all ticks of the axis with the same number of decimals.
+
+        >>> [Axis(0.0, 1.0, (0.5, 0.75)).label(tick) for tick in (0.5, 0.75)]
+        ['0.50', '0.75']
+        """
+        sizes = [abs(each) for each in self.ticks if each]
+        if self.log:
+            short = min(sizes, default=1.0) >= 1e-3 and max(sizes, default=1.0) < 1e6
+            return f"{tick:,.10g}" if short or tick == 1 else "{}e{:d}".format(*_power(tick))
+        if sizes and (min(sizes) < 1e-4 or max(sizes) >= 1e7):
+            return number(tick)
+        decimals = max((len(f"{each:.6f}".rstrip("0").split(".")[1]) for each in self.ticks), default=0)
+        return f"{tick:,.{decimals}f}".replace("-", "−")
+
     def holds(self, value: float) -> bool:
         """Whether ``value`` can be drawn: finite, and above 0 on a logarithmic axis."""
         return math.isfinite(value) and (value > 0 or not self.log)
+
+
+def _power(tick: float) -> tuple[str, int]:
+    mantissa, exponent = f"{tick:.0e}".split("e")
+    return mantissa, int(exponent)
 
 
 def fit(values: Iterable[float], *, log: bool | None = None, whole: bool = False) -> Axis:
@@ -72,8 +94,9 @@ def _round_ticks(low: float, high: float, whole: bool) -> tuple[float, ...]:
     last = math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step)))
     ticks = tuple(round(i * step, digits) for i in range(first, last + 1))
-    if whole and ticks and ticks[0] == 0 < low + 1:  # layers, epochs and steps count from 1
-        ticks = (1.0, *ticks[1:])
+    if whole:  # layers, epochs and steps count from 1, which is no multiple of anything
+        early = low == int(low) and (not ticks or ticks[0] - low >= 0.6 * step)
+        ticks = ((low,) if early else ()) + tuple(tick for tick in ticks if tick == int(tick))
     return ticks
 
 

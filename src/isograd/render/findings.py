@@ -36,7 +36,7 @@ def _diseases(findings: Sequence[Finding]) -> list[str]:
 def _one(finding: Finding) -> Markup:
     facts = [
         ("where", _where(finding)),
-        ("since", _since(finding)),
+        ("when", _since(finding)),
         ("why", join(finding.cause or "")),
         ("try", join(finding.remedy or "")),
     ]
@@ -64,7 +64,9 @@ def _where(finding: Finding) -> Markup:
 
 
 def _since(finding: Finding) -> Markup:
-    parts = [f"step {finding.since:,}" if finding.since is not None else "before the first step"]
+    parts = [f"from step {finding.since:,}"] if finding.since is not None else []
+    if not parts and finding.until is None:
+        parts = ["before the first step"]
     if finding.until is not None:
         parts.append(f"until step {finding.until:,}")
     if finding.time_step is not None:

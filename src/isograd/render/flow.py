@@ -30,14 +30,14 @@ def profile(flow: Flow) -> Markup:
         if at is not None and spread is not None and math.isfinite(at) and spread < 700
     )
     last = max(len(flow.steps) - 1, 0)
-    series = [Series(f"measured at step {flow.steps[0]}", axes.thin(_curve(measured)), 0)] if measured else []
-    if theory:
-        series.append(Series("foretold, with two standard deviations", axes.thin(theory), 1, band))
-    if last:
-        series.append(Series(f"measured at step {flow.steps[last]}", axes.thin(_curve(flow.relative(last))), 2))
+    series = [Series(f"measured at step {flow.steps[0]:,}", _curve(measured), 0)] if measured else []
+    if last and _apart(measured, flow.relative(last)):
+        series.append(Series(f"measured at step {flow.steps[last]:,}", _curve(flow.relative(last)), 2))
+    if any(math.isfinite(y) for _, y in theory):
+        series.append(Series("foretold, with two standard deviations", theory, 1, band))
     heights = [y for one in series for _, y in one.points] + [edge for _, low, high in band for edge in (low, high)]
     x = axes.fit([1.0, float(len(flow.layers))], log=False, whole=True)
-    y = axes.fit([*heights, 1.0, 0.1], log=True)
+    y = axes.fit([*heights, 10.0, 0.1], log=True)
     title = title_of(flow)
     picture = svg.lines(
         series,
@@ -48,6 +48,12 @@ def profile(flow: Flow) -> Markup:
         y_label="gradient relative to last layer (log scale)",
     )
     return chart(title, sentence_of(flow), picture, _profile_table(flow, measured), legend=series)
+
+
+def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether two steps differ by more than two-fold anywhere: else the second curve would only hide the first."""
+    pairs = zip(one, other, strict=True)
+    return any(a is None or b is None or (a != b and abs(a - b) > math.log(2)) for a, b in pairs)
 
 
 def _power(log: float) -> float:
@@ -81,10 +87,10 @@ def heat_map(flow: Flow) -> Markup:
     width = (high - low) / LEVELS
     cells = tuple(tuple(_level(v, low, width) for v in row) for row in reversed(flow.rms))
     depth = len(flow.layers)
-    rows = tuple((depth - 1 - i, number(i + 1)) for i in evenly(depth, 7))
+    rows = tuple((depth - int(at), number(at)) for at in axes.fit([1.0, depth], log=False, whole=True).ticks)
     columns = tuple((i, number(flow.steps[i])) for i in evenly(len(flow.steps), 6))
     title = drift_of(flow)
-    picture = svg.heat(Grid(cells, rows, columns), title=title, x_label="step", y_label="layer")
+    picture = svg.heat(Grid(cells, rows, columns), title=title, x_label="step, as looked at", y_label="layer")
     used = {cell for row in cells for cell in row}
     sentence = f"Gradient of the loss with respect to each layer's output, root mean square: {_extremes(known)}."
     if len(flow.steps) < flow.all_steps:
@@ -149,7 +155,10 @@ def by_layer(report: Report) -> Markup:
         cells = (name(node.path or "(the model)"), join(node.label), name(node.source or "–"))
         rows.append([*cells, *(number(value, 2) for value in values), *shares])
     head = ("place", "what", "source", "activation rms", "gradient rms", "update / weight", "zeros", "saturated", "dead units")
-    return table("Every layer when it was last looked at", head, rows, limit=200, text=3) if rows else Markup("")
+    if not rows:
+        return Markup("")
+    numbers = table("Every layer when it was last looked at", head, rows, limit=200, text=3)
+    return el("details", el("summary", "Layer by layer"), numbers, class_="numbers")
 
 
 def losses(report: Report) -> Markup:
@@ -158,7 +167,9 @@ def losses(report: Report) -> Markup:
     if len(points) < 2:
         return Markup("")
     (first, start), (last, end) = points[0], points[-1]
-    verb = "is not finite" if not math.isfinite(end) else "falls" if end < start else "does not fall"
+    verb = "is not finite" if not math.isfinite(end) else "falls" if end < start else "rises"
+    if math.isfinite(end) and abs(end - start) < 0.05 * abs(start):  # less than batches differ by
+        verb = "hardly moves"
     title = f"Loss {verb}: {number(start)} at step {first:,.0f}, {number(end)} at step {last:,.0f}"
     shown = axes.thin(points)
     x, y = axes.fit((x for x, _ in shown), log=False, whole=True), axes.fit(v for _, v in shown)

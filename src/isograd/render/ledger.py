@@ -9,7 +9,7 @@ from isograd.records.run import Bundle, Run
 from isograd.records.schema import Column, DataSummary
 from isograd.render.markup import Markup, clip, el, join, name, plain
 from isograd.render.parts import bullets, facts, section, table, words
-from isograd.render.wording import count, duration, listed, number, percent
+from isograd.render.wording import count, duration, listed, moment, number, percent
 
 _TOML = 60_000
 
@@ -85,14 +85,15 @@ def environment_section(run: Run) -> Markup:
         ("threads", number(place.threads)),
         ("seed", str(place.seed)),
         ("run", name(run.id)),
-        ("started", run.started),
-        ("finished", run.finished or "–"),
+        ("started", moment(run.started)),
+        ("finished", moment(run.finished or "–")),
     ]
     libraries = [[name(library), version] for library, version in place.libraries]
     known = table("Libraries", ("library", "version"), libraries, text=2) if libraries else ""
     settings = [[name(key), clip(str(value), 120)] for key, value in run.settings]
     resolved = table("Settings as resolved", ("setting", "value"), settings, limit=300, text=2) if settings else ""
-    prints = facts([("project", el("span", run.fingerprint, class_="hash")), ("data", el("span", run.data, class_="hash"))])
+    digests = [[what, el("span", digest, class_="hash")] for what, digest in (("project", run.fingerprint), ("data", run.data))]
+    prints = table("SHA-256 of what went in", ("what", "SHA-256"), digests, text=2)
     gist = (
         f"Python {plain(place.python, 20)} on {plain(place.device, 40)}, {count(place.threads, 'thread')}, seed {place.seed}."
     )
@@ -104,6 +105,11 @@ def cost_section(report: Report) -> Markup:
     meter = report.meter
     if not meter.steps:
         return Markup("")
+    if report.origin == "check":
+        text = f"Looking took {duration(meter.total_seconds)}, {count(meter.steps, 'training step')} on a copy."
+        return section(
+            "Cost of the check", text, words("The model, the optimizer and the random numbers are as they were."), anchor="cost"
+        )
     text = f"Watching cost {percent(meter.share)} of the training's time."
     pairs = [
         ("own time", duration(meter.own_seconds)),
@@ -125,7 +131,7 @@ def bundle_section(bundle: Bundle) -> Markup:
     pairs = [
         ("bundle", name(bundle.name)),
         ("weights", name(bundle.weights or "–")),
-        ("made", bundle.created),
+        ("made", moment(bundle.created)),
         ("isograd", bundle.isograd),
     ]
     files = table("Files", ("file", "SHA-256"), rows, text=2)

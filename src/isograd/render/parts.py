@@ -20,7 +20,7 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, l
     title = f"{caption} ({len(shown)} of {count(len(rows), 'row')}, evenly spread)" if thinned else caption
     top = el("tr", *(el("th", cell, scope="col", class_=None if i < text else "n") for i, cell in enumerate(head)))
     body = [_row(rows[i], text) for i in shown]
-    inside = el("table", el("caption", title), el("thead", top), el("tbody", *body))
+    inside = el("table", el("caption", title), el("thead", top), el("tbody", *body), class_="words" if text else None)
     return scroll(inside, title)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from isograd.records.run import Evaluation, ExampleError
-from isograd.render.markup import Markup, clip, el, join, name, plain
+from isograd.render.markup import Markup, clip, el, name, plain
 from isograd.render.parts import scroll, section, table, words
-from isograd.render.wording import count, number, percent
+from isograd.render.wording import count, interval, number, percent
 
 _WHOLE = 120
 """Up to so many classes the confusion matrix is shown whole: 120 x 120 cells are some 200 KB."""
@@ -21,17 +20,17 @@ _PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 
 def quality_section(evaluation: Evaluation) -> Markup:
     """Metrics, confusion matrix and classes."""
-    rows = [[_label(m.name), number(m.value), f"{number(m.low)} to {number(m.high)}"] for m in evaluation.metrics]
+    rows = [[_label(m.name), interval(m.value, m.low, m.high)] for m in evaluation.metrics]
     part = f"{count(evaluation.rows, 'row')} of the {plain(evaluation.part)} part"
     caption = f"On {part}, 95 % bootstrap intervals from {count(evaluation.resamples, 'resample')}"
-    pieces = [table(caption, ("metric", "value", "95 % interval"), rows)] if rows else []
+    pieces = [table(caption, ("metric", "value and 95 % interval"), rows)] if rows else []
     pieces += [words(f"Weights: {plain(evaluation.weights, 100)}.")] if evaluation.weights else []
     gist = f"{count(len(rows), 'metric')} on {part}."
     if evaluation.confusion:
         gist = _confusion_title(evaluation)
-        pieces += [el("h3", gist), *_confusion(evaluation)]
-    if evaluation.per_class:
-        pieces.append(_per_class(evaluation))
+    matrix = el("div", el("h3", gist), *_confusion(evaluation)) if evaluation.confusion else ""
+    classes = _per_class(evaluation) if evaluation.per_class else ""
+    pieces.append(el("div", matrix, classes, class_="pair"))
     return section("Quality", gist, *pieces, anchor="quality")
 
 
@@ -123,7 +122,7 @@ def error_section(evaluation: Evaluation) -> Markup:
 
 def _card(error: ExampleError, picture: str | None) -> Markup:
     text = f"{plain(error.name)}: truth {plain(error.truth)}, answer {plain(error.answer)}"
-    image = el("img", src=f"data:image/png;base64,{picture}", alt=text, loading="lazy") if picture else ""
+    image = el("img", src=f"data:image/png;base64,{picture}", alt=text) if picture else ""
     sure = f" ({percent(error.confidence)} sure)" if error.confidence is not None else ""
     pairs = [piece for key, value in error.fields[:40] for piece in (el("dt", name(key, 30)), el("dd", name(value, 60)))]
     return el(
@@ -134,10 +133,3 @@ def _card(error: ExampleError, picture: str | None) -> Markup:
         el("p", clip(error.name, 80), class_="soft"),
         el("dl", *pairs) if pairs else "",
     )
-
-
-def best_first(evaluation: Evaluation, names: Sequence[str]) -> Markup:
-    """The first metric of ``names`` that was measured, with its interval: "accuracy 0.981 (0.976 to 0.986)"."""
-    for metric in sorted(evaluation.metrics, key=lambda m: names.index(m.name) if m.name in names else len(names)):
-        return join(f"{_label(metric.name)} {number(metric.value)} ({number(metric.low)} to {number(metric.high)})")
-    return Markup("")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from isograd.render.axes import Axis, Point
 from isograd.render.markup import Markup, el, join, plain
-from isograd.render.wording import number
 
 HEIGHT = 220
 _UNITS = 1000
 """The plane of an inner picture, stretched to whatever width the page has; strokes and letters do not stretch with it."""
 _DOTS = 60
 """Up to so many points each gets a dot."""
+_DOTTED = (0, 2)
+"""Styles of what was measured; a forecast is a line without dots."""
 LEVELS = 10
 
 
@@ -57,11 +58,13 @@ def lines(
         drawn.append(el("path", d=f"M{at} 0V{_UNITS}", class_="mark"))
     plane = _plane(drawn)
     shown = [(tick, f"{x.place(tick):.2%}") for tick in x.ticks]
-    letters = [_text(number(tick), place, HEIGHT + 18, "middle") for tick, place in shown]
-    letters += [_text(number(tick), "-8", HEIGHT * (1 - y.place(tick)) + 4, "end") for tick in y.ticks]
+    letters = [_text(x.label(tick), place, HEIGHT + 18, "middle") for tick, place in shown]
+    letters += [_text(y.label(tick), "-8", HEIGHT * (1 - y.place(tick)) + 4, "end") for tick in y.ticks]
     if mark is not None and x.holds(mark.at):
         share = x.place(mark.at)
-        letters.append(_text(mark.text, f"{share:.2%}", 12, "end" if share > 0.6 else "start", dx=-5 if share > 0.6 else 5))
+        left = share > 0.6
+        high = HEIGHT - 8 if _height_near(mark.at, series, y) > 0.5 else 14
+        letters.append(_text(mark.text, f"{share:.2%}", high, "end" if left else "start", dx=-5 if left else 5, class_="word"))
     return _picture(title, plane, letters, x_label, y_label)
 
 
@@ -77,7 +80,8 @@ def heat(grid: Grid, *, title: str, x_label: str, y_label: str) -> Markup:
                     shapes.setdefault(f"h{row[start]}", []).append(f"M{start} {r}h{c - start}v1h{start - c}z")
                 start = c
     paths = [el("path", d="".join(parts), class_=level) for level, parts in sorted(shapes.items())]
-    plane = el("svg", *paths, class_="cells", **_box(columns, rows))
+    frame = el("path", d=f"M0 0V{rows}H{columns}V0Z", class_="frame")
+    plane = el("svg", *paths, frame, class_="cells", **_box(columns, rows))
     letters = [_text(word, f"{(c + 0.5) / columns:.2%}", HEIGHT + 18, "middle") for c, word in grid.column_ticks]
     letters += [_text(word, "-8", HEIGHT * (r + 0.5) / rows + 4, "end") for r, word in grid.row_ticks]
     return _picture(title, plane, letters, x_label, y_label)
@@ -86,8 +90,13 @@ def heat(grid: Grid, *, title: str, x_label: str, y_label: str) -> Markup:
 def swatch(one: Series) -> Markup:
     """A piece of a series' line for the legend."""
     line = el("path", d="M0 6h30", class_=f"line s{one.style}")
-    dot = el("path", d="M15 6h.01", class_=f"dots s{one.style}")
+    dot = el("path", d="M15 6h.01", class_=f"dots s{one.style}") if one.style in _DOTTED else ""
     return el("svg", line, dot, width=30, height=12, class_="swatch", aria_hidden="true")
+
+
+def _height_near(at: float, series: Sequence[Series], y: Axis) -> float:
+    heights = [(abs(x - at), y.place(value)) for one in series[:1] for x, value in one.points if y.holds(value)]
+    return min(heights, default=(0.0, 0.0))[1]
 
 
 def _picture(title: str, plane: Markup, letters: Sequence[str], x_label: str, y_label: str) -> Markup:
@@ -126,7 +135,7 @@ def _line(one: Series, x: Axis, y: Axis) -> Markup:
         elif runs[-1]:
             runs.append([])
     strokes = "".join("M" + "L".join(run) for run in runs if len(run) > 1)
-    lonely = sum(map(len, runs)) <= _DOTS
+    lonely = one.style in _DOTTED and sum(map(len, runs)) <= _DOTS
     dots = "".join(f"M{spot}h.01" for run in runs for spot in run if lonely or len(run) == 1)
     return join(
         el("path", d=strokes, class_=f"line s{one.style}") if strokes else "",

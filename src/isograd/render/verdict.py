@@ -10,7 +10,7 @@ from isograd.records.finding import Finding
 from isograd.records.report import Report
 from isograd.records.run import Epoch, Evaluation, Metric, Run
 from isograd.render.markup import plain
-from isograd.render.wording import count, duration, number, percent
+from isograd.render.wording import count, duration, interval, number, percent
 
 Tone = Literal["good", "unsure", "bad"]
 _HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
@@ -35,19 +35,19 @@ def of_report(report: Report) -> Verdict:
 
     >>> from isograd.records.anatomy import Anatomy
     >>> of_report(Report("check", Anatomy("torch", (), ()))).headline
-    'Nothing speaks against training this.'
+    'Healthy: nothing stands in the way of the gradients.'
     """
     alarms = _alarms(report)
     before = report.origin == "check"
     if not alarms:
-        seen = f" in {count(report.steps, 'step')}" if report.steps else ""
-        return Verdict("good", "Nothing speaks against training this." if before else f"Gradients were healthy{seen}.")
+        healthy = "nothing stands in the way of the gradients" if before else "the gradients reached every layer"
+        return Verdict("good", f"Healthy: {healthy}.")
     worst = alarms[0]
     if worst.severity == "critical":
-        headline = "This will not train." if before else "This training is sick."
+        headline = "This will not train." if before else "This is not training."
         tone: Tone = "bad"
     else:
-        headline, tone = ("This may not train well." if before else "This training has a problem."), "unsure"
+        headline, tone = ("This will train badly." if before else "This is training badly."), "unsure"
     return Verdict(tone, headline, _told(alarms))
 
 
@@ -77,7 +77,7 @@ def of_run(run: Run, epochs: Sequence[Epoch], report: Report | None, evaluation:
         return Verdict(tone, learned.headline, (*learned.details, gradients, *told))
     if alarms:
         told = _told(alarms)
-        state = "This run does not train." if alarms[0].severity == "critical" else "This run may not train well."
+        state = "This is not training." if alarms[0].severity == "critical" else "This is training badly."
         return Verdict("bad" if alarms[0].severity == "critical" else "unsure", state, (*told, _progress(run, epochs)))
     states = {"running": "This run is not finished yet.", "stopped": "This run was stopped before its end."}
     return Verdict(
@@ -109,19 +109,19 @@ def _words(key: str) -> str:
 def _learned(evaluation: Evaluation) -> Verdict:
     ranked = {key: i for i, key in enumerate(_HEADLINES)}
     metric = min(evaluation.metrics, key=lambda m: ranked.get(m.name, len(ranked)))
-    figure = (
-        f"{_words(metric.name)} {number(metric.value)} ({number(metric.low)} to {number(metric.high)}) on {_rows(evaluation)}"
-    )
+    figure = f"{_words(metric.name)} {interval(metric.value, metric.low, metric.high)} on {_rows(evaluation)}"
+    more = [m for m in evaluation.metrics if m.name in ("rmse", "mae") and m is not metric][:1]  # R² has no unit; this has
+    unit = tuple(f"{_words(m.name)} {interval(m.value, m.low, m.high)}, in units of the target." for m in more)
     floor = _floor(evaluation, metric)
     if floor is None:
-        return Verdict("unsure", f"This model was measured: {figure}.")
+        return Verdict("unsure", f"This model was measured: {figure}.", unit)
     height, how = floor
     if metric.low > height:
-        return Verdict("good", f"This model learned: {figure}.", (f"{how} would reach {number(height)}.",))
+        return Verdict("good", f"This model learned: {figure}.", (f"{how} would reach {number(height)}.", *unit))
     if metric.high <= height:
-        return Verdict("bad", f"This model did not learn: {figure}.", (f"{how} would reach {number(height)}.",))
+        return Verdict("bad", f"This model did not learn: {figure}.", (f"{how} would reach {number(height)}.", *unit))
     return Verdict(
-        "unsure", f"It cannot be said whether this model learned: {figure}.", (f"{how} would reach {number(height)}.",)
+        "unsure", f"It cannot be said whether this model learned: {figure}.", (f"{how} would reach {number(height)}.", *unit)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -25,6 +26,20 @@ def number(value: float | None, digits: int = 3) -> str:
     else:
         text = f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{power}"
     return "−" + text[1:] if text.startswith("-") else text
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A figure with its interval, all three rounded to what the interval's width is worth.
+
+    >>> interval(0.98123, 0.9761, 0.9862), interval(18412.3, 17105.0, 19921.0)
+    ('0.981 (0.976 to 0.986)', '18,400 (17,100 to 19,900)')
+    """
+    width = high - low
+    if not math.isfinite(width) or not math.isfinite(value) or width <= 0:
+        return f"{number(value)} ({number(low)} to {number(high)})"
+    decimals = 1 - math.floor(math.log10(width))
+    value, low, high = (round(each, decimals) for each in (value, low, high))
+    return "{} ({} to {})".format(*(f"{each:,.{max(decimals, 0)}f}".replace("-", "−") for each in (value, low, high)))
 
 
 def count(amount: int, noun: str, plural: str = "") -> str:
@@ -69,12 +84,26 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
+def moment(stamp: str) -> str:
+    """A time stamp without what nobody reads.
+
+    >>> moment("2026-01-01T10:00:41.25Z"), moment("2026-01-01T10:00:41+02:00"), moment("yesterday")
+    ('2026-01-01 10:00 UTC', '2026-01-01 10:00 +02:00', 'yesterday')
+    """
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::[\d.]+)?(Z|[+-]\d\d:\d\d)?", stamp)
+    if not found:
+        return stamp
+    day, clock, zone = found.groups()
+    return " ".join(filter(None, (day, clock, "UTC" if zone in ("Z", "+00:00") else zone)))
+
+
 def fold(log_ratio: float) -> str:
     """How many times something changed, of the natural logarithm of the ratio (its sign does not matter).
 
-    >>> import math
-    >>> fold(math.log(612)), fold(-math.log(2.5)), fold(17 * math.log(10))
-    ('610-fold', '2.5-fold', 'by 17 orders of magnitude')
+        >>> import math
+    import re
+        >>> fold(math.log(612)), fold(-math.log(2.5)), fold(17 * math.log(10))
+        ('610-fold', '2.5-fold', 'by 17 orders of magnitude')
     """
     decades = abs(log_ratio) / math.log(10)
     if decades >= 5:
