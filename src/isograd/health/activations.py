@@ -17,8 +17,6 @@ from isograd.records.anatomy import Node
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Any]
 
-PIECEWISE = ("relu", "relu6", "threshold", "hardtanh", "hardswish", "hardsigmoid", "hardshrink", "softshrink")
-"""Activations with a part where the derivative is exactly zero: there a unit can die."""
 DYING = ("relu", "relu6", "threshold")
 """Activations whose unit is dead when it never fires: zero output and zero derivative below zero."""
 
