@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import Skipped
@@ -23,13 +23,24 @@ from isograd.workbench.data.pictures import Pictures, Pixels, as_pixels, check_m
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, PART_NAMES, contents, few, listing
 
 MOST_PIXELS = 50_000_000
-"""A picture with more is refused from its header alone: decoded it would take hundreds of megabytes, and a few bytes can claim it."""
+"""A picture with more is refused from its header alone: a few bytes can claim a size that takes gigabytes to decode."""
 MOST_SIDE = 224
 """Pictures of different sizes are brought to their median size, and to no longer side than this unless image_size says so."""
 MOST_NAMED = 20
 _GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
-_BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, RuntimeError, struct.error, zlib.error)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 """What Pillow's readers raise on bytes that are not what they claim to be."""
 
 
@@ -44,7 +55,9 @@ class _Header:
 def _opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
     """Pillow's image, nothing decoded yet; any way in which it can be broken becomes one ``DataError`` that names it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of size; the size is judged here, the rest is decoded
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow warns of odd metadata and of size; the size is judged here, the rest is decoded
         try:
             with Image.open(source) as image:
                 if image.width * image.height > MOST_PIXELS:
@@ -52,7 +65,7 @@ def _opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
                 yield image
         except Image.DecompressionBombError as error:
             raise _too_large(path, str(error)) from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise DataError(f"{path.name} is not a picture", where=str(path), remedy=_REMEDY) from error
         except _BROKEN as error:
             raise DataError(f"{path.name} cannot be decoded: {error}", where=str(path), remedy=_REMEDY) from error
@@ -98,7 +111,9 @@ def read_files(
     check_memory(len(paths), shape)
     channels, height, width = shape
     pixels = np.empty((len(paths), height, width, channels), dtype=np.uint8)
-    kept, hashes, faults = [], [], []
+    kept: list[int] = []
+    hashes: list[str] = []
+    faults: list[Fault] = []
     for index, path in enumerate(paths):
         try:
             header(path)
@@ -124,7 +139,11 @@ def refuse(faults: Sequence[Fault], *, skip_corrupt: bool) -> None:
 def image_files(folder: Path) -> list[Path]:
     """The picture files under a folder, by their names' endings, in the order of their paths."""
     return sorted(
-        (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()),
+        (
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
+        ),
         key=lambda path: path.relative_to(folder).as_posix(),
     )
 
@@ -212,9 +231,9 @@ def _walk(folder: Path) -> tuple[list[Path], NDArray[np.int64], NDArray[np.str_]
 
 
 def part_folders(folder: Path) -> dict[str, Path]:
-    """The folders train/, validation/ and test/ (or val, valid, dev) of a folder, training first; a *class* may be called so too.
+    """The folders train/, validation/ and test/ (or val, valid, dev) of a folder, training first.
 
-    They are parts where they hold folders, and classes where they hold pictures.
+    A class may be called so too: they are parts where they hold folders, and classes where they hold pictures.
     """
     named = {PART_NAMES[entry.name.lower()]: entry for entry in listing(folder) if entry.name.lower() in PART_NAMES}
     whole = {part: entry for part, entry in named.items() if entry.is_dir() and any(inner.is_dir() for inner in listing(entry))}

@@ -150,10 +150,11 @@ def _files(folder: Path) -> dict[str, tuple[Path, Path]]:
         for here, other in (("images", "labels"), ("labels", "images")):
             if (stem, other) not in found:
                 name = found[stem, here].name
+                axes = ("idx3", "idx1") if other == "labels" else ("idx1", "idx3")
                 raise DataError(
                     f"{name} has no {other} beside it",
                     where=str(folder),
-                    remedy=f"put {name.replace(here, other).replace('idx3', 'idx1' if other == 'labels' else 'idx3')} there too",
+                    remedy=f"put {name.replace(here, other).replace(*axes)} there too",
                 )
         pairs[stem] = (found[stem, "images"], found[stem, "labels"])
     return pairs

@@ -99,14 +99,16 @@ def encode(pixels: Pixels, encoding: Encoding) -> NDArray[np.float32]:
 
 def _table(encoding: Encoding) -> NDArray[np.float32]:
     mean, std = np.array(encoding.channel_mean)[:, None], np.array(encoding.channel_std)[:, None]
-    return ((np.arange(256) / 255 - mean) / std).astype(np.float32)
+    table: NDArray[np.float32] = ((np.arange(256) / 255 - mean) / std).astype(np.float32)
+    return table
 
 
 def decode(image: NDArray[np.float32], encoding: Encoding) -> Pixels:
     """One encoded picture (channels, height, width) as the pixels (height, width, channels) it was made of."""
     mean, std = np.array(encoding.channel_mean)[:, None, None], np.array(encoding.channel_std)[:, None, None]
-    pixels = np.rint((image.astype(np.float64) * std + mean) * 255)
-    return np.clip(pixels, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    value = np.rint((image.astype(np.float64) * std + mean) * 255)
+    pixels: Pixels = np.clip(value, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return pixels
 
 
 def as_image(pixels: Pixels) -> Image.Image:
@@ -163,10 +165,10 @@ def check_memory(rows: int, shape: tuple[int, int, int]) -> None:
 
 
 def png(pixels: Pixels) -> str:
-    """A PNG in base64 of pixels (height, width, channels): enlarged by a whole factor to 32 pixels, shrunk to 64.
+    r"""A PNG in base64 of pixels (height, width, channels): enlarged by a whole factor to 32 pixels, shrunk to 64.
 
     >>> base64.b64decode(png(np.zeros((8, 8, 1), np.uint8)))[:4]
-    b'\\x89PNG'
+    b'\x89PNG'
     """
     image = as_image(pixels)
     factor = -(-LEAST_SIDE // min(image.size))

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.errors import DataError
+from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
 from isograd.workbench.data import folders, idx, pictures
+from isograd.workbench.data.features import encode, trouble_in, unseen
 from isograd.workbench.data.rows import Rows
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, listing, locate
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
+from isograd.workbench.data.tables import read_table
+from isograd.workbench.data.tabular import holds, readable
 
 Inputs = NDArray[np.float32]
 _DIGIT = re.compile(r"builtin:digits(?::(\d+))?$")
@@ -52,7 +55,9 @@ def read_for_prediction(
 def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
     digit = _DIGIT.match(source)
     if encoding.image is None:
-        raise NotImplementedError
+        if digit:
+            raise DataError(f"{source} holds pictures, and this model takes rows of a table", remedy="name a table")
+        return _from_table(locate(source, Path()), encoding, skip_corrupt)
     if digit:
         found = pictures.digits()
         last = len(found.names) - 1
@@ -65,6 +70,43 @@ def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, 
         pixels, _ = idx.read_images(path)
         return _encoded(pixels, encoding), tuple(f"{path.name} {index}" for index in range(len(pixels))), ()
     return _from_files(path, source, encoding, skip_corrupt)
+
+
+def _from_table(path: Path, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    if path.is_dir() or path.suffix.lower() not in TABLE_SUFFIXES:
+        met = "a folder" if path.is_dir() else f"a file ending in {path.suffix or 'nothing'}"
+        raise DataError(
+            "this model takes rows of a table", where=str(path), met=met, remedy=f"one of {', '.join(TABLE_SUFFIXES)}"
+        )
+    table = read_table(path, skip_corrupt=skip_corrupt)
+    absent = [column.name for column in encoding.columns if column.name not in table.columns]
+    if absent:
+        raise DataError(
+            [
+                Fault(
+                    f"{path.name} has no column {name!r}, which the model needs",
+                    where=str(path),
+                    met=f"columns: {few(list(table.columns), 20)}",
+                    remedy=did_you_mean(name, table.columns),
+                )
+                for name in absent
+            ]
+        )
+    found = [(column, trouble_in(column.name, table.columns[column.name], column.kind)) for column in encoding.columns]
+    table = readable(table, [(holds(column.name, column.kind), trouble) for column, trouble in found if trouble], skip_corrupt)
+    known = {column.name for column in encoding.columns} | {encoding.target}
+    extra = [Skipped(f"column {name!r}", "the model does not know it") for name in table.columns if name not in known]
+    strange = [unseen(table.columns[column.name], column) for column in encoding.columns]
+    lost = [
+        Skipped(
+            f"column {trouble.column!r}",
+            f"{len(trouble.rows):,} values never seen in training, first {trouble.words[0]!r} in {table.places[trouble.rows[0]]}",
+        )
+        for trouble in strange
+        if trouble
+    ]
+    inputs = encode(table.columns, encoding.columns, len(table))
+    return inputs, tuple(f"{path.name} {place}" for place in table.places), (*table.skipped, *extra, *lost)
 
 
 def _encoded(pixels: pictures.Pixels, encoding: Encoding) -> Inputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -11,12 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, RequestError, did_you_mean
-from isograd.records.schema import DataSummary, Encoding, Part, Schema
+from isograd.records.schema import DataSummary, Encoding, Schema
 from isograd.workbench.data import folders, idx, pictures
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.rows import TASKS, Prepared, Rows, SplitKind, SplitPlan
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, READS, TABLE_SUFFIXES, few, listing, locate
-from isograd.workbench.data.split import PARTS, Facts, split, twins
+from isograd.workbench.data.split import Facts, describe_parts, twins
+from isograd.workbench.data.split import split as part_rows
+from isograd.workbench.data.tables import part_tables, read_parts, read_table
+from isograd.workbench.data.tabular import prepare_table
 
 BUILTIN = "builtin:digits"
 
@@ -53,8 +55,17 @@ def prepare(
         found: Pictures = pictures.resized(pictures.digits(), image_size)
         return _from_pictures(found, source, task, target, split, seed)
     path = locate(source, base)
-    if _holds_table(path):
-        raise NotImplementedError
+    if holds_table(path):
+        return prepare_table(
+            read_parts(path, skip_corrupt=skip_corrupt) if path.is_dir() else read_table(path, skip_corrupt=skip_corrupt),
+            source=source,
+            task=task,
+            target=target,
+            plan=split,
+            seed=seed,
+            skip_corrupt=skip_corrupt,
+            drop=drop,
+        )
     return _from_pictures(_read_pictures(path, image_size, skip_corrupt), source, task, target, split, seed)
 
 
@@ -66,19 +77,30 @@ def _check_request(task: str, plan: SplitPlan) -> None:
         raise RequestError(f"there is no split {plan.kind!r}", met=", ".join(kinds), remedy=did_you_mean(plan.kind, kinds))
 
 
-def _holds_table(path: Path) -> bool:
+def holds_table(path: Path) -> bool:
+    """Whether a path is a table or a folder of train and test tables; raises ``DataError`` for a file of another kind."""
     if path.is_file():
         if path.suffix.lower() not in TABLE_SUFFIXES:
             remedy = "name the folder that holds it" if idx.is_idx(path) or path.suffix.lower() in IMAGE_SUFFIXES else ""
-            raise DataError(f"{path.name} is of no kind that is read here", where=str(path), remedy=remedy or f"a source is {READS}")
+            raise DataError(
+                f"{path.name} is of no kind that is read here", where=str(path), remedy=remedy or f"a source is {READS}"
+            )
         return True
-    return False
+    return bool(part_tables(path))
 
 
 def _read_pictures(folder: Path, size: tuple[int, int] | None, skip_corrupt: bool) -> Pictures:
     entries = listing(folder)
     if not entries:
         raise DataError(f"the folder {folder.name} is empty", where=str(folder), remedy=f"a source is {READS}")
+    loose = [entry.name for entry in entries if entry.suffix.lower() in TABLE_SUFFIXES]
+    if loose and not any(entry.is_dir() for entry in entries):
+        raise DataError(
+            f"{folder.name} holds tables, but none called train",
+            where=str(folder),
+            met=few(loose),
+            remedy=f'source = ".../{loose[0]}"',
+        )
     if any(idx.is_idx(entry) for entry in entries):
         return pictures.resized(idx.read_folder(folder), size)
     return folders.read_classes(folder, size=size, skip_corrupt=skip_corrupt)
@@ -92,7 +114,7 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
     if len(found.classes) < 2:
         raise DataError(f"{source} has one class only: {few(found.classes)}", remedy="a classification needs at least two")
     facts = Facts(twins(row.tobytes() for row in found.pixels), found.labels, found.classes, found.parts)
-    parts, remarks = split(plan, facts, seed=seed)
+    parts, remarks = part_rows(plan, facts, seed=seed)
     encoding = pictures.fit(found.pixels[parts[0]], found.classes, target or "label")
     schema = Schema(
         kind="images",
@@ -117,14 +139,3 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
 def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Rows:
     inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))
     return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
-
-
-def describe_parts(
-    parts: Sequence[NDArray[np.int64]], labels: NDArray[np.int64] | None, classes: tuple[str, ...]
-) -> tuple[Part, ...]:
-    """Name, rows and rows of each class of the three parts."""
-    described = []
-    for name, part in zip(PARTS, parts, strict=True):
-        counts = () if labels is None else tuple(np.bincount(labels[part], minlength=len(classes)).tolist())
-        described.append(Part(name, len(part), counts))
-    return tuple(described)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.errors import DataError
+from isograd.records.schema import Part
 from isograd.workbench.data.order import permutation
 from isograd.workbench.data.rows import SplitPlan
 from isograd.workbench.data.sources import few
@@ -138,36 +139,34 @@ def _by_group(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, I
         )
     groups, which, sizes = np.unique(facts.groups, return_inverse=True, return_counts=True)
     if len(groups) < 3:
-        raise DataError(
-            f"a group split needs at least 3 groups, and column {plan.column!r} has {len(groups)}", where="split"
-        )
-    waiting = permutation(seed, 0, len(groups)).tolist()
+        raise DataError(f"a group split needs at least 3 groups, and column {plan.column!r} has {len(groups)}", where="split")
     part = np.zeros(len(groups), dtype=np.int64)
-    for number, share in ((2, plan.test), (1, plan.validation)):
-        wanted, have = share * len(which), 0
-        for group in list(waiting):
-            if have + sizes[group] <= 1.1 * wanted:
+    wanted, have = {2: plan.test * len(which), 1: plan.validation * len(which)}, {2: 0, 1: 0}
+    order = permutation(seed, 0, len(groups)).tolist()
+    for group in order:  # to the part that lacks most of its share, if it fits there; what fits nowhere is trained on
+        size = int(sizes[group])
+        for number in sorted(have, key=lambda number: have[number] / wanted[number]):
+            if have[number] + size <= 1.1 * wanted[number]:
                 part[group] = number
-                have += int(sizes[group])
-                waiting.remove(group)
-        if not have:
-            group = min(waiting, key=lambda group: int(sizes[group]))
-            part[group] = number
-            waiting.remove(group)
+                have[number] += size
+                break
+    for number in (2, 1):
+        if not have[number]:
+            part[min((group for group in order if not part[group]), key=lambda group: int(sizes[group]))] = number
     return tuple(np.flatnonzero(part[which] == number) for number in range(3))  # type: ignore[return-value]
 
 
 def _by_time(plan: SplitPlan, facts: Facts) -> tuple[Index, Index, Index]:
     if facts.times is None:
-        raise DataError(
-            "a time split needs the column that holds the time", where="split", remedy='column = "date" (its name)'
-        )
+        raise DataError("a time split needs the column that holds the time", where="split", remedy='column = "date" (its name)')
     rows = len(facts.times)
     _check_rows(rows, 3)
     ordered = np.sort(facts.times)
     test_from = ordered[rows - max(1, round(plan.test * rows))]
     before = ordered[ordered < test_from]
-    validation_from = before[len(before) - min(len(before), max(1, round(plan.validation * rows)))] if len(before) else test_from
+    validation_from = (
+        before[len(before) - min(len(before), max(1, round(plan.validation * rows)))] if len(before) else test_from
+    )
     train = np.flatnonzero(facts.times < validation_from)
     validation = np.flatnonzero((facts.times >= validation_from) & (facts.times < test_from))
     return train, validation, np.flatnonzero(facts.times >= test_from)
@@ -184,7 +183,9 @@ def _given(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, Inde
     train, validation, test = (np.flatnonzero(facts.parts == part) for part in PARTS)
     for name, part in (("train", train), ("test", test)):
         if not len(part):
-            raise DataError(f"the source has no {name} part", where="split", met=f"parts found: {few(sorted(set(facts.parts)))}")
+            raise DataError(
+                f"the source has no {name} part", where="split", met=f"parts found: {few(sorted(set(facts.parts)))}"
+            )
     if not len(validation):
         _check_rows(len(train), 2)
         labels = facts.labels
@@ -206,11 +207,24 @@ def _check_parts(plan: SplitPlan, facts: Facts, parts: Sequence[Index]) -> tuple
             raise DataError(
                 f"the {plan.kind} split leaves no row of class {few(absent)} in the {name} part",
                 where="split",
-                remedy='kind = "stratified" keeps every class in every part' if plan.kind == "random" else "gather more rows of it",
+                remedy='kind = "stratified" keeps every class in every part'
+                if plan.kind == "random"
+                else "gather more rows of it",
             )
         if absent:
             remarks.append(f"the {name} part has no row of class {few(absent)}")
     crossing = np.isin(facts.twins[parts[2]], facts.twins[np.concatenate(parts[:2])])
     if crossing.any():
-        remarks.append(f"{int(crossing.sum()):,} of {len(crossing):,} test rows have the same inputs as a row trained or validated on")
+        remarks.append(
+            f"{int(crossing.sum()):,} of {len(crossing):,} test rows have the same inputs as a row trained or validated on"
+        )
     return tuple(remarks)
+
+
+def describe_parts(parts: Sequence[Index], labels: Index | None, classes: tuple[str, ...]) -> tuple[Part, ...]:
+    """Name, rows and rows of each class of the three parts."""
+    described = []
+    for name, part in zip(PARTS, parts, strict=True):
+        counts = () if labels is None else tuple(np.bincount(labels[part], minlength=len(classes)).tolist())
+        described.append(Part(name, len(part), counts))
+    return tuple(described)

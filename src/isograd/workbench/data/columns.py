@@ -1,0 +1,157 @@
+"""Say what a column holds: numbers, truths, categories or text; and read its cells as such."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.records.schema import ColumnKind
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+GAPS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+"""Words, in any case, that say that a value is missing."""
+TARGET_GAPS = GAPS - {"none"}
+"""The same for a target, where "none" may well be a class."""
+TRUTHS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+LARGEST = 1e30
+"""A magnitude above it counts as not finite: its square would not fit a float32."""
+MOSTLY = 0.95
+"""A column with at least this share of numbers is numeric, and what else it holds is a fault."""
+MOST_VALUES = 200
+FEW_VALUES = 10
+LONG = 60
+"""Characters: values that are longer than this on average read like text, not like names of categories."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """A column of words: ``codes`` (rows,) into ``values``, -1 where there is none."""
+
+    codes: Codes
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """A column of numbers, float64 (rows,), NaN where there is none."""
+
+    values: Floats
+
+
+Cells = Words | Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a column holds, or, where it cannot be learned from, why (``reason``)."""
+
+    kind: ColumnKind | None
+    reason: str = ""
+
+
+def taken(cells: Cells, rows: Codes) -> Cells:
+    """Some rows of a column."""
+    return Words(cells.codes[rows], cells.values) if isinstance(cells, Words) else Numbers(cells.values[rows])
+
+
+def joined(parts: Sequence[Cells]) -> Cells:
+    """Columns under one another; words where any part holds words."""
+    numbers = [part.values for part in parts if isinstance(part, Numbers)]
+    if len(numbers) == len(parts):
+        return Numbers(np.concatenate(numbers))
+    known: dict[str, int] = {}
+    codes = []
+    for part in map(as_words, parts):
+        where = np.array([known.setdefault(value, len(known)) for value in part.values] + [-1], dtype=np.int64)
+        codes.append(where[part.codes])
+    return Words(np.concatenate(codes), tuple(known))
+
+
+def as_words(cells: Cells) -> Words:
+    """A column as words; a whole number is written without a point.
+
+    >>> as_words(Numbers(np.array([1.0, 0.5, np.nan]))).values
+    ('0.5', '1')
+    """
+    if isinstance(cells, Words):
+        return cells
+    found, codes = np.unique(cells.values, return_inverse=True)
+    codes = np.where(np.isnan(cells.values), -1, codes).astype(np.int64)
+    return Words(codes, tuple(str(int(v)) if v.is_integer() else repr(v) for v in found.tolist() if v == v))
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a decimal number.
+
+    >>> is_number("1.5e3"), is_number("1_000"), is_number("inf")
+    (True, False, False)
+    """
+    return _NUMBER.fullmatch(word) is not None
+
+
+def as_numbers(cells: Cells) -> tuple[Floats, Flags]:
+    """A column as float64 with NaN for gaps, and which rows hold something else than a finite number (NaN there too)."""
+    if isinstance(cells, Numbers):
+        wrong = np.abs(cells.values) > LARGEST
+        return np.where(wrong, np.nan, cells.values), wrong
+    values = [float(word) if is_number(word) else np.nan for word in cells.values]
+    return _looked_up(cells, values, [word.lower() in GAPS for word in cells.values])
+
+
+def as_truths(cells: Cells) -> tuple[Floats, Flags]:
+    """A column of true, false, yes, no (or 1, 0) as 1.0 and 0.0, NaN for gaps, and which rows hold something else."""
+    words = as_words(cells)
+    values = [TRUTHS.get(word.lower(), {"1": 1.0, "0": 0.0}.get(word, np.nan)) for word in words.values]
+    return _looked_up(words, values, [word.lower() in GAPS for word in words.values])
+
+
+def _looked_up(words: Words, values: Sequence[float], gaps: Sequence[bool]) -> tuple[Floats, Flags]:
+    value = np.array([*values, np.nan])
+    wrong = ~(np.abs(value) <= LARGEST) & ~np.array([*gaps, True], dtype=np.bool_)
+    return np.where(wrong, np.nan, value)[words.codes], wrong[words.codes]
+
+
+def as_labels(cells: Cells, gaps: frozenset[str] = GAPS) -> Words:
+    """A column as categories: words, with -1 for every word that says that there is none."""
+    words = as_words(cells)
+    missing = np.array([word.lower() in gaps for word in words.values] + [True], dtype=np.bool_)
+    return Words(np.where(missing[words.codes], -1, words.codes), words.values)
+
+
+def kind_of(cells: Cells) -> Kind:
+    """Number, boolean, category, or why neither: no values, one value, or text.
+
+    Words are numbers where at least 95 % (or all but one of at least five) parse as such; truths where all are true, false,
+    yes or no; categories where there are at most ten different ones, or at most 200 that recur and are short.
+    """
+    labels = as_labels(cells)
+    rows = int((labels.codes >= 0).sum())
+    if not rows:
+        return Kind(None, "has no values")
+    counts = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.values))
+    used = [word for word, count in zip(labels.values, counts, strict=True) if count]
+    if len(used) == 1 and rows == len(labels.codes):
+        return Kind(None, f"has the same value {used[0]!r} in every row")
+    wrong = int(as_numbers(cells)[1].sum())
+    if isinstance(cells, Numbers) or wrong <= (1 - MOSTLY) * rows or (wrong == 1 and rows >= 5):
+        return Kind("number")
+    if all(word.lower() in TRUTHS for word in used):
+        return Kind("boolean")
+    length = sum(len(word) * int(count) for word, count in zip(labels.values, counts, strict=True)) / rows
+    if length <= LONG and (len(used) <= FEW_VALUES or (len(used) <= MOST_VALUES and 2 * len(used) <= rows)):
+        return Kind("category")
+    return Kind(None, f"reads like text or names ({len(used):,} different values in {rows:,} rows)")
+
+
+def is_infinite(word: str) -> bool:
+    """Whether a word says infinity, or a number too large to compute with."""
+    return _INFINITE.fullmatch(word) is not None or is_number(word)

@@ -1,0 +1,213 @@
+"""Prepare a table: choose its columns, refuse or leave out rows that cannot be read, split, fit, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from isograd.errors import DataError, Fault
+from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, as_words, kind_of
+from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, trouble_in
+from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
+from isograd.workbench.data.sources import few
+from isograd.workbench.data.split import Facts, describe_parts, split, twins
+from isograd.workbench.data.tables import Table, rows_of
+from isograd.workbench.data.targets import (
+    classes_of,
+    find_column,
+    groups_of,
+    missing_rows,
+    parts_of,
+    quantity_of,
+    times_of,
+)
+
+MOST_NAMED = 5
+
+
+def prepare_table(
+    table: Table,
+    *,
+    source: str,
+    task: str,
+    target: str | None,
+    plan: SplitPlan,
+    seed: int,
+    skip_corrupt: bool,
+    drop: tuple[str, ...],
+) -> Prepared:
+    """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
+    target = _target(table, task, target)
+    steering = _steering(table, plan)
+    for name in drop:
+        find_column(table, name, "drop")
+    features = [name for name in table.columns if name not in (target, steering, *drop)]
+    kinds, remarks = _kinds(table, features)
+    if steering:
+        remarks.append(f"column {steering!r} steers the split and is not learned from")
+    table = readable(table, _troubles(table, kinds, target, task), skip_corrupt)
+    labels, classes = classes_of(table, target) if task == "classification" else (None, ())
+    quantity = quantity_of(table, target) if labels is None else None
+    parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
+    training = rows_of(table, parts[0])
+    fitted = [fit_column(name, training.columns[name], kind) for name, kind in kinds.items()]
+    constant = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
+    encoding = Encoding("table", target, columns=tuple(one for one in fitted if one is not None), classes=classes)
+    if quantity is not None:
+        encoding = _with_scale(encoding, quantity[parts[0]], table)
+    if constant:
+        remarks.append(f"left out, because it does not vary in the training part: {few(constant, 20)}")
+    if not encoding.columns:
+        raise _nothing_to_learn(table, remarks)
+    described = tuple(describe_column(name, table.columns[name], kind) for name, kind in kinds.items())
+    remarks += [_imputed(column.name, column.kind, column.missing) for column in described if column.missing]
+    summary = DataSummary(
+        source=source,
+        schema=Schema("table", len(table), table.fingerprint, target, described, classes=classes),
+        parts=describe_parts(parts, labels, classes),
+        split=plan.kind,
+        skipped=table.skipped,
+        remarks=(*table.remarks, *remarks, *split_remarks),
+    )
+    train, validation, test = (_rows(table, part, labels, quantity, encoding) for part in parts)
+    return Prepared(summary, encoding, train, validation, test)
+
+
+def _target(table: Table, task: str, target: str | None) -> str:
+    if task not in ("classification", "regression"):
+        raise DataError(
+            f"{table.where} is a table, and the task {task} is for pictures", remedy='task = "classification" (or "regression")'
+        )
+    if target is None:
+        names = list(table.columns)
+        raise DataError(
+            "which column is the target?", where=table.where, met=f"columns: {few(names, 20)}", remedy=f'target = "{names[-1]}"'
+        )
+    find_column(table, target, "target")
+    return target
+
+
+def _steering(table: Table, plan: SplitPlan) -> str | None:
+    """The column that steers the split: where "given" names none, the column "split", if the source has no parts."""
+    if plan.kind in ("random", "stratified"):
+        return None
+    if plan.column is None and plan.kind == "given" and table.parts is None and "split" in table.columns:
+        return "split"
+    return plan.column
+
+
+def _kinds(table: Table, features: Sequence[str]) -> tuple[dict[str, ColumnKind], list[str]]:
+    """What each column that can be learned from holds, and a remark on each that cannot."""
+    kinds: dict[str, ColumnKind] = {}
+    remarks = []
+    for name in features:
+        found = kind_of(table.columns[name])
+        if found.kind is None:
+            remarks.append(f"column {name!r} {found.reason} and was left out")
+        else:
+            kinds[name] = found.kind
+    if not kinds:
+        raise _nothing_to_learn(table, remarks)
+    return kinds, remarks
+
+
+def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
+    return DataError("no column is left to learn from", where=table.where, met=few(list(remarks), MOST_NAMED))
+
+
+_HOLDS: dict[ColumnKind, str] = {"number": "finite numbers", "boolean": "true or false", "category": "categories"}
+
+
+def holds(name: str, kind: ColumnKind) -> str:
+    """What a column should hold, as the beginning of a sentence."""
+    return f"column {name!r} should hold {_HOLDS[kind]}"
+
+
+def _troubles(table: Table, kinds: dict[str, ColumnKind], target: str, task: str) -> list[tuple[str, Trouble]]:
+    """What is wrong, in words, and with which rows: a column after the other, then the target."""
+    found = []
+    for name, kind in kinds.items():
+        trouble = trouble_in(name, table.columns[name], kind)
+        if trouble:
+            found.append((holds(name, kind), trouble))
+    cells = table.columns[target]
+    gaps = missing_rows(cells, GAPS if task == "regression" else TARGET_GAPS)
+    if len(gaps):
+        found.append((f"the target {target!r} is missing", Trouble(target, gaps, ("",) * len(gaps), "category")))
+    if task == "regression" and (trouble := trouble_in(target, cells, "number")):
+        if 2 * len(trouble.rows) > len(table):
+            raise DataError(
+                f"the target {target!r} holds text, and a regression needs numbers",
+                where=f"{table.where}, {table.places[trouble.rows[0]]}",
+                met=few([repr(word) for word in dict.fromkeys(trouble.words)]),
+                remedy='task = "classification"',
+            )
+        found.append((f"the target {target!r} should hold {_HOLDS['number']}", trouble))
+    return found
+
+
+def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt: bool) -> Table:
+    """The table without the rows that cannot be read, which are listed; raises all faults at once unless ``skip_corrupt``."""
+    if troubles and not skip_corrupt:
+        raise DataError([_fault(table, what, trouble) for what, trouble in troubles])
+    wrong: dict[int, str] = {}
+    for what, trouble in troubles:
+        for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True):
+            wrong.setdefault(row, f"{what}: {word!r}")
+    skipped = tuple(Skipped(table.places[row], wrong[row]) for row in sorted(wrong))
+    kept = np.setdiff1d(np.arange(len(table)), sorted(wrong))
+    if not len(kept):
+        raise DataError("no row is left that can be read", where=table.where, met=f"{skipped[0].name}: {skipped[0].reason}")
+    return replace(rows_of(table, kept), skipped=table.skipped + skipped) if wrong else table
+
+
+def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
+    named = [f"{table.places[row]}: {word!r}" for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True)]
+    return Fault(
+        f"{what}: {len(named):,} row{'s do' * (len(named) != 1) or ' does'} not",
+        where=f"{table.where}, {table.places[trouble.rows[0]]}",
+        met=few(named, MOST_NAMED),
+        remedy=f'repair them, leave them out (--skip-corrupt), or leave out the column: drop = ["{trouble.column}"]',
+    )
+
+
+def _facts(
+    table: Table, features: Sequence[str], labels: Codes | None, classes: tuple[str, ...], plan: SplitPlan, steering: str | None
+) -> Facts:
+    codes = [as_words(table.columns[name]).codes for name in features]
+    same = twins(row.tobytes() for row in np.stack(codes, axis=1))
+    if steering is None:
+        return Facts(same, labels, classes, table.parts)
+    if plan.kind == "group":
+        return Facts(same, labels, classes, groups=groups_of(table, steering))
+    if plan.kind == "time":
+        return Facts(same, labels, classes, times=times_of(table, steering))
+    return Facts(same, labels, classes, parts_of(table, steering))
+
+
+def _with_scale(encoding: Encoding, training: Floats, table: Table) -> Encoding:
+    """The encoding with the mean and the deviation of the training targets."""
+    mean, std = float(training.mean()), float(training.std())
+    if std <= 1e-12 * abs(mean):
+        raise DataError(f"the target {encoding.target!r} is constant in the training part", where=table.where, met=f"{mean:g}")
+    return replace(encoding, target_mean=mean, target_std=std)
+
+
+def _imputed(name: str, kind: ColumnKind, missing: int) -> str:
+    if kind == "category":
+        return f'column {name!r} lacks {missing:,} values; they became the category "missing"'
+    return f"column {name!r} lacks {missing:,} values; they became the training mean, with a column that says so"
+
+
+def _rows(table: Table, part: Codes, labels: Codes | None, quantity: Floats | None, encoding: Encoding) -> Rows:
+    chosen = rows_of(table, part)
+    inputs = torch.from_numpy(encode(chosen.columns, encoding.columns, len(chosen)))
+    if labels is not None:
+        return Rows(inputs, torch.from_numpy(labels[part]), chosen.places)
+    assert quantity is not None
+    scaled = (quantity[part] - encoding.target_mean) / encoding.target_std
+    return Rows(inputs, torch.from_numpy(scaled.astype(np.float32)[:, None]), chosen.places)
