@@ -1,0 +1,42 @@
+"""From a network's outputs to what a person asked for: a label with probabilities, or a value on its natural scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isograd.errors import ModelError
+from isograd.records.schema import Encoding
+
+
+def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> list[dict[str, Any]]:
+    """One plain object a row of ``outputs`` (N, classes) or (N, 1).
+
+    Classes: ``{"label": str, "probabilities": {class: p}}`` with p the softmax of the row, in [0, 1]; the first of equals wins.
+    A value: ``{"value": float}`` = output * target_std + target_mean.
+
+    Raises ``ModelError`` where the number of outputs is not that of the classes, or an output is not finite.
+
+    >>> answers_of(np.array([[0.0]]), Encoding("table", "price", target_mean=7.0, target_std=2.0))
+    [{'value': 7.0}]
+    """
+    width = len(encoding.classes) or 1
+    if outputs.ndim != 2 or outputs.shape[1] != width:
+        raise ModelError(
+            f"the network gives outputs of shape {outputs.shape} and {encoding.target} needs {width} a row",
+            where="model.onnx",
+        )
+    if not np.isfinite(outputs).all():
+        row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+        raise ModelError(f"the network's output for row {row + 1} is not finite", remedy="look for odd values in that row")
+    numbers = outputs.astype(np.float64)
+    if not encoding.classes:
+        return [{"value": value} for value in (numbers[:, 0] * encoding.target_std + encoding.target_mean).tolist()]
+    shifted = np.exp(numbers - numbers.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    return [
+        {"label": encoding.classes[int(row.argmax())], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
+        for row in probabilities
+    ]
