@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 
@@ -106,14 +107,14 @@ def _parameters(report: Report) -> int:
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:
-    speed = sorted(epoch.rows_per_second for epoch in epochs)
+    speed = sorted(epoch.rows_per_second for epoch in epochs if math.isfinite(epoch.rows_per_second))
     pairs = [
         ("task", plain(run.task)),
         ("model", plain(run.model)),
         ("parameters", number(run.parameters)),
         ("training", f"{count(len(epochs), 'epoch')}, {count(run.steps, 'step')}"),
         ("time", duration(run.seconds)),
-        ("speed", f"{number(round(speed[len(speed) // 2]))} rows / s" if speed and speed[-1] < float("inf") else "–"),
+        ("speed", f"{number(round(speed[len(speed) // 2]))} rows / s" if speed else "–"),
         ("device", plain(run.environment.device)),
         ("status", run.status),
     ]

@@ -100,10 +100,9 @@ def moment(stamp: str) -> str:
 def fold(log_ratio: float) -> str:
     """How many times something changed, of the natural logarithm of the ratio (its sign does not matter).
 
-        >>> import math
-    import re
-        >>> fold(math.log(612)), fold(-math.log(2.5)), fold(17 * math.log(10))
-        ('610-fold', '2.5-fold', 'by 17 orders of magnitude')
+    >>> import math
+    >>> fold(math.log(612)), fold(-math.log(2.5)), fold(17 * math.log(10))
+    ('610-fold', '2.5-fold', 'by 17 orders of magnitude')
     """
     decades = abs(log_ratio) / math.log(10)
     if decades >= 5:
