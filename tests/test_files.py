@@ -69,9 +69,12 @@ def test_a_folder_is_not_there_before_its_end(tmp_path):
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.new_folder(tmp_path / "bundle") as aside:
+    def fail(aside):
         (aside / "a").write_text("x")
-        _ = 1 / 0
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), files.new_folder(tmp_path / "bundle") as aside:
+        fail(aside)
     assert list(tmp_path.iterdir()) == []
 
 

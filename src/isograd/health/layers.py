@@ -146,7 +146,7 @@ def _foretold_movement(
     gradient = math.exp(max(-745.0, min(700.0, log_gradient))) * arriving
     if optimizer is None:
         return 1e-2 * gradient / max(arriving, 1e-300)
-    rate = float(optimizer.get("lr", optimizer.get("learning_rate", 1e-3)))
+    rate = float(optimizer.get("learning_rate", 1e-3))
     if optimizer.kind in ADAPTIVE:
         return rate * gradient / (gradient + float(optimizer.get("eps", 1e-8))) / size
     return rate * gradient / size / max(1e-3, 1.0 - float(optimizer.get("momentum", 0.0)))

@@ -33,10 +33,14 @@ def describe(network: Network, batch: Any = None, loss: str | None = None, optim
 def describe_optimizer(optimizer: Sgd) -> Optimizer:
     """The optimizer's kind and constants.
 
-    >>> describe_optimizer(Sgd(0.1)).get("lr", 0.0)
+    >>> describe_optimizer(Sgd(0.1)).get("learning_rate", 0.0)
     0.1
     """
-    constants = (("lr", optimizer.learning_rate), ("momentum", optimizer.momentum), ("weight_decay", optimizer.weight_decay))
+    constants = (
+        ("learning_rate", optimizer.learning_rate),
+        ("momentum", optimizer.momentum),
+        ("weight_decay", optimizer.weight_decay),
+    )
     return Optimizer("sgd", constants)
 
 
