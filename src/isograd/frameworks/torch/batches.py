@@ -1,0 +1,104 @@
+"""What a batch is, and how a model and a loss are called with it.
+
+``(inputs, targets)`` is a pair; a mapping goes to the model as keyword arguments, anything else as its one argument. Inputs
+that are a tuple or list are the model's positional arguments, a mapping its keyword arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isograd.errors import ModelError
+from isograd.frameworks.torch.places import tensors_in
+
+
+def inputs_of(batch: Any) -> Any:
+    """What the model takes: the first of a pair, or the batch itself."""
+    return batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
+
+
+def targets_of(batch: Any) -> Any:
+    """What the loss compares with: the second of a pair, or nothing."""
+    return batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Call ``model``; raises ``ModelError`` naming shapes, types and devices where the batch does not fit."""
+    _fits(model, inputs)
+    try:
+        if isinstance(inputs, Mapping):
+            return model(**inputs)
+        return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ModelError(
+            "the model does not take this batch",
+            where=type(model).__name__,
+            met=f"{_met(inputs)}; torch says: {_first_line(error)}",
+        ) from error
+
+
+def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
+    """The loss as a scalar with a graph; without ``loss``, the model's own (its output, ``.loss``, or ``["loss"]``).
+
+    Raises ``ModelError`` naming shapes where outputs and targets do not fit.
+    """
+    if loss is None:
+        value = outputs["loss"] if isinstance(outputs, Mapping) and "loss" in outputs else getattr(outputs, "loss", outputs)
+    else:
+        try:
+            value = loss(outputs, targets)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            met = f"output {_met(outputs)}, targets {_met(targets)}; torch says: {_first_line(error)}"
+            raise ModelError(
+                "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
+            ) from error
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = _met(value)
+        raise ModelError("the loss is not one number", met=shape, remedy="reduce it (mean), or pass loss=")
+    if not value.requires_grad:
+        raise ModelError(
+            "the loss has no graph: nothing can be learned from it", remedy="do not detach it, nor run under no_grad"
+        )
+    return value
+
+
+def _fits(model: nn.Module, inputs: Any) -> None:
+    first = next(model.parameters(), None)
+    if first is None:
+        return
+    for tensor in tensors_in(inputs):
+        if tensor.device != first.device:
+            raise ModelError(
+                "the batch is on another device than the model",
+                met=f"batch on {tensor.device}, model on {first.device}",
+                remedy=f'inputs.to("{first.device}")',
+            )
+        mixed = torch.is_autocast_enabled(tensor.device.type)
+        if tensor.is_floating_point() and first.is_floating_point() and tensor.dtype != first.dtype and not mixed:
+            wanted = str(first.dtype)
+            raise ModelError(
+                "the batch has another dtype than the model",
+                met=f"batch is {str(tensor.dtype).removeprefix('torch.')}, model is {wanted.removeprefix('torch.')}",
+                remedy=f"inputs.to({wanted})",
+            )
+
+
+def _advice(outputs: Any, targets: Any) -> str:
+    if isinstance(outputs, Tensor) and isinstance(targets, Tensor) and not targets.is_floating_point() and targets.numel():
+        classes, highest, lowest = outputs.shape[-1], int(targets.max()), int(targets.min())
+        if outputs.ndim == 2 and (highest >= classes or lowest < 0):
+            return f"labels run from {lowest} to {highest}: the last layer needs {highest + 1} outputs, it has {classes}"
+    return "make the last layer's width and the labels' shape and dtype what the loss takes"
+
+
+def _met(something: Any) -> str:
+    shown = [f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors_in(something)]
+    return ", ".join(shown) or type(something).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,170 @@
+"""A torch model as an ``Anatomy``: operations in the order of execution, parameters, optimizer, loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from isograd.errors import ModelError
+from isograd.frameworks.torch.batches import call, inputs_of
+from isograd.frameworks.torch.flow import Flow
+from isograd.frameworks.torch.hooks import Walk, is_leaf
+from isograd.frameworks.torch.operations import loss_name, of_module
+from isograd.frameworks.torch.places import modules_of, places_of
+from isograd.frameworks.torch.state import untouched
+from isograd.frameworks.torch.sums import moments_of_all
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter, Settings
+from isograd.records.moments import Moments
+
+_NAMES = {"lr": "learning_rate", "betas": "beta"}
+_PLUMBING = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable", "maximize", "initial_lr"})
+
+
+def describe(model: nn.Module | Sequence[nn.Module], batch: Any = None, loss: Any = None, optimizer: Any = None) -> Anatomy:
+    """What a model is; with a ``batch``, how its data flows, seen in one forward pass that leaves no trace.
+
+    Without a batch the nodes are the modules in their order of registration. Raises ``ModelError`` for what cannot be
+    described.
+
+    >>> anatomy = describe(nn.Sequential(nn.Linear(2, 3), nn.Tanh()), batch=(torch.zeros(4, 2), None))
+    >>> [(node.path, node.operation, node.inputs, node.shape) for node in anatomy.nodes]
+    [('input', 'input', (), (2,)), ('0', 'linear', (0,), (3,)), ('1', 'activation', (1,), (3,))]
+    """
+    models = checked(model)
+    nodes = _traced(models, batch) if batch is not None else registered(models)
+    return assemble(models, nodes, loss_name(loss), [optimizer] if optimizer is not None else [], traced=batch is not None)
+
+
+def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:
+    """One model or several, as a tuple; raises ``ModelError`` where one cannot be looked at (or, ``training``, not trained)."""
+    models = tuple(model) if isinstance(model, tuple | list) and not isinstance(model, nn.Module) else (model,)
+    for one in models:
+        if not isinstance(one, nn.Module):
+            met = f"{type(one).__name__}: {one!r:.60}"
+            raise ModelError("the model is not a torch module", met=met, remedy="pass an nn.Module, or a tuple of them")
+    parameters = [(name, parameter) for one in models for name, parameter in one.named_parameters()]
+    lazy = [name for name, parameter in parameters if is_lazy(parameter)]
+    if lazy:
+        remedy = "run one batch through the model first: model(inputs)"
+        raise ModelError("the model has lazy layers whose shape is not known yet", where=", ".join(lazy[:3]), remedy=remedy)
+    meta = [name for name, parameter in parameters if parameter.device.type == "meta"]
+    if meta:
+        remedy = "model.to_empty(device=...) and initialise it, or build it outside of torch.device('meta')"
+        raise ModelError(
+            "the model is on the meta device: its weights have no values", where=", ".join(meta[:3]), remedy=remedy
+        )
+    if training and not any(parameter.requires_grad for _, parameter in parameters):
+        what = "the model has no trainable parameter"
+        met = f"{len(parameters)} parameters, all with requires_grad=False" if parameters else "no parameters at all"
+        raise ModelError(what, met=met, remedy="set requires_grad_(True) on what is to be trained")
+    return models
+
+
+def assemble(
+    models: Sequence[nn.Module], nodes: Sequence[Node], loss: str | None, optimizers: Sequence[Any], *, traced: bool
+) -> Anatomy:
+    """The anatomy around nodes that were found: parameters with their present moments, optimizer, device, precision."""
+    places = places_of(models)
+    held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
+    values = moments_of_all([place.parameter for place in places])
+    parameters = tuple(
+        Parameter(
+            place.name,
+            place.layer,
+            tuple(place.parameter.shape),
+            place.parameter.requires_grad,
+            id(place.parameter) in held if optimizers else None,
+            of or Moments(),
+        )
+        for place, of in zip(places, values, strict=True)
+    )
+    most = [place.parameter for place in places]
+    dtype, device = _commonest(p.dtype for p in most).removeprefix("torch."), _commonest(p.device for p in most)
+    optimizer = optimizer_facts(optimizers[0]) if optimizers else None
+    return Anatomy("torch", tuple(nodes), parameters, optimizer, loss, dtype or "float32", device or "cpu", traced)
+
+
+def optimizer_facts(optimizer: Any) -> Optimizer:
+    """Kind and constants of an optimizer: those of its first parameter group, by the field's names.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> dict(optimizer_facts(torch.optim.Adam(layer.parameters(), lr=0.1)).settings)["beta2"]
+    0.999
+    """
+    return Optimizer(type(optimizer).__name__.lower(), _settings(optimizer.param_groups[0]))
+
+
+def _settings(group: Mapping[str, Any]) -> Settings:
+    facts: dict[str, float | int | bool | str] = {}
+    for key, value in group.items():
+        if key in _PLUMBING:
+            continue
+        name = _NAMES.get(key, key)
+        several = value if isinstance(value, tuple | list) else None
+        for position, number in enumerate(several or [value], start=1):
+            number = float(number) if isinstance(number, torch.Tensor) and number.numel() == 1 else number
+            if isinstance(number, bool | int | float | str):
+                facts[f"{name}{position}" if several else name] = number
+    return tuple(facts.items())
+
+
+def _commonest(values: Iterable[object]) -> str:
+    counted = Counter(str(value) for value in values)
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+class _Describing:
+    """Eyes that only follow the flow; what fails is remembered and raised when the pass is over."""
+
+    def __init__(self, models: Sequence[nn.Module], arguments: Any) -> None:
+        self.flow = Flow(models)
+        self.error: Exception | None = None
+        self._arguments = arguments
+        self.flow.begins((arguments,))
+
+    def begins(self, path: str, arguments: Sequence[Any]) -> None: ...
+
+    def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        self.flow.module(path, module, arguments, output)
+
+    def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        self.flow.function(path, name, args, kwargs, output)
+
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None: ...
+
+    def spent(self, seconds: float) -> None: ...
+
+    def failed(self, error: Exception) -> None:
+        self.error = self.error or error
+
+
+def _traced(models: Sequence[nn.Module], batch: Any) -> list[Node]:
+    inputs = inputs_of(batch)
+    eyes = _Describing(models, inputs)
+    walk = Walk(models, eyes, always=True)
+    with untouched(models), torch.enable_grad():
+        walk.arm()
+        try:
+            call(models[0], inputs)
+        finally:
+            walk.disarm()
+    if eyes.error is not None:
+        raise eyes.error
+    return eyes.flow.nodes
+
+
+def registered(models: Sequence[nn.Module]) -> list[Node]:
+    """The modules in their order of registration, as nodes without edges."""
+    names = {id(place.parameter): place.name for place in places_of(models)}
+    nodes = []
+    for path, module in modules_of(models):
+        if is_leaf(module) or not any(True for _ in module.children()):
+            operation, settings = of_module(module)
+            parameters = tuple(names[id(parameter)] for parameter in module.parameters() if id(parameter) in names)
+            nodes.append(Node(path, operation, type(module).__name__, settings=settings, parameters=parameters))
+    return nodes

@@ -1,0 +1,273 @@
+"""Follow forward passes from outside: global module hooks and a function mode, entered and left without a trace.
+
+Global hooks, because hooks stored in a module travel with its copies and pickles; never full-backward hooks, because they
+break in-place operations. The mode sits at the bottom of the stack of modes, so that the person's own modes come and go
+above it, and is away while a module is in evaluation, where its presence would switch fast paths off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
+from torch.utils.hooks import RemovableHandle
+
+from isograd.frameworks.torch.operations import LOSSES, name_of
+from isograd.frameworks.torch.places import modules_of, tensors_in
+
+_HEEDED = LOSSES | {"backward", "mul"}
+
+
+class Eyes(Protocol):
+    """What is told of a pass; called with gradients off and torch functions unwatched."""
+
+    def begins(self, path: str, arguments: Sequence[Any]) -> None:
+        """An outermost watched module is called."""
+
+    def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        """A leaf module has been called."""
+
+    def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A torch function has been called inside a watched module."""
+
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """A torch function is about to be called outside of all watched modules: the loss, its scaling, its backward."""
+
+    def spent(self, seconds: float) -> None:
+        """One of the above took so long."""
+
+    def failed(self, error: Exception) -> None:
+        """One of the above raised."""
+
+
+class Quiet:
+    """Gradients off, torch functions unwatched: the context of everything that we compute in the person's loop."""
+
+    def __enter__(self) -> None:
+        self._grad = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+        self._functions = torch._C.DisableTorchFunction()
+        self._functions.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._functions.__exit__(None, None, None)
+        torch._C._set_grad_enabled(self._grad)
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        walk, kwargs = self._walk, kwargs or {}
+        if walk.blind or walk.muted:
+            return func(*args, **kwargs)
+        if not walk.inside:
+            walk.outside(func, args, kwargs)
+            return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        walk.function(func, args, kwargs, output)
+        return output
+
+
+class Walk:
+    """The hooks and the mode over some models, and the names of the calls in a pass.
+
+    A leaf module is one whose ``forward`` is torch's own and that has no children (attention and parametrised layers too);
+    it is not looked into. The second call of a module in one pass is "path@2"; the second call of a function "path_1".
+    """
+
+    def __init__(self, models: Sequence[nn.Module], eyes: Eyes, *, always: bool = False) -> None:
+        self.names = {id(module): path for path, module in modules_of(models)}
+        self.blind = 0
+        self.muted = True
+        self.learning = True
+        """Whether gradients were on where the eyes were last told of something."""
+        self.inside: list[tuple[nn.Module, str]] = []
+        self._taken = frozenset(self.names.values())
+        self._eyes = eyes
+        self._leaves = {id(module) for _, module in modules_of(models) if is_leaf(module)}
+        self._always, self._skipping, self._was_in = always, False, False
+        self._calls: Counter[str] = Counter()
+        self._mode = _Mode(self)
+        self._handles: list[RemovableHandle] = []
+        self._thread, self._process = threading.get_ident(), os.getpid()
+
+    @property
+    def armed(self) -> bool:
+        """Whether passes are being followed."""
+        return bool(self._handles)
+
+    def arm(self) -> None:
+        """Follow the passes from here on."""
+        self.inside.clear()
+        self.blind, self._skipping, self.muted = 0, False, False
+        if not self._handles:
+            register = nn.modules.module
+            self._handles = [
+                register.register_module_forward_pre_hook(self._before),
+                register.register_module_forward_hook(self._after, with_kwargs=True, always_call=True),
+            ]
+
+    def disarm(self) -> None:
+        """Take the hooks and the mode away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self.muted = True
+        leave(self._mode)
+
+    def mute(self) -> None:
+        """See nothing more; for a time at which the hooks cannot be removed because torch is going through them."""
+        self.muted = True
+
+    def _here(self) -> bool:
+        return not self.muted and threading.get_ident() == self._thread and os.getpid() == self._process
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not self._here():
+            return
+        if self.blind:
+            self.blind += 1
+            return
+        path = self.names.get(id(module))
+        if not self.inside:
+            if path is None:
+                return
+            if not self._begin(module, path, args):
+                return
+        if path is None:
+            path = f"{self.inside[-1][1]}.{type(module).__name__.lower()}".lstrip(".")
+        self.inside.append((module, path))
+        if id(module) in self._leaves or (id(module) not in self.names and is_leaf(module)):
+            self.blind = 1
+
+    def _begin(self, module: nn.Module, path: str, args: tuple[Any, ...]) -> bool:
+        self._calls.clear()
+        if not self._always and not module.training:
+            self._was_in, self._skipping, self.blind = leave(self._mode), True, 1
+            self.inside.append((module, path))
+            return False
+        enter(self._mode)
+        self._tell(lambda: self._eyes.begins(path, args))
+        return True
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        # Torch calls this with the keyword arguments and the output, and where the module raised, with the output alone.
+        if not self.inside or not self._here():
+            return
+        if self.blind > 1:
+            self.blind -= 1
+            return
+        if self.inside[-1][0] is not module:
+            return
+        _, path = self.inside.pop()
+        leaf, self.blind = bool(self.blind), 0
+        if self._skipping:
+            self._skipping = False
+            if self._was_in:
+                enter(self._mode)
+        elif leaf and len(rest) == 2:
+            self._leaf(path, module, (args, rest[0]), rest[1])
+
+    def _leaf(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        self._calls[path] += 1
+        called = path if self._calls[path] == 1 else f"{path}@{self._calls[path]}"
+        self._tell(lambda: self._eyes.module(called, module, arguments, output))
+
+    def function(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A torch function was called inside a watched module."""
+        if not any(True for _ in tensors_in(output)):
+            return
+        name = name_of(func)
+        path = f"{self.inside[-1][1]}.{name}".lstrip(".")
+        while True:
+            self._calls[path] += 1
+            called = path if self._calls[path] == 1 else f"{path}_{self._calls[path] - 1}"
+            if called not in self._taken:
+                break
+        self._tell(lambda: self._eyes.function(called, name, args, kwargs, output))
+
+    def pause(self) -> None:
+        """Take the mode away until the next pass: an optimizer calls hundreds of functions that say nothing."""
+        leave(self._mode)
+
+    def outside(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """A torch function is about to be called outside of the watched modules."""
+        name = name_of(func)
+        if name in _HEEDED:
+            self._tell(lambda: self._eyes.outside(name, args, kwargs))
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        start = time.thread_time()
+        self.learning = torch.is_grad_enabled()
+        try:
+            with Quiet():
+                what()
+            self._eyes.spent(time.thread_time() - start)
+        except Exception as error:  # noqa: BLE001  whatever goes wrong in the watching stays out of the person's loop
+            self._eyes.failed(error)
+
+
+def enter(mode: TorchFunctionMode) -> None:
+    """Put a mode at the bottom of the stack of modes, above the device's, which must stay the lowest."""
+    above = []
+    while torch._C._len_torch_function_stack():
+        other = torch._C._pop_torch_function_stack()
+        if other is mode:
+            continue
+        if isinstance(other, DeviceContext):
+            torch._C._push_on_torch_function_stack(other)
+            break
+        above.append(other)
+    torch._C._push_on_torch_function_stack(mode)
+    for other in reversed(above):
+        torch._C._push_on_torch_function_stack(other)
+
+
+def leave(mode: TorchFunctionMode) -> bool:
+    """Take a mode out of the stack, wherever it is; whether it was there."""
+    depth = torch._C._len_torch_function_stack()
+    if not any(torch._C._get_function_stack_at(place) is mode for place in range(depth)):
+        return False
+    above = []
+    while (other := torch._C._pop_torch_function_stack()) is not mode:
+        above.append(other)
+    for other in reversed(above):
+        torch._C._push_on_torch_function_stack(other)
+    return True
+
+
+def calling_scaler() -> Any | None:
+    """The gradient scaler whose ``scale`` is under way, or nothing."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "scale" and frame.f_code.co_filename.endswith("grad_scaler.py"):
+            return frame.f_locals.get("self")
+        frame = frame.f_back
+    return None
+
+
+def is_recomputation() -> bool:
+    """Whether we are inside a backward pass: a checkpointed part runs forward again."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is torch's own and not looked into."""
+    if isinstance(module, torch.jit.ScriptModule | nn.MultiheadAttention):
+        return True
+    if isinstance(module, nn.Sequential):
+        return False
+    owned = getattr(type(module).forward, "__module__", "").startswith("torch.nn.modules.")
+    return owned and all(name == "parametrizations" for name, _ in module.named_children())

@@ -1,0 +1,81 @@
+"""What the passes of one sampled step show: inputs, layers, loss, and at first how data flows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.flow import Flow
+from isograd.frameworks.torch.hooks import calling_scaler, is_recomputation
+from isograd.frameworks.torch.layers import Layers
+from isograd.frameworks.torch.operations import LOSSES, of_function, of_module
+from isograd.frameworks.torch.places import tensors_in
+from isograd.frameworks.torch.sums import moments
+from isograd.records.moments import Moments
+
+
+class Passes:
+    """Eyes of a live loop (``hooks.Eyes``): they hand each call to ``Layers``, and in the first pass of a model to ``Flow``.
+
+    ``loss`` is the sum of what ``backward`` was called on in the step, unscaled: the quantity whose gradient is stepped.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], spent: Callable[[float], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self.flow = Flow(models)
+        self.loss_name: str | None = None
+        self.spent, self.failed = spent, failed
+        self.learning: Callable[[], bool] = lambda: True
+        self._followed: set[str] = set()
+        self._following = False
+        self.begin()
+
+    def begin(self) -> None:
+        """A new step: forget the last one."""
+        self.layers = Layers(self.flow.axes, self.spent, self.failed)
+        self.inputs: dict[tuple[str, int], Moments] = {}
+        self.loss: float | None = None
+
+    def events(self) -> tuple[str, ...]:
+        """Plain facts about the step."""
+        return ("loss is not finite",) if self.loss is not None and not math.isfinite(self.loss) else ()
+
+    def begins(self, path: str, arguments: Sequence[Any]) -> None:
+        """An outermost watched module is called."""
+        self._following = path not in self._followed and not is_recomputation()
+        if self._following:
+            self._followed.add(path)
+            self.flow.begins(arguments)
+        if is_recomputation() or not self.learning():
+            return
+        for position, tensor in enumerate(tensors_in(tuple(arguments))):
+            found = moments(tensor)
+            if found is not None:
+                self.inputs[path, position] = self.inputs.get((path, position), Moments()) + found
+
+    def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        """A leaf module has been called."""
+        if self._following:
+            self.flow.module(path, module, arguments, output)
+        self.layers.see(path, *of_module(module), output, learning=self.learning())
+
+    def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A function has been called inside a watched module."""
+        if self._following:
+            self.flow.function(path, name, args, kwargs, output)
+        if path in self.flow.paths:
+            operation, settings = of_function(name, args, kwargs, by_parameter=False)
+            self.layers.see(path, operation, settings, output, learning=self.learning())
+
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """The loss, its scaling, its backward pass."""
+        if name in LOSSES:
+            self.loss_name = name
+        elif name == "mul" and (scaler := calling_scaler()) is not None:
+            self.layers.scale = float(scaler.get_scale())
+        elif name == "backward" and args and isinstance(args[0], Tensor) and args[0].numel() == 1:
+            self.loss = (self.loss or 0.0) + float(args[0]) / self.layers.scale

@@ -1,0 +1,102 @@
+"""Where things are: the path of a module, the name of a parameter, the line of the person's program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_OURS = str(Path(__file__).parents[2]) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A parameter with its full name and the path of the module that holds it."""
+
+    name: str
+    layer: str
+    parameter: nn.Parameter
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The person's module inside the wrappers of ``torch.compile`` and of data parallelism."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def is_compiled(models: Sequence[nn.Module]) -> bool:
+    """Whether ``torch.compile`` is at work in this program: on a model, or on a function that we cannot see.
+
+    Our hooks would be traced into what it makes, or make it compile again; its kernels are not those of the eager program,
+    so running one step eagerly would be another training.
+    """
+    if any(getattr(module, "_compiled_call_impl", None) is not None for model in models for module in model.modules()):
+        return True
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    return dynamo is not None and any(backend is not None for backend in dynamo.cached_backends.values())
+
+
+def _joined(prefix: str, path: str) -> str:
+    return f"{prefix}.{path}" if prefix and path else prefix or path
+
+
+def modules_of(models: Sequence[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Every module once with its path; with several models a path begins with the model's position: "1.encoder.2"."""
+    for position, model in enumerate(models):
+        prefix = str(position) if len(models) > 1 else ""
+        for path, module in unwrapped(model).named_modules():
+            yield _joined(prefix, path), module
+
+
+def places_of(models: Sequence[nn.Module]) -> tuple[Place, ...]:
+    """Every parameter once, in order; a tied one under its first name."""
+    seen: set[int] = set()
+    places = []
+    for path, module in modules_of(models):
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                places.append(Place(_joined(path, name), path, parameter))
+    return tuple(places)
+
+
+def tensors_in(something: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and mappings."""
+    if isinstance(something, Tensor):
+        yield something
+    elif isinstance(something, tuple | list):
+        for item in something:
+            yield from tensors_in(item)
+    elif isinstance(something, dict):
+        for item in something.values():
+            yield from tensors_in(item)
+
+
+def persons_line() -> str | None:
+    """File and line of the innermost frame that is neither torch's nor ours: "train.py:41"; nothing where we are the caller."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, "<")):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename.startswith(_OURS):
+        return None
+    file = Path(frame.f_code.co_filename)
+    try:
+        shown = file.relative_to(Path.cwd()).as_posix()
+    except (ValueError, OSError):
+        shown = file.name
+    return f"{shown}:{frame.f_lineno}"
