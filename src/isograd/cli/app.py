@@ -63,22 +63,23 @@ def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs)
     try:
         return function(*arguments, **options)
     except IsogradError as error:
+        if debugging["on"]:
+            traceback.print_exc()
         show.tell(f"isograd: {error}")
-        status = error.exit_status
+        return error.exit_status
     except KeyboardInterrupt:
         show.tell("isograd: interrupted; the same command goes on from here")
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except Exception as error:  # the last door: a person gets one message, not a traceback
+    except Exception as error:  # noqa: BLE001 - the last door: a person gets one message, not a traceback
+        if debugging["on"]:
+            traceback.print_exc()
         show.tell(
             f"isograd: this is a fault of isograd itself: {type(error).__name__}: {error}\n"
             "  try    isograd --debug COMMAND ..., and report what it prints"
         )
-        status = OUR_FAULT
-    if debugging["on"]:
-        traceback.print_exc()
-    return status
+        return OUR_FAULT
 
 
 @command

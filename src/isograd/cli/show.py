@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isograd.records import codec
@@ -76,18 +77,23 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
 
 
 def _plain() -> Callable[[Progress], None]:
-    shown = {"epoch": -1, "at": 0.0}
+    held: list[Progress] = []  # the end of an epoch, until its metrics are known
+    at = time.monotonic()
 
     def update(progress: Progress) -> None:
+        nonlocal at
         if progress.remark:
             tell(progress.remark)
-            return
-        done = progress.phase == "epoch"
-        if done or time.monotonic() - shown["at"] > PLAIN_EVERY:
-            shown["at"] = time.monotonic()
-            tell(progress_line(progress))
-            if done and progress.health:
+        elif progress.phase == "validating":
+            held[:] = [progress]
+        elif held:
+            at = time.monotonic()
+            tell(progress_line(replace(held.pop(), metrics=progress.metrics)))
+            if progress.health:
                 tell("  " + progress.health)
+        elif time.monotonic() - at > PLAIN_EVERY:
+            at = time.monotonic()
+            tell(progress_line(progress))
 
     return update
 

@@ -13,6 +13,7 @@ from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
 from isograd.files import write_text
 from isograd.project.reading import Project, model_kind, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run
+from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation, Run
 from isograd.records.schema import DataSummary
 from isograd.render import html
@@ -160,8 +161,6 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
 def _close(folder: RunFolder, fitted: train.Fitted) -> None:
     if fitted.report is not None:
         folder.write(fitted.report, "report.json")
-    best = next((epoch for epoch in fitted.epochs if epoch.epoch == fitted.best_epoch), None)
-    name = fitted.monitor
     run = replace(
         folder.run(),
         status="stopped" if fitted.status == "stopped" else "finished",
@@ -170,7 +169,7 @@ def _close(folder: RunFolder, fitted: train.Fitted) -> None:
         steps=fitted.steps,
         seconds=fitted.seconds,
         best_epoch=fitted.best_epoch,
-        best_metric=(name, dict(best.metrics)[name]) if best else None,
+        best_metric=(fitted.monitor, fitted.best_value) if fitted.best_value is not None else None,
     )
     folder.write(run, "run.json")
     folder.note(run.status if fitted.status != "diverged" else "diverged")
@@ -225,8 +224,14 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
 def export_run(project_folder: Path, name: str | None = None, to: Path | None = None) -> tuple[Path, Bundle]:
     """A run's best weights as a bundle, in the run's folder or in ``to``; an existing folder is never overwritten."""
     folder = named(project_folder, name)
-    job, weights = of_run(folder, project_folder)
     target = to or folder.bundle
+    if target.exists():
+        raise RequestError(
+            f"{target} exists already and is not overwritten",
+            where=str(target),
+            remedy=f"isograd export {project_folder} --to another-folder",
+        )
+    job, weights = of_run(folder, project_folder)
     evaluation = folder.find(Evaluation, "evaluation.json")
     rows = next(rows for rows in (job.prepared.test, job.prepared.validation, job.prepared.train) if rows.names)
     bundle = deploy.write_bundle(
@@ -254,7 +259,7 @@ def page(folder: RunFolder) -> str:
         run=folder.run(),
         summary=folder.find(DataSummary, "data.json"),
         epochs=folder.epochs(),
-        report=folder.find(api.ReportRecord, "report.json"),
+        report=folder.find(Report, "report.json"),
         evaluation=folder.find(Evaluation, "evaluation.json"),
         bundle=bundle,
         toml=(folder.path / "project.toml").read_text("utf-8"),

@@ -10,14 +10,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from isograd.errors import DamagedError, RequestError, did_you_mean
 from isograd.files import append_line, read_lines, write_text
-from isograd.project.reading import Project
 from isograd.records import codec
 from isograd.records.anatomy import Settings
 from isograd.records.run import Environment, Epoch, Run
+
+if TYPE_CHECKING:
+    from isograd.project.reading import Project
 
 Record = TypeVar("Record")
 
