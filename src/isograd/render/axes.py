@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from isograd.render.wording import number
 
 Point = tuple[float, float]
+_MOST = 1e300
 _LARGE = 50.0
 """A ratio of largest to smallest value from which a linear axis would hide the small ones."""
 
@@ -48,8 +49,8 @@ class Axis:
         return f"{tick:,.{decimals}f}".replace("-", "−")
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` can be drawn: finite, and above 0 on a logarithmic axis."""
-        return math.isfinite(value) and (value > 0 or not self.log)
+        """Whether ``value`` can be drawn: finite, above 0 on a logarithmic axis, and with room around it in a float."""
+        return abs(value) <= _MOST and (value >= 1 / _MOST or not self.log)
 
 
 def _power(tick: float) -> tuple[str, int]:
@@ -65,18 +66,19 @@ def fit(values: Iterable[float], *, log: bool | None = None, whole: bool = False
     >>> fit([1e-6, 1.0]).log
     True
     """
-    finite = sorted(value for value in values if math.isfinite(value))
+    finite = sorted(value for value in values if abs(value) <= _MOST)
     if log is None:
         log = bool(finite) and finite[0] > 0 and finite[-1] / finite[0] >= _LARGE
     if log:
-        finite = [value for value in finite if value > 0]
+        finite = [value for value in finite if value >= 1 / _MOST]
     if not finite:
         return Axis(0.0, 1.0, (0.0, 1.0))
     low, high = finite[0], finite[-1]
     if log:
         return _logarithmic(low, high)
-    if high - low <= 1e-9 * max(abs(high), abs(low), 1e-300):
-        pad = 0.5 if whole else abs(high) / 10 or 1.0
+    size = max(abs(high), abs(low))
+    if high - low <= max(1e-9 * size, 1e-280):
+        pad = 0.5 if whole else size / 10 if size > 1e-270 else 1.0
         low, high = low - pad, high + pad
     else:
         pad = 0.0 if whole else (high - low) * 0.05
@@ -101,10 +103,9 @@ def _round_ticks(low: float, high: float, whole: bool) -> tuple[float, ...]:
 
 
 def _logarithmic(low: float, high: float) -> Axis:
-    # Room around the data, but never past what a float can hold.
     first, last = math.log10(low), math.log10(high)
     pad = max((last - first) * 0.05, 0.05)
-    first, last = max(first - pad, -320.0), min(last + pad, 308.2)
+    first, last = first - pad, min(last + pad, 308.2)
     decades = range(math.ceil(first), math.floor(last) + 1)
     if len(decades) >= 2:
         every = math.ceil(len(decades) / 6)
