@@ -53,7 +53,7 @@ def table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
 
     >>> print(table([("mlp", 1.02)], ("net", "ratio")))
     net  ratio
-    mlp  1.02
+    mlp   1.02
     """
     cells = [
         tuple(headers),

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import DeviceContext
 from torch.utils.hooks import RemovableHandle
 
 from isograd.frameworks.torch.operations import LOSSES, name_of
@@ -123,6 +122,7 @@ class Walk:
         """Take the hooks and the mode away."""
         for handle in self._handles:
             handle.remove()
+            nn.modules.module._global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets this one
         self._handles = []
         self.muted = True
         leave(self._mode)
@@ -220,16 +220,19 @@ class Walk:
 
 
 def enter(mode: TorchFunctionMode) -> None:
-    """Put a mode at the bottom of the stack of modes, above the device's, which must stay the lowest."""
+    """Put a mode at the bottom of the stack of modes, so that those of the person come and go above it.
+
+    Only the context of ``torch.set_default_device`` stays below: it insists on being the lowest.
+    """
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     above = []
     while torch._C._len_torch_function_stack():
         other = torch._C._pop_torch_function_stack()
-        if other is mode:
-            continue
-        if isinstance(other, DeviceContext):
+        if other is default and default is not None:
             torch._C._push_on_torch_function_stack(other)
             break
-        above.append(other)
+        if other is not mode:
+            above.append(other)
     torch._C._push_on_torch_function_stack(mode)
     for other in reversed(above):
         torch._C._push_on_torch_function_stack(other)
