@@ -31,7 +31,7 @@ def profile(flow: Flow) -> Markup:
     )
     last = max(len(flow.steps) - 1, 0)
     series = [Series(f"measured at step {flow.steps[0]:,}", _curve(measured), 0)] if measured else []
-    if last and _apart(measured, flow.relative(last)):
+    if last and _apart(measured, flow.relative(last)) and any(log is not None for log in flow.relative(last)):
         series.append(Series(f"measured at step {flow.steps[last]:,}", _curve(flow.relative(last)), 2))
     if any(math.isfinite(y) for _, y in theory):
         series.append(Series("foretold, with two standard deviations", theory, 1, band))

@@ -130,9 +130,12 @@ def sentence_of(flow: Flow, column: int = 0) -> str:
 
 def drift_of(flow: Flow) -> str:
     """How the share of the gradient that reaches layer 1 changed from the first to the last step, as a headline."""
+    for column, step in enumerate(flow.steps):
+        if any(not math.isfinite(row[column] or 0.0) for row in flow.rms):
+            return f"Gradients are not finite at step {step:,}{', the first such step shown' if column else ''}"
     first, last = flow.relative(0)[0], flow.relative(len(flow.steps) - 1)[0]
     if first is None or last is None:
-        return f"Gradients are not finite or missing somewhere in {count(flow.all_steps, 'watched step')}"
+        return f"Layer {len(flow.layers)} has no gradient at step {flow.steps[0 if first is None else -1]:,}"
     if not math.isfinite(first) or not math.isfinite(last):
         return f"No gradient reaches layer 1 at step {flow.steps[0 if first == -math.inf else -1]}"
     start, end = (number(math.exp(min(log, 700.0)), 2) for log in (first, last))

@@ -94,12 +94,13 @@ def _shade(share: float, right: bool) -> str:
 
 
 def _per_class(evaluation: Evaluation) -> Markup:
+    many = len(evaluation.per_class) > _EASY
+    caption = "Class by class, the weakest 24 of " + f"{len(evaluation.per_class):,}" if many else "Class by class"
+    shown = sorted(evaluation.per_class, key=lambda each: each[3])[:_EASY] if many else evaluation.per_class
     rows = [
-        [name(label), number(precision), number(recall), number(f1), number(support)]
-        for label, precision, recall, f1, support in evaluation.per_class
+        [name(label), *map(number, (precision, recall, f1)), number(support)] for label, precision, recall, f1, support in shown
     ]
-    head = ("class", "precision", "recall", "F1", "rows")
-    return table("Class by class", head, rows, limit=200)
+    return table(caption, ("class", "precision", "recall", "F1", "rows"), rows, limit=200)
 
 
 def error_section(evaluation: Evaluation) -> Markup:
