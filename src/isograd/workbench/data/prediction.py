@@ -100,7 +100,7 @@ def _from_table(path: Path, encoding: Encoding, skip_corrupt: bool) -> tuple[Inp
     lost = [
         Skipped(
             f"column {trouble.column!r}",
-            f"{len(trouble.rows):,} values never seen in training, first {trouble.words[0]!r} in {table.places[trouble.rows[0]]}",
+            f"{len(trouble.rows):,} values unseen in training, first {trouble.words[0]!r} in {table.places[trouble.rows[0]]}",
         )
         for trouble in strange
         if trouble

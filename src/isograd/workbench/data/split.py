@@ -146,7 +146,7 @@ def _by_group(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, I
     for group in order:  # to the part that lacks most of its share, if it fits there; what fits nowhere is trained on
         size = int(sizes[group])
         for number in sorted(have, key=lambda number: have[number] / wanted[number]):
-            if have[number] + size <= 1.1 * wanted[number]:
+            if have[number] < wanted[number] and have[number] + size <= 1.1 * wanted[number]:
                 part[group] = number
                 have[number] += size
                 break

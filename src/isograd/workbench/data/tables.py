@@ -241,26 +241,28 @@ def _columns(rows: Iterator[tuple[int, list[str]]], width: int) -> tuple[list[Ce
 def _read_parquet(path: Path, content: bytes) -> Table:
     try:
         read = pyarrow.parquet.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError, ValueError) as error:
+        read.validate(full=True)  # a damaged file may decode to offsets that point nowhere
+        names = read.column_names
+        columns = [_cells(column) for column in read.columns]
+    except (pa.ArrowException, OSError, ValueError) as error:  # a name or a word may be no UTF-8
         raise DataError(
             f"{path.name} is not a whole Parquet file",
             where=str(path),
             met=str(error).splitlines()[0],
             remedy="export it again",
         ) from error
-    _refuse_duplicates(path, read.column_names)
-    if not read.num_rows or not read.num_columns:
-        raise DataError(f"{path.name} has no rows" if read.num_columns else f"{path.name} has no columns", where=str(path))
-    found = {name: _cells(read.column(name)) for name in read.column_names}
-    left_out = [
-        f"column {name!r} holds {read.schema.field(name).type} and was left out" for name in found if found[name] is None
-    ]
+    _refuse_duplicates(path, names)
+    if not read.num_rows or not names:
+        raise DataError(f"{path.name} has no rows" if names else f"{path.name} has no columns", where=str(path))
+    found = list(zip(names, columns, strict=True))
     return Table(
         where=str(path),
-        columns={name: cells for name, cells in found.items() if cells is not None},
+        columns={name: cells for name, cells in found if cells is not None},
         places=tuple(f"row {row}" for row in range(1, read.num_rows + 1)),
         fingerprint=hashlib.sha256(content).hexdigest(),
-        remarks=tuple(left_out),
+        remarks=tuple(
+            f"column {name!r} holds {read.schema.field(name).type} and was left out" for name, cells in found if cells is None
+        ),
     )
 
 

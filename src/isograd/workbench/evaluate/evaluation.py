@@ -41,14 +41,14 @@ def _answers_and_truths(
         if width != 1:
             raise ModelError(f"a regression needs a model with one output, and this one has {width}")
         return outputs[:, 0].astype(np.float64) * std + mean, truths.reshape(-1).astype(np.float64) * std + mean
-    truths = truths.astype(np.int64)
-    if truths.min() < 0 or truths.max() >= width:
+    labels: NDArray[np.int64] = truths.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= width:
         raise ModelError(
             "the model's output does not fit the labels",
-            met=f"{width} outputs, and labels from {truths.min()} to {truths.max()}",
-            remedy=f"a last layer with at least {truths.max() + 1} outputs",
+            met=f"{width} outputs, and labels from {labels.min()} to {labels.max()}",
+            remedy=f"a last layer with at least {labels.max() + 1} outputs",
         )
-    return outputs.astype(np.float64), truths
+    return outputs.astype(np.float64), labels
 
 
 def quick(

@@ -33,7 +33,7 @@ def predict(
     model.eval()
     try:
         with torch.no_grad(), _cast(device, precision):
-            answers = [_checked(_run(model, part.to(device)), len(part)) for part in inputs.split(batch_size)]
+            answers = [_checked(_run(model, part.to(device)), len(part)) for part in torch.split(inputs, batch_size)]
     finally:
         for module, training in modes:
             module.training = training
