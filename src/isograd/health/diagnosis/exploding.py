@@ -4,6 +4,8 @@ Bounds, from theory:
   WHOLE   one real update as large as the layer itself, rms(update) * sqrt(fan_in) >= 1: for inputs of unit size the output of
           the layer changes by as much as it was, so nothing that was learned survives the step. The root of fan_in, not the
           present size of the weights, is the yardstick, so that a layer that starts at zero is not taken for one that explodes.
+          It must hold late in the recording, or, where the loss has not fallen below STILL of its start, at any time: one
+          such step can leave a network that is dead and quiet
   AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times
   FORETOLD from theory alone: the gradient or the signal grows 1e4 times over the depth; float32 has 7 digits, and no learning
           rate fits layers whose gradients are 4 orders of magnitude apart
@@ -27,6 +29,7 @@ from isograd.records.reading import Readings
 NEEDS = ("update_rms", "loss", "gradient_rms", "activation_rms")
 WHOLE = 1.0
 AWAY = 10.0
+STILL = 0.9
 FORETOLD = 1e4
 REFERENCES = (
     "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
@@ -38,20 +41,23 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
     """The finding that steps tear the network apart, or that theory foretells it."""
     rows = gather.table(readings)
     found = gather.layers(rows, expectations, anatomy)
-    torn = sorted(((size, layer) for layer in found if (size := _step_size(layer, rows)) >= WHOLE), key=lambda row: -row[0])
     growth = _loss_growth(rows)
+    sizes = [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
+    torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
     if torn or growth >= AWAY:
         yield _measured(torn, growth, found, rows, expectations)
     elif not gather.at(rows, "loss"):
         yield from _foretold(found, expectations, anatomy)
 
 
-def _step_size(layer: Layer, rows: Table) -> float:
-    """Median late update in units of 1 / sqrt(fan_in); 0 where none was measured."""
-    update = gather.middle(gather.at(rows, "update_rms", layer.weight.name))
-    if update is None or math.isnan(update):
+def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
+    """Late update (``ever``: the largest seen) in units of 1 / sqrt(fan_in); 0 where none was measured."""
+    series = gather.at(rows, "update_rms", layer.weight.name)
+    sizes = [r.value for r in series] if ever else gather.late(series)
+    sizes = [size for size in sizes if math.isfinite(size)]
+    if not sizes:
         return 0.0
-    return update * math.sqrt(max(1.0, float(layer.node.get("fan_in", 1))))
+    return (max(sizes) if ever else statistics.median(sizes)) * math.sqrt(max(1.0, float(layer.node.get("fan_in", 1))))
 
 
 def _loss_growth(rows: Table) -> float:
