@@ -77,3 +77,16 @@ def test_the_headline_of_the_heat_map_compares_the_first_with_the_last_step():
     two = Flow(("a", "b"), (1, 90), ((0.5, 0.1), (1.0, 1.0)), (None, None), (None, None), 2)
     assert drift_of(two) == "Layer 1 gets 0.50 at step 1 and 0.10 at step 90 times the gradient of layer 2"
     assert drift_of(replace(two, rms=((0.5, 0.0), (1.0, 1.0)))) == "No gradient reaches layer 1 at step 90"
+
+
+def test_a_headline_says_whether_theory_foretold_it():
+    tenth = math.log(0.1)
+    assert title_of(flow(0.01, 0.1, foretold=(tenth, 0.0))) == "Gradients shrink 10-fold from layer 2 to layer 1, as foretold"
+    assert title_of(flow(0.1, 0.1, foretold=(tenth, 0.0))).endswith(
+        "keep their size from layer 2 to layer 1, which theory did not foretell"
+    )
+    assert title_of(flow(0.1, 0.1, foretold=(0.0, 0.0))).endswith("layer 1")
+
+
+def test_how_far_the_first_layer_really_moved_stands_beside_its_gradient(samples):
+    assert "The weights of layer 1 moved by 0.1 % in that step." in sentence_of(flow_of(samples.report(4)))

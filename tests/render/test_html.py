@@ -99,7 +99,10 @@ def test_a_critical_finding_before_training_says_that_it_will_not_train(pages, r
     root = read(pages["check"])
     assert root.all("h1")[0].text == "This will not train."
     assert "97 % sure" in root.all("header")[0].text
-    assert root.all("figure")[0].all("h3")[0].text == "Gradients shrink by 19 orders of magnitude from layer 30 to layer 1"
+    assert (
+        root.all("figure")[0].all("h3")[0].text
+        == "Gradients shrink by 19 orders of magnitude from layer 30 to layer 1, as foretold"
+    )
 
 
 def test_a_model_that_learned_in_spite_of_an_alarm_says_both(samples, read):

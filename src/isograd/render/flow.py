@@ -16,6 +16,8 @@ from isograd.render.wording import count, number, percent
 
 _FLOOR = -300.0
 """Decades below which a curve is not drawn: it is nothing for every number format."""
+_CURVE = 5
+"""Fewer losses than that are no curve."""
 _SIDE = 8
 """Columns of steps in the table behind the heat map."""
 
@@ -164,7 +166,7 @@ def by_layer(report: Report) -> Markup:
 def losses(report: Report) -> Markup:
     """The loss at every step that was seen, where there are enough of them to make a curve."""
     points = tuple((float(r.step), r.value) for r in report.readings.values if r.signal == "loss")
-    if len(points) < 2:
+    if len(points) < _CURVE:
         return Markup("")
     (first, start), (last, end) = points[0], points[-1]
     verb = "is not finite" if not math.isfinite(end) else "falls" if end < start else "rises"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from isograd.records.report import Report
 from isograd.render.axes import evenly
-from isograd.render.wording import count, fold, number
+from isograd.render.wording import count, fold, number, percent
 
 WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
 _STEADY = math.log(3.0)
@@ -19,7 +19,8 @@ _STEADY = math.log(3.0)
 class Flow:
     """The gradient of every layer (rows, from the input to the output) at every step that was looked at (columns).
 
-    ``foretold`` and ``spread`` are natural logarithms relative to the last layer; ``shown`` says which steps of all are here.
+    ``foretold`` and ``spread`` are natural logarithms relative to the last layer; ``all_steps`` counts those
+    looked at, of which ``steps`` are here. ``moved`` is the first layer's real update over its weight at the first of them.
     """
 
     layers: tuple[str, ...] = ()
@@ -28,6 +29,7 @@ class Flow:
     foretold: tuple[float | None, ...] = ()
     spread: tuple[float | None, ...] = ()
     all_steps: int = 0
+    moved: float | None = None
 
     @property
     def measured(self) -> bool:
@@ -76,7 +78,14 @@ def flow_of(report: Report, columns: int = 48) -> Flow:
         tuple(foretold),
         tuple(expected[layer].spread if layer in expected else None for layer in layers),
         len(steps),
+        _moved(report, layers[0], shown[0]) if shown else None,
     )
+
+
+def _moved(report: Report, layer: str, step: int) -> float | None:
+    names = {parameter.name for parameter in report.anatomy.parameters if parameter.layer == layer}
+    found = [r.value for r in report.readings.values if r.signal == "update_ratio" and r.step == step and r.where in names]
+    return max((value for value in found if math.isfinite(value)), default=None)  # a bias born at zero moves infinitely far
 
 
 def title_of(flow: Flow, column: int = 0) -> str:
@@ -92,7 +101,17 @@ def title_of(flow: Flow, column: int = 0) -> str:
         return _headline(flow.foretold[0], way, lambda verb: f"Theory foretells that gradients {verb}")
     if any(row[column] is not None and not math.isfinite(row[column] or 0.0) for row in flow.rms):
         return f"Gradients are not finite at step {flow.steps[column]}"
-    return _headline(flow.relative(column)[0], way, lambda verb: f"Gradients {verb}")
+    first, foretold = flow.relative(column)[0], flow.foretold[0]
+    return _headline(first, way, lambda verb: f"Gradients {verb}") + _surprise(first, foretold, flow.spread[0])
+
+
+def _surprise(log_ratio: float | None, foretold: float | None, spread: float | None) -> str:
+    """Whether theory said so too, where there is something to say: the gradient shrinks or grows, or was to."""
+    if log_ratio is None or foretold is None or not math.isfinite(log_ratio) or not math.isfinite(foretold):
+        return ""
+    if abs(log_ratio - foretold) <= max(2 * (spread or 0.0), math.log(2.0), 0.1 * abs(foretold)):
+        return ", as foretold" if abs(log_ratio) > _STEADY else ""
+    return ", which theory did not foretell"
 
 
 def _headline(log_ratio: float | None, way: str, say: Callable[[str], str]) -> str:
@@ -122,6 +141,8 @@ def sentence_of(flow: Flow, column: int = 0) -> str:
         parts.append("Theory has no forecast for layer 1.")
     else:
         parts.append(f"Theory foretold {number(math.exp(min(max(foretold, -740.0), 700.0)), 2)} from the architecture alone.")
+    if flow.moved is not None and not column:
+        parts.append(f"The weights of layer 1 moved by {percent(flow.moved)} in that step.")
     lost = [i + 1 for i, row in enumerate(flow.rms) if row[column] == 0.0] if flow.measured else []
     if lost:
         parts.append(f"No gradient at all arrives at {count(len(lost), 'layer')}, the last of them layer {lost[-1]}.")
