@@ -160,3 +160,12 @@ def test_shares_that_leave_a_part_without_rows_are_refused(validation: float, te
 def test_a_split_that_needs_a_column_asks_for_it(kind: str) -> None:
     with pytest.raises(DataError, match="needs the column"):
         split(SplitPlan(kind), facts(groups=None, times=None), seed=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parts", "classes", "kind"),
+    [(True, True, "given"), (True, False, "given"), (False, True, "stratified"), (False, False, "random")],
+)
+def test_an_automatic_split_takes_the_parts_that_the_source_brings(parts: bool, classes: bool, kind: str) -> None:
+    assert SplitPlan("auto").resolved(parts=parts, classes=classes).kind == kind
+    assert SplitPlan("time").resolved(parts=parts, classes=classes).kind == "time"

@@ -89,6 +89,14 @@ def as_words(cells: Cells) -> Words:
     return Words(codes, tuple(str(int(v)) if v.is_integer() else repr(v) for v in found.tolist() if v == v))
 
 
+def codes_of(cells: Cells) -> Codes:
+    """A number for each different content of a column, the same in all rows that hold it."""
+    if isinstance(cells, Words):
+        return cells.codes
+    codes: Codes = np.unique(cells.values, return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
 def is_number(word: str) -> bool:
     """Whether a word is a decimal number.
 
@@ -133,6 +141,12 @@ def kind_of(cells: Cells) -> Kind:
     Words are numbers where at least 95 % (or all but one of at least five) parse as such; truths where all are true, false,
     yes or no; categories where there are at most ten different ones, or at most 200 that recur and are short.
     """
+    if isinstance(cells, Numbers):
+        there = cells.values[~np.isnan(cells.values)]
+        if not len(there):
+            return Kind(None, "has no values")
+        constant = len(there) == len(cells.values) and bool((there == there[0]).all())
+        return Kind(None, f"has the same value {there[0]:g} in every row") if constant else Kind("number")
     labels = as_labels(cells)
     rows = int((labels.codes >= 0).sum())
     if not rows:
@@ -142,7 +156,7 @@ def kind_of(cells: Cells) -> Kind:
     if len(used) == 1 and rows == len(labels.codes):
         return Kind(None, f"has the same value {used[0]!r} in every row")
     wrong = int(as_numbers(cells)[1].sum())
-    if isinstance(cells, Numbers) or wrong <= (1 - MOSTLY) * rows or (wrong == 1 and rows >= 5):
+    if wrong <= (1 - MOSTLY) * rows or (wrong == 1 and rows >= 5):
         return Kind("number")
     if all(word.lower() in TRUTHS for word in used):
         return Kind("boolean")

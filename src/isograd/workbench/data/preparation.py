@@ -113,6 +113,7 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
         raise DataError(f"a {plan.kind} split needs a table's column; pictures have none", remedy='kind = "stratified"')
     if len(found.classes) < 2:
         raise DataError(f"{source} has one class only: {few(found.classes)}", remedy="a classification needs at least two")
+    plan = plan.resolved(parts=found.parts is not None, classes=True)
     facts = Facts(twins(row.tobytes() for row in found.pixels), found.labels, found.classes, found.parts)
     parts, remarks = part_rows(plan, facts, seed=seed)
     encoding = pictures.fit(found.pixels[parts[0]], found.classes, target or "label")

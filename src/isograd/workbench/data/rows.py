@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from isograd.errors import RequestError
 from isograd.records.schema import DataSummary, Encoding
 from isograd.workbench.data.order import permutation
 
-SplitKind = Literal["random", "stratified", "group", "time", "given"]
+SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
 TASKS = ("classification", "regression", "image-classification")
 
 
@@ -21,13 +21,22 @@ class SplitPlan:
     """How rows are parted. ``validation`` and ``test`` are shares of all rows; ``column`` names the group, time or part.
 
     "given" takes the parts that the source has (folders train/ and test/, the t10k files, or a column, "split" where none is
-    named) and carves ``validation``, a share of the training rows, from them where the source has no validation part.
+    named) and carves ``validation``, a share of the training rows, from them where the source has no validation part. "auto"
+    is given where the source brings its own parts, else stratified where there are classes, else random.
     """
 
     kind: SplitKind = "stratified"
     validation: float = 0.1
     test: float = 0.2
     column: str | None = None
+
+    def resolved(self, *, parts: bool, classes: bool) -> SplitPlan:
+        """Give this plan the kind that "auto" means for a source with ``parts`` of its own and ``classes``.
+
+        >>> SplitPlan("auto").resolved(parts=False, classes=True).kind
+        'stratified'
+        """
+        return self if self.kind != "auto" else replace(self, kind="given" if parts else "stratified" if classes else "random")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
-from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, as_words, kind_of
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, Numbers, as_numbers, codes_of, kind_of
 from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, trouble_in
 from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
@@ -42,6 +42,7 @@ def prepare_table(
 ) -> Prepared:
     """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
     target = _target(table, task, target)
+    plan = plan.resolved(parts=table.parts is not None, classes=task == "classification")
     steering = _steering(table, plan)
     for name in drop:
         find_column(table, name, "drop")
@@ -49,7 +50,7 @@ def prepare_table(
     kinds, remarks = _kinds(table, features)
     if steering:
         remarks.append(f"column {steering!r} steers the split and is not learned from")
-    table = readable(table, _troubles(table, kinds, target, task), skip_corrupt)
+    table = _settled(readable(table, _troubles(table, kinds, target, task), skip_corrupt), kinds)
     labels, classes = classes_of(table, target) if task == "classification" else (None, ())
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
@@ -165,6 +166,12 @@ def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt
     return replace(rows_of(table, kept), skipped=table.skipped + skipped) if wrong else table
 
 
+def _settled(table: Table, kinds: dict[str, ColumnKind]) -> Table:
+    """The table with its numeric columns parsed, once, since all that follows looks at them again and again."""
+    parsed = {name: Numbers(as_numbers(table.columns[name])[0]) for name, kind in kinds.items() if kind == "number"}
+    return replace(table, columns={**table.columns, **parsed})
+
+
 def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
     named = [f"{table.places[row]}: {word!r}" for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True)]
     return Fault(
@@ -178,7 +185,7 @@ def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
 def _facts(
     table: Table, features: Sequence[str], labels: Codes | None, classes: tuple[str, ...], plan: SplitPlan, steering: str | None
 ) -> Facts:
-    codes = [as_words(table.columns[name]).codes for name in features]
+    codes = [codes_of(table.columns[name]) for name in features]
     same = twins(row.tobytes() for row in np.stack(codes, axis=1))
     if steering is None:
         return Facts(same, labels, classes, table.parts)
