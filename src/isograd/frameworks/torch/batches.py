@@ -6,7 +6,7 @@ that are a tuple or list are the model's positional arguments, a mapping its key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,8 +37,15 @@ def call(model: nn.Module, inputs: Any) -> Any:
         raise ModelError(
             "the model does not take this batch",
             where=type(model).__name__,
-            met=f"{_met(inputs)}; torch says: {_first_line(error)}",
+            met=f"{_met(inputs)}; torch says: {first_line(error)}",
         ) from error
+
+
+def outputs_of(models: Sequence[nn.Module], inputs: Any) -> Any:
+    """Call the models one after the other, each with what the last one gave."""
+    for model in models:
+        inputs = call(model, inputs)
+    return inputs
 
 
 def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
@@ -52,7 +59,7 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
         try:
             value = loss(outputs, targets)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            met = f"output {_met(outputs)}, targets {_met(targets)}; torch says: {_first_line(error)}"
+            met = f"output {_met(outputs)}, targets {_met(targets)}; torch says: {first_line(error)}"
             raise ModelError(
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
             ) from error
@@ -100,5 +107,6 @@ def _met(something: Any) -> str:
     return ", ".join(shown) or type(something).__name__
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from isograd.errors import ModelError
-from isograd.frameworks.torch.batches import call, inputs_of
+from isograd.frameworks.torch.batches import inputs_of, outputs_of
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.hooks import Walk, is_leaf
 from isograd.frameworks.torch.operations import loss_name, of_module
@@ -150,7 +150,7 @@ def _traced(models: Sequence[nn.Module], batch: Any) -> list[Node]:
     with untouched(models), torch.enable_grad():
         walk.arm()
         try:
-            call(models[0], inputs)
+            outputs_of(models, inputs)
         finally:
             walk.disarm()
     if eyes.error is not None:

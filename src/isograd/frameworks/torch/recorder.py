@@ -51,7 +51,7 @@ class TorchRecorder:
     One ``Step`` is one round of all watched optimizers (a GAN's two make one step). Steps that were neither sampled nor
     normed are counted and not kept. With ``budget=None`` every step is measured in full, otherwise as often as that share of
     the thread's time allows, the first two steps always. Where ``torch.compile`` is at work only norms and parameters are
-    measured: hooks in the layers would make it another program.
+    measured: hooks in the layers would make it another program (``eager`` vouches that nothing compiled runs).
 
     An error of ours is reported once as a warning; the watching stops then, and the loop goes on. Raises ``ModelError`` for
     models that cannot be watched and for an optimizer that holds none of their parameters.
@@ -64,11 +64,12 @@ class TorchRecorder:
         *,
         budget: float | None = 0.03,
         planned_steps: int | None = None,
+        eager: bool = False,
     ) -> None:
         self._models = checked(models, training=True)
         self._roster = Roster(self._models, tuple(optimizers or ()))
         self._expected = {id(optimizer) for optimizer in optimizers or ()}
-        self._planned = planned_steps
+        self._planned, self._eager = planned_steps, eager
         self._budget = Budget(budget)
         self._history = History()
         self._passes = Passes(self._models, self._spent, self._failed)
@@ -83,6 +84,8 @@ class TorchRecorder:
         self._entered = 0.0
         self.stopped_by: Exception | None = None
         """The error of ours that ended the watching, if there was one."""
+        self.on_step: Callable[[], None] | None = None
+        """Called in the loop after each step that was kept."""
 
     def attach(self) -> None:
         """Begin to watch."""
@@ -107,11 +110,14 @@ class TorchRecorder:
         self._handles = []
         self._walk.disarm()
         self._total = self._budget.elapsed
-        if self._open.done and self.stopped_by is None:
-            self._keep()
-        self._flush()
+        try:
+            if self._open.done and self.stopped_by is None:
+                self._keep()
+            self._flush()
+            self._anatomy = self._described()
+        except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
+            self._failed(error)
         self._passes.layers.close()
-        self._anatomy = self._described()
         self._last.clear()
         self._models = ()
         self._roster.forget()
@@ -245,13 +251,15 @@ class TorchRecorder:
             norms.update(one.values())
         row = tuple(norms.get(slot) for slot in range(len(self._roster.names)))
         self._history.add(dataclasses.replace(step, gradient_norms=row))
+        if self.on_step is not None and self._handles:
+            self.on_step()
 
     def _begin(self) -> None:
         index = self._open.index + 1 if self._counts[0] else 1
         sampled, normed = self._budget.next(index)
         self._open = _Open(index, sampled, sampled or normed)
         self._passes.begin()
-        if not sampled or is_compiled(self._models):
+        if not sampled or (is_compiled(self._models) and not self._eager):
             self._walk.disarm()
             return
         if self._version != self._roster.version:

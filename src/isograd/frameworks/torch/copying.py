@@ -1,0 +1,48 @@
+"""Copy models with their optimizer and loss, so that the copies belong together as the originals do."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from isograd.errors import ModelError
+from isograd.frameworks.torch.places import unwrapped
+
+
+def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | None) -> tuple[tuple[nn.Module, ...], Any, Any]:
+    """Deep copies of models, loss and optimizer that share parameters as the originals do; compiled models become plain.
+
+    Raises ``ModelError`` where something in them cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    try:
+        copies = tuple(copy.deepcopy(unwrapped(model), memo) for model in models)
+        return copies, copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss, _optimizer(optimizer, memo)
+    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise ModelError(
+            "the model or its optimizer cannot be copied, and isograd tries nothing on the original",
+            met=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            remedy="keep no computed tensors, open files or locks as attributes of the module",
+        ) from error
+
+
+def without_memory(optimizer: Optimizer) -> Optimizer:
+    """The same optimizer with its state cleared: settings stay, momenta and step counts go."""
+    optimizer.state = defaultdict(dict)
+    return optimizer
+
+
+def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer | None:
+    if optimizer is None:
+        return None
+    twin = copy.deepcopy(optimizer, memo)
+    for name, value in vars(optimizer).items():
+        # What torch leaves out of a copy: its hooks, the wrapper that a scheduler put around step, and an optimizer's own
+        # attributes (LBFGS keeps its list of parameters in one), of which only the last are wanted.
+        if name not in vars(twin) and name != "step" and "hook" not in name:
+            setattr(twin, name, copy.deepcopy(value, memo))
+    return twin
