@@ -105,7 +105,7 @@ def _round_ticks(low: float, high: float, whole: bool) -> tuple[float, ...]:
 def _logarithmic(low: float, high: float) -> Axis:
     first, last = math.log10(low), math.log10(high)
     pad = max((last - first) * 0.05, 0.05)
-    first, last = first - pad, min(last + pad, 308.2)
+    first, last = max(first - pad, -307.0), min(last + pad, 307.0)  # what a float can hold
     decades = range(math.ceil(first), math.floor(last) + 1)
     if len(decades) >= 2:
         every = math.ceil(len(decades) / 6)

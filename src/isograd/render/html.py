@@ -53,7 +53,7 @@ def run_page(
         sections += [quality_section(evaluation), error_section(evaluation)]
     if summary is not None:
         sections.append(ledger.data_section(summary))
-    sections += [ledger.configuration_section(toml), ledger.environment_section(run)]
+    sections += [ledger.configuration_section(run, toml), ledger.environment_section(run)]
     if report is not None:
         sections.append(ledger.cost_section(report))
     if bundle is not None:

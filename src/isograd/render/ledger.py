@@ -65,13 +65,15 @@ def _columns(columns: Sequence[Column]) -> Markup:
     return table("Columns", ("column", "kind", "holds", "missing", "distinct"), rows, limit=200, text=3)
 
 
-def configuration_section(toml: str) -> Markup:
-    """The project file as it ran."""
+def configuration_section(run: Run, toml: str) -> Markup:
+    """The project file as it ran, and every setting with its default."""
     cut = words(f"The first {_TOML:,} of {len(toml):,} characters.") if len(toml) > _TOML else ""
-    text = toml[:_TOML] if toml.strip() else "# nothing but the defaults"
-    return section(
-        "Configuration", "The project file as it ran.", cut, el("pre", el("code", text), tabindex=0), anchor="configuration"
-    )
+    text = el("pre", el("code", toml[:_TOML] if toml.strip() else "# nothing but the defaults"), tabindex=0)
+    settings = [[name(key), clip(str(value), 120)] for key, value in run.settings]
+    resolved = table("Settings as resolved", ("setting", "value"), settings, limit=300, text=2)
+    every = el("details", el("summary", "Every setting, with the defaults"), resolved, class_="numbers") if settings else ""
+    gist = f"The project file as it ran{f', and all {len(settings)} settings' if settings else ''}."
+    return section("Configuration", gist, cut, text, every, anchor="configuration")
 
 
 def environment_section(run: Run) -> Markup:
@@ -90,14 +92,12 @@ def environment_section(run: Run) -> Markup:
     ]
     libraries = [[name(library), version] for library, version in place.libraries]
     known = table("Libraries", ("library", "version"), libraries, text=2) if libraries else ""
-    settings = [[name(key), clip(str(value), 120)] for key, value in run.settings]
-    resolved = table("Settings as resolved", ("setting", "value"), settings, limit=300, text=2) if settings else ""
     digests = [[what, el("span", digest, class_="hash")] for what, digest in (("project", run.fingerprint), ("data", run.data))]
     prints = table("SHA-256 of what went in", ("what", "SHA-256"), digests, text=2)
     gist = (
         f"Python {plain(place.python, 20)} on {plain(place.device, 40)}, {count(place.threads, 'thread')}, seed {place.seed}."
     )
-    return section("Environment", gist, facts(pairs), el("div", known, resolved, class_="pair"), prints, anchor="environment")
+    return section("Environment", gist, facts(pairs), el("div", known, prints, class_="pair"), anchor="environment")
 
 
 def cost_section(report: Report) -> Markup:

@@ -7,7 +7,7 @@ import re
 from isograd.records.run import Evaluation, ExampleError
 from isograd.render.markup import Markup, clip, el, name, plain
 from isograd.render.parts import scroll, section, table, words
-from isograd.render.wording import count, interval, number, percent
+from isograd.render.wording import count, interval, number, percent, share
 
 _WHOLE = 120
 """Up to so many classes the confusion matrix is shown whole: 120 x 120 cells are some 200 KB."""
@@ -54,9 +54,10 @@ def _confusion_title(evaluation: Evaluation) -> str:
     if not mistakes:
         return f"All {count(total, 'row')} are right"
     n, i, j = mistakes[0]
-    often = "once" if n == 1 else f"{n:,} times"
-    pair = f"“{plain(_class(evaluation, i), 40)}” called “{plain(_class(evaluation, j), 40)}” ({often})"
-    return f"{sum(cell[0] for cell in mistakes):,} of {count(total, 'row')} are wrong; most often {pair}"
+    wrong = sum(cell[0] for cell in mistakes)
+    most = f"most often “{plain(_class(evaluation, i), 40)}” called “{plain(_class(evaluation, j), 40)}” ({n:,} times)"
+    verb = "is" if wrong == 1 else "are"
+    return f"{wrong:,} of {count(total, 'row')} {verb} wrong; {most if n > 1 else 'no confusion happens twice'}"
 
 
 def _confusion(evaluation: Evaluation) -> list[Markup]:
@@ -98,7 +99,7 @@ def _per_class(evaluation: Evaluation) -> Markup:
     caption = "Class by class, the weakest 24 of " + f"{len(evaluation.per_class):,}" if many else "Class by class"
     shown = sorted(evaluation.per_class, key=lambda each: each[3])[:_EASY] if many else evaluation.per_class
     rows = [
-        [name(label), *map(number, (precision, recall, f1)), number(support)] for label, precision, recall, f1, support in shown
+        [name(label), *map(share, (precision, recall, f1)), number(support)] for label, precision, recall, f1, support in shown
     ]
     return table(caption, ("class", "precision", "recall", "F1", "rows"), rows, limit=200)
 

@@ -28,6 +28,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return "−" + text[1:] if text.startswith("-") else text
 
 
+def share(value: float) -> str:
+    """A figure between 0 and 1 for a column of such figures.
+
+    >>> share(1.0), share(0.97301), share(float("nan"))
+    ('1.000', '0.973', 'NaN')
+    """
+    return f"{value:.3f}" if math.isfinite(value) else number(value)
+
+
 def interval(value: float, low: float, high: float) -> str:
     """A figure with its interval, all three rounded to what the interval's width is worth.
 
