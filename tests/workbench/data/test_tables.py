@@ -248,6 +248,12 @@ def test_group_and_time_columns_steer_the_split_and_are_not_learned_from(tmp_pat
         assert kind == "group" or max(days[0]) < min(days[1])
 
 
+def test_an_automatic_split_is_stratified_for_classes_and_random_for_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, lines())
+    assert prepared(path, split=SplitPlan("auto")).summary.split == "stratified"
+    assert prepared(path, "regression", "age", split=SplitPlan("auto")).summary.split == "random"
+
+
 def test_a_time_that_is_none_is_named(tmp_path: Path) -> None:
     table = ["day," + lines()[0]] + [f"2026-01-{1 + i // 2:02}," + line for i, line in enumerate(lines()[1:])]
     table[6] = table[6].replace("2026-01-03", "yesterday")
@@ -258,6 +264,7 @@ def test_a_column_called_split_gives_the_parts(tmp_path: Path) -> None:
     table = ["split," + lines()[0]] + [("test," if i >= 30 else "train,") + line for i, line in enumerate(lines()[1:])]
     found = prepared(write(tmp_path, table), split=SplitPlan("given", 0.2))
     assert len(found.test) == 10 and "split" not in {column.name for column in found.encoding.columns}
+    assert prepared(tmp_path / "shop.csv", split=SplitPlan("auto", 0.2)).test.names == found.test.names
     table[5] = table[5].replace("train", "trian")
     assert 'did you mean "train"?' in refused(write(tmp_path, table), split=SplitPlan("given", 0.2))
 

@@ -111,7 +111,8 @@ def as_numbers(cells: Cells) -> tuple[Floats, Flags]:
     if isinstance(cells, Numbers):
         wrong = np.abs(cells.values) > LARGEST
         return np.where(wrong, np.nan, cells.values), wrong
-    values = [float(word) if is_number(word) else np.nan for word in cells.values]
+    matches = _NUMBER.fullmatch
+    values = [float(word) if matches(word) else np.nan for word in cells.values]
     return _looked_up(cells, values, [word.lower() in GAPS for word in cells.values])
 
 

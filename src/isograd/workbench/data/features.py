@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.records.schema import Column, ColumnEncoding, ColumnKind
-from isograd.workbench.data.columns import Cells, Codes, Flags, Floats, as_labels, as_numbers, as_truths, as_words, taken
+from isograd.workbench.data.columns import (
+    Cells,
+    Codes,
+    Flags,
+    Floats,
+    Numbers,
+    as_labels,
+    as_numbers,
+    as_truths,
+    as_words,
+    taken,
+)
 
 MISSING = "missing"
 """The value that a category has where it has none."""
@@ -31,13 +42,15 @@ def values_of(cells: Cells, kind: ColumnKind) -> tuple[Floats, Flags]:
     return as_truths(cells) if kind == "boolean" else as_numbers(cells)
 
 
-def trouble_in(name: str, cells: Cells, kind: ColumnKind) -> Trouble | None:
-    """The rows of a number or boolean column that hold something else, if there are any."""
+def settled(name: str, cells: Cells, kind: ColumnKind) -> tuple[Cells, Trouble | None]:
+    """A column with its numbers parsed, once for all that follows, and the rows that hold something else, if there are any."""
     if kind == "category":
-        return None
-    rows = np.flatnonzero(values_of(cells, kind)[1])
+        return cells, None
+    values, wrong = values_of(cells, kind)
+    rows = np.flatnonzero(wrong)
     words = as_words(taken(cells, rows))
-    return Trouble(name, rows, tuple(words.values[code] for code in words.codes), kind) if len(rows) else None
+    trouble = Trouble(name, rows, tuple(words.values[code] for code in words.codes), kind) if len(rows) else None
+    return (Numbers(values) if kind == "number" else cells), trouble
 
 
 def fit_column(name: str, cells: Cells, kind: ColumnKind) -> ColumnEncoding | None:

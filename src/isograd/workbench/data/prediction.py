@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
 from isograd.workbench.data import folders, idx, pictures
-from isograd.workbench.data.features import encode, trouble_in, unseen
+from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
 from isograd.workbench.data.tables import read_table
-from isograd.workbench.data.tabular import holds, readable
+from isograd.workbench.data.tabular import readable, settle
 
 Inputs = NDArray[np.float32]
 _DIGIT = re.compile(r"builtin:digits(?::(\d+))?$")
@@ -92,8 +92,8 @@ def _from_table(path: Path, encoding: Encoding, skip_corrupt: bool) -> tuple[Inp
                 for name in absent
             ]
         )
-    found = [(column, trouble_in(column.name, table.columns[column.name], column.kind)) for column in encoding.columns]
-    table = readable(table, [(holds(column.name, column.kind), trouble) for column, trouble in found if trouble], skip_corrupt)
+    table, troubles = settle(table, {column.name: column.kind for column in encoding.columns})
+    table = readable(table, troubles, skip_corrupt)
     known = {column.name for column in encoding.columns} | {encoding.target}
     extra = [Skipped(f"column {name!r}", "the model does not know it") for name in table.columns if name not in known]
     strange = [unseen(table.columns[column.name], column) for column in encoding.columns]

@@ -31,7 +31,7 @@ class SplitPlan:
     column: str | None = None
 
     def resolved(self, *, parts: bool, classes: bool) -> SplitPlan:
-        """Give this plan the kind that "auto" means for a source with ``parts`` of its own and ``classes``.
+        """The plan with the kind that "auto" means for a source with ``parts`` of its own and ``classes``.
 
         >>> SplitPlan("auto").resolved(parts=False, classes=True).kind
         'stratified'

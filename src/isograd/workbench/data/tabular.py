@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +10,14 @@ import torch
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
-from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, Numbers, as_numbers, codes_of, kind_of
-from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, trouble_in
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of
+from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, settled
 from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, split, twins
 from isograd.workbench.data.tables import Table, rows_of
 from isograd.workbench.data.targets import (
+    brings_parts,
     classes_of,
     find_column,
     groups_of,
@@ -42,7 +43,7 @@ def prepare_table(
 ) -> Prepared:
     """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
     target = _target(table, task, target)
-    plan = plan.resolved(parts=table.parts is not None, classes=task == "classification")
+    plan = plan.resolved(parts=brings_parts(table), classes=task == "classification")
     steering = _steering(table, plan)
     for name in drop:
         find_column(table, name, "drop")
@@ -50,7 +51,8 @@ def prepare_table(
     kinds, remarks = _kinds(table, features)
     if steering:
         remarks.append(f"column {steering!r} steers the split and is not learned from")
-    table = _settled(readable(table, _troubles(table, kinds, target, task), skip_corrupt), kinds)
+    table, troubles = settle(table, kinds)
+    table = readable(table, [*troubles, *_target_troubles(table, target, task)], skip_corrupt)
     labels, classes = classes_of(table, target) if task == "classification" else (None, ())
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
@@ -123,23 +125,23 @@ def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
 _HOLDS: dict[ColumnKind, str] = {"number": "finite numbers", "boolean": "true or false", "category": "categories"}
 
 
-def holds(name: str, kind: ColumnKind) -> str:
-    """What a column should hold, as the beginning of a sentence."""
-    return f"column {name!r} should hold {_HOLDS[kind]}"
+def settle(table: Table, kinds: Mapping[str, ColumnKind]) -> tuple[Table, list[tuple[str, Trouble]]]:
+    """The table with the numbers of some columns parsed, and what is wrong, in words, with which rows."""
+    found = {name: settled(name, table.columns[name], kind) for name, kind in kinds.items()}
+    troubles = [
+        (f"column {name!r} should hold {_HOLDS[kinds[name]]}", trouble) for name, (_, trouble) in found.items() if trouble
+    ]
+    return replace(table, columns={**table.columns, **{name: cells for name, (cells, _) in found.items()}}), troubles
 
 
-def _troubles(table: Table, kinds: dict[str, ColumnKind], target: str, task: str) -> list[tuple[str, Trouble]]:
-    """What is wrong, in words, and with which rows: a column after the other, then the target."""
+def _target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Trouble]]:
+    """The rows whose target is missing, or (regression) no number."""
     found = []
-    for name, kind in kinds.items():
-        trouble = trouble_in(name, table.columns[name], kind)
-        if trouble:
-            found.append((holds(name, kind), trouble))
     cells = table.columns[target]
     gaps = missing_rows(cells, GAPS if task == "regression" else TARGET_GAPS)
     if len(gaps):
         found.append((f"the target {target!r} is missing", Trouble(target, gaps, ("",) * len(gaps), "category")))
-    if task == "regression" and (trouble := trouble_in(target, cells, "number")):
+    if task == "regression" and (trouble := settled(target, cells, "number")[1]):
         if 2 * len(trouble.rows) > len(table):
             raise DataError(
                 f"the target {target!r} holds text, and a regression needs numbers",
@@ -164,12 +166,6 @@ def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt
     if not len(kept):
         raise DataError("no row is left that can be read", where=table.where, met=f"{skipped[0].name}: {skipped[0].reason}")
     return replace(rows_of(table, kept), skipped=table.skipped + skipped) if wrong else table
-
-
-def _settled(table: Table, kinds: dict[str, ColumnKind]) -> Table:
-    """The table with its numeric columns parsed, once, since all that follows looks at them again and again."""
-    parsed = {name: Numbers(as_numbers(table.columns[name])[0]) for name, kind in kinds.items() if kind == "number"}
-    return replace(table, columns={**table.columns, **parsed})
 
 
 def _fault(table: Table, what: str, trouble: Trouble) -> Fault:

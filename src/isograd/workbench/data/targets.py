@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, did_you_mean
-from isograd.workbench.data.columns import TARGET_GAPS, Cells, Codes, Floats, Numbers, as_labels, as_numbers, is_number
+from isograd.workbench.data.columns import TARGET_GAPS, Cells, Codes, Floats, Numbers, Words, as_labels, as_numbers, is_number
 from isograd.workbench.data.sources import PART_NAMES, few
 from isograd.workbench.data.tables import Table
 
@@ -80,6 +80,12 @@ def _refuse_constant(table: Table, name: str, values: list[str]) -> None:
             met=repr(values[0]) if values else "no value at all",
             remedy="name another target, or gather rows of another kind",
         )
+
+
+def brings_parts(table: Table) -> bool:
+    """Whether the source parts its rows itself: by its files, or by a column "split" that says train, validation or test."""
+    cells = table.columns.get("split")
+    return table.parts is not None or (isinstance(cells, Words) and all(word.lower() in PART_NAMES for word in cells.values))
 
 
 def parts_of(table: Table, name: str) -> NDArray[np.str_]:
