@@ -104,7 +104,7 @@ def test_a_picture_that_exif_turns_is_turned(tmp_path: Path) -> None:
     exif[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(folder / "cat" / "00.png", exif=exif)
     found = prepared(folder)
-    assert found.encoding.image == (3, 10, 12)
+    assert found.encoding.image == (3, 10, 12) and found.summary.remarks == ()
     upright.save(tmp_path / "upright.png")
     turned, straight = (
         read_for_prediction(path, found.encoding)[0] for path in (folder / "cat" / "00.png", tmp_path / "upright.png")

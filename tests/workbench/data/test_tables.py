@@ -95,6 +95,15 @@ def test_a_table_of_text_alone_has_nothing_to_learn_from(tmp_path: Path) -> None
     assert "no column is left to learn from" in refused(write(tmp_path, table))
 
 
+def test_decimal_commas_are_recognised_and_said(tmp_path: Path) -> None:
+    table = ["a;b;bought"] + [f"{i},5;{i * 7 % 40};{'ny'[i % 2]}" for i in range(40)]
+    assert any("decimal commas (0,5, where 0.5" in remark for remark in prepared(write(tmp_path, table)).summary.remarks)
+
+
+def test_a_target_alone_is_nothing_to_learn_from(tmp_path: Path) -> None:
+    assert "the target is the only column" in refused(write(tmp_path, ["bought", *"ny" * 20]))
+
+
 def test_dropped_columns_are_gone_and_must_exist(tmp_path: Path) -> None:
     path = write(tmp_path, lines())
     assert [column.name for column in prepared(path, drop=("city",)).encoding.columns] == ["age", "member", "price"]

@@ -29,7 +29,7 @@ FEW_VALUES = 10
 LONG = 60
 """Characters: values that are longer than this on average read like text, not like names of categories."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,12 +161,9 @@ def kind_of(cells: Cells) -> Kind:
         return Kind("number")
     if all(word.lower() in TRUTHS for word in used):
         return Kind("boolean")
+    if all(_DECIMAL_COMMA.fullmatch(word) for word in used):
+        return Kind(None, f"has decimal commas ({used[0]}, where {used[0].replace(',', '.')} is a number)")
     length = sum(len(word) * int(count) for word, count in zip(labels.values, counts, strict=True)) / rows
     if length <= LONG and (len(used) <= FEW_VALUES or (len(used) <= MOST_VALUES and 2 * len(used) <= rows)):
         return Kind("category")
     return Kind(None, f"reads like text or names ({len(used):,} different values in {rows:,} rows)")
-
-
-def is_infinite(word: str) -> bool:
-    """Whether a word says infinity, or a number too large to compute with."""
-    return _INFINITE.fullmatch(word) is not None or is_number(word)

@@ -119,7 +119,8 @@ def _kinds(table: Table, features: Sequence[str]) -> tuple[dict[str, ColumnKind]
 
 
 def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
-    return DataError("no column is left to learn from", where=table.where, met=few(list(remarks), MOST_NAMED))
+    met = few(list(remarks), MOST_NAMED) or "the target is the only column"
+    return DataError("no column is left to learn from", where=table.where, met=met)
 
 
 _HOLDS: dict[ColumnKind, str] = {"number": "finite numbers", "boolean": "true or false", "category": "categories"}
@@ -170,11 +171,12 @@ def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt
 
 def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
     named = [f"{table.places[row]}: {word!r}" for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True)]
+    other = "" if what.startswith("the target") else f', or leave out the column: drop = ["{trouble.column}"]'
     return Fault(
         f"{what}: {len(named):,} row{'s do' * (len(named) != 1) or ' does'} not",
         where=f"{table.where}, {table.places[trouble.rows[0]]}",
         met=few(named, MOST_NAMED),
-        remedy=f'repair them, leave them out (--skip-corrupt), or leave out the column: drop = ["{trouble.column}"]',
+        remedy=f"repair them, or leave them out: --skip-corrupt{other}",
     )
 
 

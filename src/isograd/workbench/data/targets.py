@@ -21,8 +21,7 @@ def find_column(table: Table, name: str, asked_by: str) -> Cells:
             f"{asked_by}: the table has no column {name!r}",
             where=table.where,
             met=f"columns: {few(list(table.columns), 20)}",
-            remedy=did_you_mean(name, table.columns)
-            or ("does its first line hold the names of the columns?" if any(map(is_number, table.columns)) else ""),
+            remedy=did_you_mean(name, table.columns) or "name one of these (if they look like data, the file lacks its header)",
         )
     return table.columns[name]
 
