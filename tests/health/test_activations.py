@@ -65,6 +65,12 @@ def test_two_examples_overlap_as_sampling_says(function, settings):
     assert found == pytest.approx(products.mean(), abs=5 * products.std() / math.sqrt(len(a)) + 1e-6)
 
 
+def test_values_that_are_not_centred_pass_a_relu_more_often():
+    # N(1, 1): above zero with probability Phi(1) = 0.8413
+    assert activations.gauss("relu", (), 2.0, 1.0).slope2 == pytest.approx(0.8413, abs=1e-4)
+    assert activations.overlap("identity", (), 2.0, 0.5, 1.0) == pytest.approx(1.5, rel=1e-6)
+
+
 def test_relu_halves_the_second_moment_and_lets_half_of_the_gradient_through():
     found = activations.gauss("relu", (), 3.0)
     assert found.square == pytest.approx(1.5, rel=1e-9)
@@ -73,7 +79,7 @@ def test_relu_halves_the_second_moment_and_lets_half_of_the_gradient_through():
 
 
 def test_the_largest_of_four_values_is_above_zero_fifteen_times_of_sixteen():
-    assert activations.gauss("relu", (), 1.0, 4.0).slope2 == pytest.approx(15 / 16, rel=1e-6)
+    assert activations.gauss("relu", (), 1.0, 0.0, 4.0).slope2 == pytest.approx(15 / 16, rel=1e-6)
 
 
 def test_an_unheard_of_activation_has_no_map():

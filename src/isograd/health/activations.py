@@ -49,10 +49,12 @@ def known(node: Node) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def gauss(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, picked_from: float = 1.0) -> Gauss:
-    r"""Moments of phi(x) and phi'(x) for x ~ N(0, q), or for the largest of k such values.
+def gauss(
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0, picked_from: float = 1.0
+) -> Gauss:
+    r"""Moments of phi(x) and phi'(x) for x ~ N(m, q - m^2), or for the largest of k such values.
 
-    .. math:: E[f(x)] = \int f(\sqrt q z)\, k\, \varphi(z)\, \Phi(z)^{k-1} dz
+    .. math:: E[f(x)] = \int f(m + \sqrt{q - m^2} z)\, k\, \varphi(z)\, \Phi(z)^{k-1} dz
 
     ``picked_from`` = k is how many independent values a pooling layer picks the largest of; 1 is the plain Gaussian. A midpoint
     sum over a fine grid rather than Gauss-Hermite: it converges as fast on smooth curves and does not ring at a kink.
@@ -71,14 +73,16 @@ def gauss(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: 
     if picked_from > 1.0:
         weight = picked_from * weight * (0.5 * (1.0 + erf(z / math.sqrt(2.0)))) ** (picked_from - 1.0)
         weight = weight / weight.sum()
-    x = math.sqrt(second_moment) * z
+    x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z
     value, steep = phi(x), slope(x) ** 2
     return Gauss(float(weight @ value), float(weight @ value**2), float(weight @ steep), float(weight @ steep**2))
 
 
 @functools.lru_cache(maxsize=4096)
-def overlap(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, correlation: float) -> float:
-    r"""E[phi(u) phi(v)] for u and v ~ N(0, q) with the given correlation: how alike two examples come out.
+def overlap(
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, correlation: float, mean: float = 0.0
+) -> float:
+    r"""E[phi(u) phi(v)] for u and v ~ N(m, q - m^2) with the given correlation: how alike two examples come out.
 
     Source: Poole et al. 2016, arXiv:1606.05340, eq. 5.
 
@@ -91,9 +95,9 @@ def overlap(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment
     phi, _ = curves
     z, weight = _grid(points=320, reach=7.0)
     c = max(-1.0, min(1.0, correlation))
-    scale = math.sqrt(second_moment)
-    other = scale * (c * z[:, None] + math.sqrt(1.0 - c * c) * z[None, :])
-    return float(weight @ (phi(scale * z) * (phi(other) @ weight)))
+    scale = math.sqrt(max(0.0, second_moment - mean * mean))
+    other = mean + scale * (c * z[:, None] + math.sqrt(1.0 - c * c) * z[None, :])
+    return float(weight @ (phi(mean + scale * z) * (phi(other) @ weight)))
 
 
 @functools.cache

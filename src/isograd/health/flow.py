@@ -150,9 +150,10 @@ def _is_log(node: Node) -> bool:
 
 def _activation_forward(node: Node, x: Flow) -> Flow:
     name, settings = activations.name_of(node), node.settings
-    moments = activations.gauss(name, settings, x.square)
-    alike = x.shared / x.square if x.square > 0 else 0.0
-    return Flow(moments.square, moments.mean, activations.overlap(name, settings, x.square, round(alike, 3)))
+    moments = activations.gauss(name, settings, x.square, x.mean)
+    variance = x.square - x.mean**2
+    alike = (x.shared - x.mean**2) / variance if variance > 0 else 0.0
+    return Flow(moments.square, moments.mean, activations.overlap(name, settings, x.square, round(alike, 3), x.mean))
 
 
 def _sum(flows: Sequence[Flow], before: Sequence[Node]) -> Flow:
@@ -252,7 +253,7 @@ def _activation_back(node: Node, before: Node, x: Flow | None, picked_from: floa
     name = activations.name_of(node)
     if x is None and name not in ("relu", "leakyrelu", "prelu", "identity", "linear"):
         return None  # the slope of the others depends on how large their input is
-    moments = activations.gauss(name, node.settings, x.square if x else 1.0, picked_from)
+    moments = activations.gauss(name, node.settings, x.square if x else 1.0, x.mean if x else 0.0, picked_from)
     width = float(before.shape[0]) if before.shape else 1.0
     if moments.slope2 <= 0.0:
         return Gain(0.0)

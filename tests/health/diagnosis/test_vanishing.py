@@ -149,7 +149,7 @@ def test_nothing_known_nothing_said():
 def test_a_real_deep_sigmoid_network_is_found_and_does_not_train(train, mlp):
     import torch
 
-    report, accuracy = train(lambda: mlp(20, torch.nn.Sigmoid), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+    report, accuracy = train(lambda: mlp(20, torch.nn.Sigmoid), lambda p: torch.optim.SGD(p, lr=0.1), steps=60)
     assert accuracy < 0.3
     assert [f.disease for f in report.findings if f.alarm] == ["vanishing"]
     assert report.findings[0].where == "0"
