@@ -83,10 +83,10 @@ def test_the_headline_of_a_run_that_learned_states_the_figure_and_the_rows(sampl
 
 
 def test_a_model_that_answers_no_better_than_the_largest_class_did_not_learn(samples, read):
-    right = Metric("accuracy", 0.5, 0.45, 0.5)
+    right = Metric("accuracy", 0.5, 0.4, 0.6)
     evaluation = Evaluation("test", "classification", 100, (right,), classes=("no", "yes"), confusion=((50, 0), (50, 0)))
     root = read(page_of(samples, evaluation=evaluation))
-    assert root.all("h1")[0].text.startswith("This model did not learn: accuracy 0.500 (0.450 to 0.500) on 100 test rows")
+    assert root.all("h1")[0].text.startswith("This model did not learn: accuracy 0.50 (0.40 to 0.60) on 100 test rows")
     assert "Always answering “no” would reach 0.500." in root.text
 
 

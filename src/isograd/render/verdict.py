@@ -118,7 +118,7 @@ def _learned(evaluation: Evaluation) -> Verdict:
     height, how = floor
     if metric.low > height:
         return Verdict("good", f"This model learned: {figure}.", (f"{how} would reach {number(height)}.", *unit))
-    if metric.high <= height:
+    if metric.value <= height:
         return Verdict("bad", f"This model did not learn: {figure}.", (f"{how} would reach {number(height)}.", *unit))
     return Verdict(
         "unsure", f"It cannot be said whether this model learned: {figure}.", (f"{how} would reach {number(height)}.", *unit)
