@@ -42,6 +42,20 @@ def test_encoded_numbers_are_finite_and_centred_whatever_they_are(values: list[f
     assert np.isfinite(encode({"c": Numbers(np.array([new]))}, [encoding], 1)).all()
 
 
+def test_a_gap_in_a_category_is_its_own_value_where_training_had_gaps_and_unseen_where_not() -> None:
+    gappy = fit_column("c", words(["a", "", "b", "a", "?"]), "category")
+    assert gappy is not None and gappy.values == ("a", "missing", "b")
+    assert encode({"c": words(["NA", "b"])}, [gappy], 2).tolist() == [[0, 1, 0], [0, 0, 1]]
+    whole = fit_column("c", words(["a", "b", "a"]), "category")
+    assert whole is not None and encode({"c": words(["", "b"])}, [whole], 2).tolist() == [[0, 0], [0, 1]]
+
+
+def test_an_outlier_beyond_float32_stays_finite() -> None:
+    encoding = fit_column("c", Numbers(np.array([0.0, 1e-150])), "number")
+    assert encoding is not None
+    assert encode({"c": Numbers(np.array([1e30, -1e30]))}, [encoding], 2)[:, 0].tolist() == pytest.approx([1e30, -1e30])
+
+
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_a_picture_alone_gets_the_bits_it_gets_among_others_and_comes_back(rows: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (rows, 4, 5, 3)).astype(np.uint8)
