@@ -89,4 +89,4 @@ def test_a_headline_says_whether_theory_foretold_it():
 
 
 def test_how_far_the_first_layer_really_moved_stands_beside_its_gradient(samples):
-    assert "The weights of layer 1 moved by 0.1 % in that step." in sentence_of(flow_of(samples.report(4)))
+    assert "The weights of layer 1 moved by 0.0010 of their size in that step." in sentence_of(flow_of(samples.report(4)))

@@ -234,3 +234,9 @@ def test_every_section_has_its_heading_and_one_line_that_says_what_is_in_it(page
         for section in read(page).all("section"):
             summary = section.all("summary")[0]
             assert len(summary.all("h2")) == 1 and len(summary.all("span", class_="gist")[0].text) > 5
+
+
+def test_a_paper_is_a_link_that_only_a_click_follows(samples, read):
+    finding = Finding("x", "warning", 0.5, "loss", "x", references=("Schoenholz et al. 2017, arXiv:1611.01232, eq. 9",))
+    (link,) = read(report_page(samples.report(findings=(finding,)))).all("a")
+    assert (link.text, link.attributes["href"]) == ("arXiv:1611.01232", "https://arxiv.org/abs/1611.01232")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from isograd.records.finding import Evidence, Finding
@@ -10,6 +11,7 @@ from isograd.render.markup import Markup, clip, el, join, name, plain
 from isograd.render.parts import bullets, section, table, words
 from isograd.render.wording import count, listed, number, percent
 
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _MOST = 50
 """Findings on one page; what is beyond is counted."""
 
@@ -77,12 +79,19 @@ def _since(finding: Finding) -> Markup:
 def _evidence(evidence: Sequence[Evidence]) -> Markup:
     if not evidence:
         return Markup("")
-    rows = [[e.text, number(e.value), clip(e.unit or "–", 40), number(e.bound), number(e.foretold)] for e in evidence]
-    return table("Evidence", ("what", "measured", "unit", "bound", "foretold"), rows, limit=50)
+    rows = []
+    for each in evidence:
+        unit = el("span", f" ({clip(each.unit, 40)})", class_="soft") if each.unit else ""
+        rows.append([join(each.text, unit), number(each.value), number(each.bound), number(each.foretold)])
+    return table("Evidence", ("what", "measured", "bound", "foretold"), rows, limit=50)
 
 
 def _reference(text: str) -> Markup:
     # The page itself fetches nothing; a link is followed only by a person's click.
     if text.startswith(("https://", "http://")) and not any(letter.isspace() for letter in text):
         return el("a", text, href=text, rel="noreferrer")
-    return join(text)
+    paper = _ARXIV.search(text)
+    if not paper:
+        return join(text)
+    link = el("a", paper[0], href=f"https://arxiv.org/abs/{paper[1]}", rel="noreferrer")
+    return join(text[: paper.start()], link, text[paper.end() :])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from isograd.records.report import Report
 from isograd.render.axes import evenly
-from isograd.render.wording import count, fold, number, percent
+from isograd.render.wording import count, fold, number
 
 WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
 _STEADY = math.log(3.0)
@@ -142,7 +142,7 @@ def sentence_of(flow: Flow, column: int = 0) -> str:
     else:
         parts.append(f"Theory foretold {number(math.exp(min(max(foretold, -740.0), 700.0)), 2)} from the architecture alone.")
     if flow.moved is not None and not column:
-        parts.append(f"The weights of layer 1 moved by {percent(flow.moved)} in that step.")
+        parts.append(f"The weights of layer 1 moved by {number(flow.moved, 2)} of their size in that step.")
     lost = [i + 1 for i, row in enumerate(flow.rms) if row[column] == 0.0] if flow.measured else []
     if lost:
         parts.append(f"No gradient at all arrives at {count(len(lost), 'layer')}, the last of them layer {lost[-1]}.")

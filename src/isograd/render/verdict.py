@@ -74,6 +74,8 @@ def of_run(run: Run, epochs: Sequence[Epoch], report: Report | None, evaluation:
         learned = _learned(evaluation)
         tone: Tone = "unsure" if learned.tone == "good" and alarms else learned.tone
         told = _told(alarms) if alarms else ()
+        if alarms and learned.tone == "good":
+            gradients = f"But {gradients[:1].lower()}{gradients[1:]}"
         return Verdict(tone, learned.headline, (*learned.details, gradients, *told))
     if alarms:
         told = _told(alarms)
@@ -89,7 +91,7 @@ def _gradients(report: Report | None) -> str:
     if report is None:
         return "Gradients were not watched."
     alarms = _alarms(report)
-    return f"But gradients were not healthy: {count(len(alarms), 'alarm')}." if alarms else "Gradients were healthy."
+    return f"Gradients were not healthy: {count(len(alarms), 'alarm')}." if alarms else "Gradients were healthy."
 
 
 def _progress(run: Run, epochs: Sequence[Epoch]) -> str:
