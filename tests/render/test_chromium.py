@@ -1,5 +1,6 @@
 """The pages in a real Chromium: no console error, no request leaves, nothing scrolls sideways, letters can be read."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -39,7 +40,9 @@ def browser():
     driver = shutil.which("chromedriver")
     if not chromium or not driver:
         _missing("no Chromium with its chromedriver was found: the pages were not looked at in a browser")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if importlib.util.find_spec("selenium") is None:
+        _missing("selenium is not installed: the pages were not looked at in a browser")
+    webdriver = importlib.import_module("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
