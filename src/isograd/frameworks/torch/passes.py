@@ -78,4 +78,4 @@ class Passes:
         elif name == "mul" and (scaler := calling_scaler()) is not None:
             self.layers.scale = float(scaler.get_scale())
         elif name == "backward" and args and isinstance(args[0], Tensor) and args[0].numel() == 1:
-            self.loss = (self.loss or 0.0) + float(args[0]) / self.layers.scale
+            self.loss = (self.loss or 0.0) + float(args[0].detach()) / self.layers.scale

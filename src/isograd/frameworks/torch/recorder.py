@@ -153,6 +153,7 @@ class TorchRecorder:
         self._hooked(self._after, optimizer, args, kwargs)
 
     def _hooked(self, work: Callable[[Optimizer, Held, bool], None], optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        # Torch gives the optimizer itself as the first of ``args``; a closure comes after it or by name.
         if threading.get_ident() != self._thread or os.getpid() != self._process:
             return
         if self.stopped_by is not None:
@@ -163,7 +164,7 @@ class TorchRecorder:
             held = self._roster.held_by(optimizer)
             if held is not None:
                 with Quiet():
-                    work(optimizer, held, bool(args and callable(args[0])) or callable(kwargs.get("closure")))
+                    work(optimizer, held, any(callable(one) for one in (*args[1:], *kwargs.values())))
         except Exception as error:  # noqa: BLE001  whatever goes wrong in the watching stays out of the person's loop
             self._failed(error)
         self._open.cost += time.thread_time() - self._entered
