@@ -67,9 +67,10 @@ def fit_column(name: str, cells: Cells, kind: ColumnKind) -> ColumnEncoding | No
     if gaps.all():
         return None
     mean, std = float(values[~gaps].mean()), float(values[~gaps].std())
-    if std <= 1e-12 * abs(mean) and not gaps.any():
+    least = 1e-12 * abs(mean)  # less is the rounding of the values themselves
+    if std <= least and not gaps.any():
         return None
-    return ColumnEncoding(name, kind, mean=mean, std=std if std > 1e-12 * abs(mean) else 1.0, indicator=bool(gaps.any()))
+    return ColumnEncoding(name, kind, mean=mean, std=max(std, least) or 1.0, indicator=bool(gaps.any()))
 
 
 def category_counts(cells: Cells) -> dict[str, int]:
