@@ -108,7 +108,7 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
         missing = [name for name, given in (("batch", batch), ("loss", loss), ("optimizer", optimizer)) if given is None]
         anatomy = _module(door, "describe").describe(model, batch, loss, optimizer)
         trace = Trace(anatomy, planned_steps=steps)
-        remarks.append(f"theory alone: without {' and '.join(missing)} no step was tried")
+        remarks.append(f"theory alone: no step was tried without {', '.join(missing)}")
     else:
         patient = _patient(door, model, batch, loss, optimizer)
         trace = replace(patient.observe([batch] * _LOOKS, _LOOKS), planned_steps=steps)

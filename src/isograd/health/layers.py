@@ -81,6 +81,15 @@ def planned(rows: Table) -> int:
     return int(told[-1].value) if told else DEFAULT_STEPS
 
 
+def say(path: str) -> str:
+    """A place in a sentence: a bare number gets a word, and the root of a module a name.
+
+    >>> say("0"), say("encoder.2"), say("")
+    ('layer 0', 'encoder.2', 'the model')
+    """
+    return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
+
+
 def weight_of(node: Node, held: Mapping[str, Parameter]) -> Parameter | None:
     """The weight matrix of a layer."""
     return next((held[name] for name in node.parameters if name in held and len(held[name].shape) >= 2), None)

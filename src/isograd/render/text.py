@@ -51,7 +51,7 @@ def health_line(report: Report) -> str:
     parts = ["gradients healthy"]
     if alarms:
         parts = [
-            f"{alarms[0].disease.replace('_', ' ')} at {alarms[0].where}"
+            f"{alarms[0].disease.replace('_', ' ')} at {_say(alarms[0].where)}"
             + (f" and {len(alarms) - 1} more" if alarms[1:] else "")
         ]
     ends = _ends(report.readings, report.anatomy)
@@ -96,10 +96,14 @@ def _finding(finding: Finding, anatomy: Anatomy, width: int) -> Iterator[str]:
 
 def _place(finding: Finding, anatomy: Anatomy) -> str:
     node = anatomy.node(finding.where)
-    text = finding.where + (f" ({node.label})" if node and node.label else "")
+    text = _say(finding.where) + (f" ({node.label})" if node and node.label else "")
     if len(finding.layers) > 1:
         text += f" and {len(finding.layers) - 1} more"
     return text + (f", {finding.source}" if finding.source else "") + (f", since step {finding.since}" if finding.since else "")
+
+
+def _say(path: str) -> str:
+    return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
@@ -121,7 +125,7 @@ def _flow(report: Report, width: int) -> list[str]:
     ends = _ends(report.readings, report.anatomy)
     if ends and ends[3]:
         first, low, last, high = ends
-        return _row("gradient", f"at {first} {low / high:.2g} times that at {last}", width)
+        return _row("gradient", f"at {_say(first)} {low / high:.2g} times that at {_say(last)}", width)
     slope = report.expectations.slope
     if slope is not None:
         return _row("gradient", f"foretold: {slope:+.2f} nats a layer (0 is even; positive shrinks towards the input)", width)

@@ -2,7 +2,8 @@
 
 Bounds, from theory:
   LOOKS   a unit that fires for 1 % of the examples stays silent at 512 looks with probability 0.99**512 = 0.6 %; fewer looks
-          prove nothing
+          prove nothing of one unit
+  SILENT  but that all of a layer's units are silent by chance is out of the question after 64 looks
   SHARE   a layer of n units with a share d dead is a layer of (1 - d) n units; a warning from 3/4 on (the layer has a quarter
           of its width), critical where 99 % or all are dead: nothing passes, forward or back
 Only activations that are flat at zero below zero can kill a unit: ReLU and its kin; a silent LeakyReLU or GELU still learns.
@@ -25,6 +26,7 @@ from isograd.records.reading import Readings
 
 NEEDS = ("dead_fraction", "stuck_fraction", "unit_looks")
 LOOKS = 512
+SILENT = 64
 SHARE = 0.75
 ALL = 0.99
 BOUNDED = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
@@ -40,7 +42,8 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
             if node.operation != "activation" or activations.name_of(node) not in kinds:
                 continue
             series, looks = gather.at(rows, signal, node.path), gather.at(rows, "unit_looks", node.path)
-            if series and looks and looks[-1].value >= LOOKS and series[-1].value >= SHARE:
+            enough = SILENT if series and series[-1].value >= 1.0 else LOOKS
+            if series and looks and looks[-1].value >= enough and series[-1].value >= SHARE:
                 since = next(r.step for r in series if r.value >= SHARE)
                 shares.append((series[-1].value, node, since))
         if shares:
@@ -58,7 +61,7 @@ def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str) -> F
         severity,
         0.95 if share >= ALL else 0.85,
         node.path,
-        f"{share:.0%} of the units of {node.path} {what}: they do not learn.{passes}{more}",
+        f"{100 * share:.0f} % of the units of {gather.say(node.path)} {what}: they do not learn.{passes}{more}",
         (Evidence(f"share of {word} units", signal, share, bound=SHARE),),
         tuple(place.path for _, place, _ in shares),
         node.source,

@@ -78,7 +78,7 @@ def _measured(
         size, layer = torn[0]
         evidence.append(
             Evidence(
-                f"one step changes {layer.node.path} by {size:.2g} times what keeps signals at their size",
+                f"one step changes {gather.say(layer.node.path)} by {size:.2g} times what keeps signals at their size",
                 "update_rms",
                 size,
                 "of 1 / sqrt(fan_in)",
@@ -86,7 +86,7 @@ def _measured(
             )
         )
     if growth >= AWAY:
-        evidence.append(Evidence(f"the loss grew {growth:.2g}-fold", "loss", growth, "of its start", AWAY))
+        evidence.append(Evidence(f"the loss grew {growth:.3g}-fold", "loss", growth, "of its start", AWAY))
     slope = gather.middle(gather.at(rows, "backward_slope"))
     if slope is not None and slope < 0:
         evidence.append(
@@ -102,9 +102,9 @@ def _measured(
     steps = gather.at(rows, "loss")
     parts = []
     if torn:
-        parts.append(f"One step changes {torn[0][1].node.path} by {torn[0][0]:.2g} times its natural size")
+        parts.append(f"One step changes {gather.say(torn[0][1].node.path)} by {torn[0][0]:.2g} times its natural size")
     if growth >= AWAY:
-        parts.append(f"{'the' if torn else 'The'} loss grew {growth:.2g}-fold")
+        parts.append(f"{'the' if torn else 'The'} loss grew {growth:.3g}-fold")
     return Finding(
         "exploding",
         "critical" if growth >= AWAY or (torn and torn[0][0] >= 10 * WHOLE) else "warning",
@@ -133,7 +133,8 @@ def _foretold(found: tuple[Layer, ...], expectations: Expectations, anatomy: Ana
         return
     parts = []
     if growth >= FORETOLD:
-        parts.append(f"the gradient will be {growth:.0e} times as large at {found[0].node.path} as at {found[-1].node.path}")
+        ends = gather.say(found[0].node.path), gather.say(found[-1].node.path)
+        parts.append(f"the gradient will be {growth:.0e} times as large at {ends[0]} as at {ends[1]}")
     if loud:
         parts.append(f"outputs will be about {output:.0e} times as large as the inputs")
     text = " and ".join(parts)

@@ -84,10 +84,10 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
 
     forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
     if forward:
-        return forward[0], f"{forward[0]} is the first layer with such an output"
+        return forward[0], f"{gather.say(forward[0])} is the first place with such an output"
     backward = broken("gradient_nonfinite")
     if backward:
-        return backward[-1], f"all outputs were finite; the gradient broke first at {backward[-1]}"
+        return backward[-1], f"all outputs were finite; the gradient broke first at {gather.say(backward[-1])}"
     held = {
         name
         for name, series in rows.get("parameter_nonfinite", {}).items()

@@ -120,9 +120,12 @@ def _finding(
     half = HALF_ULP.get(anatomy.dtype, HALF_ULP["float32"])
     stuck = movement < half
     names = tuple(layer.node.path for layer in starved)
-    which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} of {len(found)} layers)"
+    which = gather.say(names[0])
+    if len(names) > 1:
+        which = f"{which[0].upper()}{which[1:]}" if which.startswith("layer ") else which
+        which += f" to {names[-1]} ({len(names)} of {len(found)} layers)"
     verb = "will not learn" if not measured else "do not learn" if len(names) > 1 else "does not learn"
-    summary = _reach(first.node.path, gradients, "reaches" if measured else "will reach") + f" {which} {verb}."
+    summary = _reach(gather.say(first.node.path), gradients, "reaches" if measured else "will reach") + f" {which} {verb}."
     bad = stuck or gradients[0] < 1e-6 * _last(gradients)
     return Finding(
         "vanishing",
@@ -156,7 +159,7 @@ def _evidence(
         foretold = math.exp(max(-745.0, min(700.0, first.foretold_gradient - found[-1].foretold_gradient)))
     told = f" (theory: {foretold:.0e})" if measured and foretold is not None else ""
     yield Evidence(
-        f"gradient at {first.node.path} over gradient at {found[-1].node.path}: {share:.0e}{told}",
+        f"gradient at {gather.say(first.node.path)} over gradient at {gather.say(found[-1].node.path)}: {share:.0e}{told}",
         "gradient_rms",
         share,
         "",
@@ -164,7 +167,11 @@ def _evidence(
         foretold,
     )
     steps = gather.planned(rows)
-    size = f"one step moves {first.node.path} by {movement:.0e} of its size" if movement else f"no step moves {first.node.path}"
+    size = (
+        f"one step moves {gather.say(first.node.path)} by {movement:.0e} of its size"
+        if movement
+        else f"no step moves {gather.say(first.node.path)}"
+    )
     why = (
         f", less than float rounding keeps ({half:.0e})"
         if movement < half
@@ -174,7 +181,7 @@ def _evidence(
     slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
     if slope is not None:
         yield Evidence(
-            f"every layer down keeps {math.exp(-slope):.0%} of the gradient",
+            f"every layer down keeps {100 * math.exp(-slope):.2g} % of the gradient",
             "backward_slope",
             slope,
             "nats a layer",
@@ -220,7 +227,7 @@ def _hidden(found: Sequence[Layer], gradients: Sequence[float], movements: Seque
         "note",
         0.9,
         first.path,
-        _reach(first.path, gradients, "reaches")
+        _reach(gather.say(first.path), gradients, "reaches")
         + f" {kind} undoes it for the weights{how}, so that the layer moves all the same.",
         (Evidence("gradient at the first over the last layer", "gradient_rms", gradients[0] / _last(gradients)),),
         (first.path,),

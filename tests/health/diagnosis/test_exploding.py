@@ -1,0 +1,91 @@
+"""Exploding: found where steps are larger than the layer, foretold where signals grow, and never cried."""
+
+import pytest
+from bodies import ADAM, WIDTH, body, geometric, recording
+
+from isograd.health import theory
+from isograd.health.diagnosis import exploding
+from isograd.records.expectation import Expectations
+from isograd.records.reading import Readings
+
+
+def found(anatomy, readings, expectations=None):
+    return list(exploding.diagnose(readings, Expectations() if expectations is None else expectations, anatomy))
+
+
+def test_a_step_larger_than_the_layer_is_exploding():
+    anatomy = body(5)
+    # an update of 1 in every weight of a layer with 64 inputs changes its output 8-fold
+    (finding,) = found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, update=1.0, losses=[2.3, 2.5]))
+    assert finding.disease == "exploding" and finding.severity == "warning"
+    assert finding.evidence[0].value == pytest.approx(8.0) and finding.evidence[0].bound == exploding.WHOLE
+
+
+def test_ten_times_larger_is_critical():
+    anatomy = body(5)
+    (finding,) = found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, update=2.0, losses=[2.3, 2.5]))
+    assert finding.severity == "critical" and len(finding.layers) == 5
+
+
+def test_a_loss_that_runs_away_is_exploding_whatever_the_updates():
+    anatomy = body(3)
+    (finding,) = found(anatomy, recording(anatomy, [1.0] * 3, [1e-3] * 3, steps=4, losses=[1.0, 5.0, 30.0, 200.0]))
+    assert finding.severity == "critical" and "200-fold" in finding.summary
+
+
+def test_gradients_that_grow_towards_the_input_are_named_as_evidence():
+    anatomy = body(6)
+    (finding,) = found(anatomy, recording(anatomy, geometric(6, 3.0), [1.0] * 6, update=1.0, losses=[1.0, 2.0]))
+    assert [e.signal for e in finding.evidence] == ["update_rms", "backward_slope"]
+    assert "3 times the gradient" in finding.evidence[1].text
+
+
+def test_weights_four_times_too_large_are_foretold_to_explode():
+    anatomy = body(20, mean_square=16 * 2 / WIDTH)
+    (finding,) = found(anatomy, Readings(), theory.foretell(anatomy))
+    assert finding.severity == "critical" and "outputs will be about" in finding.summary
+
+
+@pytest.mark.parametrize("depth", [3, 30])
+def test_he_initialisation_is_not_foretold_to_explode(depth):
+    anatomy = body(depth, mean_square=2 / WIDTH)
+    assert found(anatomy, Readings(), theory.foretell(anatomy)) == []
+
+
+def test_one_wild_step_that_left_the_network_silent_is_still_told():
+    anatomy = body(4)
+    wild = recording(anatomy, [1.0] * 4, [1.0] * 4, steps=1, update=5.0, losses=[2.3])
+    quiet = recording(anatomy, [0.0] * 4, [0.0] * 4, steps=9, losses=[2.3] * 9)
+    both = Readings(wild.values + quiet.values, wild.order)
+    assert [f.severity for f in found(anatomy, both)] == ["critical"]
+
+
+HEALTHY = {
+    "an ordinary training": {"update": 1e-3, "losses": [2.3, 2.2]},
+    "a large first gradient that Adam tames": {"update": 1e-3, "losses": [300.0, 200.0]},
+    "a loss that doubles for a moment": {"update": 1e-3, "losses": [1.0, 2.0]},
+    "a converged loss of zero": {"update": 0.0, "losses": [0.0, 1e-9]},
+    "a loss that was not seen": {"update": 1e-3},
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+@pytest.mark.parametrize("gradient", [1.0, 1e4])
+def test_silent_on(name, gradient):
+    anatomy = body(5, optimizer=ADAM)
+    assert found(anatomy, recording(anatomy, [gradient] * 5, [1e-2] * 5, **HEALTHY[name])) == []
+
+
+def test_a_wild_start_that_learned_is_forgiven():
+    anatomy = body(4)
+    wild = recording(anatomy, [1.0] * 4, [1.0] * 4, steps=1, update=5.0, losses=[2.3])
+    learned = recording(anatomy, [0.1] * 4, [1e-3] * 4, steps=9, update=1e-3, losses=[0.5] * 9)
+    assert found(anatomy, Readings(wild.values + learned.values, wild.order)) == []
+
+
+def test_a_real_training_with_a_rate_a_hundred_times_too_high_is_found(train, mlp):
+    import torch
+
+    report, accuracy = train(lambda: mlp(4, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=10.0), steps=40)
+    assert accuracy < 0.3
+    assert {"exploding", "nonfinite"} & {f.disease for f in report.findings if f.alarm}

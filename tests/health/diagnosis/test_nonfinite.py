@@ -1,0 +1,89 @@
+"""Non-finite numbers: the first step, the first place, and the two cases that are none of our business."""
+
+import math
+
+import pytest
+from bodies import body, recording
+
+from isograd.health import signals
+from isograd.health.diagnosis import nonfinite
+from isograd.records.expectation import Expectations
+from isograd.records.moments import Moments
+from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
+
+NAN, INF = Moments.of([math.nan, 1.0]), Moments.of([math.inf, 1.0])
+GOOD = Moments.of([1.0])
+
+
+def found(*steps, names=("l0.weight",)):
+    anatomy = body(3)
+    return list(nonfinite.diagnose(signals.measure(Trace(anatomy, names, steps)), Expectations(), anatomy))
+
+
+def layers(**samples):
+    return tuple(LayerSample(where, 0, 1, *pair) for where, pair in samples.items())
+
+
+def test_a_finite_training_is_silent():
+    anatomy = body(3)
+    assert (
+        list(nonfinite.diagnose(recording(anatomy, [1.0] * 3, [0.01] * 3, losses=[1.0, 1e30]), Expectations(), anatomy)) == []
+    )
+
+
+def test_the_first_step_whose_loss_is_nan_is_named():
+    (finding,) = found(Step(1, loss=1.0), Step(2, loss=math.nan), Step(3, loss=math.nan))
+    assert finding.severity == "critical" and finding.confidence == 1.0 and finding.since == 2
+    assert finding.where == "loss"
+
+
+def test_the_first_layer_whose_output_broke_is_where():
+    (finding,) = found(Step(4, loss=math.nan, layers=layers(l0=(GOOD, GOOD), l1=(NAN, NAN), l2=(NAN, NAN))))
+    assert finding.where == "l1" and finding.since == 4 and finding.source == "net.py:7"
+
+
+def test_where_all_outputs_are_finite_it_is_the_gradient_nearest_to_the_loss():
+    (finding,) = found(Step(1, loss=math.inf, layers=layers(l0=(GOOD, NAN), l1=(GOOD, INF), l2=(GOOD, GOOD))))
+    assert finding.where == "l1"
+
+
+def test_a_weight_that_holds_nan_is_named():
+    (finding,) = found(Step(1, loss=1.0, parameters=(ParameterSample("l2.weight", NAN),)))
+    assert finding.where == "l2" and "l2.weight" in finding.summary
+
+
+def test_masked_attention_may_hold_minus_infinity():
+    assert found(Step(1, loss=1.0, gradient_norms=(1.0,), layers=layers(l0=(INF, GOOD)))) == []
+
+
+def test_an_overflow_that_mixed_precision_skips_is_a_remark():
+    steps = [Step(i, loss=1.0, gradient_norms=(math.inf if i == 5 else 1.0,)) for i in range(1, 21)]
+    (finding,) = found(*steps)
+    assert finding.severity == "note" and finding.since == 5 and "once" in finding.summary
+
+
+@pytest.mark.parametrize("broken", [range(5, 21), range(1, 20)])
+def test_overflows_that_do_not_pass_or_are_most_of_the_steps_are_no_remark(broken):
+    steps = [Step(i, loss=1.0, gradient_norms=(math.inf if i in broken else 1.0,)) for i in range(1, 21)]
+    (finding,) = found(*steps)
+    assert finding.severity == "critical" and finding.since == min(broken)
+
+
+def test_a_real_training_on_a_nan_is_found_at_the_step_it_came(digits, mlp):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    model = mlp(3, torch.nn.ReLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for step in range(1, 6):
+            batch = x[:32].clone()
+            if step == 3:
+                batch[7, 3] = math.nan
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(batch), y[:32]).backward()
+            optimizer.step()
+    finding = watch.findings[0]
+    assert (finding.disease, finding.severity, finding.since, finding.where) == ("nonfinite", "critical", 3, "0")
