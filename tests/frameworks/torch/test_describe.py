@@ -57,11 +57,8 @@ def test_settings_are_those_that_the_vocabulary_names():
         nn.GroupNorm(2, 8),
         nn.LeakyReLU(0.3),
         nn.Flatten(),
-        nn.LazyLinear(5),
+        nn.Linear(160, 5, bias=False),
     )
-    with pytest.warns(UserWarning, match="Lazy"):
-        net(torch.zeros(1, 4, 9, 9)) if False else nn.LazyLinear(5)
-    net[4] = nn.Linear(160, 5, bias=False)
     anatomy = describe(net, (torch.zeros(1, 4, 9, 9), None))
     settings = {node.path: dict(node.settings) for node in anatomy.nodes}
     assert settings["0"] == {
