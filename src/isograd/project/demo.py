@@ -88,7 +88,7 @@ def write_samples(project_folder: Path, count: int = 3) -> list[Path]:
     rows, encoding = job.prepared.test, job.prepared.encoding
     written = []
     for i in range(count):
-        picture = data.picture(rows, i, encoding)
+        picture = data.picture(rows, i, encoding, for_eyes=False)
         if picture is not None:
             truth = encoding.classes[int(rows.targets[i])]
             written.append(project_folder / "samples" / f"{truth}-{i}.png")

@@ -29,6 +29,13 @@ MONITOR: dict[str, tuple[str, train.Direction]] = {
 """The metric on the validation part that chooses the best weights, by task."""
 
 
+WEIGHTS = {
+    "raw": "best on validation, epoch {epoch}",
+    "ema": "best on validation, epoch {epoch}, moving average",
+}
+"""Which weights a figure is of, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A project with its data read and its network built: what every later step starts from."""
@@ -208,7 +215,7 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
         task=job.task,
         classes=encoding.classes,
         names=rows.names,
-        weights=weights,
+        weights=WEIGHTS[weights].format(epoch=folder.run().best_epoch),
         target_mean=encoding.target_mean,
         target_std=encoding.target_std,
         resamples=job.project.settings.evaluate.resamples,

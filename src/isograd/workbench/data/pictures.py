@@ -164,17 +164,18 @@ def check_memory(rows: int, shape: tuple[int, int, int]) -> None:
         )
 
 
-def png(pixels: Pixels) -> str:
-    r"""A PNG in base64 of pixels (height, width, channels): enlarged by a whole factor to 32 pixels, shrunk to 64.
+def png(pixels: Pixels, *, for_eyes: bool = True) -> str:
+    r"""A PNG in base64 of pixels (height, width, channels); for eyes enlarged by a whole factor to 32 pixels, shrunk to 64.
 
     >>> base64.b64decode(png(np.zeros((8, 8, 1), np.uint8)))[:4]
     b'\x89PNG'
     """
     image = as_image(pixels)
-    factor = -(-LEAST_SIDE // min(image.size))
-    if factor > 1:
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.BILINEAR)
+    if for_eyes:
+        factor = -(-LEAST_SIDE // min(image.size))
+        if factor > 1:
+            image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+        image.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

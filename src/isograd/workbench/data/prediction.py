@@ -22,11 +22,14 @@ Inputs = NDArray[np.float32]
 _DIGIT = re.compile(r"builtin:digits(?::(\d+))?$")
 
 
-def picture(rows: Rows, i: int, encoding: Encoding) -> str | None:
-    """Row ``i`` as a PNG in base64, as it looked before it was standardised; nothing where the rows are of a table."""
+def picture(rows: Rows, i: int, encoding: Encoding, *, for_eyes: bool = True) -> str | None:
+    """Row ``i`` as a PNG in base64, as it looked before it was standardised; nothing where the rows are of a table.
+
+    ``for_eyes`` brings it to a size that a person can look at; without it the pixels are those that the network saw.
+    """
     if encoding.kind != "images":
         return None
-    return pictures.png(pictures.decode(rows.inputs[i].numpy(), encoding))
+    return pictures.png(pictures.decode(rows.inputs[i].numpy(), encoding), for_eyes=for_eyes)
 
 
 def read_for_prediction(
