@@ -181,8 +181,10 @@ def _better(value: float, best: Best | None, direction: Direction) -> bool:
 
 def _ended(live: Live, state: State, status: End, diverged: int | None, remarks: list[str]) -> Fitted:
     last = weights.weights_hash(live.model)
+    kept = last
     if live.best and status != "stopped":
         weights.load(live.model, live.best)
+        kept = weights.weights_hash(live.model)  # the best may come from a file, which keeps no order of names
     say(live, state, status)
     return Fitted(
         status=status,
@@ -193,7 +195,7 @@ def _ended(live: Live, state: State, status: End, diverged: int | None, remarks:
         best_epoch=state.best.epoch if state.best else None,
         best_value=state.best.value if state.best else None,
         weights=state.best.weights if state.best else "",
-        sha256=weights.weights_hash(live.model),
+        sha256=kept,
         last_sha256=last,
         diverged_at=None if diverged is None else state.epoch,
         diverged_step=diverged,

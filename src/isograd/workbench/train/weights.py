@@ -49,15 +49,10 @@ def weights_hash(model: nn.Module) -> str:
     >>> weights_hash(nn.Linear(2, 1)) == weights_hash(nn.Linear(2, 1))
     False
     """
-    return hash_of(tensors_of(model))
-
-
-def hash_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in the order of ``tensors``."""
     digest = hashlib.sha256()
-    for name, tensor in tensors.items():
+    for name, tensor in tensors_of(model).items():
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
