@@ -95,3 +95,8 @@ class Anatomy:
     def node(self, path: str) -> Node | None:
         """The node at ``path``, or nothing."""
         return next((node for node in self.nodes if node.path == path), None)
+
+    @property
+    def matrices(self) -> tuple[Parameter, ...]:
+        """The parameters of two and more axes; biases and scales are not among them (one born at zero moves infinitely far)."""
+        return tuple(parameter for parameter in self.parameters if len(parameter.shape) >= 2)

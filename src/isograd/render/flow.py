@@ -140,7 +140,7 @@ def _heat_table(flow: Flow) -> Markup:
 def by_layer(report: Report) -> Markup:
     """Every node at the last step that was looked at: activations, gradient, real update, zeros, saturation, dead units."""
     latest = {(r.signal, r.where): r.value for r in report.readings.values}
-    holder = {parameter.name: parameter.layer for parameter in report.anatomy.parameters}
+    holder = {parameter.name: parameter.layer for parameter in report.anatomy.matrices}
     updates: dict[str, float] = {}
     for (signal, where), value in latest.items():
         if signal == "update_ratio" and where in holder:

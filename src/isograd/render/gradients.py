@@ -83,9 +83,9 @@ def flow_of(report: Report, columns: int = 48) -> Flow:
 
 
 def _moved(report: Report, layer: str, step: int) -> float | None:
-    names = {parameter.name for parameter in report.anatomy.parameters if parameter.layer == layer}
+    names = {parameter.name for parameter in report.anatomy.matrices if parameter.layer == layer}
     found = [r.value for r in report.readings.values if r.signal == "update_ratio" and r.step == step and r.where in names]
-    return max((value for value in found if math.isfinite(value)), default=None)  # a bias born at zero moves infinitely far
+    return max((value for value in found if math.isfinite(value)), default=None)
 
 
 def title_of(flow: Flow, column: int = 0) -> str:
