@@ -378,6 +378,38 @@ def test_batches_that_do_not_add_up_are_a_clear_error(tmp_path: Path) -> None:
         trained(tmp_path / "other", monitor=("accuracy", "max"))
 
 
+@pytest.mark.parametrize(
+    ("model", "change", "said"),
+    [
+        (nn.Linear(6, 1), lambda x, y: (x, y), "Target 1 is out of bounds"),
+        (nn.Linear(5, 2), lambda x, y: (x, y), "cannot be multiplied"),
+        (nn.Linear(6, 2), lambda x, y: (x.double(), y), "inputs (16, 6) float64 on cpu"),
+        (nn.Linear(6, 2), lambda x, y: (x, y.float()), "targets (16,) float32 on cpu"),
+        (nn.Linear(6, 2), lambda x, y: (x, y[:3]), "targets (3,) int64 on cpu"),
+    ],
+)
+def test_a_batch_that_does_not_fit_the_model_is_one_clear_message(
+    tmp_path: Path, model: nn.Module, change: Any, said: str
+) -> None:
+    def odd(epoch: int, start: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return (change(*batch) for batch in Data()(epoch, start))
+
+    with pytest.raises(ModelError, match="step 1 failed") as error:
+        trained(tmp_path, data=odd, model=model)
+    assert said in str(error.value)
+    assert not checkpoint_module.folders(tmp_path / "checkpoints")
+
+
+def test_watching_changes_no_bit_and_gives_a_report_and_a_line_of_health(tmp_path: Path) -> None:
+    said: list[Progress] = []
+    fitted = trained(tmp_path / "watched", dataclasses.replace(RECIPE, watch=True), on_progress=said.append)
+    assert fitted.last_sha256 == trained(tmp_path / "unwatched").last_sha256
+    assert fitted.remarks == () and fitted.report is not None
+    assert fitted.report.origin == "watch" and fitted.report.steps == 12
+    assert any(progress.health for progress in said)
+    assert (tmp_path / "watched" / "trace.jsonl").stat().st_size > 0
+
+
 def test_watching_that_fails_is_said_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import isograd.api
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from isograd.errors import RequestError
+from isograd.errors import ModelError, RequestError
 from isograd.workbench.train import weights
 from isograd.workbench.train.checkpoint import State
 from isograd.workbench.train.live import DivergedError, Live, save, say
@@ -27,7 +28,7 @@ def train_epoch(live: Live, state: State, random: Mapping[str, torch.Tensor] | N
     schedule, steps, warmup = SCHEDULE[recipe.schedule], recipe.epochs * live.per_epoch, recipe.warmup
     rate, groups = recipe.learning_rate * _slowed(live, state), optimizer.param_groups
     parameters = [parameter for group in groups for parameter in group["params"]]
-    mixed = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
+    mixed = torch.autocast(device, torch.bfloat16) if recipe.precision == "bfloat16" else contextlib.nullcontext()
     tick, clock = min(_TICK, recipe.checkpoint_seconds), time.perf_counter
     pending: list[tuple[torch.Tensor, int]] = []
     step, inside = state.step, False
@@ -65,10 +66,29 @@ def train_epoch(live: Live, state: State, random: Mapping[str, torch.Tensor] | N
             raise
         stop.requested = True
         return _settled(state, pending, step, clock() - began)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        if inside:
+            raise _misfit(error, step + 1, inputs, targets) from error
+        raise
     state = _settled(state, pending, step, clock() - began)
     if state.position != live.per_epoch:
         raise RequestError(f"epoch {state.epoch} had {state.position} batches and {live.per_epoch} were promised", where="data")
     return state
+
+
+def _misfit(error: Exception, step: int, inputs: torch.Tensor, targets: torch.Tensor) -> ModelError:
+    """What torch said of a step, with the batch that it said it of."""
+    met = ", ".join(
+        f"{name} {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+        for name, tensor in (("inputs", inputs), ("targets", targets))
+    )
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(
+        f"step {step} failed: model, batch and loss do not fit together: {said}",
+        where=f"step {step}",
+        met=met.replace("torch.", ""),
+        remedy="compare the shapes and types of inputs, outputs and labels; there must be one output a class",
+    )
 
 
 def _settled(state: State, pending: list[tuple[torch.Tensor, int]], step: int, seconds: float) -> State:
