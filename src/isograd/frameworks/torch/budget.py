@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-HIDDEN = 1.3
+HIDDEN = 1.5
 """True cost over what our own clock sees: it misses hook dispatch, evicted caches and the allocator."""
 NORMS = 1 / 3
 """The part of the budget that the gradient norms may use; the sampled steps have the rest."""

@@ -66,12 +66,24 @@ def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:
 
 
 def assemble(
-    models: Sequence[nn.Module], nodes: Sequence[Node], loss: str | None, optimizers: Sequence[Any], *, traced: bool
+    models: Sequence[nn.Module],
+    nodes: Sequence[Node],
+    loss: str | None,
+    optimizers: Sequence[Any],
+    *,
+    traced: bool,
+    known: Mapping[str, Moments] | None = None,
 ) -> Anatomy:
-    """The anatomy around nodes that were found: parameters with their present moments, optimizer, device, precision."""
+    """The anatomy around nodes that were found: parameters, optimizer, device, precision.
+
+    Parameters have the moments of their present values, but for those whose moments are ``known``.
+    """
     places = places_of(models)
     held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
-    values = moments_of_all([place.parameter for place in places])
+    known = known or {}
+    fresh = [place for place in places if place.name not in known]
+    taken = moments_of_all([place.parameter for place in fresh])
+    values = {**known, **{place.name: of or Moments() for place, of in zip(fresh, taken, strict=True)}}
     parameters = tuple(
         Parameter(
             place.name,
@@ -79,9 +91,9 @@ def assemble(
             tuple(place.parameter.shape),
             place.parameter.requires_grad,
             id(place.parameter) in held if optimizers else None,
-            of or Moments(),
+            values[place.name],
         )
-        for place, of in zip(places, values, strict=True)
+        for place in places
     )
     most = [place.parameter for place in places]
     dtype, device = _commonest(p.dtype for p in most).removeprefix("torch."), _commonest(p.device for p in most)

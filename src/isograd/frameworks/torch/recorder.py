@@ -109,7 +109,7 @@ class TorchRecorder:
             handle.remove()
         self._handles = []
         self._walk.disarm()
-        self._total = self._budget.elapsed
+        before = self._budget.elapsed
         try:
             if self._open.done and self.stopped_by is None:
                 self._keep()
@@ -121,6 +121,8 @@ class TorchRecorder:
         self._last.clear()
         self._models = ()
         self._roster.forget()
+        self._total = self._budget.elapsed
+        self._budget.overhead += self._total - before
 
     def take(self) -> tuple[Step, ...]:
         """The steps that were looked at since the last call, in order."""
@@ -272,12 +274,11 @@ class TorchRecorder:
     def _described(self) -> Anatomy:
         if not self._models:
             return self._start
-        flow = self._passes.flow.nodes
-        with Quiet():
-            found = assemble(self._models, flow or registered(self._models), None, self._roster.optimizers(), traced=bool(flow))
+        flow, optimizers = self._passes.flow.nodes, self._roster.optimizers()
+        nodes, loss = flow or registered(self._models), self._passes.loss_name
         first = {parameter.name: parameter.values for parameter in self._start.parameters}
-        parameters = tuple(dataclasses.replace(one, values=first.get(one.name, one.values)) for one in found.parameters)
-        return dataclasses.replace(found, parameters=parameters, loss=self._passes.loss_name)
+        with Quiet():
+            return assemble(self._models, nodes, loss, optimizers, traced=bool(flow), known=first)
 
     def _spent(self, seconds: float) -> None:
         self._open.cost += seconds

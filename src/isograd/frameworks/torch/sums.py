@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +26,13 @@ WIDEST = 8_192
 """Layers with more units than this are measured as a whole only: a count for each unit would make a trace large."""
 
 _SAFE = {torch.float32: (1e-14, 1e14), torch.float64: (1e-140, 1e140)}
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 Rule = Callable[[Tensor], Tensor]
 """Which entries of an activation's output sit on a flat part of it, as a tensor of booleans."""
 
 
-def values_of(tensor: object) -> Tensor | None:
+def values_of(tensor: Any) -> Tensor | None:
     """The plain float32 or float64 entries of a tensor, detached, or nothing where there are none to sum.
 
     Complex tensors become their real and imaginary parts, sparse ones their stored values, a distributed one its local
@@ -39,6 +41,12 @@ def values_of(tensor: object) -> Tensor | None:
     >>> values_of(torch.ones(2, dtype=torch.int64)) is None
     True
     """
+    if type(tensor) in _PLAIN and tensor.dtype in _SAFE and tensor.layout is torch.strided and not tensor.is_meta:
+        # The common case first: this is asked hundreds of times a step.
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return None
+        plain: Tensor = tensor.detach() if tensor.requires_grad else tensor
+        return plain
     if not isinstance(tensor, Tensor) or is_lazy(tensor):
         return None
     local = getattr(tensor, "_local_tensor", None)
@@ -185,9 +193,14 @@ def _of_piece(flat: Tensor, sign: Tensor | None) -> Moments:
 def _checked(flat: Tensor, count: int, total: float, squares: float, largest: float, zeros: int) -> Moments:
     if largest == 0.0:
         return Moments(count, zeros=count)
-    least, most = _SAFE[flat.dtype]
-    if not least < largest < most:  # also where a NaN or an infinity came through
+    if not math.isfinite(largest):
         return _exactly(flat)
+    least, most = _SAFE[flat.dtype]
+    if not least < largest < most:
+        exponent = exponent_of(largest)
+        small = _scaled(flat, exponent)
+        total, squares = float(small.sum()), float(torch.dot(small, small))
+        return Moments.from_sums(count, total, squares, largest, zeros=zeros, exponent=exponent)
     if total * total > 0.5 * count * squares:
         squares, total = _around_first(flat, count)
     return Moments.from_sums(count, total, squares, largest, zeros=zeros)
@@ -201,8 +214,10 @@ def _around_first(flat: Tensor, count: int) -> tuple[float, float]:
     return squares + 2.0 * first * total + count * first * first, total + count * first
 
 
-def _double(flat: Tensor, exponent: int) -> Tensor:
-    """Entries over ``2**exponent`` in float64; in two factors, because ``2**1074`` is no number."""
+def _scaled(flat: Tensor, exponent: int) -> Tensor:
+    """Entries over ``2**exponent``: exactly, in their own type where that power is a number in it."""
+    if abs(exponent) < 120:
+        return flat * 2.0**-exponent
     half = exponent // 2
     return flat.double() * 2.0**-half * 2.0 ** (half - exponent)
 
@@ -215,7 +230,7 @@ def _exactly(flat: Tensor) -> Moments:
         return Moments(nans=nans, infs=infs)
     largest = float(flat.abs().max())
     exponent = exponent_of(largest)
-    small = _double(flat, exponent)
+    small = _scaled(flat, exponent)
     zeros = int((flat == 0).sum())
     total, squares = float(small.sum()), float(torch.dot(small, small))
     return Moments.from_sums(flat.numel(), total, squares, largest, zeros=zeros, nans=nans, infs=infs, exponent=exponent)
@@ -244,19 +259,28 @@ def _pairs_of_rows(lefts: list[Tensor], rights: list[Tensor]) -> list[Pairs]:
             total = total + _pairs_of_rows([a], [b])[0]
         return [total]
     left, right = torch.stack(lefts), torch.stack(rights)
+    largest = torch.stack((left.abs().amax(1), right.abs().amax(1))).tolist()
+    if not all(math.isfinite(value) for side in largest for value in side):
+        return [_pairs_exactly(a, b) for a, b in zip(lefts, rights, strict=True)]
+    exponents = [[exponent_of(value) for value in side] for side in largest]
+    if any(abs(exponent) >= 120 for side in exponents for exponent in side):
+        left, right = left.double(), right.double()
+    # Rows in units of their own largest entry: nothing under- or overflows, and a factor that is a power of two rounds nothing.
+    left, right = (_by_rows(side, row) for side, row in zip((left, right), exponents, strict=True))
     norm = torch.linalg.vector_norm
-    (a_low, a_high), (b_low, b_high) = torch.aminmax(left, dim=1), torch.aminmax(right, dim=1)
-    columns = ((left * right).sum(1), norm(left, dim=1), norm(right, dim=1), a_low, a_high, b_low, b_high)
-    result = []
-    for a, b, row in zip(lefts, rights, torch.stack(columns, 1).tolist(), strict=True):
-        dot, a_norm, b_norm, *bounds = row
-        a_largest, b_largest = max(-bounds[0], bounds[1]), max(-bounds[2], bounds[3])
-        least, most = _SAFE[a.dtype]
-        if least < a_largest < most and least < b_largest < most:
-            result.append(Pairs.from_sums(count, dot, a_norm**2, b_norm**2, a_largest, b_largest))
-        else:
-            result.append(_pairs_exactly(a, b))
-    return result
+    sums = torch.stack(((left * right).sum(1), norm(left, dim=1), norm(right, dim=1)), 1).tolist()
+    return [
+        Pairs(count, dot, a * a, b * b, a_largest, b_largest)
+        for (dot, a, b), a_largest, b_largest in zip(sums, *largest, strict=True)
+    ]
+
+
+def _by_rows(stack: Tensor, exponents: list[int]) -> Tensor:
+    halves = [exponent // 2 for exponent in exponents]
+    for part in (halves, [exponent - half for exponent, half in zip(exponents, halves, strict=True)]):
+        if any(part):
+            stack = stack * torch.tensor([2.0**-power for power in part], dtype=stack.dtype, device=stack.device)[:, None]
+    return stack
 
 
 def _pairs_exactly(a: Tensor, b: Tensor) -> Pairs:
@@ -266,6 +290,6 @@ def _pairs_exactly(a: Tensor, b: Tensor) -> Pairs:
     if not a.numel():
         return Pairs(skipped=skipped)
     a_largest, b_largest = float(a.abs().max()), float(b.abs().max())
-    x, y = _double(a, exponent_of(a_largest)), _double(b, exponent_of(b_largest))
+    x, y = _scaled(a, exponent_of(a_largest)).double(), _scaled(b, exponent_of(b_largest)).double()
     products = (float(torch.dot(x, y)), float(torch.dot(x, x)), float(torch.dot(y, y)))
     return Pairs(a.numel(), *products, a_largest, b_largest, skipped)
