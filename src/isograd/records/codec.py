@@ -22,7 +22,8 @@ _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 def to_document(record: Any) -> dict[str, Any]:
     """A record as a JSON document that names its format: ``{"format": "isograd.Moments", "version": 1, "record": ...}``.
 
-    Numbers that JSON lacks become the strings "NaN", "Infinity" and "-Infinity".
+    Numbers that JSON lacks become the strings "NaN", "Infinity" and "-Infinity"; a text that reads like one of them gets a "="
+    in front, so that it stays a text.
     """
     return {"format": f"isograd.{type(record).__name__}", "version": VERSION, "record": _plain(record)}
 
@@ -70,6 +71,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, str) and value.lstrip("=") in _ODD:
+        return f"={value}"
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a record holds plain values and tuples, not {type(value).__name__}")
@@ -101,17 +104,17 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
+        return value[1:] if kind is str and value.startswith("=") and value.lstrip("=") in _ODD else value
     raise DamagedError(f"{where}: expected {getattr(kind, '__name__', kind)}, found {value!r:.60}")
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     # The exact type first, so that 1 stays an int and True a bool where a float would do as well.
+    if isinstance(value, str) and float in kinds and value in _ODD:
+        return _ODD[value]
     for kind in kinds:
         if isinstance(kind, type) and type(value) is kind:
-            return value
-    if isinstance(value, str) and str in kinds and float not in kinds:
-        return value
+            return _typed(kind, value, where)
     for kind in kinds:
         try:
             return _typed(kind, value, where)
