@@ -134,7 +134,7 @@ def test_pairs_agree_with_the_obvious_way(entries):
 def test_an_update_of_a_hundred_billionth_of_the_weight_is_seen(count):
     weight = torch.ones(count)
     pairs = sums.pairs_of_all([weight * 1e-25], [weight])[0]
-    assert pairs.ratio == pytest.approx(1e-25, rel=1e-5, abs=0) and pairs.cosine == pytest.approx(1.0, rel=1e-5)
+    assert pairs.ratio == pytest.approx(1e-25, rel=1e-4, abs=0) and pairs.cosine == pytest.approx(1.0, rel=1e-4)
 
 
 def test_units_count_what_fired_and_what_was_pinned():

@@ -22,6 +22,8 @@ PIECE = 65_536
 """Entries summed at a time."""
 STACK = 262_144
 """Entries of equally shaped small tensors that are stacked and summed row by row."""
+ROW = 16_384
+"""Larger tensors are summed alone: row by row sums lose more digits than a dot product, and there is little to save."""
 WIDEST = 8_192
 """Layers with more units than this are measured as a whole only: a count for each unit would make a trace large."""
 
@@ -164,7 +166,7 @@ def _alike(found: Sequence[Tensor | None]) -> list[list[int]]:
     for place, values in enumerate(found):
         if values is not None:
             stacks = groups[(values.shape, values.dtype, values.device)]
-            if len(stacks[-1]) * values.numel() >= STACK:
+            if values.numel() > ROW or len(stacks[-1]) * values.numel() >= STACK:
                 stacks.append([])
             stacks[-1].append(place)
     return [stack for stacks in groups.values() for stack in stacks if stack]
@@ -267,12 +269,13 @@ def _pairs_of_rows(lefts: list[Tensor], rights: list[Tensor]) -> list[Pairs]:
         left, right = left.double(), right.double()
     # Rows in units of their own largest entry: nothing under- or overflows, and a factor that is a power of two rounds nothing.
     left, right = (_by_rows(side, row) for side, row in zip((left, right), exponents, strict=True))
-    norm = torch.linalg.vector_norm
-    sums = torch.stack(((left * right).sum(1), norm(left, dim=1), norm(right, dim=1)), 1).tolist()
-    return [
-        Pairs(count, dot, a * a, b * b, a_largest, b_largest)
-        for (dot, a, b), a_largest, b_largest in zip(sums, *largest, strict=True)
-    ]
+    if len(lefts) == 1:
+        a, b = left[0], right[0]
+        sums = [[float(torch.dot(a, b)), float(torch.dot(a, a)), float(torch.dot(b, b))]]
+    else:
+        sums = torch.stack(((left * right).sum(1), left.square().sum(1), right.square().sum(1)), 1).tolist()
+    both = zip(*largest, strict=True)
+    return [Pairs(count, dot, a2, b2, a_most, b_most) for (dot, a2, b2), (a_most, b_most) in zip(sums, both, strict=True)]
 
 
 def _by_rows(stack: Tensor, exponents: list[int]) -> Tensor:
