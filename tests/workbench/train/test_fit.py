@@ -294,6 +294,31 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path) ->
         assert all(tensor.isfinite().all() for tensor in checkpoint_module.load(folder)[1]["model"].values())
 
 
+def test_clipping_bounds_the_length_of_every_step(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        RECIPE,
+        epochs=1,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+        learning_rate=1.0,
+        clip_norm=1e-3,
+    )
+    model = nn.Linear(6, 2)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    trained(tmp_path, recipe, model=model, batches_per_epoch=1, data=lambda epoch, start: [rows()])
+    moved = sum((now - then).square().sum() for now, then in zip(model.parameters(), before, strict=True))
+    assert float(moved) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_plateau_lowers_the_learning_rate_from_the_next_epoch_on(tmp_path: Path) -> None:
+    values = iter([0.5, 0.6, 0.4, 0.7, 0.8])
+    recipe = dataclasses.replace(RECIPE, epochs=5, schedule="plateau", plateau_patience=1, plateau_factor=0.1)
+    fitted = trained(tmp_path, recipe, validate=lambda model: (("log_loss", next(values)),))
+    assert [epoch.learning_rate for epoch in fitted.epochs] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
+
+
 def test_early_stopping_waits_as_long_as_it_was_told_and_says_so(tmp_path: Path) -> None:
     values = iter([0.5, 0.4, 0.45, 0.41, 0.3])
     recipe = dataclasses.replace(RECIPE, epochs=5, patience=2)
