@@ -13,7 +13,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 import torch_loops as loops
 
-from isograd.errors import ModelError
+from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import budget, history, parameters
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.records.trace import LayerSample, Step
@@ -378,3 +378,13 @@ def test_old_steps_are_thinned_and_the_extreme_ones_stay(monkeypatch):
 def test_what_cannot_be_watched_gets_one_clear_message(models, optimizers, says):
     with pytest.raises(ModelError, match=says):
         TorchRecorder(models, optimizers)
+
+
+def test_a_watch_is_used_once():
+    recorder = TorchRecorder([nn.Linear(2, 2)])
+    recorder.attach()
+    with pytest.raises(RequestError, match="used already"):
+        recorder.attach()
+    recorder.detach()
+    with pytest.raises(RequestError, match="used already"):
+        recorder.attach()

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from isograd.errors import RequestError
 from isograd.frameworks.torch.budget import Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.history import History
@@ -88,7 +89,9 @@ class TorchRecorder:
         """Called in the loop after each step that was kept."""
 
     def attach(self) -> None:
-        """Begin to watch."""
+        """Begin to watch, once; raises ``RequestError`` the second time."""
+        if self._handles or self._total is not None:
+            raise RequestError("this watch has been used already", remedy="make a new one: isograd.watch(model, optimizer)")
         self._budget = Budget(self._budget.share)
         self._thread, self._process, self._version = threading.get_ident(), os.getpid(), self._roster.version
         with Quiet():
