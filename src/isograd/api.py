@@ -135,6 +135,17 @@ def watch(
     what was seen is appended to, in blocks, so that a killed program leaves a readable trace behind.
 
     Raises ``RequestError`` for a budget or a number of steps that makes no sense, ``ModelError`` for what is no model.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(4, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with watch(model, optimizer) as watching:
+    ...     for _ in range(3):
+    ...         optimizer.zero_grad()
+    ...         model(torch.ones(8, 4)).square().mean().backward()
+    ...         optimizer.step()
+    >>> watching.meter.steps, watching.report().healthy
+    (3, True)
     """
     _positive("steps", steps)
     if budget is not None and not 0.0 < budget <= 1.0:

@@ -26,6 +26,7 @@ def activation_rms(sample: LayerSample) -> float:
 
     Over examples and units, so that neither batch size nor width bends it. Unit: that of the output. Range: [0, inf); NaN
     where nothing finite was seen.
+    Source: Poole et al. 2016, arXiv:1606.05340, eq. 3 (the length q of a layer's output; this is its root).
 
     >>> from isograd.records.moments import Moments
     >>> activation_rms(LayerSample("a", activation=Moments.of([3.0, -3.0])))
@@ -42,6 +43,7 @@ def gradient_rms(sample: LayerSample) -> float:
     The factor N (examples in the batch) undoes the mean over the batch in the loss, so that a larger batch does not look like
     a smaller gradient; under a loss that sums, it makes every layer's reading N times as large, and ratios of layers stay
     right. Unit: loss per unit of output. Range: [0, inf); NaN where no gradient came.
+    Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 8 (the second moment of the backward signal; this is its root).
 
     >>> from isograd.records.moments import Moments
     >>> gradient_rms(LayerSample("a", examples=4, gradient=Moments.of([0.25, 0.25])))
@@ -51,7 +53,10 @@ def gradient_rms(sample: LayerSample) -> float:
 
 
 def zero_fraction(sample: LayerSample) -> float:
-    """Share of a layer's outputs that are exactly zero. Range: [0, 1]; about 0.5 after a healthy ReLU.
+    """Share of a layer's outputs that are exactly zero.
+
+    Unit: none. Range: [0, 1]; about 0.5 after a healthy ReLU; NaN where nothing finite was seen.
+    Source: Glorot, Bordes & Bengio 2011, Deep sparse rectifier neural networks, section 3.1.
 
     >>> from isograd.records.moments import Moments
     >>> zero_fraction(LayerSample("a", activation=Moments.of([0.0, 2.0])))
@@ -61,7 +66,10 @@ def zero_fraction(sample: LayerSample) -> float:
 
 
 def saturated_fraction(units: Units) -> float:
-    """Share of looks at which a unit sat on a flat part of its activation. Range: [0, 1]; NaN where nothing was counted.
+    """Share of looks at which a unit sat on a flat part of its activation.
+
+    Unit: none. Range: [0, 1]; NaN where nothing was counted.
+    Source: Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks, section 3.
 
     >>> saturated_fraction(Units(4, (4, 4), (1, 3)))
     0.5
@@ -71,7 +79,10 @@ def saturated_fraction(units: Units) -> float:
 
 
 def dead_fraction(units: Units) -> float:
-    """Share of a layer's units that fired at no look. Range: [0, 1]; NaN where nothing was counted.
+    """Share of a layer's units that fired at no look.
+
+    Unit: none. Range: [0, 1]; NaN where nothing was counted.
+    Source: Lu et al. 2019, Dying ReLU and initialization, arXiv:1903.06733.
 
     >>> dead_fraction(Units(4, (4, 0), (0, 0)))
     0.5
@@ -80,7 +91,10 @@ def dead_fraction(units: Units) -> float:
 
 
 def stuck_fraction(units: Units) -> float:
-    """Share of a layer's units that sat on a flat part at every look. Range: [0, 1]; NaN where nothing was counted.
+    """Share of a layer's units that sat on a flat part at every look.
+
+    Unit: none. Range: [0, 1]; NaN where nothing was counted.
+    Source: Glorot & Bengio 2010, as for ``saturated_fraction``, counted by unit.
 
     >>> stuck_fraction(Units(4, (4, 0), (4, 1)))
     0.5
@@ -96,6 +110,7 @@ def update_ratio(sample: ParameterSample) -> float:
     The difference of the parameter after and before the step, so that momentum, weight decay, clipping and Adam's scaling are
     in it. Unit: none. Range: [0, inf], infinite for the first step of a parameter that is zero; NaN where none was seen.
     About 1e-3 is usual; below 2**-24 a float32 parameter does not move at all.
+    Source: You et al. 2017, arXiv:1708.03888 (the inverse of their trust ratio, for the real update).
 
     >>> from isograd.records.moments import Moments, Pairs
     >>> update_ratio(ParameterSample("w", Moments.of([2.0]), motion=Pairs.of([0.5], [2.0])))
@@ -116,6 +131,7 @@ def turning_ratio(sample: ParameterSample) -> float:
 
     Weight decay only shortens a weight; it moves a layer that learns nothing by ``learning_rate * weight_decay`` a step, and
     is not in this number. Unit: none. Range: [0, inf]; NaN where no update was seen next to its weight.
+    Source: Wan et al. 2021, Spherical motion dynamics, arXiv:2006.08419 (the angular update, for small angles).
 
     >>> from isograd.records.moments import Moments, Pairs
     >>> turning_ratio(ParameterSample("w", Moments.of([2.0, 0.0]), motion=Pairs.of([-0.5, 1.0], [2.0, 0.0])))
@@ -144,7 +160,10 @@ def backward_slope(gradients: Sequence[float]) -> float:
 
 
 def slope_of(logs: Sequence[float]) -> float:
-    """Least-squares slope of a series over its positions; what is not finite is left out. NaN with fewer than two points.
+    """Least-squares slope of a series over its positions; what is not finite is left out.
+
+    Unit: that of the values, a position. Range: the real line; NaN with fewer than two points.
+    Source: ordinary least squares.
 
     >>> slope_of([1.0, float("nan"), 3.0])
     1.0
@@ -157,9 +176,10 @@ def slope_of(logs: Sequence[float]) -> float:
 
 
 def total_gradient_norm(norms: Iterable[float | None]) -> float:
-    """Euclidean norm of the gradient of all parameters together, on the scale of the loss. NaN where no gradient came.
+    """Euclidean norm of the gradient of all parameters together, on the scale of the loss.
 
-    Computed without over- or underflow of the squares; NaN or infinite if a parameter's norm is.
+    Computed without over- or underflow of the squares. Unit: loss per unit of parameter. Range: [0, inf], infinite or NaN if a
+    parameter's norm is; NaN where no gradient came. Source: Pascanu et al. 2013, arXiv:1211.5063, section 3.2.
 
     >>> total_gradient_norm([3.0, None, 4.0])
     5.0

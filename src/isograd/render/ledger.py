@@ -9,6 +9,7 @@ from isograd.records.run import Bundle, Run
 from isograd.records.schema import Column, DataSummary
 from isograd.render.markup import Markup, clip, el, join, name, plain
 from isograd.render.parts import bullets, facts, section, table, words
+from isograd.render.text import UNPAID
 from isograd.render.wording import count, duration, listed, moment, number, percent
 
 _TOML = 60_000
@@ -111,6 +112,8 @@ def cost_section(report: Report) -> Markup:
             "Cost of the check", text, words("The model, the optimizer and the random numbers are as they were."), anchor="cost"
         )
     text = f"Watching cost {percent(meter.share)} of the training's time."
+    if meter.share > UNPAID:
+        text += " The first two steps are always looked at closely; a run of some hundred steps pays for them."
     pairs = [
         ("own time", duration(meter.own_seconds)),
         ("time of all steps", duration(meter.total_seconds)),

@@ -10,7 +10,10 @@ from isograd.records.anatomy import Anatomy
 from isograd.records.finding import Finding
 from isograd.records.reading import Readings
 from isograd.records.report import Report
+from isograd.records.trace import Meter
 
+UNPAID = 0.05
+"""Above this share of the time the first looks are not paid for yet."""
 _MARGIN = 10
 _COUNTS = {1: "one training step", 2: "two training steps", 3: "three training steps"}
 
@@ -57,13 +60,13 @@ def health_line(report: Report) -> str:
     ends = _ends(report.readings, report.anatomy)
     if ends and ends[3]:
         parts.append(f"first/last layer {ends[1] / ends[3]:.1g}")
-    moved = _latest(report.readings, "update_ratio", {p.name for p in report.anatomy.parameters if len(p.shape) >= 2})
+    moved = _latest(report.readings, "update_ratio", {parameter.name for parameter in report.anatomy.matrices})
     if moved:
         parts.append(f"updates {statistics.median(moved.values()):.0e}".replace("e-0", "e-").replace("e+0", "e+"))
     dead = _latest(report.readings, "dead_fraction", _dying(report.anatomy))
     if dead:
         parts.append(f"dead {statistics.fmean(dead.values()):.0%}".replace("%", " %"))
-    parts.append(f"watching costs {100 * report.meter.share:.1f} %")
+    parts.append(watching(report.meter))
     return " · ".join(parts)
 
 
@@ -137,7 +140,21 @@ def _cost(report: Report) -> str:
         return f"{report.meter.total_seconds:.1f} s" if report.meter.total_seconds else ""
     if not report.meter.steps:
         return ""
-    return f"watching took {100 * report.meter.share:.1f} % of the time of {report.meter.steps:,} steps"
+    return f"{watching(report.meter)}, {report.meter.steps:,} steps"
+
+
+def watching(meter: Meter) -> str:
+    """What the watching costs: a share once the first looks are paid for, seconds before that.
+
+    The first two steps are always looked at closely; a run pays for them within some hundred steps, and the share of a
+    shorter one says little about what watching costs.
+
+    >>> watching(Meter(own_seconds=0.2, total_seconds=10.2, steps=900)), watching(Meter(0.2, 0.5, 9))
+    ('watching costs 2.0 %', 'watching cost 0.20 s')
+    """
+    if meter.share > UNPAID:
+        return f"watching cost {meter.own_seconds:.2f} s"
+    return f"watching costs {100 * meter.share:.1f} %"
 
 
 def _latest(readings: Readings, signal: str, places: set[str]) -> dict[str, float]:

@@ -167,17 +167,13 @@ def _evidence(
         foretold,
     )
     steps = gather.planned(rows)
-    size = (
-        f"one step moves {gather.say(first.node.path)} by {movement:.0e} of its size"
-        if movement
-        else f"no step moves {gather.say(first.node.path)}"
-    )
-    why = (
-        f", less than float rounding keeps ({half:.0e})"
-        if movement < half
-        else f", {steps:,} steps by at most {movement * steps:.0e}"
-    )
-    yield Evidence(size + why, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
+    place = gather.say(first.node.path)
+    size = f"by {movement:.0e} of its size" if movement else "not at all"
+    if movement < half:
+        text = f"the gradient moves {place} {size} in a step; rounding loses whatever is below {half:.0e}"
+    else:
+        text = f"one step moves {place} {size}, {steps:,} steps by at most {movement * steps:.0e}"
+    yield Evidence(text, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
     slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
     if slope is not None:
         yield Evidence(

@@ -91,7 +91,7 @@ def fit(
         if tensors:
             _put_back(live, state, tensors)
         if recipe.watch and state.status == "running":
-            live.watching.begin(model, live.optimizer, loss, steps, recipe.watch_budget)
+            live.watching.begin(model, live.optimizer, loss, steps, recipe.watch_budget, folder / "trace.jsonl")
         return _ended(live, *_train(live, state, tensors.get("random"), stop), remarks)
 
 
@@ -107,7 +107,7 @@ def _put_back(live: Live, state: State, tensors: dict[str, dict[str, torch.Tenso
 def _train(live: Live, state: State, random: Mapping[str, torch.Tensor] | None, stop: Stop) -> tuple[State, End, int | None]:
     """Epoch after epoch: the last state, how it ended, and the first step that was not finite."""
     with contextlib.ExitStack() as on_error:
-        on_error.callback(live.watching.end, live.folder / "trace.jsonl")  # leave no hook behind
+        on_error.callback(live.watching.end)  # leave no hook behind
         try:
             while state.status == "running" and not stop.requested:
                 state = train_epoch(live, state, random, stop)
@@ -199,6 +199,6 @@ def _ended(live: Live, state: State, status: End, diverged: int | None, remarks:
         last_sha256=last,
         diverged_at=None if diverged is None else state.epoch,
         diverged_step=diverged,
-        report=live.watching.end(live.folder / "trace.jsonl"),
+        report=live.watching.end(),
         remarks=tuple(remarks),
     )

@@ -23,13 +23,13 @@ class Watching:
         self._line = ""
         self._due = 0.0
 
-    def begin(self, model: nn.Module, optimizer: Any, loss: Any, steps: int, budget: float) -> None:
-        """Attach to the model and the optimizer."""
+    def begin(self, model: nn.Module, optimizer: Any, loss: Any, steps: int, budget: float, trace: Path) -> None:
+        """Attach to the model and the optimizer; what is seen is appended to ``trace``, a recording a session."""
 
         def attach() -> None:
             from isograd.api import watch
 
-            opened = watch(model, optimizer, loss=loss, steps=steps, budget=budget)
+            opened = watch(model, optimizer, loss=loss, steps=steps, budget=budget, trace=trace)
             opened.__enter__()
             self._watch = opened
 
@@ -41,14 +41,13 @@ class Watching:
             self._guarded(self._refresh)
         return self._line
 
-    def end(self, trace: Path) -> Report | None:
-        """Detach, write what was seen to ``trace``, and give the report; None where nothing was watched."""
+    def end(self) -> Report | None:
+        """Detach and give the report; None where nothing was watched."""
         reports: list[Report] = []
 
         def finish() -> None:
             self._watch.__exit__(None, None, None)
             reports.append(self._watch.report().record)
-            self._watch.save(trace)
 
         if self._watch is not None:
             self._guarded(finish)
