@@ -58,7 +58,7 @@ width = 64
 activation = "sigmoid"
 
 [train]
-epochs = 8
+epochs = 40
 batch_size = 64
 optimizer = "sgd"
 learning_rate = 0.1
