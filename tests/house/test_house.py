@@ -19,6 +19,7 @@ from isograd.records.finding import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "isograd").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 PUBLIC = {
     "check": "(model, batch=None, loss=None, optimizer=None, *, steps=None)",
@@ -65,6 +66,11 @@ def test_a_file_opens_with_one_sentence_and_stays_under_400_lines(file: Path) ->
     assert len(text.splitlines()) <= 400
     first = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
     assert first, "the first line of the docstring is the map's line"
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_a_test_file_stays_under_400_lines_too(file: Path) -> None:
+    assert len(file.read_text("utf-8").splitlines()) <= 400
 
 
 @pytest.mark.parametrize("folder", ["health"])
@@ -130,3 +136,8 @@ def test_a_core_install_does_not_pull_a_framework() -> None:
     core = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
     assert core == {"numpy", "scipy", "pydantic", "typer", "rich"}
     assert set(project["optional-dependencies"]) == {"core", "workbench", "serve", "keras", "jax", "all", "dev"}
+
+
+def test_the_constraints_are_pins_of_published_versions_and_nothing_of_one_machine() -> None:
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+", line), f"pip takes no such constraint: {line}"
