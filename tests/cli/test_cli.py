@@ -58,6 +58,25 @@ def test_an_unknown_command_is_a_wrong_request(capsys: pytest.CaptureFixture[str
     assert "trian" in capsys.readouterr().err
 
 
+def apart(program: str) -> subprocess.CompletedProcess[str]:
+    """A program in an interpreter of its own."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+
+
+def test_a_library_that_is_not_installed_is_one_message_that_says_what_to_install() -> None:
+    ended = apart("import sys; sys.modules['torch'] = None; from isograd.cli import main; sys.exit(main(['schema']))")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "isograd: this needs torch, which is not installed",
+        '  try    pip install "isograd[workbench]"',
+    ]
+
+
+def test_the_list_of_runs_does_not_wait_for_a_framework(tmp_path: Path) -> None:
+    ended = apart(f"import sys; from isograd.cli import main; main(['runs', {str(tmp_path)!r}]); print('torch' in sys.modules)")
+    assert ended.stdout.splitlines()[-1] == "False"
+
+
 def test_the_river_leaves_plain_files(river: Path) -> None:
     run = river / "runs" / "tiny-001"
     for name in (

@@ -8,6 +8,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -16,7 +17,8 @@ import typer
 from isograd import __version__
 from isograd.cli import show
 from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK, OUR_FAULT
-from isograd.errors import IsogradError, RequestError
+from isograd.errors import IsogradError, MissingExtra, RequestError
+from isograd.render.wording import duration
 
 P = ParamSpec("P")
 
@@ -67,6 +69,13 @@ def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs)
             traceback.print_exc()
         show.tell(f"isograd: {error}")
         return error.exit_status
+    except ModuleNotFoundError as error:
+        # A library is imported where it is used, so this is where a core install meets what it lacks.
+        if debugging["on"]:
+            traceback.print_exc()
+        missing = MissingExtra(f"this needs {error.name}, which is not installed", remedy='pip install "isograd[workbench]"')
+        show.tell(f"isograd: {missing}")
+        return missing.exit_status
     except KeyboardInterrupt:
         show.tell("isograd: interrupted; the same command goes on from here")
         return INTERRUPTED
@@ -104,7 +113,7 @@ def doctor(as_json: Json = False) -> int:
 
     checks = examine()
     if as_json:
-        show.listing("doctor", [check.plain() for check in checks])
+        show.listing("doctor", [asdict(check) for check in checks])
     else:
         for check in checks:
             show.say(check.line())
@@ -160,7 +169,7 @@ def train(project: Project = Path(), new: New = False, dry_run: DryRun = False, 
     else:
         name, value = run.best_metric or ("", 0.0)
         show.say(
-            f"{run.name}: {run.epochs} epochs in {show.duration(run.seconds)}; best {name} {value:.4g} on validation "
+            f"{run.name}: {run.epochs} epochs in {duration(run.seconds)}; best {name} {value:.4g} on validation "
             f"in epoch {run.best_epoch}\nreport  {folder.report_page}\nNext: isograd evaluate {project}"
         )
     return OK
@@ -284,11 +293,12 @@ def report(project: Project = Path(), run: Name = None, as_json: Json = False) -
     """Write a run's page again and say where it is."""
     from isograd.project import river
     from isograd.project.reading import load
+    from isograd.project.runs import named
 
-    folder, record = river.latest_run(load(project).folder, run)
+    folder = named(load(project).folder, run)
     path = river.write_report(folder)
     if as_json:
-        show.listing("report", [{"run": record.name, "path": str(path)}])
+        show.listing("report", [{"run": folder.path.name, "path": str(path)}])
     else:
         show.say(f"report  {path}\nNext: open it in a browser, or isograd export {project}")
     return OK

@@ -10,6 +10,7 @@ from isograd.cli.words import answer_line, evaluation_lines
 from isograd.project import reading, river
 from isograd.project.demo import write_samples
 from isograd.project.predicting import predict_with
+from isograd.project.runs import named
 
 
 def act_one(folder: Path) -> tuple[Path, list[Path]]:
@@ -57,7 +58,7 @@ def act_two(folder: Path) -> None:
 
 def closing(folder: Path, bundle: Path, samples: list[Path]) -> None:
     """Where everything is, and the next command."""
-    run, _ = river.latest_run(folder)
+    run = named(folder, None)
     show.say(f"\nreport  {run.report_page}   (open it in a browser)")
     show.say(f"bundle  {bundle}")
     show.say(f"Next: isograd predict {bundle} {samples[0]}")

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from isograd.errors import IsogradError
 
@@ -48,10 +47,6 @@ class Check:
         """
         mark = "yes" if self.fine else "-" if self.optional else "no"
         return f"{mark:<5} {self.name}: {self.found}" + (f"; {self.remedy}" if self.remedy and not self.fine else "")
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"name": self.name, "fine": self.fine, "found": self.found, "remedy": self.remedy, "optional": self.optional}
 
 
 def examine() -> list[Check]:

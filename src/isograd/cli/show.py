@@ -40,10 +40,10 @@ def listing(name: str, items: Sequence[Any]) -> None:
     say(json.dumps({"format": f"isograd.{name}", "version": codec.VERSION, name: list(items)}, ensure_ascii=False))
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them: short, and of one width while they run down.
 
-    >>> duration(72), duration(3725), duration(4.21)
+    >>> clock(72), clock(3725), clock(4.21)
     ('1:12', '1:02:05', '4.2 s')
     """
     if seconds < 60:
@@ -60,7 +60,7 @@ def progress_line(progress: Progress) -> str:
     figures += [f"{name} {value:.3f}" for name, value in progress.metrics[:2]]
     figures.append(f"{progress.rows_per_second:,.0f} rows/s")
     if progress.seconds_left is not None:
-        figures.append(f"{duration(progress.seconds_left)} left")
+        figures.append(f"{clock(progress.seconds_left)} left")
     return f"epoch {progress.epoch}/{progress.epochs}  {share:4.0%}  " + "  ".join(figures)
 
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from isograd.cli.show import duration
 from isograd.records.run import Evaluation, Metric, Run
+from isograd.render.wording import duration, interval, percent
 
 
 def metric_text(metric: Metric) -> str:
     """A figure with its interval.
 
-    >>> metric_text(Metric("accuracy", 0.98125, 0.97, 0.99))
-    'accuracy 0.981 (0.970 to 0.990)'
+    >>> metric_text(Metric("accuracy", 0.98125, 0.97, 0.99)), metric_text(Metric("rmse", 2.41e-5, 2.2e-5, 2.6e-5))
+    ('accuracy 0.981 (0.970 to 0.990)', 'rmse 0.0000241 (0.0000220 to 0.0000260)')
     """
-    return f"{metric.name} {_rounded(metric.value)} ({_rounded(metric.low)} to {_rounded(metric.high)})"
-
-
-def _rounded(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{metric.name} {interval(metric.value, metric.low, metric.high)}"
 
 
 def evaluation_lines(evaluation: Evaluation, goals: Sequence[tuple[str, float, str]] = ()) -> list[str]:
@@ -45,8 +41,8 @@ def answer_line(answer: dict[str, Any]) -> str:
     """One prediction: what it is of, what was answered, and how sure.
 
     >>> answer_line({"name": "a.png", "label": "7", "probabilities": {"1": 0.1, "7": 0.9}})
-    'a.png: 7 (90.0 %)'
+    'a.png: 7 (90 %)'
     """
     if "label" in answer:
-        return f"{answer['name']}: {answer['label']} ({answer['probabilities'][answer['label']]:.1%})".replace("%)", " %)")
+        return f"{answer['name']}: {answer['label']} ({percent(answer['probabilities'][answer['label']])})"
     return f"{answer['name']}: {answer['value']:.6g}"

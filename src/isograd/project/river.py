@@ -14,7 +14,7 @@ from isograd.files import write_text
 from isograd.project.reading import Project, model_kind, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run
 from isograd.records.report import Report
-from isograd.records.run import Bundle, Evaluation, Run
+from isograd.records.run import Bundle, Evaluation
 from isograd.records.schema import DataSummary
 from isograd.render import html
 from isograd.workbench import data, deploy, evaluate, models, train
@@ -59,8 +59,8 @@ class Job:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Optimizer steps in one epoch; the last batch may be a small one."""
-        return -(-len(self.prepared.train.names) // self.project.settings.train.batch_size)
+        """Optimizer steps in one epoch."""
+        return data.batches_per_epoch(len(self.prepared.train), self.project.settings.train.batch_size)
 
     def metrics(self, model: Any) -> tuple[tuple[str, float], ...]:
         """The figures of ``model`` on the validation part."""
@@ -279,16 +279,8 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report_page
 
 
-METRICS = {
-    "classification": ("accuracy", "precision", "recall", "f1", "log_loss"),
-    "image-classification": ("accuracy", "precision", "recall", "f1", "log_loss"),
-    "regression": ("mae", "rmse", "r2"),
-}
-"""What an evaluation measures, and a goal can be set for, by task."""
-
-
 def _check_goals(project: Project) -> None:
-    known = METRICS[project.settings.task]
+    known = evaluate.metrics_of(project.settings.task)
     odd = [name for name in project.settings.goals if name not in known]
     if odd:
         raise RequestError(
@@ -310,9 +302,3 @@ def goals(project: Project, evaluation: Evaluation) -> tuple[tuple[str, float, s
         surely_not = metric.low > goal if less_is_better else metric.high < goal
         verdicts.append((name, goal, "met" if surely else "not met" if surely_not else "undecided"))
     return tuple(verdicts)
-
-
-def latest_run(project_folder: Path, name: str | None = None) -> tuple[RunFolder, Run]:
-    """The run that is meant, and its record."""
-    folder = named(project_folder, name)
-    return folder, folder.run()

@@ -12,8 +12,6 @@ from isograd.workbench.models import Option
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
-TASKS = ("classification", "regression", "image-classification")
-
 
 class Table(BaseModel):
     """A table of the project file: unknown keys are faults, and nothing changes after reading."""

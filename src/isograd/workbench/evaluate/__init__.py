@@ -1,6 +1,6 @@
 """Say how good a model is: answers, metrics with intervals, and the examples it gets most wrong."""
 
-from isograd.workbench.evaluate.evaluation import evaluate, quick
+from isograd.workbench.evaluate.evaluation import evaluate, metrics_of, quick
 from isograd.workbench.evaluate.outputs import predict
 
-__all__ = ["evaluate", "predict", "quick"]
+__all__ = ["evaluate", "metrics_of", "predict", "quick"]

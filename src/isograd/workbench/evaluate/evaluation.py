@@ -29,6 +29,15 @@ CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss")
 _QUICK = ("accuracy", "f1", "log_loss")
 
 
+def metrics_of(task: str) -> tuple[str, ...]:
+    """The names of the metrics that an evaluation of ``task`` has.
+
+    >>> metrics_of("regression")
+    ('mae', 'rmse', 'r2')
+    """
+    return REGRESSION if task == "regression" else CLASSIFICATION
+
+
 def _answers_and_truths(
     outputs: NDArray[np.float32], targets: Targets, task: str, mean: float, std: float
 ) -> tuple[Floats, NDArray[np.int64] | Floats]:
@@ -115,7 +124,7 @@ def evaluate(
     confusion: tuple[tuple[int, ...], ...] = ()
     if not finite.all():
         nan = float("nan")
-        metrics = tuple(Metric(name, nan, nan, nan) for name in (REGRESSION if regression else CLASSIFICATION))
+        metrics = tuple(Metric(name, nan, nan, nan) for name in metrics_of(task))
         shown = _not_finite(np.flatnonzero(~finite)[:errors], truths, labels, row_names, picture)
     else:
         terms = _terms(answers, truths, task)
