@@ -34,7 +34,7 @@ EVERY = [
 
 
 def name(function):
-    return activations.name_of(Node("a", "activation", "", settings=(("function", function),)))
+    return Node("a", "activation", "", settings=(("function", function),)).activation
 
 
 @pytest.mark.parametrize(("function", "settings"), EVERY)

@@ -86,7 +86,7 @@ def test_the_verdict_fits_what_was_looked_at(origin, severity, verdict):
 def test_a_healthy_report_is_short_and_says_what_was_looked_at():
     page = lines(Report("check", ANATOMY, readings=READINGS, steps=2, meter=Meter(0.4, 0.4, 2, 2)))
     assert page[0].startswith("Healthy")
-    assert page[1].strip() == "looked at 2 layers, 2 parameters, theory and two training steps"
+    assert page[1].strip() == "looked at 2 layers, 32 parameters, theory and two training steps"
     assert "layer 0 0.7 times that at out" in page[2]
     assert page[3].strip() == "cost    0.4 s" and len(page) == 4
 
@@ -97,7 +97,7 @@ def test_theory_alone_says_so_and_gives_the_foretold_slope():
 
 
 def test_a_remark_is_no_alarm():
-    page = text.report(Report("watch", ANATOMY, (NOTE,), remarks=("the disk is full",)))
+    page = text.report(Report("watch", ANATOMY, (NOTE,), readings=READINGS, steps=2, remarks=("the disk is full",)))
     assert page.startswith("Healthy") and "note    Adam undoes" in page and "note    the disk is full" in page
 
 
@@ -108,7 +108,7 @@ def test_no_line_is_wider_than_asked(width):
 
 
 def test_the_line_beside_the_bar():
-    report = Report("watch", ANATOMY, readings=READINGS, meter=Meter(0.006, 1.006, 10, 2))
+    report = Report("watch", ANATOMY, readings=READINGS, steps=10, meter=Meter(0.006, 1.006, 10, 2))
     assert (
         text.health_line(report) == "gradients healthy · first/last layer 0.7 · updates 1e-3 · dead 2 % · watching costs 0.6 %"
     )
@@ -117,3 +117,16 @@ def test_the_line_beside_the_bar():
 def test_the_line_names_the_worst_and_counts_the_rest():
     other = Finding("dead_units", "warning", 0.85, "1", "x")
     assert text.health_line(Report("watch", ANATOMY, (BAD, other))).startswith("vanishing at layer 0 and 1 more · ")
+
+
+def test_a_watch_that_saw_no_step_is_not_called_healthy():
+    report = Report("watch", ANATOMY)
+    assert lines(report)[0] == "Nothing can be said: no step was seen."
+    assert text.health_line(report).startswith("no step seen")
+
+
+@pytest.mark.parametrize(("signal", "words"), [("gradient_norm", "layers were not measured"), ("loss", "no gradient was seen")])
+def test_health_is_claimed_of_layers_only_where_layers_were_measured(signal, words):
+    report = Report("watch", ANATOMY, readings=Readings((Reading(signal, "0.weight", 1, 1.0),), (), (1,)), steps=9)
+    assert "Healthy" not in text.report(report) and words in lines(report)[0]
+    assert "healthy" not in text.health_line(report)

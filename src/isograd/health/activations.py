@@ -17,9 +17,6 @@ from isograd.records.anatomy import Node
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Any]
 
-DYING = ("relu", "relu6", "threshold")
-"""Activations whose unit is dead when it never fires: zero output and zero derivative below zero."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gauss:
@@ -34,18 +31,9 @@ class Gauss:
     slope4: float
 
 
-def name_of(node: Node) -> str:
-    """The activation's name without case and underscores: "leakyrelu"; the label where no function is set.
-
-    >>> name_of(Node("a", "activation", "LeakyReLU", settings=(("function", "leaky_relu"),)))
-    'leakyrelu'
-    """
-    return str(node.get("function", node.label)).lower().replace("_", "")
-
-
 def known(node: Node) -> bool:
     """Whether there is a map for this activation."""
-    return _curves(name_of(node), node.settings) is not None
+    return _curves(node.activation, node.settings) is not None
 
 
 @functools.lru_cache(maxsize=4096)

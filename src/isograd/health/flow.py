@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from isograd.health import activations
 from isograd.records.anatomy import Anatomy, Node, Parameter
 
-_SAME = ("reshape",)
-_MAPPED = ("input", "linear", "conv", "norm", "dropout", "pool", "add", "concat", "embedding", "softmax", *_SAME)
+_MAPPED = ("input", "linear", "conv", "norm", "dropout", "pool", "add", "concat", "embedding", "softmax", "reshape")
 _NORMS = ("batch", "layer", "group", "rms")
 
 
@@ -149,7 +148,7 @@ def _is_log(node: Node) -> bool:
 
 
 def _activation_forward(node: Node, x: Flow) -> Flow:
-    name, settings = activations.name_of(node), node.settings
+    name, settings = node.activation, node.settings
     moments = activations.gauss(name, settings, x.square, x.mean)
     variance = x.square - x.mean**2
     alike = (x.shared - x.mean**2) / variance if variance > 0 else 0.0
@@ -250,7 +249,7 @@ def _weighted_back(node: Node, before: Node, held: dict[str, Parameter], spread_
 
 
 def _activation_back(node: Node, before: Node, x: Flow | None, picked_from: float) -> Gain | None:
-    name = activations.name_of(node)
+    name = node.activation
     if x is None and name not in ("relu", "leakyrelu", "prelu", "identity", "linear"):
         return None  # the slope of the others depends on how large their input is
     moments = activations.gauss(name, node.settings, x.square if x else 1.0, x.mean if x else 0.0, picked_from)

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isograd.health.signals import WEIGHTED
-from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, Optimizer, Parameter
 from isograd.records.expectation import Expectations
 from isograd.records.reading import Reading, Readings
 
@@ -79,15 +78,6 @@ def planned(rows: Table) -> int:
     """The announced length of the run, or ``DEFAULT_STEPS``."""
     told = at(rows, "planned_steps")
     return int(told[-1].value) if told else DEFAULT_STEPS
-
-
-def say(path: str) -> str:
-    """A place in a sentence: a bare number gets a word, and the root of a module a name.
-
-    >>> say("0"), say("encoder.2"), say("")
-    ('layer 0', 'encoder.2', 'the model')
-    """
-    return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
 
 
 def weight_of(node: Node, held: Mapping[str, Parameter]) -> Parameter | None:

@@ -6,13 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import WEIGHTED, Anatomy
 from isograd.records.moments import Units
 from isograd.records.reading import Reading, Readings
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
-
-WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
-"""The operations that count as a layer where depth is counted: those that hold a weight matrix."""
 
 WINDOW = 8
 """Sampled steps over which the looks at one unit are added up: long enough to see a unit that fires rarely, short enough to

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from isograd.health import flow, signals
 from isograd.health.flow import Flow
-from isograd.records.anatomy import Anatomy, Node, Parameter
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, Parameter
 from isograd.records.expectation import Expectation, Expectations
 
 
@@ -65,9 +65,7 @@ def foretell(anatomy: Anatomy, input_rms: float | None = None) -> Expectations:
     forward = _forward(nodes, held, 1.0 if input_rms is None else input_rms)
     backward = _backward(nodes, held, forward)
     expected = tuple(_expectation(*row) for row in zip(nodes, forward, backward, strict=True))
-    logs = [
-        b.log_square / 2 if b else math.nan for n, b in zip(nodes, backward, strict=True) if n.operation in signals.WEIGHTED
-    ]
+    logs = [b.log_square / 2 if b else math.nan for n, b in zip(nodes, backward, strict=True) if n.operation in WEIGHTED]
     slope = signals.slope_of(logs)
     return Expectations(
         expected,

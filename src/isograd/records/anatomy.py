@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from isograd.records.moments import Moments
@@ -28,6 +29,21 @@ OPERATIONS = (
 )
 """The closed vocabulary of ``Node.operation`` that every door speaks."""
 
+WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
+"""The operations that count as a layer where depth is counted: those that hold a weight matrix."""
+
+DYING = ("relu", "relu6", "threshold")
+"""Activations whose unit is dead when it never fires: zero output and zero derivative below zero."""
+
+
+def spoken(path: str) -> str:
+    """A place in a sentence: a bare number gets a word, and the root of a module a name.
+
+    >>> spoken("0"), spoken("encoder.2"), spoken("")
+    ('layer 0', 'encoder.2', 'the model')
+    """
+    return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -50,6 +66,15 @@ class Node:
         """The setting called ``name``, or ``default``."""
         return dict(self.settings).get(name, default)
 
+    @property
+    def activation(self) -> str:
+        """The activation's name without case and underscores; the label where no function is set.
+
+        >>> Node("a", "activation", "LeakyReLU", settings=(("function", "leaky_relu"),)).activation
+        'leakyrelu'
+        """
+        return str(self.get("function", self.label)).lower().replace("_", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -61,6 +86,11 @@ class Parameter:
     trainable: bool
     in_optimizer: bool | None
     values: Moments
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

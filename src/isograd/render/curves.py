@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from isograd.records.run import Epoch
 from isograd.render import axes, svg
-from isograd.render.markup import Markup, el, plain
+from isograd.render.markup import Markup, el
 from isograd.render.parts import chart, section, table, words
 from isograd.render.svg import Mark, Series
-from isograd.render.wording import count, listed, number
+from isograd.render.wording import count, listed, metric_name, number
 
 LOSSES = ("log_loss", "loss")
 """Validation metrics on the scale of the training loss, drawn beside it."""
@@ -42,7 +42,7 @@ def metric_charts(epochs: Sequence[Epoch]) -> tuple[Markup, ...]:
 
 
 def _metric_chart(epochs: Sequence[Epoch], group: Sequence[str]) -> Markup:
-    series = [(_words(key), _of(epochs, key)) for key in group]
+    series = [(metric_name(key), _of(epochs, key)) for key in group]
     title = _trend(f"Validation {series[0][0]}", series[0][1])
     sentence = _best_sentence(f"validation {series[0][0]}", series[0][1], less=any(w in group[0] for w in _LESS_IS_BETTER))
     return _curves(title, sentence, series, f"{listed([label for label, _ in series])} on validation", _best(epochs))
@@ -67,10 +67,6 @@ def hero_curve(epochs: Sequence[Epoch]) -> Markup:
 
 def _of(epochs: Sequence[Epoch], key: str) -> list[axes.Point]:
     return [(float(epoch.epoch), dict(epoch.metrics)[key]) for epoch in epochs if key in dict(epoch.metrics)]
-
-
-def _words(key: str) -> str:
-    return {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
 
 
 def _best(epochs: Sequence[Epoch]) -> Mark | None:
@@ -134,7 +130,7 @@ def _epoch_table(epochs: Sequence[Epoch]) -> Markup:
         "epoch",
         "steps",
         "training loss",
-        *map(_words, names),
+        *map(metric_name, names),
         "learning rate",
         "rows / s",
         "seconds",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from isograd.records.anatomy import WEIGHTED
 from isograd.records.report import Report
 from isograd.render.axes import evenly
 from isograd.render.wording import count, fold, number
 
-WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
 _STEADY = math.log(3.0)
 """Up to three-fold, a gradient counts as keeping its size: single batches differ by as much."""
 

@@ -67,7 +67,7 @@ def report_page(report: Report) -> str:
     """The page of a report alone, from check, watch or diagnose.
 
     >>> from isograd.records.anatomy import Anatomy
-    >>> "<h1>Healthy: the gradients reached every layer.</h1>" in report_page(Report("watch", Anatomy("torch", (), ())))
+    >>> "<h1>Nothing can be said: no step was seen.</h1>" in report_page(Report("watch", Anatomy("torch", (), ())))
     True
     """
     said = verdict.of_report(report)
@@ -78,7 +78,7 @@ def report_page(report: Report) -> str:
     pairs = [
         ("framework", plain(anatomy.framework)),
         ("operations", number(len(anatomy.nodes))),
-        ("parameters", number(_parameters(report))),
+        ("parameters", number(sum(parameter.size for parameter in anatomy.parameters))),
         ("optimizer", plain(optimizer)),
         ("loss", plain(anatomy.loss or "none given")),
         ("steps seen", number(report.steps)),
@@ -94,16 +94,6 @@ def report_page(report: Report) -> str:
 
 def _has_flow(report: Report) -> bool:
     return len(flow_of(report).layers) > 1
-
-
-def _parameters(report: Report) -> int:
-    total = 0
-    for parameter in report.anatomy.parameters:
-        size = 1
-        for length in parameter.shape:
-            size *= length
-        total += size
-    return total
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:

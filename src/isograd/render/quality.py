@@ -7,7 +7,7 @@ import re
 from isograd.records.run import Evaluation, ExampleError
 from isograd.render.markup import Markup, clip, el, name, plain
 from isograd.render.parts import scroll, section, table, words
-from isograd.render.wording import count, interval, number, percent, share
+from isograd.render.wording import count, interval, metric_name, number, percent, share
 
 _WHOLE = 120
 """Up to so many classes the confusion matrix is shown whole: 120 x 120 cells are some 200 KB."""
@@ -20,7 +20,7 @@ _PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 
 def quality_section(evaluation: Evaluation) -> Markup:
     """Metrics, confusion matrix and classes."""
-    rows = [[_label(m.name), interval(m.value, m.low, m.high)] for m in evaluation.metrics]
+    rows = [[metric_name(m.name), interval(m.value, m.low, m.high)] for m in evaluation.metrics]
     part = f"{count(evaluation.rows, 'row')} of the {plain(evaluation.part)} part"
     caption = f"On {part}, 95 % bootstrap intervals from {count(evaluation.resamples, 'resample')}"
     pieces = [table(caption, ("metric", "value and 95 % interval"), rows)] if rows else []
@@ -32,10 +32,6 @@ def quality_section(evaluation: Evaluation) -> Markup:
     classes = _per_class(evaluation) if evaluation.per_class else ""
     pieces.append(el("div", matrix, classes, class_="pair"))
     return section("Quality", gist, *pieces, anchor="quality")
-
-
-def _label(key: str) -> str:
-    return {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
 
 
 def _class(evaluation: Evaluation, index: int) -> str:

@@ -6,11 +6,12 @@ import statistics
 import textwrap
 from collections.abc import Iterator
 
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import DYING, Anatomy, spoken
 from isograd.records.finding import Finding
 from isograd.records.reading import Readings
 from isograd.records.report import Report
 from isograd.records.trace import Meter
+from isograd.render.verdict import of_report
 
 UNPAID = 0.05
 """Above this share of the time the first looks are not paid for yet."""
@@ -48,13 +49,15 @@ def health_line(report: Report) -> str:
     """One line of gradient health.
 
     >>> health_line(Report("watch", Anatomy("torch", (), ())))
-    'gradients healthy · watching costs 0.0 %'
+    'no step seen · watching costs 0.0 %'
     """
     alarms = [finding for finding in report.findings if finding.alarm]
-    parts = ["gradients healthy"]
+    parts = ["gradients healthy" if of_report(report).tone == "good" else "no alarm, but layers were not measured"]
+    if not report.steps and report.origin != "check":
+        parts = ["no step seen"]
     if alarms:
         parts = [
-            f"{alarms[0].disease.replace('_', ' ')} at {_say(alarms[0].where)}"
+            f"{alarms[0].disease.replace('_', ' ')} at {spoken(alarms[0].where)}"
             + (f" and {len(alarms) - 1} more" if alarms[1:] else "")
         ]
     ends = _ends(report.readings, report.anatomy)
@@ -71,17 +74,9 @@ def health_line(report: Report) -> str:
 
 
 def _verdict(report: Report, width: int) -> str:
+    text = of_report(report).headline
     if report.healthy:
-        return {
-            "check": "Healthy: nothing stands in the way of the gradients.",
-            "watch": "Healthy: the gradients reached every layer.",
-            "diagnose": "Healthy: the gradients reached every layer.",
-        }[report.origin]
-    critical = any(finding.severity == "critical" for finding in report.findings)
-    if report.origin == "check":
-        text = "This will not train." if critical else "This will train badly."
-    else:
-        text = "This is not training." if critical else "This is training badly."
+        return text
     sure = f"{max(finding.confidence for finding in report.findings if finding.alarm):.0%} sure".replace("%", " %")
     return f"{text}{sure:>{max(2, min(width, 82) - len(text))}}"
 
@@ -99,14 +94,10 @@ def _finding(finding: Finding, anatomy: Anatomy, width: int) -> Iterator[str]:
 
 def _place(finding: Finding, anatomy: Anatomy) -> str:
     node = anatomy.node(finding.where)
-    text = _say(finding.where) + (f" ({node.label})" if node and node.label else "")
+    text = spoken(finding.where) + (f" ({node.label})" if node and node.label else "")
     if len(finding.layers) > 1:
         text += f" and {len(finding.layers) - 1} more"
     return text + (f", {finding.source}" if finding.source else "") + (f", since step {finding.since}" if finding.since else "")
-
-
-def _say(path: str) -> str:
-    return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
@@ -116,7 +107,7 @@ def _row(label: str, text: str, width: int) -> list[str]:
 
 def _looked_at(report: Report) -> str:
     weighted = sum(bool(node.parameters) for node in report.anatomy.nodes)
-    text = f"{weighted} layers, {len(report.anatomy.parameters)} parameters"
+    text = f"{weighted} layers, {sum(parameter.size for parameter in report.anatomy.parameters):,} parameters"
     if report.origin == "check":
         steps = _COUNTS.get(report.steps, f"{report.steps} training steps")
         return text + (f", theory and {steps}" if report.steps else ", theory alone: no batch was given")
@@ -128,7 +119,7 @@ def _flow(report: Report, width: int) -> list[str]:
     ends = _ends(report.readings, report.anatomy)
     if ends and ends[3]:
         first, low, last, high = ends
-        return _row("gradient", f"at {_say(first)} {low / high:.2g} times that at {_say(last)}", width)
+        return _row("gradient", f"at {spoken(first)} {low / high:.2g} times that at {spoken(last)}", width)
     slope = report.expectations.slope
     if slope is not None:
         return _row("gradient", f"foretold: {slope:+.2f} nats a layer (0 is even; positive shrinks towards the input)", width)
@@ -169,5 +160,4 @@ def _ends(readings: Readings, anatomy: Anatomy) -> tuple[str, float, str, float]
 
 
 def _dying(anatomy: Anatomy) -> set[str]:
-    names = {"relu", "relu6", "threshold"}
-    return {n.path for n in anatomy.nodes if n.operation == "activation" and str(n.get("function", n.label)).lower() in names}
+    return {node.path for node in anatomy.nodes if node.operation == "activation" and node.activation in DYING}

@@ -10,7 +10,7 @@ from isograd.records.finding import Finding
 from isograd.records.report import Report
 from isograd.records.run import Epoch, Evaluation, Metric, Run
 from isograd.render.markup import plain
-from isograd.render.wording import count, duration, interval, number, percent
+from isograd.render.wording import count, duration, interval, metric_name, number, percent
 
 Tone = Literal["good", "unsure", "bad"]
 _HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
@@ -40,15 +40,28 @@ def of_report(report: Report) -> Verdict:
     alarms = _alarms(report)
     before = report.origin == "check"
     if not alarms:
-        healthy = "nothing stands in the way of the gradients" if before else "the gradients reached every layer"
-        return Verdict("good", f"Healthy: {healthy}.")
-    worst = alarms[0]
-    if worst.severity == "critical":
-        headline = "This will not train." if before else "This is not training."
-        tone: Tone = "bad"
-    else:
-        headline, tone = ("This will train badly." if before else "This is training badly."), "unsure"
-    return Verdict(tone, headline, _told(alarms))
+        headline = _no_alarm(report)
+        return Verdict("good" if headline.startswith("Healthy") else "unsure", headline)
+    return Verdict(*_state(alarms, before), _told(alarms))
+
+
+def _no_alarm(report: Report) -> str:
+    """No alarm: the sentence claims no more than was looked at."""
+    if report.origin == "check":
+        return "Healthy: nothing stands in the way of the gradients."
+    if not report.steps:
+        return "Nothing can be said: no step was seen."
+    if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):
+        return "Healthy: the gradients reached every layer."
+    if any(reading.value > 0.0 for reading in report.readings.of("gradient_norm")):
+        return "No alarm: gradients reached the parameters; the layers were not measured."
+    return "No alarm, but no gradient was seen."
+
+
+def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:
+    if alarms[0].severity == "critical":
+        return "bad", "This will not train." if before else "This is not training."
+    return "unsure", "This will train badly." if before else "This is training badly."
 
 
 def _alarms(report: Report | None) -> list[Finding]:
@@ -78,9 +91,7 @@ def of_run(run: Run, epochs: Sequence[Epoch], report: Report | None, evaluation:
             gradients = f"But {gradients[:1].lower()}{gradients[1:]}"
         return Verdict(tone, learned.headline, (*learned.details, gradients, *told))
     if alarms:
-        told = _told(alarms)
-        state = "This is not training." if alarms[0].severity == "critical" else "This is training badly."
-        return Verdict("bad" if alarms[0].severity == "critical" else "unsure", state, (*told, _progress(run, epochs)))
+        return Verdict(*_state(alarms, before=False), (*_told(alarms), _progress(run, epochs)))
     states = {"running": "This run is not finished yet.", "stopped": "This run was stopped before its end."}
     return Verdict(
         "unsure", states.get(run.status, "This run was trained but not evaluated."), (_progress(run, epochs), gradients)
@@ -91,7 +102,10 @@ def _gradients(report: Report | None) -> str:
     if report is None:
         return "Gradients were not watched."
     alarms = _alarms(report)
-    return f"Gradients were not healthy: {count(len(alarms), 'alarm')}." if alarms else "Gradients were healthy."
+    if alarms:
+        return f"Gradients were not healthy: {count(len(alarms), 'alarm')}."
+    told = _no_alarm(report)
+    return "Gradients were healthy." if told.startswith("Healthy") else told
 
 
 def _progress(run: Run, epochs: Sequence[Epoch]) -> str:
@@ -99,21 +113,16 @@ def _progress(run: Run, epochs: Sequence[Epoch]) -> str:
     if not epochs or run.best_metric is None:
         return f"{done}."
     key, value = run.best_metric
-    return (
-        f"{done}; best {_words(key)} on validation {number(value)}{f', at epoch {run.best_epoch:,}' if run.best_epoch else ''}."
-    )
-
-
-def _words(key: str) -> str:
-    return {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
+    at = f", at epoch {run.best_epoch:,}" if run.best_epoch else ""
+    return f"{done}; best {metric_name(key)} on validation {number(value)}{at}."
 
 
 def _learned(evaluation: Evaluation) -> Verdict:
     ranked = {key: i for i, key in enumerate(_HEADLINES)}
     metric = min(evaluation.metrics, key=lambda m: ranked.get(m.name, len(ranked)))
-    figure = f"{_words(metric.name)} {interval(metric.value, metric.low, metric.high)} on {_rows(evaluation)}"
+    figure = f"{metric_name(metric.name)} {interval(metric.value, metric.low, metric.high)} on {_rows(evaluation)}"
     more = [m for m in evaluation.metrics if m.name in ("rmse", "mae") and m is not metric][:1]  # R² has no unit; this has
-    unit = tuple(f"{_words(m.name)} {interval(m.value, m.low, m.high)}, in units of the target." for m in more)
+    unit = tuple(f"{metric_name(m.name)} {interval(m.value, m.low, m.high)}, in units of the target." for m in more)
     floor = _floor(evaluation, metric)
     if floor is None:
         return Verdict("unsure", f"This model was measured: {figure}.", unit)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from isograd.render.markup import plain
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number in ``digits`` significant digits.
@@ -117,6 +119,15 @@ def fold(log_ratio: float) -> str:
     if decades >= 5:
         return f"by {decades:.0f} orders of magnitude"
     return f"{float(f'{10**decades:.2g}'):,g}-fold"
+
+
+def metric_name(key: str) -> str:
+    """A metric as a person writes it.
+
+    >>> metric_name("r2"), metric_name("log_loss")
+    ('R²', 'log loss')
+    """
+    return {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
 
 
 def listed(items: list[str], most: int = 5) -> str:

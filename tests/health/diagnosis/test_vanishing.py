@@ -37,7 +37,7 @@ def test_the_evidence_names_its_bound_and_what_theory_foretold():
     share, moved, slope = finding.evidence
     assert share.signal == "gradient_rms" and share.value == pytest.approx(1e-11) and share.bound == vanishing.APART
     assert share.foretold is not None and "theory" in share.text
-    assert moved.value == pytest.approx(1e-13) and moved.foretold is not None and "float rounding" in moved.text
+    assert moved.value == pytest.approx(1e-13) and moved.foretold is not None and "rounding loses" in moved.text
     assert slope.value == pytest.approx(2.303, abs=1e-3) and slope.foretold == expected.slope
     assert "sigmoid" in finding.cause
 

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from isograd.health import activations
 from isograd.health import layers as gather
-from isograd.records.anatomy import Anatomy, Node
+from isograd.records.anatomy import DYING, Anatomy, Node, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding, Severity
 from isograd.records.reading import Readings
 
-NEEDS = ("dead_fraction", "stuck_fraction", "unit_looks")
 LOOKS = 512
 SILENT = 64
 SHARE = 0.75
@@ -36,10 +34,10 @@ REFERENCES = ("Lu et al. 2019, Dying ReLU and initialization, arXiv:1903.06733",
 def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
     """One finding for each kind of death (dead, stuck), with all layers that have it, the worst first."""
     rows = gather.table(readings)
-    for kinds, signal, word in ((activations.DYING, "dead_fraction", "dead"), (BOUNDED, "stuck_fraction", "stuck")):
+    for kinds, signal, word in ((DYING, "dead_fraction", "dead"), (BOUNDED, "stuck_fraction", "stuck")):
         shares: list[tuple[float, Node, int]] = []
         for node in anatomy.nodes:
-            if node.operation != "activation" or activations.name_of(node) not in kinds:
+            if node.operation != "activation" or node.activation not in kinds:
                 continue
             series, looks = gather.at(rows, signal, node.path), gather.at(rows, "unit_looks", node.path)
             enough = SILENT if series and series[-1].value >= 1.0 else LOOKS
@@ -61,7 +59,7 @@ def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str) -> F
         severity,
         0.95 if share >= ALL else 0.85,
         node.path,
-        f"{100 * share:.0f} % of the units of {gather.say(node.path)} {what}: they do not learn.{passes}{more}",
+        f"{100 * share:.0f} % of the units of {spoken(node.path)} {what}: they do not learn.{passes}{more}",
         (Evidence(f"share of {word} units", signal, share, bound=SHARE),),
         tuple(place.path for _, place, _ in shares),
         node.source,

@@ -21,12 +21,11 @@ from collections.abc import Iterator
 
 from isograd.health import layers as gather
 from isograd.health.layers import ADAPTIVE, Layer, Table
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Readings
 
-NEEDS = ("update_rms", "loss", "gradient_rms", "activation_rms")
 WHOLE = 1.0
 AWAY = 10.0
 STILL = 0.9
@@ -78,7 +77,7 @@ def _measured(
         size, layer = torn[0]
         evidence.append(
             Evidence(
-                f"one step changes {gather.say(layer.node.path)} by {size:.2g} times what keeps signals at their size",
+                f"one step changes {spoken(layer.node.path)} by {size:.2g} times what keeps signals at their size",
                 "update_rms",
                 size,
                 "of 1 / sqrt(fan_in)",
@@ -102,7 +101,7 @@ def _measured(
     steps = gather.at(rows, "loss")
     parts = []
     if torn:
-        parts.append(f"One step changes {gather.say(torn[0][1].node.path)} by {torn[0][0]:.2g} times its natural size")
+        parts.append(f"One step changes {spoken(torn[0][1].node.path)} by {torn[0][0]:.2g} times its natural size")
     if growth >= AWAY:
         parts.append(f"{'the' if torn else 'The'} loss grew {growth:.3g}-fold")
     return Finding(
@@ -133,7 +132,7 @@ def _foretold(found: tuple[Layer, ...], expectations: Expectations, anatomy: Ana
         return
     parts = []
     if growth >= FORETOLD:
-        ends = gather.say(found[0].node.path), gather.say(found[-1].node.path)
+        ends = spoken(found[0].node.path), spoken(found[-1].node.path)
         parts.append(f"the gradient will be {growth:.0e} times as large at {ends[0]} as at {ends[1]}")
     if loud:
         parts.append(f"outputs will be about {output:.0e} times as large as the inputs")

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 
 from isograd.health import layers as gather
 from isograd.health.layers import Table
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Readings
-
-NEEDS = ("loss", "total_gradient_norm", "activation_nans", "activation_infs", "gradient_nonfinite", "parameter_nonfinite")
 
 
 def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
@@ -84,10 +82,10 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
 
     forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
     if forward:
-        return forward[0], f"{gather.say(forward[0])} is the first place with such an output"
+        return forward[0], f"{spoken(forward[0])} is the first place with such an output"
     backward = broken("gradient_nonfinite")
     if backward:
-        return backward[-1], f"all outputs were finite; the gradient broke first at {gather.say(backward[-1])}"
+        return backward[-1], f"all outputs were finite; the gradient broke first at {spoken(backward[-1])}"
     held = {
         name
         for name, series in rows.get("parameter_nonfinite", {}).items()

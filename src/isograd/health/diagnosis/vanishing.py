@@ -22,12 +22,11 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health import layers as gather
 from isograd.health.layers import Layer, Table
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Readings
 
-NEEDS = ("gradient_rms", "turning_ratio", "backward_slope")
 MOVES = 1e-2
 APART = 1e-3
 HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
@@ -120,12 +119,12 @@ def _finding(
     half = HALF_ULP.get(anatomy.dtype, HALF_ULP["float32"])
     stuck = movement < half
     names = tuple(layer.node.path for layer in starved)
-    which = gather.say(names[0])
+    which = spoken(names[0])
     if len(names) > 1:
         which = f"{which[0].upper()}{which[1:]}" if which.startswith("layer ") else which
         which += f" to {names[-1]} ({len(names)} of {len(found)} layers)"
     verb = "will not learn" if not measured else "do not learn" if len(names) > 1 else "does not learn"
-    summary = _reach(gather.say(first.node.path), gradients, "reaches" if measured else "will reach") + f" {which} {verb}."
+    summary = _reach(spoken(first.node.path), gradients, "reaches" if measured else "will reach") + f" {which} {verb}."
     bad = stuck or gradients[0] < 1e-6 * _last(gradients)
     return Finding(
         "vanishing",
@@ -159,7 +158,7 @@ def _evidence(
         foretold = math.exp(max(-745.0, min(700.0, first.foretold_gradient - found[-1].foretold_gradient)))
     told = f" (theory: {foretold:.0e})" if measured and foretold is not None else ""
     yield Evidence(
-        f"gradient at {gather.say(first.node.path)} over gradient at {gather.say(found[-1].node.path)}: {share:.0e}{told}",
+        f"gradient at {spoken(first.node.path)} over gradient at {spoken(found[-1].node.path)}: {share:.0e}{told}",
         "gradient_rms",
         share,
         "",
@@ -167,7 +166,7 @@ def _evidence(
         foretold,
     )
     steps = gather.planned(rows)
-    place = gather.say(first.node.path)
+    place = spoken(first.node.path)
     size = f"by {movement:.0e} of its size" if movement else "not at all"
     if movement < half:
         text = f"the gradient moves {place} {size} in a step; rounding loses whatever is below {half:.0e}"
@@ -203,12 +202,12 @@ def _cause(expectations: Expectations, found: Sequence[Layer], anatomy: Anatomy)
 
 
 def _remedy(found: Sequence[Layer], anatomy: Anatomy) -> str:
-    names = {str(n.get("function", n.label)).lower() for n in anatomy.nodes if n.operation == "activation"}
+    names = {n.activation for n in anatomy.nodes if n.operation == "activation"}
     if names & {"sigmoid", "hardsigmoid", "logsigmoid"}:
         return (
             "ReLU with He initialisation instead of the sigmoid; or residual paths around every two layers; or far fewer layers"
         )
-    if names & {"relu", "leakyrelu", "leaky_relu", "gelu", "silu", "elu"}:
+    if names & {"relu", "leakyrelu", "gelu", "silu", "elu"}:
         return "He initialisation (gain sqrt(2), by fan_in); or normalisation after each layer; or residual paths"
     return "an initialisation at the edge of chaos (Glorot or orthogonal for tanh); or normalisation; or residual paths"
 
@@ -223,7 +222,7 @@ def _hidden(found: Sequence[Layer], gradients: Sequence[float], movements: Seque
         "note",
         0.9,
         first.path,
-        _reach(gather.say(first.path), gradients, "reaches")
+        _reach(spoken(first.path), gradients, "reaches")
         + f" {kind} undoes it for the weights{how}, so that the layer moves all the same.",
         (Evidence("gradient at the first over the last layer", "gradient_rms", gradients[0] / _last(gradients)),),
         (first.path,),
