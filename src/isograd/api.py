@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from isograd import files
 from isograd.errors import DamagedError, ModelError, RequestError
-from isograd.health import signals, theory
+from isograd.health import coverage, signals, theory
 from isograd.health.diagnosis import diagnose as diagnose_readings
 from isograd.records import codec
 from isograd.records import report as records
@@ -258,6 +258,7 @@ def _report(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Rep
     expectations = theory.foretell(trace.anatomy, _input_rms(trace))
     findings = diagnose_readings(readings, expectations, trace.anatomy)
     last = max((step.index for step in trace.steps), default=0)
+    unseen = () if origin == "check" else coverage.remarks(trace)
     return Report(
         records.Report(
             origin,
@@ -268,7 +269,7 @@ def _report(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Rep
             max(last, trace.meter.steps if origin == "watch" else 0),
             trace.planned_steps,
             trace.meter,
-            remarks=tuple(remarks),
+            remarks=(*unseen, *remarks),
         )
     )
 

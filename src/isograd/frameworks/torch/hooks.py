@@ -92,6 +92,8 @@ class Walk:
         self.muted = True
         self.learning = True
         """Whether gradients were on where the eyes were last told of something."""
+        self.skipped = False
+        """Whether a model was called in evaluation mode with gradients on, which is not followed, since it was armed."""
         self.inside: list[tuple[nn.Module, str]] = []
         self._taken = frozenset(self.names.values())
         self._eyes = eyes
@@ -110,7 +112,7 @@ class Walk:
     def arm(self) -> None:
         """Follow the passes from here on."""
         self.inside.clear()
-        self.blind, self._skipping, self.muted = 0, False, False
+        self.blind, self._skipping, self.muted, self.skipped = 0, False, False, False
         if not self._handles:
             register = nn.modules.module
             self._handles = [
@@ -156,6 +158,7 @@ class Walk:
         self._calls.clear()
         if not self._always and not module.training:
             self._was_in, self._skipping, self.blind = leave(self._mode), True, 1
+            self.skipped = self.skipped or torch.is_grad_enabled()
             self.inside.append((module, path))
             return False
         enter(self._mode)

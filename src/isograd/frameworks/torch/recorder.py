@@ -44,6 +44,7 @@ class _Open:
     norms: list[Norms] = field(default_factory=list)
     parameters: list[ParameterSample] = field(default_factory=list)
     learning_rate: float | None = None
+    compiled: bool = False
 
 
 class TorchRecorder:
@@ -240,11 +241,21 @@ class TorchRecorder:
                 layers=passes.layers.close(),
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                events=passes.events(),
+                events=(*passes.events(), *self._unseen()),
             )
         self._pending = (step, opened.norms)
         if not any(norms.vectors for norms in opened.norms):
             self._flush()
+
+    def _unseen(self) -> tuple[str, ...]:
+        """Why a step that was to be looked at closely shows no layer."""
+        if self._passes.layers.entries:
+            return ()
+        if self._open.compiled:
+            return ("layers were not measured: torch.compile is at work, and a look inside would make it another program",)
+        if self._walk.skipped:
+            return ("layers were not measured: the model was in evaluation mode; model.train() before the loop shows them",)
+        return ("layers were not measured: the model was not called as model(inputs) in the thread that entered the watch",)
 
     def _flush(self) -> None:
         """Read the norms of the step before, which the device has finished by now."""
@@ -265,7 +276,8 @@ class TorchRecorder:
         sampled, normed = self._budget.next(index)
         self._open = _Open(index, sampled, sampled or normed)
         self._passes.begin()
-        if not sampled or (is_compiled(self._models) and not self._eager):
+        self._open.compiled = sampled and not self._eager and is_compiled(self._models)
+        if not sampled or self._open.compiled:
             self._walk.disarm()
             return
         if self._version != self._roster.version:

@@ -1,0 +1,31 @@
+"""Say what was not seen of a training, so that nobody takes silence for health."""
+
+from __future__ import annotations
+
+from isograd.records.trace import Trace
+
+UNSEEN = "layers were not measured: "
+"""How an event of a step begins that says why its layers are missing; the reason follows."""
+
+
+def remarks(trace: Trace) -> tuple[str, ...]:
+    """What a person must know of a recording before trusting what it does not say.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> remarks(Trace(Anatomy("torch", (), ())))[0][:16]
+    'no step was seen'
+    """
+    if not trace.steps and not trace.meter.steps:
+        return (
+            "no step was seen: no optimizer of this model made a step inside the watch, in the thread and process "
+            "that entered it; nothing can be said about the training",
+        )
+    found: list[str] = []
+    sampled = [step for step in trace.steps if step.sampled]
+    if not any(step.layers for step in sampled):
+        told = dict.fromkeys(event for step in trace.steps for event in step.events if event.startswith(UNSEEN))
+        found.extend(told or ["layers were not measured: no step was looked at closely"])
+    norms = [step.gradient_norms for step in trace.steps if step.gradient_norms]
+    if norms and all(norm is None for row in norms for norm in row):
+        found.append("no gradient was there when the optimizer stepped: the backward pass did not reach this model")
+    return tuple(found)
