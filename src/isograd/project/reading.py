@@ -159,8 +159,8 @@ def _keys(tree: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     keys: list[tuple[str, ...]] = []
     for name, value in tree.items():
         keys.append((*prefix, name))
-        if isinstance(value, dict | list):
-            keys += _keys(value, (*prefix, name)) if isinstance(value, dict) else []
+        if isinstance(value, dict):
+            keys += _keys(value, (*prefix, name))
     return keys
 
 

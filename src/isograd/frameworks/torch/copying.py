@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.places import unwrapped
 
 
@@ -25,7 +26,7 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
     except (RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(
             "the model or its optimizer cannot be copied, and isograd tries nothing on the original",
-            met=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            met=f"{type(error).__name__}: {first_line(error)}",
             remedy="keep no computed tensors, open files or locks as attributes of the module",
         ) from error
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isograd.records.schema import Column, ColumnEncoding, ColumnKind
 from isograd.workbench.data.columns import (
+    LARGEST,
     Cells,
     Codes,
     Flags,
@@ -24,7 +25,6 @@ from isograd.workbench.data.columns import (
 
 MISSING = "missing"
 """The value that a category has where it has none."""
-_BOUND = 1e30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +101,7 @@ def _encode_column(cells: Cells, encoding: ColumnEncoding) -> NDArray[np.float32
     values, _ = values_of(cells, encoding.kind)
     gaps = np.isnan(values)
     scaled = np.where(gaps, 0.0, (values - encoding.mean) / encoding.std)
-    scaled = np.clip(scaled, -_BOUND, _BOUND).astype(np.float32)  # a far outlier must not become an infinity of float32
+    scaled = np.clip(scaled, -LARGEST, LARGEST).astype(np.float32)  # a far outlier must not become an infinity of float32
     return np.stack([scaled, gaps.astype(np.float32)], axis=1) if encoding.indicator else scaled[:, None]
 
 

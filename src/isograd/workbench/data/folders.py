@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from isograd.errors import DataError, Fault
 from isograd.records.schema import Skipped
 from isograd.workbench.data.pictures import Pictures, Pixels, as_pixels, check_memory
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, PART_NAMES, contents, few, listing
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, PART_NAMES, PARTS, contents, few, listing
 
 MOST_PIXELS = 50_000_000
 """A picture with more is refused from its header alone: a few bytes can claim a size that takes gigabytes to decode."""
@@ -55,9 +55,7 @@ class _Header:
 def _opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
     """Pillow's image, nothing decoded yet; any way in which it can be broken becomes one ``DataError`` that names it."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow warns of odd metadata and of size; the size is judged here, the rest is decoded
+        warnings.simplefilter("ignore")  # of odd metadata, which is decoded all the same, and of size, which is judged here
         try:
             with Image.open(source) as image:
                 if image.width * image.height > MOST_PIXELS:
@@ -207,7 +205,7 @@ def _walk(folder: Path) -> tuple[list[Path], NDArray[np.int64], NDArray[np.str_]
         raise DataError(f"{folder.name} has a test folder but no train folder", where=str(folder))
     found: list[tuple[Path, str, str]] = []
     for part, root in roots.items():
-        if part == "" or part == "train":
+        if part in ("", "train"):
             classes = _class_names(root)
         for entry in listing(root):
             if not entry.is_dir():
@@ -237,7 +235,7 @@ def part_folders(folder: Path) -> dict[str, Path]:
     """
     named = {PART_NAMES[entry.name.lower()]: entry for entry in listing(folder) if entry.name.lower() in PART_NAMES}
     whole = {part: entry for part, entry in named.items() if entry.is_dir() and any(inner.is_dir() for inner in listing(entry))}
-    return {part: whole[part] for part in ("train", "validation", "test") if part in whole}
+    return {part: whole[part] for part in PARTS if part in whole}
 
 
 def _class_names(root: Path) -> list[str]:

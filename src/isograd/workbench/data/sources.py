@@ -21,6 +21,7 @@ PART_NAMES = {
     "testing": "test",
     "t10k": "test",
 }
+PARTS = ("train", "validation", "test")
 READS = "a CSV, TSV or Parquet table, a folder of class folders of images, a folder of IDX files, or builtin:digits"
 
 

@@ -13,10 +13,9 @@ from isograd.errors import DataError
 from isograd.records.schema import Part
 from isograd.workbench.data.order import permutation
 from isograd.workbench.data.rows import SplitPlan
-from isograd.workbench.data.sources import few
+from isograd.workbench.data.sources import PARTS, few
 
 Index = NDArray[np.int64]
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,7 +152,8 @@ def _by_group(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, I
     for number in (2, 1):
         if not have[number]:
             part[min((group for group in order if not part[group]), key=lambda group: int(sizes[group]))] = number
-    return tuple(np.flatnonzero(part[which] == number) for number in range(3))  # type: ignore[return-value]
+    rows = part[which]
+    return np.flatnonzero(rows == 0), np.flatnonzero(rows == 1), np.flatnonzero(rows == 2)
 
 
 def _by_time(plan: SplitPlan, facts: Facts) -> tuple[Index, Index, Index]:

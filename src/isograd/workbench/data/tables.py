@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, did_you_mean
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells, Numbers, Words, is_number, joined, taken
-from isograd.workbench.data.sources import PART_NAMES, TABLE_SUFFIXES, contents, few, listing
+from isograd.workbench.data.sources import PART_NAMES, PARTS, TABLE_SUFFIXES, contents, few, listing
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BLOCK = 65_536
@@ -77,7 +77,7 @@ def part_tables(folder: Path) -> dict[str, Path]:
             if part in named:
                 raise DataError(f"{named[part].name} and {entry.name} are both the {part} part", where=str(folder))
             named[part] = entry
-    return {part: named[part] for part in ("train", "validation", "test") if part in named}
+    return {part: named[part] for part in PARTS if part in named}
 
 
 def read_parts(folder: Path, *, skip_corrupt: bool = False) -> Table:

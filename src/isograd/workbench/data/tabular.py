@@ -15,7 +15,7 @@ from isograd.workbench.data.features import Trouble, describe_column, encode, fi
 from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, split, twins
-from isograd.workbench.data.tables import Table, rows_of
+from isograd.workbench.data.tables import MOST_NAMED, Table, rows_of
 from isograd.workbench.data.targets import (
     brings_parts,
     classes_of,
@@ -26,8 +26,6 @@ from isograd.workbench.data.targets import (
     quantity_of,
     times_of,
 )
-
-MOST_NAMED = 5
 
 
 def prepare_table(

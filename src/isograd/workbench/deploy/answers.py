@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from isograd.errors import ModelError
 from isograd.records.schema import Encoding
@@ -34,9 +35,7 @@ def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> li
     numbers = outputs.astype(np.float64)
     if not encoding.classes:
         return [{"value": value} for value in (numbers[:, 0] * encoding.target_std + encoding.target_mean).tolist()]
-    shifted = np.exp(numbers - numbers.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     return [
         {"label": encoding.classes[int(row.argmax())], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
-        for row in probabilities
+        for row in softmax(numbers, axis=1)
     ]
