@@ -239,6 +239,7 @@ def test_an_interrupted_training_says_so_and_goes_on(tmp_path: Path) -> None:
     slow = project(tmp_path, TOML.replace("epochs = 3", "epochs = 400"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "isograd", "train", str(slow)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     for _ in range(600):
         if list(slow.glob("runs/*/metrics.jsonl")):
