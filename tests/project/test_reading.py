@@ -124,4 +124,4 @@ def test_key_lines_follow_values_over_several_lines() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_either_a_project_or_one_kind_of_error(text: str) -> None:
     with contextlib.suppress(ProjectError):
-        parse(text, HERE)
+        assert parse(text, HERE).text == text

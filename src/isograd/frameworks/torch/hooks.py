@@ -104,11 +104,6 @@ class Walk:
         self._handles: list[RemovableHandle] = []
         self._thread, self._process = threading.get_ident(), os.getpid()
 
-    @property
-    def armed(self) -> bool:
-        """Whether passes are being followed."""
-        return bool(self._handles)
-
     def arm(self) -> None:
         """Follow the passes from here on."""
         self.inside.clear()

@@ -1,4 +1,4 @@
-"""Watch a live torch loop: three global hooks, a budget, and nothing left behind."""
+"""Watch a live torch loop: a few global hooks, a budget, and nothing left behind."""
 
 from __future__ import annotations
 
