@@ -17,6 +17,7 @@ from isograd import files
 from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.health import coverage, signals, theory
 from isograd.health.diagnosis import diagnose as diagnose_readings
+from isograd.ports import Patient, Recorder
 from isograd.records import codec
 from isograd.records import report as records
 from isograd.records.finding import Finding
@@ -181,7 +182,7 @@ def diagnose(trace: Trace | str | PathLike[str]) -> Report:
 class Watch:
     """A recorder at work: use it as a context manager around the loop; ask it at any time."""
 
-    def __init__(self, recorder: Any, path: Path | None, loss: str | None = None) -> None:
+    def __init__(self, recorder: Recorder, path: Path | None, loss: str | None = None) -> None:
         self._recorder = recorder
         self._path = path
         self._loss = loss
@@ -203,7 +204,7 @@ class Watch:
     @property
     def trace(self) -> Trace:
         """All that was seen so far."""
-        trace: Trace = self._recorder.trace()
+        trace = self._recorder.trace()
         return trace if self._loss is None else replace(trace, anatomy=replace(trace.anatomy, loss=self._loss))
 
     @property
@@ -304,20 +305,22 @@ def _module(door: str, name: str) -> Any:
     return importlib.import_module(f"isograd.frameworks.{door}.{name}")
 
 
-def _patient(door: str, model: Any, batch: Any, loss: Any, optimizer: Any) -> Any:
+def _patient(door: str, model: Any, batch: Any, loss: Any, optimizer: Any) -> Patient:
     module = _module(door, "patient")
     kind = module.TorchPatient if door == "torch" else module.ReferencePatient
-    return kind.copy_of(model, batch, loss, optimizer)
+    patient: Patient = kind.copy_of(model, batch, loss, optimizer)
+    return patient
 
 
 def _recorder(
     door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None, budget: float | None, steps: int | None
-) -> Any:
+) -> Recorder:
     if door == "reference":
         raise ModelError(
             "a reference network has no loop of its own to watch", remedy="use isograd.check, or observe() of its patient"
         )
-    return _module(door, "recorder").TorchRecorder(models, optimizers, budget=budget, planned_steps=steps)
+    recorder: Recorder = _module(door, "recorder").TorchRecorder(models, optimizers, budget=budget, planned_steps=steps)
+    return recorder
 
 
 def _positive(name: str, value: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self
 
 from isograd.records.anatomy import Anatomy
@@ -35,6 +35,9 @@ class Patient(Protocol):
 
 class Recorder(Protocol):
     """Attached to a live loop: sees its steps and changes nothing."""
+
+    on_step: Callable[[], None] | None
+    """Called in the loop after each step that was kept."""
 
     def attach(self) -> None:
         """Begin to watch."""

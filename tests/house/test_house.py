@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import isograd
+from isograd.ports import Patient, Recorder
 from isograd.records.finding import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,14 @@ def test_the_public_surface_is_the_frozen_one() -> None:
             return_annotation=inspect.Signature.empty,
         )
         assert str(bare) == PUBLIC[name]
+
+
+def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
+    asked = {kind: {name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"} for kind in (Patient, Recorder)}
+    assert asked == {
+        Patient: {"describe", "observe", "apply", "reborn"},
+        Recorder: {"attach", "detach", "take", "trace", "on_step"},
+    }
 
 
 @pytest.mark.parametrize("name", ["Report", "Finding"])

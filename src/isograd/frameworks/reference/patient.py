@@ -14,13 +14,14 @@ from isograd.errors import ModelError
 from isograd.frameworks.reference import sums
 from isograd.frameworks.reference.describe import describe
 from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
+from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
 
 @dataclass(frozen=True, slots=True)
-class ReferencePatient:
+class ReferencePatient(Patient):
     """A network, a loss by name and an optimizer; every method leaves all three as they are."""
 
     network: Network

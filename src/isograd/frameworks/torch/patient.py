@@ -20,6 +20,7 @@ from isograd.frameworks.torch.describe import checked, describe
 from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.frameworks.torch.state import same_random_streams
+from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.trace import Step, Trace
@@ -36,7 +37,7 @@ class _Still(Optimizer):
 
 
 @dataclass(frozen=True, slots=True)
-class TorchPatient:
+class TorchPatient(Patient):
     """Models, a batch, a loss and an optimizer; every method leaves them as they are and works on deep copies.
 
     ``loss`` takes (outputs, targets); without one the model gives its own loss (its output, ``.loss`` or ``["loss"]``).

@@ -27,6 +27,7 @@ from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled
 from isograd.frameworks.torch.roster import Held, Roster
+from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
 from isograd.records.trace import Meter, ParameterSample, Step, Trace
 
@@ -47,8 +48,8 @@ class _Open:
     compiled: bool = False
 
 
-class TorchRecorder:
-    """Sees the steps of a live loop and changes nothing; ``ports.Recorder``.
+class TorchRecorder(Recorder):
+    """Sees the steps of a live loop and changes nothing.
 
     One ``Step`` is one round of all watched optimizers (a GAN's two make one step). Steps that were neither sampled nor
     normed are counted and not kept. With ``budget=None`` every step is measured in full, otherwise as often as that share of
