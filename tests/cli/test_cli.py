@@ -63,8 +63,9 @@ def apart(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
 
 
-def test_a_library_that_is_not_installed_is_one_message_that_says_what_to_install() -> None:
-    ended = apart("import sys; sys.modules['torch'] = None; from isograd.cli import main; sys.exit(main(['schema']))")
+def test_a_library_that_is_not_installed_is_one_message_that_says_what_to_install(tmp_path: Path) -> None:
+    train = f"from isograd.cli import main; sys.exit(main(['train', {str(project(tmp_path))!r}]))"
+    ended = apart(f"import sys; sys.modules['torch'] = None; {train}")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines() == [
         "isograd: this needs torch, which is not installed",
