@@ -54,13 +54,19 @@ class Job:
         """The training batches of one epoch, from the batch number ``start`` on."""
         settings = self.project.settings
         return data.batches(
-            self.prepared.train, seed=settings.seed, epoch=epoch, batch_size=settings.train.batch_size, start=start
+            self.prepared.train,
+            seed=settings.seed,
+            epoch=epoch,
+            batch_size=settings.train.batch_size,
+            start=start,
+            least=models.least_rows(self.model),
         )
 
     @property
     def batches_per_epoch(self) -> int:
         """Optimizer steps in one epoch."""
-        return data.batches_per_epoch(len(self.prepared.train), self.project.settings.train.batch_size)
+        batch_size = self.project.settings.train.batch_size
+        return data.batches_per_epoch(len(self.prepared.train), batch_size, models.least_rows(self.model))
 
     def metrics(self, model: Any) -> tuple[tuple[str, float], ...]:
         """The figures of ``model`` on the validation part."""
@@ -101,6 +107,13 @@ def begin(project: Project) -> Job:
         options=settings.model.model_extra or {},
         seed=settings.seed,
     )
+    if min(settings.train.batch_size, len(prepared.train)) < models.least_rows(model):
+        raise ModelError(
+            "batch normalisation needs at least two rows in a batch",
+            where=str(project.path),
+            met=f"batch_size = {settings.train.batch_size}, {len(prepared.train):,} training rows",
+            remedy='batch_size = 32 under [train], or norm = "layer" under [model]',
+        )
     recipe = train.Recipe(
         **settings.train.model_dump(),
         seed=settings.seed,

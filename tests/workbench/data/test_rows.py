@@ -44,6 +44,15 @@ def test_batches_from_any_start_are_the_tail_of_the_whole_epoch(count: int, size
     assert len(whole) == batches_per_epoch(count, size)
 
 
+@given(st.integers(2, 60), st.integers(2, 12), st.integers(0, 9))
+def test_a_last_batch_of_one_row_joins_the_one_before_where_two_are_the_least(count: int, size: int, start: int) -> None:
+    whole = dealt(rows(count), seed=1, epoch=2, batch_size=size, least=2)
+    assert min(map(len, whole)) >= 2 and max(map(len, whole)) <= size + 1
+    assert sorted(row for batch in whole for row in batch) == list(range(count))
+    assert len(whole) == batches_per_epoch(count, size, least=2)
+    assert dealt(rows(count), seed=1, epoch=2, batch_size=size, least=2, start=start) == whole[start:]
+
+
 def test_inputs_go_with_their_targets() -> None:
     for inputs, targets in batches(rows(20), seed=0, epoch=1, batch_size=6):
         assert inputs[:, 0].tolist() == targets.tolist()

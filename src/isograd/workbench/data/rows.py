@@ -65,19 +65,22 @@ class Prepared:
     test: Rows
 
 
-def batches_per_epoch(rows: int, batch_size: int) -> int:
-    """How many batches one epoch has; the last may be smaller.
+def batches_per_epoch(rows: int, batch_size: int, least: int = 1) -> int:
+    """How many batches one epoch has; the last may be smaller, but one of fewer than ``least`` rows joins the one before.
 
-    >>> batches_per_epoch(10, 4)
-    3
+    >>> batches_per_epoch(10, 4), batches_per_epoch(9, 4), batches_per_epoch(9, 4, least=2)
+    (3, 3, 2)
     """
-    return -(-rows // batch_size)
+    full, rest = divmod(rows, batch_size)
+    return full + (rest >= least or not full) if rest else full
 
 
 def batches(
-    rows: Rows, *, seed: int, epoch: int, batch_size: int, start: int = 0, shuffle: bool = True
+    rows: Rows, *, seed: int, epoch: int, batch_size: int, start: int = 0, shuffle: bool = True, least: int = 1
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of one epoch from batch ``start`` on; every row once, the last batch smaller where rows do not divide.
+
+    A last batch of fewer than ``least`` rows joins the one before: batch normalisation has no deviation over a single row.
 
     The order is a function of (seed, epoch) alone, so a run that was cut goes on with exactly the batches it would have had.
     Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off.
@@ -91,6 +94,8 @@ def batches(
     if batch_size < 1:
         raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
     order = torch.from_numpy(permutation(seed, epoch, len(rows))) if shuffle else torch.arange(len(rows))
-    for first in range(start * batch_size, len(rows), batch_size):
-        index = order[first : first + batch_size]
+    count = batches_per_epoch(len(rows), batch_size, least)
+    for number in range(start, count):
+        last = number == count - 1
+        index = order[number * batch_size : None if last else (number + 1) * batch_size]
         yield rows.inputs[index], rows.targets[index]

@@ -68,6 +68,15 @@ def build(
     return model
 
 
+def least_rows(model: nn.Module) -> int:
+    """The fewest rows that a training batch may have: two where a batch is normalised by its own statistics, else one.
+
+    >>> least_rows(build("mlp", inputs=(3,), outputs=1, options={"norm": "batch"}, seed=0))
+    2
+    """
+    return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
+
+
 def _mlp(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any]) -> nn.Module:
     hidden, depth, width = (settings.pop(name) for name in ("hidden", "depth", "width"))
     if depth is not None:
