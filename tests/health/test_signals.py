@@ -20,6 +20,10 @@ def layer(where, gradient=1.0, *, examples=1, call=0, units=None, value=1.0):
     return LayerSample(where, call, examples, Moments.of([value, -value]), Moments.of([gradient]), units)
 
 
+def layer_of(examples, units):
+    return layer("a", examples=examples, units=units)
+
+
 def values(readings, signal, where=""):
     return [reading.value for reading in readings.of(signal, where)]
 
@@ -82,15 +86,26 @@ def test_a_unit_is_dead_only_if_it_fired_at_none_of_the_recent_looks():
     steps = [Step(i, layers=(layer("a", units=Units(10, (i % 2, 0), (0, 10))),)) for i in (1, 2)]
     found = signals.measure(Trace(anatomy("a"), steps=tuple(steps)))
     assert values(found, "dead_fraction", "a") == [0.5, 0.5]
-    assert values(found, "unit_looks", "a") == [10, 20]
+    assert values(found, "unit_looks", "a") == [8, 16]  # of one example's looks, 8 count
     assert values(found, "stuck_fraction", "a") == [0.5, 0.5]
     assert values(found, "saturated_fraction", "a") == [0.5, 0.5]
 
 
-def test_a_unit_that_dies_is_noticed_once_the_window_has_passed():
-    steps = [Step(i, layers=(layer("a", units=Units(10, (5 if i < 3 else 0,), (0,))),)) for i in range(1, 14)]
-    dead = values(signals.measure(Trace(anatomy("a"), steps=tuple(steps))), "dead_fraction", "a")
-    assert dead[: signals.WINDOW + 1] == [0.0] * (signals.WINDOW + 1) and dead[-1] == 1.0
+def test_a_unit_that_dies_is_noticed_as_soon_as_the_newest_looks_suffice():
+    steps = [Step(i, layers=(layer_of(64, Units(64, (5 if i < 3 else 0,), (0,))),)) for i in range(1, 6)]
+    found = signals.measure(Trace(anatomy("a"), steps=tuple(steps)))
+    assert values(found, "dead_fraction", "a") == [0.0, 0.0, 0.0, 1.0, 1.0]
+    assert values(found, "unit_looks", "a") == [64, 128, 128, 128, 128]
+
+
+def test_the_looks_of_single_examples_add_up_over_many_steps():
+    steps = [Step(i, layers=(layer_of(1, Units(1, (0,), (0,))),)) for i in range(1, 100)]
+    assert max(values(signals.measure(Trace(anatomy("a"), steps=tuple(steps))), "unit_looks", "a")) == signals.WINDOW
+
+
+def test_the_positions_of_one_picture_are_alike_and_count_for_few_looks():
+    step = Step(1, layers=(layer_of(4, Units(4 * 28 * 28, (0,), (0,))),))
+    assert values(signals.measure(Trace(anatomy("a"), steps=(step,))), "unit_looks", "a") == [32]
 
 
 def test_a_layer_that_changes_its_width_starts_its_count_anew():
@@ -98,7 +113,7 @@ def test_a_layer_that_changes_its_width_starts_its_count_anew():
         Step(1, layers=(layer("a", units=Units(9, (1,), (0,))),)),
         Step(2, layers=(layer("a", units=Units(5, (0, 1), (0, 0))),)),
     )
-    assert values(signals.measure(Trace(anatomy("a"), steps=steps)), "unit_looks", "a") == [9, 5]
+    assert values(signals.measure(Trace(anatomy("a"), steps=steps)), "unit_looks", "a") == [8, 5]
 
 
 def test_the_slope_of_a_step_counts_layers_with_weights_only():
@@ -123,3 +138,8 @@ def test_parameter_norms_of_steps_that_were_not_sampled_are_joined_to_one_number
     step = Step(1, gradient_norms=(3.0, 4.0))
     found = signals.measure(Trace(anatomy("a"), ("w", "b"), (step,)))
     assert values(found, "total_gradient_norm") == [5.0] and found.of("gradient_norm") == ()
+
+
+def test_units_of_a_layer_that_is_not_finite_are_not_counted_as_silent():
+    broken = LayerSample("a", 0, 64, Moments.of([math.nan]), units=Units(64, (0,), (0,)))
+    assert values(signals.measure(Trace(anatomy("a"), steps=(Step(1, layers=(broken,)),))), "dead_fraction", "a") == []

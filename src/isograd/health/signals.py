@@ -11,9 +11,16 @@ from isograd.records.moments import Units
 from isograd.records.reading import Reading, Readings
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
-WINDOW = 8
-"""Sampled steps over which the looks at one unit are added up: long enough to see a unit that fires rarely, short enough to
-notice one that died on the way."""
+ENOUGH = 128
+"""Looks at one unit that say something of a layer: three quarters of its units stay silent at so many only where a typical
+one fires for fewer than 1 in 440 of them, 1 - 0.75**(1/128)."""
+
+ALIKE = 8
+"""Looks that one example counts for at most: the positions of one picture or the steps of one sequence are alike."""
+
+WINDOW = 32
+"""Sampled steps over which looks are added up at most. Only as many of the newest are taken as give ``ENOUGH``, so that a
+unit that died on the way is not kept alive by what it did at the start."""
 
 
 def activation_rms(sample: LayerSample) -> float:
@@ -201,7 +208,7 @@ def measure(trace: Trace) -> Readings:
     seen = {sample.where for step in trace.steps for sample in step.layers}
     order = tuple(node.path for node in trace.anatomy.nodes if node.path in seen)
     values: list[Reading] = []
-    recent: dict[str, list[Units]] = {}
+    recent: dict[str, list[tuple[Units, int]]] = {}
     for step in trace.steps:
         values.extend(_whole(step))
         layers = [_merged(samples) for samples in _by_place(step.layers, rank)]
@@ -255,7 +262,7 @@ def _norms(trace: Trace, step: Step) -> Iterator[Reading]:
             yield Reading("gradient_norm", name, step.index, norm)
 
 
-def _layer(sample: LayerSample, step: int, recent: dict[str, list[Units]]) -> Iterator[Reading]:
+def _layer(sample: LayerSample, step: int, recent: dict[str, list[tuple[Units, int]]]) -> Iterator[Reading]:
     found = [
         ("activation_rms", activation_rms(sample)),
         ("gradient_rms", gradient_rms(sample)),
@@ -266,20 +273,31 @@ def _layer(sample: LayerSample, step: int, recent: dict[str, list[Units]]) -> It
         found.append(("activation_infs", float(sample.activation.infs)))
     if sample.gradient:
         found.append(("gradient_nonfinite", float(sample.gradient.nonfinite)))
-    if sample.units and sample.units.seen:
-        looks = recent.setdefault(sample.where, [])
-        if looks and len(looks[-1].fired) != len(sample.units.fired):
-            looks.clear()  # the layer changed its width: what was counted spoke of other units
-        looks.append(sample.units)
-        del looks[:-WINDOW]
-        units = sum(looks[1:], looks[0])
+    broken = sample.activation is not None and sample.activation.nonfinite > 0  # what is not finite neither fires nor rests
+    if sample.units and sample.units.seen and not broken:
+        kept = recent.setdefault(sample.where, [])
+        if kept and len(kept[-1][0].fired) != len(sample.units.fired):
+            kept.clear()  # the layer changed its width: what was counted spoke of other units
+        kept.append((sample.units, min(sample.units.seen, ALIKE * max(1, sample.examples))))
+        del kept[:-WINDOW]
+        units, looks = _newest(kept)
         found.append(("saturated_fraction", saturated_fraction(sample.units)))
         found.append(("dead_fraction", dead_fraction(units)))
         found.append(("stuck_fraction", stuck_fraction(units)))
-        found.append(("unit_looks", float(units.seen)))
+        found.append(("unit_looks", float(looks)))
     for signal, value in found:
         if not math.isnan(value):
             yield Reading(signal, sample.where, step, value)
+
+
+def _newest(kept: Sequence[tuple[Units, int]]) -> tuple[Units, int]:
+    """The newest looks at a layer's units until there are enough of them, and how many they count for."""
+    units, looks = kept[-1]
+    for earlier, more in reversed(kept[:-1]):
+        if looks >= ENOUGH:
+            break
+        units, looks = earlier + units, looks + more
+    return units, looks
 
 
 def _parameter(sample: ParameterSample, step: int) -> Iterator[Reading]:

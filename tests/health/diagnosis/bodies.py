@@ -56,7 +56,7 @@ def geometric(depth, ratio, last=1.0):
 def looks(anatomy, where, fired, seen=1024, pinned=None):
     """One step in which a layer's units were counted."""
     units = Units(seen, tuple(fired), tuple(pinned or [0] * len(fired)))
-    return signals.measure(Trace(anatomy, (), (Step(1, layers=(LayerSample(where, units=units),)),)))
+    return signals.measure(Trace(anatomy, (), (Step(1, layers=(LayerSample(where, examples=seen, units=units),)),)))
 
 
 __all__ = ["ADAM", "SGD", "WIDTH", "body", "geometric", "looks", "math", "recording"]

@@ -1,8 +1,8 @@
 """Dead units: units of a ReLU that fire for no example, so that neither they nor what feeds them can learn.
 
 Bounds, from theory:
-  LOOKS   a unit that fires for 1 % of the examples stays silent at 512 looks with probability 0.99**512 = 0.6 %; fewer looks
-          prove nothing of one unit
+  LOOKS   at 128 looks three quarters of a layer stay silent only where a typical unit fires for fewer than 1 in 440, so that
+          it hardly learns; fewer looks prove nothing. The positions of one example are alike and count for 8 looks at most
   SILENT  but that all of a layer's units are silent by chance is out of the question after 64 looks
   SHARE   a layer of n units with a share d dead is a layer of (1 - d) n units; a warning from 3/4 on (the layer has a quarter
           of its width), critical where 99 % or all are dead: nothing passes, forward or back
@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health import layers as gather
+from isograd.health import signals
 from isograd.records.anatomy import DYING, Anatomy, Node, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding, Severity
 from isograd.records.reading import Readings
 
-LOOKS = 512
+LOOKS = signals.ENOUGH
 SILENT = 64
 SHARE = 0.75
 ALL = 0.99
