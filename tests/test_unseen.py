@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import isograd
+from isograd.errors import ModelError
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -73,3 +74,60 @@ def test_a_loop_without_a_backward_pass_is_told():
 
 def test_an_ordinary_watch_has_nothing_to_remark():
     assert watched(torch_model()).record.remarks == ()
+
+
+def test_the_last_planned_step_is_always_looked_at():
+    model = torch_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch_batch()
+    with isograd.watch(model, optimizer, budget=1e-9, steps=7) as watch:
+        for _ in range(7):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    assert [step.index for step in watch.trace.steps if step.layers] == [1, 2, 7]
+
+
+# a check without an optimizer, and what it refuses
+
+
+def test_a_check_without_an_optimizer_measures_the_batch():
+    x, y = torch_batch()
+    model = nn.Sequential(*[layer for _ in range(20) for layer in (nn.Linear(8, 8), nn.Sigmoid())], nn.Linear(8, 3))
+    report = isograd.check(model, (x, y), nn.CrossEntropyLoss())
+    assert report.record.steps == 1 and report.record.readings.of("gradient_rms")
+    assert not report.record.readings.of("update_ratio")
+    assert report.findings[0].disease == "vanishing" and "(theory:" in str(report)
+    assert "no optimizer was given" in report.record.remarks[0]
+
+
+def test_a_batch_with_nan_is_found_without_an_optimizer():
+    x, y = torch_batch()
+    x[3, 2] = float("nan")
+    report = isograd.check(torch_model(), (x, y), nn.CrossEntropyLoss())
+    assert [finding.disease for finding in report.findings] == ["nonfinite"]
+
+
+def test_a_plain_network_is_healthy_without_an_optimizer():
+    report = isograd.check(torch_model(), torch_batch(), nn.CrossEntropyLoss())
+    assert report.healthy and "one forward and backward pass" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda out, y: {}["margin"], "it raised KeyError"),
+        (lambda out, y: nn.functional.cross_entropy(out, y, reduction="none"), "not one number"),
+        (lambda out, y: nn.functional.cross_entropy(out.detach(), y), "no graph"),
+        (nn.CrossEntropyLoss, r"CrossEntropyLoss\(\)"),
+        ("cross_entropy", "not a function"),
+    ],
+)
+def test_a_loss_that_cannot_be_used_gets_one_message(loss, words):
+    with pytest.raises(ModelError, match=words):
+        isograd.check(torch_model(), torch_batch(), loss)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ModelError, match="the batch is empty"):
+        isograd.check(torch_model(), (torch.zeros(0, 8), torch.zeros(0, dtype=torch.long)), nn.CrossEntropyLoss())

@@ -89,9 +89,10 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
     """Say before training whether the gradients will reach every layer; costs at most three steps.
 
     Theory speaks from the architecture and the weights alone. With a batch, a loss and an optimizer, two real steps on a copy
-    bear it out. Model, optimizer, buffers, modes and random numbers stay as they are, to the bit. ``model`` is a module or a
-    tuple of them, ``batch`` is ``(inputs, targets)``, ``loss`` takes ``(outputs, targets)``; ``steps`` is the planned length
-    of the run, 10,000 where it is not told.
+    bear it out; without the optimizer one forward and backward pass does, and nothing is said of updates. Model, optimizer,
+    buffers, modes and random numbers stay as they are, to the bit. ``model`` is a module or a tuple of them, ``batch`` is
+    ``(inputs, targets)``, ``loss`` takes ``(outputs, targets)``; ``steps`` is the planned length of the run, 10,000 where it
+    is not told.
 
     Raises ``ModelError`` where the model, the batch and the loss do not fit, ``RequestError`` for anything else that is wrong.
 
@@ -105,14 +106,17 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
     began = time.perf_counter()
     door = _door(model)
     remarks: list[str] = []
-    if batch is None or loss is None or optimizer is None:
+    if batch is None or loss is None or (optimizer is None and door == "reference"):
         missing = [name for name, given in (("batch", batch), ("loss", loss), ("optimizer", optimizer)) if given is None]
         anatomy = _module(door, "describe").describe(model, batch, loss, optimizer)
         trace = Trace(anatomy, planned_steps=steps)
         remarks.append(f"theory alone: no step was tried without {', '.join(missing)}")
     else:
         patient = _patient(door, model, batch, loss, optimizer)
-        trace = replace(patient.observe([batch] * _LOOKS, _LOOKS), planned_steps=steps)
+        looks = _LOOKS if optimizer is not None else 1
+        trace = replace(patient.observe([batch] * looks, looks), planned_steps=steps)
+        if optimizer is None:
+            remarks.append("one forward and backward pass was measured, and no update: no optimizer was given")
     if not trace.anatomy.traced:
         remarks.append("the order of the layers was taken from their registration; with a batch it is seen")
     seconds = time.perf_counter() - began

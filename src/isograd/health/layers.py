@@ -18,6 +18,9 @@ Table = Mapping[str, Mapping[str, Sequence[Reading]]]
 DEFAULT_STEPS = 10_000
 """Length assumed of a run that did not say how long it will be."""
 
+PLAIN = 1e-2
+"""What a step may move the last layer by, relative to its size, where no optimizer says: the largest that it survives."""
+
 COUPLED = ("sgd", "adam", "adagrad", "rmsprop", "nadam", "adamax", "radam")
 """Optimizers that add weight decay to the gradient instead of taking it off the weight."""
 
@@ -137,14 +140,14 @@ def _foretold_movement(
 
     The gradient at the output is at most about 1 a unit for cross-entropy and for squared error on scaled targets. Momentum
     multiplies by 1 / (1 - momentum). An adaptive optimizer divides by |g| + eps, so the gradient cancels until it is below
-    eps. Without an optimizer: the largest plain rate that a last layer survives (a movement of 1e-2 there).
+    eps. Without an optimizer: the largest plain rate that a last layer survives (``PLAIN`` there).
     """
     size = weight.values.rms
     if log_gradient is None or arriving is None or not size > 0.0:
         return None
     gradient = math.exp(max(-745.0, min(700.0, log_gradient))) * arriving
     if optimizer is None:
-        return 1e-2 * gradient / max(arriving, 1e-300)
+        return PLAIN * gradient / max(arriving, 1e-300)
     rate = float(optimizer.get("learning_rate", 1e-3))
     if optimizer.kind in ADAPTIVE:
         return rate * gradient / (gradient + float(optimizer.get("eps", 1e-8))) / size

@@ -110,6 +110,8 @@ def _looked_at(report: Report) -> str:
     text = f"{weighted} layers, {sum(parameter.size for parameter in report.anatomy.parameters):,} parameters"
     if report.origin == "check":
         steps = _COUNTS.get(report.steps, f"{report.steps} training steps")
+        if report.anatomy.optimizer is None and report.steps == 1:
+            steps = "one forward and backward pass"
         return text + (f", theory and {steps}" if report.steps else ", theory alone: no batch was given")
     sampled = len({r.step for r in report.readings.of("activation_rms")} | {r.step for r in report.readings.of("update_ratio")})
     return text + f", {report.steps:,} steps ({sampled:,} of them closely)"

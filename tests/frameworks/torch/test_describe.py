@@ -174,7 +174,7 @@ def test_nothing_is_left_when_the_model_raises():
         def forward(self, x):
             raise KeyError(self.linear(x).shape)
 
-    with pytest.raises(KeyError):
+    with pytest.raises(ModelError, match="it raised KeyError"):
         describe(Broken(), (torch.ones(1, 2), None))
     assert not nn.modules.module._global_forward_hooks and torch._C._len_torch_function_stack() == 0
 

@@ -55,3 +55,21 @@ def mlp():
         return nn.Sequential(*layers, nn.Linear(width, 10))
 
     return build
+
+
+@pytest.fixture
+def torch_check(mlp, digits):
+    """(depth, what to do to the model, name of the optimizer or None) -> the report of a check on digits."""
+    import torch
+
+    import isograd
+
+    def checked(depth, change, optimizer):
+        torch.manual_seed(0)
+        x, y = digits
+        model = mlp(depth, torch.nn.ReLU)
+        change(model)
+        held = None if optimizer is None else getattr(torch.optim, optimizer)(model.parameters(), lr=1e-3)
+        return isograd.check(model, (x[:64], y[:64]), torch.nn.functional.cross_entropy, held)
+
+    return checked

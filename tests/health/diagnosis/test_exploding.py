@@ -5,6 +5,7 @@ from bodies import ADAM, WIDTH, body, geometric, recording
 
 from isograd.health import theory
 from isograd.health.diagnosis import exploding
+from isograd.records.anatomy import Optimizer
 from isograd.records.expectation import Expectations
 from isograd.records.reading import Readings
 
@@ -89,3 +90,35 @@ def test_a_real_training_with_a_rate_a_hundred_times_too_high_is_found(train, ml
     report, accuracy = train(lambda: mlp(4, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=10.0), steps=40)
     assert accuracy < 0.3
     assert {"exploding", "nonfinite"} & {f.disease for f in report.findings if f.alarm}
+
+
+def test_outputs_ten_thousand_times_the_inputs_are_found_where_an_adaptive_step_hides_them(torch_check):
+    def loud(model):
+        for module in model:
+            if hasattr(module, "weight"):
+                module.weight.data.normal_()
+                module.bias.data.zero_()
+
+    for optimizer in ("Adam", None):
+        report = torch_check(8, loud, optimizer)
+        assert [(f.disease, f.severity) for f in report.findings] == [("exploding", "critical")]
+        assert "times as large as the inputs" in report.findings[0].summary
+        assert torch_check(8, lambda model: None, optimizer).healthy
+
+
+def test_a_network_that_brings_tiny_inputs_to_size_is_not_exploding():
+    import torch
+
+    import isograd
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    x, y = 1e-6 * torch.randn(64, 8), torch.randint(0, 3, (64,))
+    assert isograd.check(model, (x, y), torch.nn.functional.cross_entropy).healthy
+
+
+def test_a_whole_step_of_a_method_that_knows_the_curvature_is_no_explosion():
+    anatomy = body(5, optimizer=Optimizer("lbfgs", (("learning_rate", 1.0),)))
+    large = {"update": 1.0, "steps": 3}
+    assert found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, losses=[2.3, 1.0, 0.1], **large)) == []
+    (finding,) = found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, losses=[2.3, 50.0, 500.0], **large))
+    assert "the loss grew" in finding.summary.lower()

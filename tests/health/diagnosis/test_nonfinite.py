@@ -87,3 +87,29 @@ def test_a_real_training_on_a_nan_is_found_at_the_step_it_came(digits, mlp):
             optimizer.step()
     finding = watch.findings[0]
     assert (finding.disease, finding.severity, finding.since, finding.where) == ("nonfinite", "critical", 3, "0")
+
+
+def test_weights_that_are_not_finite_are_found_before_the_first_step():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    model[2].weight.data[0, 0] = float("nan")
+    (finding,) = isograd.check(model).findings
+    assert (finding.disease, finding.severity, finding.where) == ("nonfinite", "critical", "2")
+
+
+def test_a_loss_that_breaks_after_the_last_look_shows_in_the_weights_at_the_end():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    model = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with isograd.watch(model, optimizer, budget=1e-9) as watch:
+        for step in range(8):
+            optimizer.zero_grad()
+            loss = model(torch.ones(4, 4)).square().mean()
+            (loss * float("nan") if step == 5 else loss).backward()
+            optimizer.step()
+    finding = watch.report().findings[0]
+    assert finding.disease == "nonfinite" and finding.since == 8 and "or earlier" in finding.summary

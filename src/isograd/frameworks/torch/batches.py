@@ -33,11 +33,11 @@ def call(model: nn.Module, inputs: Any) -> Any:
         if isinstance(inputs, Mapping):
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         raise ModelError(
             "the model does not take this batch",
             where=type(model).__name__,
-            met=f"{_met(inputs)}; torch says: {first_line(error)}",
+            met=f"{_met(inputs)}; {_said(error)}",
         ) from error
 
 
@@ -53,13 +53,17 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
 
     Raises ``ModelError`` naming shapes where outputs and targets do not fit.
     """
+    if loss is not None and not callable(loss):
+        raise ModelError("the loss is not a function", met=type(loss).__name__, remedy="pass a function of outputs and targets")
+    if isinstance(loss, type):
+        raise ModelError("the loss is a class, not a function", met=loss.__name__, remedy=f"pass {loss.__name__}()")
     if loss is None:
         value = outputs["loss"] if isinstance(outputs, Mapping) and "loss" in outputs else getattr(outputs, "loss", outputs)
     else:
         try:
             value = loss(outputs, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            met = f"output {_met(outputs)}, targets {_met(targets)}; torch says: {first_line(error)}"
+        except Exception as error:
+            met = f"output {_met(outputs)}, targets {_met(targets)}; {_said(error)}"
             raise ModelError(
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
             ) from error
@@ -78,6 +82,8 @@ def _fits(model: nn.Module, inputs: Any) -> None:
     if first is None:
         return
     for tensor in tensors_in(inputs):
+        if tensor.ndim and not tensor.shape[0]:
+            raise ModelError("the batch is empty", met=_met(tensor), remedy="give a batch with at least one example")
         if tensor.device != first.device:
             raise ModelError(
                 "the batch is on another device than the model",
@@ -100,6 +106,13 @@ def _advice(outputs: Any, targets: Any) -> str:
         if outputs.ndim == 2 and (highest >= classes or lowest < 0):
             return f"labels run from {lowest} to {highest}: the last layer needs {highest + 1} outputs, it has {classes}"
     return "make the last layer's width and the labels' shape and dtype what the loss takes"
+
+
+def _said(error: Exception) -> str:
+    """What was raised, in one line: torch's errors by their text, others with their name, whose text may be a bare word."""
+    if isinstance(error, RuntimeError | ValueError | TypeError | IndexError):
+        return f"torch says: {first_line(error)}"
+    return f"it raised {type(error).__name__}: {first_line(error)}"
 
 
 def _met(something: Any) -> str:

@@ -25,8 +25,9 @@ from isograd.frameworks.torch.history import History
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
-from isograd.frameworks.torch.places import is_compiled
+from isograd.frameworks.torch.places import is_compiled, places_of
 from isograd.frameworks.torch.roster import Held, Roster
+from isograd.frameworks.torch.sums import moments_of_all
 from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
 from isograd.records.trace import Meter, ParameterSample, Step, Trace
@@ -119,6 +120,7 @@ class TorchRecorder(Recorder):
             if self._open.done and self.stopped_by is None:
                 self._keep()
             self._flush()
+            self._look_back()
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
             self._failed(error)
@@ -253,7 +255,7 @@ class TorchRecorder(Recorder):
         if self._passes.layers.entries:
             return ()
         if self._open.compiled:
-            return ("layers were not measured: torch.compile is at work, and a look inside would make it another program",)
+            return ("layers were not measured: torch.compile is at work in this program, and a look inside would change it",)
         if self._walk.skipped:
             return ("layers were not measured: the model was in evaluation mode; model.train() before the loop shows them",)
         return ("layers were not measured: the model was not called as model(inputs) in the thread that entered the watch",)
@@ -275,6 +277,7 @@ class TorchRecorder(Recorder):
     def _begin(self) -> None:
         index = self._open.index + 1 if self._counts[0] else 1
         sampled, normed = self._budget.next(index)
+        sampled = sampled or index == self._planned  # how it ended is worth its price
         self._open = _Open(index, sampled, sampled or normed)
         self._passes.begin()
         self._open.compiled = sampled and not self._eager and is_compiled(self._models)
@@ -286,6 +289,17 @@ class TorchRecorder(Recorder):
             self._walk.disarm()
             self._walk = Walk(self._models, self._passes)
         self._walk.arm()
+
+    def _look_back(self) -> None:
+        """How the weights ended, where the last steps were not looked at: what broke after the last look shows in them."""
+        steps = self._history.steps
+        if not self._counts[0] or (steps and steps[-1].index >= self._counts[0]) or self.stopped_by is not None:
+            return
+        places = places_of(self._models)
+        with Quiet():
+            found = moments_of_all([place.parameter for place in places])
+        samples = (ParameterSample(place.name, of) for place, of in zip(places, found, strict=True) if of is not None)
+        self._history.add(Step(self._counts[0], parameters=tuple(samples)))
 
     def _described(self) -> Anatomy:
         if not self._models:

@@ -7,8 +7,9 @@ Bounds, from theory:
           It must hold late in the recording, or, where the loss has not fallen below STILL of its start, at any time: one
           such step can leave a network that is dead and quiet
   AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times
-  FORETOLD from theory alone: the gradient or the signal grows 1e4 times over the depth; float32 has 7 digits, and no learning
-          rate fits layers whose gradients are 4 orders of magnitude apart
+  FORETOLD the gradient or the signal grows 1e4 times over the depth, by theory or, with a batch, by measurement; float32 has
+          7 digits, and no learning rate fits layers whose gradients are 4 orders of magnitude apart. Where real updates
+          were measured they decide about the gradient
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
 (a large gradient does not make a large step), spikes of the loss that come back.
 """
@@ -30,6 +31,8 @@ WHOLE = 1.0
 AWAY = 10.0
 STILL = 0.9
 FORETOLD = 1e4
+WHOLE_STEPS = ("lbfgs",)
+"""Optimizers that step as far as the curvature allows, often by a layer's whole size: only the loss speaks against them."""
 REFERENCES = (
     "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
     "Philipp et al. 2018, The exploding gradient problem demystified, arXiv:1712.05577",
@@ -41,12 +44,13 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
     rows = gather.table(readings)
     found = gather.layers(rows, expectations, anatomy)
     growth = _loss_growth(rows)
-    sizes = [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
+    whole = anatomy.optimizer is not None and anatomy.optimizer.kind in WHOLE_STEPS
+    sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
     if torn or growth >= AWAY:
         yield _measured(torn, growth, found, rows, expectations)
-    elif not gather.at(rows, "loss"):
-        yield from _foretold(found, expectations, anatomy)
+    else:
+        yield from _grown(found, rows, expectations, anatomy)
 
 
 def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
@@ -120,30 +124,62 @@ def _measured(
     )
 
 
-def _foretold(found: tuple[Layer, ...], expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+def _loudness(rows: Table, expectations: Expectations, anatomy: Anatomy) -> float:
+    """How many times as large as the inputs the last outputs are, at birth and still; 0 where the outputs are not large.
+
+    The least of the two ratios and of the outputs' own size, so that small inputs that a norm brings to size do not count.
+    """
+    places = [node.path for node in anatomy.nodes if gather.at(rows, "activation_rms", node.path)]
+    inputs = {node.path for node in anatomy.nodes if node.operation == "input"}
+    came = [e.activation_rms for e in expectations.nodes if e.where in inputs and e.activation_rms]
+    if not places or not came:
+        return 0.0
+    series = gather.at(rows, "activation_rms", places[-1])
+    size = min(series[0].value, gather.middle(series) or 0.0)
+    return min(size, size / came[0]) if math.isfinite(size) else 0.0
+
+
+def _grown(found: tuple[Layer, ...], rows: Table, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+    """Signals or gradients that grow with depth: measured where there is a batch, foretold where there is none."""
     if len(found) < 2:
         return
-    first, last = found[0].foretold_gradient, found[-1].foretold_gradient
-    growth = math.exp(min(700.0, first - last)) if first is not None and last is not None else 0.0
+    measured = bool(rows.get("gradient_rms"))
+    moved = bool(rows.get("update_rms"))
+    sizes = [layer.gradient if measured else layer.foretold_gradient for layer in (found[0], found[-1])]
+    growth = 0.0
+    if measured and sizes[0] is not None and sizes[1]:
+        growth = sizes[0] / sizes[1]
+    elif not measured and sizes[0] is not None and sizes[1] is not None:
+        growth = math.exp(min(700.0, sizes[0] - sizes[1]))
     output = expectations.nodes[-1].activation_rms if expectations.nodes else None
-    loud = output is not None and output >= FORETOLD
+    signal = _loudness(rows, expectations, anatomy) if measured else output or 0.0
+    loud = signal >= FORETOLD
     adaptive = anatomy.optimizer is not None and anatomy.optimizer.kind in ADAPTIVE
-    if not loud and (growth < FORETOLD or adaptive):
+    steep = growth >= FORETOLD and not adaptive and not moved
+    if not loud and not steep:
         return
+    names = spoken(found[0].node.path), spoken(found[-1].node.path)
     parts = []
-    if growth >= FORETOLD:
-        ends = spoken(found[0].node.path), spoken(found[-1].node.path)
-        parts.append(f"the gradient will be {growth:.0e} times as large at {ends[0]} as at {ends[1]}")
-    if loud:
-        parts.append(f"outputs will be about {output:.0e} times as large as the inputs")
+    if steep:
+        verb = "is" if measured else "will be"
+        parts.append(f"the gradient {verb} {growth:.0e} times as large at {names[0]} as at {names[1]}")
+    if loud and measured:
+        parts.append(f"outputs are {signal:.0e} times as large as the inputs")
+    elif loud:
+        parts.append(f"outputs will be about {signal:.0e} times as large as the inputs")
     text = " and ".join(parts)
     yield Finding(
         "exploding",
         "critical",
         0.9 if anatomy.traced else 0.7,
         found[0].node.path,
-        f"{text[0].upper()}{text[1:]}: the first steps will destroy the network.",
-        (Evidence(text, "gradient_rms", growth, "first over last layer", FORETOLD, growth),),
+        f"{text[0].upper()}{text[1:]}: "
+        + ("no step can be small enough for all layers." if measured else "the first steps will destroy the network."),
+        (
+            Evidence(text, "gradient_rms", growth, "first over last layer", FORETOLD, None if measured else growth)
+            if steep
+            else Evidence(text, "activation_rms", signal, "outputs over inputs", FORETOLD, None if measured else signal),
+        ),
         (found[0].node.path,),
         found[0].node.source,
         remedy="an initialisation that keeps the size of signals (He for ReLU, Glorot for tanh); or normalisation",

@@ -27,6 +27,7 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
     nans = [r for series in rows.get("activation_nans", {}).values() for r in series if r.value > 0]
     bad = loss or nans or norms or weights
     if not bad:
+        yield from _born(anatomy)
         return
     since = min(r.step for group in (loss, nans, norms, weights) for r in group)
     if not loss and not nans and _passes(rows, since):
@@ -34,13 +35,15 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
         return
     where, text = _first_place(rows, since, anatomy)
     node = anatomy.node(where)
+    seen = max((r.step for r in readings.values if r.step < since), default=since - 1)
+    gap = f" or earlier (the last look before it was at step {seen})" if seen < since - 1 else ""
     what = "The loss" if loss and loss[0].step == since else "A gradient" if norms else "A value"
     yield Finding(
         "nonfinite",
         "critical",
         1.0 if loss else 0.95,
         where or "loss",
-        f"{what} is not finite from step {since} on: {text}",
+        f"{what} is not finite from step {since} on{gap}: {text}",
         (Evidence(text, "loss" if loss else "total_gradient_norm", math.nan, bound=math.inf),),
         (where,) if where else (),
         node.source if node else None,
@@ -48,6 +51,26 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
         remedy="look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where "
         "the loss divides, takes a logarithm or a root",
     )
+
+
+def _born(anatomy: Anatomy) -> Iterator[Finding]:
+    """Weights that were not finite before the first step."""
+    for parameter in anatomy.parameters:
+        if parameter.values.nonfinite:
+            node = anatomy.node(parameter.layer)
+            text = f"{parameter.name} holds {parameter.values.nonfinite:,} numbers that are not finite"
+            yield Finding(
+                "nonfinite",
+                "critical",
+                0.95,
+                parameter.layer or "loop",
+                f"Before the first step {text}: everything computed from it is not finite either.",
+                (Evidence(text, "parameter_nonfinite", float(parameter.values.nonfinite), bound=0.0),),
+                (parameter.layer,),
+                node.source if node else None,
+                remedy="draw the weights again, or load a checkpoint from before they broke",
+            )
+            return
 
 
 def _passes(rows: Table, since: int) -> bool:

@@ -30,6 +30,7 @@ from isograd.records.reading import Readings
 MOVES = 1e-2
 APART = 1e-3
 HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
+PLAIN = gather.PLAIN
 HIDDEN_GRADIENT = 1e-6
 """Below this share of the last layer's gradient a remark is worth making even where the optimizer undoes it."""
 REFERENCES = (
@@ -46,16 +47,19 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
     """
     rows = gather.table(readings)
     found = gather.layers(rows, expectations, anatomy)
-    measured = any(layer.gradient is not None and layer.movement is not None for layer in found)
+    updated = any(layer.gradient is not None and layer.movement is not None for layer in found)
+    measured = updated or (anatomy.optimizer is None and any(layer.gradient is not None for layer in found))
     if len(found) < 3:
         return
     gradients = [_gradient(layer, measured) for layer in found]
-    movements = [layer.movement if measured else layer.foretold_movement for layer in found]
+    movements = [layer.movement if updated else layer.foretold_movement for layer in found]
+    if measured and not updated:  # no optimizer: the plain rate at which a step moves the last layer by 1 %
+        movements = [PLAIN * gradient / _last(gradients) for gradient in gradients]
     steps = gather.planned(rows)
     starved = _starved(gradients, movements, steps)
     if starved:
         yield _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
-    elif measured and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):
+    elif updated and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):
         yield _hidden(found, gradients, movements, anatomy)
 
 
@@ -132,7 +136,7 @@ def _finding(
         (0.97 if bad else 0.9) if measured else (0.93 if bad else 0.8) if anatomy.traced else 0.7,
         first.node.path,
         summary,
-        tuple(_evidence(first, found, gradients, movement, half, rows, expectations, measured)),
+        tuple(_evidence(first, found, gradients, movement, half, rows, expectations, anatomy, measured)),
         names,
         first.node.source,
         _since(first, rows) if measured else None,
@@ -150,6 +154,7 @@ def _evidence(
     half: float,
     rows: Table,
     expectations: Expectations,
+    anatomy: Anatomy,
     measured: bool,
 ) -> Iterator[Evidence]:
     share = gradients[0] / _last(gradients)
@@ -172,6 +177,8 @@ def _evidence(
         text = f"the gradient moves {place} {size} in a step; rounding loses whatever is below {half:.0e}"
     else:
         text = f"one step moves {place} {size}, {steps:,} steps by at most {movement * steps:.0e}"
+    if anatomy.optimizer is None:
+        text = f"a step that moves {spoken(found[-1].node.path)} by {PLAIN:.0e} of its size moves {place} {size}"
     yield Evidence(text, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
     slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
     if slope is not None:
