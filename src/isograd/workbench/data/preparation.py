@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, RequestError, did_you_mean
@@ -110,7 +109,7 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
     if task != "image-classification":
         raise DataError(f"{source} holds pictures, and the task {task} is for tables", remedy='task = "image-classification"')
     if plan.kind in ("group", "time"):
-        raise DataError(f"a {plan.kind} split needs a table's column; pictures have none", remedy='kind = "stratified"')
+        raise DataError(f"a {plan.kind} split needs a table's column; pictures have none", remedy='split = "stratified"')
     if len(found.classes) < 2:
         raise DataError(f"{source} has one class only: {few(found.classes)}", remedy="a classification needs at least two")
     plan = plan.resolved(parts=found.parts is not None, classes=True)
@@ -138,5 +137,7 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
 
 
 def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Rows:
+    import torch  # here and not above: who only predicts needs none
+
     inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))
     return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))

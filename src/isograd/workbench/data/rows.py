@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from isograd.errors import RequestError
 from isograd.records.schema import DataSummary, Encoding
 from isograd.workbench.data.order import permutation
+
+if TYPE_CHECKING:
+    import torch
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
 TASKS = ("classification", "regression", "image-classification")
@@ -86,6 +87,7 @@ def batches(
     Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off.
     Raises ``RequestError`` for a batch size below one.
 
+    >>> import torch
     >>> rows = Rows(torch.arange(5.0)[:, None], torch.arange(5), tuple("abcde"))
     >>> whole = [targets.tolist() for _, targets in batches(rows, seed=1, epoch=3, batch_size=2)]
     >>> [targets.tolist() for _, targets in batches(rows, seed=1, epoch=3, batch_size=2, start=1)] == whole[1:]
@@ -93,6 +95,8 @@ def batches(
     """
     if batch_size < 1:
         raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
+    import torch  # here and not above: who only predicts needs none
+
     order = torch.from_numpy(permutation(seed, epoch, len(rows))) if shuffle else torch.arange(len(rows))
     count = batches_per_epoch(len(rows), batch_size, least)
     for number in range(start, count):

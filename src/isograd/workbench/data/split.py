@@ -65,7 +65,7 @@ def split(plan: SplitPlan, facts: Facts, *, seed: int) -> tuple[tuple[Index, Ind
         _check_rows(rows, 3)
         if facts.labels is None and plan.kind == "stratified":
             raise DataError(
-                "a stratified split needs classes, and this task has none", where="split", remedy='kind = "random" (or "time")'
+                "a stratified split needs classes, and this task has none", where="split", remedy='split = "random" (or "time")'
             )
         if facts.parts is not None:
             remarks = ("the parts that the source gives were put together and split anew",)
@@ -177,8 +177,8 @@ def _given(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, Inde
         raise DataError(
             "the source gives no parts",
             where="split",
-            met='kind = "given", but there is neither a train and a test folder or file, nor a column "split"',
-            remedy='kind = "stratified" (or "random", "group", "time")',
+            met='split = "given", but there is neither a train and a test folder or file, nor a column "split"',
+            remedy='split = "stratified" (or "random", "group", "time")',
         )
     train, validation, test = (np.flatnonzero(facts.parts == part) for part in PARTS)
     for name, part in (("train", train), ("test", test)):
@@ -207,7 +207,7 @@ def _check_parts(plan: SplitPlan, facts: Facts, parts: Sequence[Index]) -> tuple
             raise DataError(
                 f"the {plan.kind} split leaves no row of class {few(absent)} in the {name} part",
                 where="split",
-                remedy='kind = "stratified" keeps every class in every part'
+                remedy='split = "stratified" keeps every class in every part'
                 if plan.kind == "random"
                 else "gather more rows of it",
             )

@@ -22,6 +22,7 @@ from isograd.workbench.data.sources import PART_NAMES, PARTS, TABLE_SUFFIXES, co
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BLOCK = 65_536
+_UNCLOSED = "a quote is opened and never closed"
 MOST_NAMED = 5
 
 
@@ -209,9 +210,9 @@ def _even_rows(path: Path, reader: Iterator[list[str]], width: int, ragged: _Rag
             return
         except csv.Error as error:
             if "expected after" not in str(error):  # not this row alone: the quote that was never closed swallowed the rest
-                raise DataError(
-                    f"{path.name}: a quote is opened and never closed", where=f"{path}, line {line}", met=str(error)
-                ) from error
+                long = f"a cell has more than {csv.field_size_limit():,} characters, or {_UNCLOSED}"
+                what = long if "limit" in str(error) else _UNCLOSED
+                raise DataError(f"{path.name}: {what}", where=f"{path}, line {line}", met=str(error)) from error
             ragged.lines.append(line)
             ragged.reasons.append("text after a closing quote")
             continue

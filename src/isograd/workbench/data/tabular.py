@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
@@ -207,6 +206,8 @@ def _imputed(name: str, kind: ColumnKind, missing: int) -> str:
 
 
 def _rows(table: Table, part: Codes, labels: Codes | None, quantity: Floats | None, encoding: Encoding) -> Rows:
+    import torch  # here and not above: who only predicts needs none
+
     chosen = rows_of(table, part)
     inputs = torch.from_numpy(encode(chosen.columns, encoding.columns, len(chosen)))
     if labels is not None:

@@ -89,7 +89,7 @@ def brings_parts(table: Table) -> bool:
 
 def parts_of(table: Table, name: str) -> NDArray[np.str_]:
     """The part that a column assigns each row to; raises ``DataError`` for a word that names no part."""
-    labels = as_labels(find_column(table, name, "split.column"))
+    labels = as_labels(find_column(table, name, "column"))
     words = [PART_NAMES.get(word.lower(), "") for word in labels.values] + [""]
     parts = np.array(words)[labels.codes]
     lost = np.flatnonzero(parts == "")
@@ -106,14 +106,14 @@ def parts_of(table: Table, name: str) -> NDArray[np.str_]:
 
 def groups_of(table: Table, name: str) -> Codes:
     """The group of each row as a number; raises ``DataError`` where a row has none."""
-    codes = as_labels(find_column(table, name, "split.column")).codes
+    codes = as_labels(find_column(table, name, "column")).codes
     _refuse_gaps(table, name, np.flatnonzero(codes < 0), "group")
     return codes
 
 
 def times_of(table: Table, name: str) -> Floats:
     """The time of each row, as a number to sort by: a number as it is, or an ISO 8601 date or time as seconds since 1970."""
-    cells = find_column(table, name, "split.column")
+    cells = find_column(table, name, "column")
     values, wrong = as_numbers(cells)
     if isinstance(cells, Numbers) or not wrong.any():
         _refuse_gaps(table, name, np.flatnonzero(np.isnan(values)), "time")
