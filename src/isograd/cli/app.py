@@ -35,6 +35,7 @@ Project = Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
 Name = Annotated[str | None, typer.Option("--run", help="the name or id of a run; the latest where it is left out")]
 New = Annotated[bool, typer.Option("--new", help="begin a new run, even where one is unfinished")]
+SkipCorrupt = Annotated[bool, typer.Option("--skip-corrupt", help="leave unreadable files and rows out, and list them")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show the resolved settings and the steps, and stop")]
 
 
@@ -117,12 +118,20 @@ def doctor(as_json: Json = False) -> int:
     else:
         for check in checks:
             show.say(check.line())
-        show.say("Next: isograd demo" if all(check.fine for check in checks) else "Mend what is marked, then: isograd doctor")
+        show.say(
+            "Next: isograd demo"
+            if all(check.fine or check.optional for check in checks)
+            else "Mend what is marked, then: isograd doctor"
+        )
     return OK if all(check.fine or check.optional for check in checks) else NO
 
 
 @command
-def check(project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".", as_json: Json = False) -> int:
+def check(
+    project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".",
+    skip_corrupt: SkipCorrupt = False,
+    as_json: Json = False,
+) -> int:
     """Preflight: will this train? Nothing is written."""
     from isograd import api
     from isograd.project import reading, river
@@ -133,7 +142,7 @@ def check(project: Annotated[str, typer.Argument(help="a project, or module:func
         report = api.check(*made) if isinstance(made, tuple) else api.check(made)
         after = "isograd.watch(model) around the training loop"
     else:
-        report = river.check(reading.load(where))
+        report = river.check(reading.load(where, skip_corrupt=skip_corrupt), remark=show.tell)
         after = f"isograd train {project}" if report.healthy else f"mend the project, then isograd check {project}"
     show.say(report.to_json() if as_json else f"{report}\nNext: {after}")
     return OK if report.healthy else NO
@@ -151,11 +160,17 @@ def _call(place: str) -> Any:
 
 
 @command
-def train(project: Project = Path(), new: New = False, dry_run: DryRun = False, as_json: Json = False) -> int:
+def train(
+    project: Project = Path(),
+    new: New = False,
+    skip_corrupt: SkipCorrupt = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
     """Train, or go on with an unfinished run."""
     from isograd.project import reading, river
 
-    loaded = reading.load(project)
+    loaded = reading.load(project, skip_corrupt=skip_corrupt)
     if dry_run:
         return _dry_run(loaded, ["train"], as_json)
     with show.progress_bar(quiet=as_json) as bar:
@@ -165,14 +180,13 @@ def train(project: Project = Path(), new: New = False, dry_run: DryRun = False, 
         show.document(run)
     elif run.status == "stopped":
         show.say(f"{run.name} stopped in epoch {run.epochs + 1}; isograd train {project} goes on from there")
-        return INTERRUPTED
     else:
         name, value = run.best_metric or ("", 0.0)
         show.say(
             f"{run.name}: {run.epochs} epochs in {duration(run.seconds)}; best {name} {value:.4g} on validation "
             f"in epoch {run.best_epoch}\nreport  {folder.report_page}\nNext: isograd evaluate {project}"
         )
-    return OK
+    return INTERRUPTED if run.status == "stopped" else OK
 
 
 def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
@@ -181,7 +195,9 @@ def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
         show.listing("plan", [{"settings": settings, "steps": steps}])
     else:
         for name, value in settings.items():
-            show.say(f"{name} = {json.dumps(value)}")
+            # Lists and what is not set are JSON text already; a word is shown with the quotes it needs in the file.
+            plain = isinstance(value, str) and (value.startswith("[") or value == "null")
+            show.say(f"{name} = {value if plain else json.dumps(value, ensure_ascii=False)}")
         show.say(f"steps: {', '.join(steps)}; nothing was read or written")
     return OK
 
@@ -199,8 +215,10 @@ def evaluate(
 
     if part not in ("train", "validation", "test"):
         raise RequestError(f"there is no part {part!r}", remedy="--part train, validation or test")
-    folder, result = river.evaluate_run(load(project).folder, run, part)
-    goals = river.goals(load(project), result) if part == "test" else ()
+    loaded = load(project)
+    river.check_goals(loaded)
+    folder, result = river.evaluate_run(loaded.folder, run, part)
+    goals = river.goals(loaded, result) if part == "test" else ()
     if as_json:
         show.document(result)
     else:
@@ -239,12 +257,18 @@ def export(
 
 
 @command
-def run(project: Project = Path(), new: New = False, dry_run: DryRun = False, as_json: Json = False) -> int:
+def run(
+    project: Project = Path(),
+    new: New = False,
+    skip_corrupt: SkipCorrupt = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
     """Check, train, evaluate, export and report, in order; goes on where it was interrupted."""
     from isograd.cli.words import evaluation_lines
     from isograd.project import reading, river
 
-    loaded = reading.load(project)
+    loaded = reading.load(project, skip_corrupt=skip_corrupt)
     if dry_run:
         return _dry_run(loaded, ["check", "train", "evaluate", "export"], as_json)
     report = river.check(loaded)
@@ -270,7 +294,7 @@ def run(project: Project = Path(), new: New = False, dry_run: DryRun = False, as
 def predict(
     bundle: Annotated[Path, typer.Argument(help="a bundle's folder")],
     inputs: Annotated[list[str], typer.Argument(help="pictures, folders or tables, as in training")],
-    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="leave unreadable files and rows out")] = False,
+    skip_corrupt: SkipCorrupt = False,
     as_json: Json = False,
 ) -> int:
     """Use a bundle from the command line; every file of it is checked against its hash first."""

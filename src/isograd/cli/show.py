@@ -16,6 +16,8 @@ from isograd.records import codec
 if TYPE_CHECKING:
     from isograd.workbench.train import Progress
 
+WIDE = 110
+"""Columns of a terminal from which on there is room for a long bar."""
 PLAIN_EVERY = 10.0
 """Seconds between two plain progress lines within one epoch."""
 
@@ -55,20 +57,36 @@ def clock(seconds: float) -> str:
 
 def progress_line(progress: Progress) -> str:
     """One line of progress: epoch, loss, metric, speed, time left."""
-    share = progress.step / progress.steps if progress.steps else 1.0
-    figures = [f"loss {progress.loss:.3g}"] if progress.loss is not None else []
-    figures += [f"{name} {value:.3f}" for name, value in progress.metrics[:2]]
-    figures.append(f"{progress.rows_per_second:,.0f} rows/s")
-    if progress.seconds_left is not None:
-        figures.append(f"{clock(progress.seconds_left)} left")
-    return f"epoch {progress.epoch}/{progress.epochs}  {share:4.0%}  " + "  ".join(figures)
+    return f"epoch {progress.epoch}/{progress.epochs}  {_share(progress)}  {figures(progress)}"
+
+
+def _share(progress: Progress) -> str:
+    return f"{progress.step / progress.steps if progress.steps else 1.0:4.0%}"
+
+
+def figures(progress: Progress, room: int | None = None) -> str:
+    """Loss, metrics, speed and time left; where they need more than ``room`` characters, without the least needed of them."""
+    metrics = [f"{name} {value:.3f}" for name, value in progress.metrics[:2]]
+    shown = {
+        "loss": "" if progress.loss is None else f"loss {progress.loss:.3g}",
+        "metric": metrics[0] if metrics else "",
+        "second": metrics[1] if len(metrics) > 1 else "",
+        "speed": f"{progress.rows_per_second:,.0f} rows/s",
+        "left": "" if progress.seconds_left is None else f"{clock(progress.seconds_left)} left",
+    }
+    for name in ("second", "speed", "metric", "left", "loss"):
+        text = "  ".join(filter(None, shown.values()))
+        if room is None or len(text) <= room:
+            return text
+        shown[name] = ""
+    return ""
 
 
 @contextlib.contextmanager
 def progress_bar(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
     """A function that shows each ``Progress`` it is given."""
     if quiet:
-        yield lambda progress: None
+        yield lambda progress: tell(progress.remark) if progress.remark else None
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _live() as update:
             yield update
@@ -114,12 +132,14 @@ def _live() -> Iterator[Callable[[Progress], None]]:
                 console.print(Text(progress.remark))
                 return
             line = Table.grid(padding=(0, 1))
-            head, _, tail = progress_line(progress).partition("%  ")
+            epoch, share = f"epoch {progress.epoch}/{progress.epochs}", _share(progress)
+            bar = 24 if console.width >= WIDE else 10
+            room = console.width - len(epoch) - bar - len(share) - 6  # the gaps between them
             line.add_row(
-                Text(head.rsplit(" ", 1)[0].rstrip()),
-                ProgressBar(total=max(progress.steps, 1), completed=progress.step, width=24),
-                Text(f"{head.rsplit(' ', 1)[-1]} %  {tail}"),
+                Text(epoch, no_wrap=True),
+                ProgressBar(total=max(progress.steps, 1), completed=progress.step, width=bar),
+                Text(f"{share}  {figures(progress, room)}", no_wrap=True),
             )
-            live.update(Group(line, Text(progress.health, style="dim")))
+            live.update(Group(line, Text(progress.health, style="dim", no_wrap=True, overflow="ellipsis")))
 
         yield update

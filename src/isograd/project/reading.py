@@ -43,8 +43,8 @@ class Project:
         return hashlib.sha256(json.dumps(self.flat()).encode()).hexdigest()
 
 
-def load(where: Path) -> Project:
-    """The project in a folder or file.
+def load(where: Path, *, skip_corrupt: bool = False) -> Project:
+    """The project in a folder or file; with ``skip_corrupt`` as if its data table said so.
 
     Raises ``ProjectError`` with every fault of the file.
     """
@@ -56,12 +56,14 @@ def load(where: Path) -> Project:
             f"there is no project file {path}",
             remedy="name a folder that holds an isograd.toml; `isograd demo` writes one to look at",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ProjectError(f"{path} cannot be read: {error}", remedy="save it as UTF-8 text") from error
-    return parse(text, path)
+    return parse(text, path, skip_corrupt=skip_corrupt)
 
 
-def parse(text: str, path: Path) -> Project:
+def parse(text: str, path: Path, *, skip_corrupt: bool = False) -> Project:
     """The project that ``text`` describes; ``path`` is where it stands (or would stand).
 
     Raises ``ProjectError`` with every fault.
@@ -75,10 +77,12 @@ def parse(text: str, path: Path) -> Project:
     try:
         settings = ProjectSettings.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(item, lines, path) for item in _telling(error)]
+        faults = list(dict.fromkeys(_fault(item, lines, path) for item in _telling(error)))
     faults += _option_faults(document, lines, path)
     if faults:
         raise ProjectError(faults)
+    if skip_corrupt:
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"skip_corrupt": True})})
     return Project(path.parent, path, text, settings)
 
 
@@ -204,6 +208,8 @@ def _fault(error: dict[str, Any], lines: Mapping[tuple[str, ...], int], path: Pa
                 f"known here: {', '.join(choices)}",
                 did_you_mean(keys[-1], choices),
             )
+        case _ if keys[-1:] == ("image_size",):
+            return Fault(f"{dotted}: two whole numbers above 0 are needed", where, _field_help(keys), "image_size = [32, 32]")
         case "missing":
             field = _field_help(keys)
             return Fault(f"{dotted}: this key is needed", where, field, f"add {_example(keys)}")

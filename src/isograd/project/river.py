@@ -12,7 +12,7 @@ from isograd import api
 from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
 from isograd.files import write_text
 from isograd.project.reading import Project, model_kind, parse
-from isograd.project.runs import RunFolder, alone, named, now, open_run
+from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
 from isograd.records.schema import DataSummary
@@ -28,6 +28,9 @@ MONITOR: dict[str, tuple[str, train.Direction]] = {
 }
 """The metric on the validation part that chooses the best weights, by task."""
 
+
+MOST_SAID = 20
+"""So many files or rows that were left out are named one by one."""
 
 WEIGHTS = {
     "raw": "best on validation, epoch {epoch}",
@@ -86,7 +89,7 @@ def begin(project: Project) -> Job:
 
     Raises ``DataError`` and ``ModelError``.
     """
-    _check_goals(project)
+    check_goals(project)
     settings = project.settings
     table = settings.data
     prepared = data.prepare(
@@ -125,9 +128,20 @@ def begin(project: Project) -> Job:
     return Job(project, prepared, model, train.resolved(recipe))
 
 
-def check(project: Project) -> api.Report:
-    """What is foretold and measured before the first step; nothing is written."""
+def said_of(summary: DataSummary) -> list[str]:
+    """What a person should know of their data: what was imputed, left out by a rule, and left out because it cannot be read."""
+    skipped = [f"left out: {item.name}: {item.reason}" for item in summary.skipped]
+    if len(skipped) > MOST_SAID:
+        skipped[MOST_SAID:] = [f"left out: {len(summary.skipped):,} in all; the run's data.json lists them"]
+    return [*summary.remarks, *skipped]
+
+
+def check(project: Project, *, remark: Callable[[str], None] | None = None) -> api.Report:
+    """What is foretold and measured before the first step; nothing is written. ``remark`` hears what to know of the data."""
     job = begin(project)
+    if remark is not None:
+        for text in said_of(job.prepared.summary):
+            remark(text)
     model = job.model.to(job.recipe.device)
     batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
     steps = job.batches_per_epoch * job.recipe.epochs
@@ -152,7 +166,10 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
         parameters=sum(parameter.numel() for parameter in job.model.parameters()),
         new=new,
     )
-    with alone(folder):
+    if on_progress is not None:
+        for text in said_of(summary):
+            on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=text))
+    with alone(folder), unless_it_never_began(folder):
         folder.write(summary, "data.json")
         fitted = train.fit(
             job.model,
@@ -201,7 +218,8 @@ def of_run(folder: RunFolder, project_folder: Path) -> tuple[Job, str]:
     Raises ``RequestError`` where the data has changed since, ``DamagedError`` where no checkpoint is good.
     """
     text = (folder.path / "project.toml").read_text("utf-8")
-    job = begin(parse(text, project_folder / "isograd.toml"))
+    skipping = bool(dict(folder.run().settings).get("data.skip_corrupt"))
+    job = begin(parse(text, project_folder / "isograd.toml", skip_corrupt=skipping))
     then, here = folder.run().data, job.prepared.summary.schema.fingerprint
     if then != here:
         raise RequestError(
@@ -292,7 +310,8 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report_page
 
 
-def _check_goals(project: Project) -> None:
+def check_goals(project: Project) -> None:
+    """Raise ``RequestError`` for a goal that no metric of the task answers."""
     known = evaluate.metrics_of(project.settings.task)
     odd = [name for name in project.settings.goals if name not in known]
     if odd:

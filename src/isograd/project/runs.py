@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -169,6 +170,19 @@ def difference(then: Settings, now_: Settings) -> list[str]:
         for name in [*old, *(name for name in new if name not in old)]
         if old.get(name) != new.get(name)
     ]
+
+
+@contextlib.contextmanager
+def unless_it_never_began(folder: RunFolder) -> Iterator[None]:
+    """Remove a run whose request turns out to be wrong before its first checkpoint: there is nothing in it to go on with."""
+    try:
+        yield
+    except RequestError:
+        if not any((folder.path / "checkpoints").glob("[0-9]*")):
+            shutil.rmtree(folder.path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # other runs are there
+                folder.path.parent.rmdir()
+        raise
 
 
 @contextlib.contextmanager

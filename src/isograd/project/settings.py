@@ -11,6 +11,7 @@ from isograd.workbench.models import Option
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Table(BaseModel):
@@ -37,7 +38,7 @@ class DataTable(Table):
     column: str | None = Field(None, description="the column that names the group, the time or the part (group, time, given)")
     validation: Share = Field(0.15, description="share of the rows that choose the best weights")
     test: Share = Field(0.2, description="share of the rows that are only looked at once, at the end")
-    image_size: tuple[int, int] | None = Field(None, description="[height, width] that pictures are resized to")
+    image_size: tuple[Side, Side] | None = Field(None, description="[height, width] that pictures are resized to")
     skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
 
     @model_validator(mode="before")

@@ -39,7 +39,7 @@ def resolved(recipe: Recipe) -> Recipe:
     if not here[device]:
         present = ", ".join(name for name, found in here.items() if found)
         raise RequestError(
-            f"there is no {device} on this machine", where="train.device", met=f"devices: {present}", remedy='device = "auto"'
+            f"there is no {device} on this machine", where="device", met=f"devices: {present}", remedy='device = "auto"'
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return replace(recipe, device=device, threads=recipe.threads or cores)
