@@ -205,6 +205,14 @@ def convolutional(nn):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
 
 
+def dilated(nn):
+    """A dilation of 5 throws most taps of a 16 x 16 picture into the padding."""
+    layers = [nn.Conv2d(3, 24, 3, padding=5, dilation=5), nn.ReLU()]
+    for _ in range(7):
+        layers += [nn.Conv2d(24, 24, 3, padding=5, dilation=5), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
+
+
 def strided(nn):
     return nn.Sequential(
         *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
@@ -236,7 +244,7 @@ def batch_normalised(nn):
     return nn.Sequential(nn.Flatten(), nn.Linear(768, 80), *inside, nn.Linear(80, 10))
 
 
-@pytest.mark.parametrize("build", [convolutional, strided, residual_mlp, residual_cnn, normalised, batch_normalised])
+@pytest.mark.parametrize("build", [convolutional, dilated, strided, residual_mlp, residual_cnn, normalised, batch_normalised])
 def test_the_whole_map_agrees_with_measurement(build):
     for seed in range(2):
         for foretold, seen, spread in measured(build, (3, 16, 16), seed):

@@ -13,7 +13,7 @@ Settings = tuple[tuple[str, Scalar], ...]
 OPERATIONS = (
     "input",  # what the batch brings
     "linear",  # settings: fan_in, fan_out, bias
-    "conv",  # fan_in (channels_in / groups * kernel area), fan_out, kernel, stride, padding, groups, bias, transposed
+    "conv",  # fan_in (channels_in / groups * kernel area), fan_out, kernel, stride, padding, dilation, groups, bias, transposed
     "activation",  # function ("relu", "tanh", "sigmoid", ...), and its constants
     "norm",  # kind ("batch", "layer", "group", "instance", "rms"), eps, affine
     "dropout",  # p

@@ -62,7 +62,8 @@ def test_settings_are_those_that_the_vocabulary_names():
     anatomy = describe(net, (torch.zeros(1, 4, 9, 9), None))
     settings = {node.path: dict(node.settings) for node in anatomy.nodes}
     assert settings["0"] == {
-        "fan_in": 30, "fan_out": 60, "kernel": "3x5", "stride": 2, "padding": 1, "groups": 2, "bias": True, "transposed": False,
+        "fan_in": 30, "fan_out": 60, "kernel": "3x5", "stride": 2, "padding": 1, "dilation": 1, "groups": 2, "bias": True,
+        "transposed": False,
     }  # fmt: skip
     assert settings["1"] == {"kind": "group", "eps": 1e-5, "affine": True, "groups": 2}
     assert settings["2"] == {"function": "leaky_relu", "negative_slope": 0.3}
@@ -211,3 +212,36 @@ def test_inputs_may_be_several_or_named():
     ]
     assert flow(describe(Two(), ((left, right), None))) == expected
     assert flow(describe(Two(), {"left": left, "right": right})) == expected
+
+
+@pytest.mark.parametrize("positional", [True, False])
+def test_a_convolution_tells_its_dilation_and_groups_as_module_and_as_function(positional):
+    module = nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=2)
+
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x):
+            if positional:
+                return nn.functional.conv2d(x, self.inner.weight, self.inner.bias, 1, 2, 2, 2)
+            return nn.functional.conv2d(x, self.inner.weight, padding=2, dilation=2, groups=2)
+
+    batch = (torch.randn(2, 4, 8, 8), None)
+    for model in (module, Called()):
+        facts = dict(describe(model, batch).nodes[-1].settings)
+        assert (facts["dilation"], facts["groups"], facts["fan_in"]) == (2, 2, 18)
+
+
+def test_a_transposed_convolution_called_by_position_tells_its_groups_and_dilation():
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 2, 3, 3))
+
+        def forward(self, x):
+            return nn.functional.conv_transpose2d(x, self.weight, None, 2, 1, 1, 2, 1)
+
+    facts = dict(describe(Called(), (torch.randn(2, 4, 8, 8), None)).nodes[-1].settings)
+    assert (facts["groups"], facts["dilation"], facts["transposed"]) == (2, 1, True)

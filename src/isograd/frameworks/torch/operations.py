@@ -193,10 +193,11 @@ def _of_layer_function(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 
 def _of_convolution(name: str, weight: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Known:
-    given = dict(zip(("bias", "stride", "padding"), args[2:5], strict=False)) | dict(kwargs)
-    groups = int(kwargs.get("groups", args[6] if len(args) > 6 and "transpose" not in name else 1))
-    area = math.prod(weight.shape[2:])
     swapped = "transpose" in name
+    order = ("bias", "stride", "padding", *(("output_padding", "groups", "dilation") if swapped else ("dilation", "groups")))
+    given = dict(zip(order, args[2:], strict=False)) | dict(kwargs)
+    groups = int(given.get("groups", 1))
+    area = math.prod(weight.shape[2:])
     inputs, outputs = (weight.shape[0] // groups, weight.shape[1]) if swapped else (weight.shape[1], weight.shape[0] // groups)
     return "conv", (
         ("fan_in", inputs * area),
@@ -204,6 +205,7 @@ def _of_convolution(name: str, weight: Tensor, args: Sequence[Any], kwargs: Mapp
         ("kernel", _scalar(tuple(weight.shape[2:]))),
         ("stride", _scalar(given.get("stride", 1))),
         ("padding", _scalar(given.get("padding", 0))),
+        ("dilation", _scalar(given.get("dilation", 1))),
         ("groups", groups),
         ("bias", given.get("bias") is not None),
         ("transposed", swapped),
@@ -291,6 +293,7 @@ def _convolution(module: nn.modules.conv._ConvNd) -> Known:
         ("kernel", _scalar(tuple(module.kernel_size))),
         ("stride", _scalar(tuple(module.stride))),
         ("padding", _scalar(module.padding)),
+        ("dilation", _scalar(tuple(module.dilation))),
         ("groups", module.groups),
         ("bias", module.bias is not None),
         ("transposed", module.transposed),
