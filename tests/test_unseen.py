@@ -105,7 +105,8 @@ def test_a_batch_with_nan_is_found_without_an_optimizer():
     x, y = torch_batch()
     x[3, 2] = float("nan")
     report = isograd.check(torch_model(), (x, y), nn.CrossEntropyLoss())
-    assert [finding.disease for finding in report.findings] == ["nonfinite"]
+    assert [(finding.disease, finding.where) for finding in report.findings] == [("nonfinite", "data")]
+    assert "the batch itself" in report.findings[0].summary
 
 
 def test_a_plain_network_is_healthy_without_an_optimizer():

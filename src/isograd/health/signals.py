@@ -250,6 +250,8 @@ def _merged(samples: list[LayerSample]) -> LayerSample:
 def _whole(step: Step) -> Iterator[Reading]:
     if step.loss is not None:
         yield Reading("loss", "", step.index, step.loss)
+    if step.inputs:
+        yield Reading("input_nonfinite", "", step.index, float(sum(moments.nonfinite for moments in step.inputs)))
     if step.learning_rate is not None:
         yield Reading("learning_rate", "", step.index, step.learning_rate)
     if any(norm is not None for norm in step.gradient_norms):

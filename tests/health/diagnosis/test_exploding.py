@@ -38,7 +38,7 @@ def test_gradients_that_grow_towards_the_input_are_named_as_evidence():
     anatomy = body(6)
     (finding,) = found(anatomy, recording(anatomy, geometric(6, 3.0), [1.0] * 6, update=1.0, losses=[1.0, 2.0]))
     assert [e.signal for e in finding.evidence] == ["update_rms", "backward_slope"]
-    assert "3 times the gradient" in finding.evidence[1].text
+    assert "gets 3 times the gradient" in finding.evidence[1].text
 
 
 def test_weights_four_times_too_large_are_foretold_to_explode():

@@ -86,7 +86,7 @@ def test_a_real_training_on_a_nan_is_found_at_the_step_it_came(digits, mlp):
             torch.nn.functional.cross_entropy(model(batch), y[:32]).backward()
             optimizer.step()
     finding = watch.findings[0]
-    assert (finding.disease, finding.severity, finding.since, finding.where) == ("nonfinite", "critical", 3, "0")
+    assert (finding.disease, finding.severity, finding.since, finding.where) == ("nonfinite", "critical", 3, "data")
 
 
 def test_weights_that_are_not_finite_are_found_before_the_first_step():

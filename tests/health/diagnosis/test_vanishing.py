@@ -65,7 +65,7 @@ def test_adam_hides_a_vanishing_gradient_from_the_weights_and_the_finding_says_s
     anatomy = body(9, optimizer=ADAM)
     (finding,) = found(anatomy, recording(anatomy, geometric(9, 0.1), [0.01] * 9))
     assert finding.severity == "note" and not finding.alarm
-    assert "adam undoes it" in finding.summary
+    assert "Adam undoes it" in finding.summary
 
 
 def test_adam_cannot_undo_a_gradient_far_below_its_eps():

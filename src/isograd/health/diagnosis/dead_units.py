@@ -61,7 +61,14 @@ def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str) -> F
         0.95 if share >= ALL else 0.85,
         node.path,
         f"{100 * share:.0f} % of the units of {spoken(node.path)} {what}: they do not learn.{passes}{more}",
-        (Evidence(f"share of {word} units", signal, share, bound=SHARE),),
+        (
+            Evidence(
+                f"{100 * share:.0f} % of its units are {word}; a layer is in trouble from {100 * SHARE:.0f} % on",
+                signal,
+                share,
+                bound=SHARE,
+            ),
+        ),
         tuple(place.path for _, place, _ in shares),
         node.source,
         min(row[2] for row in shares),

@@ -81,7 +81,7 @@ def _measured(
         size, layer = torn[0]
         evidence.append(
             Evidence(
-                f"one step changes {spoken(layer.node.path)} by {size:.2g} times what keeps signals at their size",
+                f"one step changes {spoken(layer.node.path)} by {size:.2g} times the size at which its weights keep signals even",
                 "update_rms",
                 size,
                 "of 1 / sqrt(fan_in)",
@@ -94,7 +94,7 @@ def _measured(
     if slope is not None and slope < 0:
         evidence.append(
             Evidence(
-                f"every layer down has {math.exp(-slope):.2g} times the gradient",
+                f"every layer towards the input gets {math.exp(-slope):.2g} times the gradient of the one behind it",
                 "backward_slope",
                 slope,
                 "nats a layer",

@@ -43,9 +43,9 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
         "critical",
         1.0 if loss else 0.95,
         where or "loss",
-        f"{what} is not finite from step {since} on{gap}: {text}",
+        f"{what} is not finite from step {since} on{gap}: {text}.",
         (Evidence(text, "loss" if loss else "total_gradient_norm", math.nan, bound=math.inf),),
-        (where,) if where else (),
+        (where,) if node else (),
         node.source if node else None,
         since,
         remedy="look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where "
@@ -103,9 +103,11 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
         places = rows.get(signal, {})
         return [p for p in order if any(r.step <= since and r.value > 0 for r in places.get(p, ()))]
 
+    if any(r.step <= since and r.value > 0 for r in gather.at(rows, "input_nonfinite")):
+        return "data", "the batch itself holds numbers that are not finite"
     forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
     if forward:
-        return forward[0], f"{spoken(forward[0])} is the first place with such an output"
+        return forward[0], f"the first output that is not finite is that of {spoken(forward[0])}"
     backward = broken("gradient_nonfinite")
     if backward:
         return backward[-1], f"all outputs were finite; the gradient broke first at {spoken(backward[-1])}"
@@ -117,4 +119,4 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
     for parameter in anatomy.parameters:
         if parameter.name in held:
             return parameter.layer, f"{parameter.name} holds, or was given, such values"
-    return "", "no layer was looked at in that step"
+    return "", "where it began is not known, for no layer was looked at in that step"

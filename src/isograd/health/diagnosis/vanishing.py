@@ -33,6 +33,7 @@ HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
 PLAIN = gather.PLAIN
 HIDDEN_GRADIENT = 1e-6
 """Below this share of the last layer's gradient a remark is worth making even where the optimizer undoes it."""
+_NAMES = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad", "sgd": "SGD"}
 REFERENCES = (
     "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
     "Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks",
@@ -178,12 +179,12 @@ def _evidence(
     else:
         text = f"one step moves {place} {size}, {steps:,} steps by at most {movement * steps:.0e}"
     if anatomy.optimizer is None:
-        text = f"a step that moves {spoken(found[-1].node.path)} by {PLAIN:.0e} of its size moves {place} {size}"
+        text = f"a step that moves {spoken(found[-1].node.path)} by {PLAIN:.0%} moves {place} {size}"
     yield Evidence(text, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
     slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
     if slope is not None:
         yield Evidence(
-            f"every layer down keeps {100 * math.exp(-slope):.2g} % of the gradient",
+            f"every layer towards the input gets {100 * math.exp(-slope):.2g} % of the gradient of the one behind it",
             "backward_slope",
             slope,
             "nats a layer",
@@ -203,8 +204,8 @@ def _cause(expectations: Expectations, found: Sequence[Layer], anatomy: Anatomy)
     functions = {str(n.get("function", n.label)) for n in anatomy.nodes if n.operation == "activation"}
     among = f" through {', '.join(sorted(functions))}" if functions else ""
     return (
-        f"with these weights every layer{among} passes on {math.exp(-slope):.2g} of the gradient (theory); "
-        f"{len(found)} layers in a row"
+        f"with these weights every layer{among} passes on {100 * math.exp(-slope):.2g} % of the gradient, by theory, "
+        f"and there are {len(found)} in a row"
     )
 
 
@@ -221,7 +222,7 @@ def _remedy(found: Sequence[Layer], anatomy: Anatomy) -> str:
 
 def _hidden(found: Sequence[Layer], gradients: Sequence[float], movements: Sequence[float | None], anatomy: Anatomy) -> Finding:
     first = found[0].node
-    kind = anatomy.optimizer.kind if anatomy.optimizer else "the optimizer"
+    kind = _NAMES.get(anatomy.optimizer.kind, anatomy.optimizer.kind) if anatomy.optimizer else "The optimizer"
     moved = movements[0]
     how = f" (a step moves it by {moved:.0e} of its size)" if moved else ""
     return Finding(
