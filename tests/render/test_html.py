@@ -240,3 +240,14 @@ def test_a_paper_is_a_link_that_only_a_click_follows(samples, read):
     finding = Finding("x", "warning", 0.5, "loss", "x", references=("Schoenholz et al. 2017, arXiv:1611.01232, eq. 9",))
     (link,) = read(report_page(samples.report(findings=(finding,)))).all("a")
     assert (link.text, link.attributes["href"]) == ("arXiv:1611.01232", "https://arxiv.org/abs/1611.01232")
+
+
+def test_a_place_that_is_a_bare_number_is_called_a_layer(samples):
+    finding = Finding("vanishing", "critical", 0.97, "0", "It does not learn.", layers=("0", "2"))
+    page = report_page(samples.report(findings=(finding,)))
+    assert "<bdi>layer 0</bdi>" in page and "layer 2" in page and "<code><bdi>0</bdi></code>" not in page
+
+
+def test_a_page_of_a_watch_that_saw_no_step_does_not_call_it_good():
+    page = report_page(Report("watch", Anatomy("torch", (), ())))
+    assert "Nothing can be said: no step was seen." in page and "Look closer" in page and "Healthy" not in page

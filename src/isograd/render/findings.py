@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
 from isograd.records.report import Report
 from isograd.render.markup import Markup, clip, el, join, name, plain
@@ -58,8 +59,8 @@ def _one(finding: Finding) -> Markup:
 
 
 def _where(finding: Finding) -> Markup:
-    places = [name(place or "(the model)") for place in finding.layers if place != finding.where]
-    where = name(finding.where or "(the model)")
+    places = [name(spoken(place)) for place in finding.layers if place != finding.where]
+    where = name(spoken(finding.where))
     source = join(", ", el("code", finding.source)) if finding.source else ""
     more = join(el("br"), "also ", Markup(listed(list(places), most=8))) if places else ""
     return join(el("code", where), source, more)

@@ -81,7 +81,7 @@ def _measured(
         size, layer = torn[0]
         evidence.append(
             Evidence(
-                f"one step changes {spoken(layer.node.path)} by {size:.2g} times the size at which its weights keep signals even",
+                f"one step changes {spoken(layer.node.path)} by {size:.2g} times the size that keeps its signals even",
                 "update_rms",
                 size,
                 "of 1 / sqrt(fan_in)",
