@@ -95,7 +95,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError):  # the body's own writing met a full disk
-            raise StorageError(f"cannot write {path}: {error.strerror or error}", where=str(path)) from error
+            with _disk(path):
+                raise
         raise
 
 

@@ -19,10 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"isograd {__version__}")
         return 0
-    from isograd.cli.app import app
-
     try:
+        from isograd.cli.app import app
+
         app(arguments, prog_name="isograd")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:  # so early that no command has begun
+        print("isograd: interrupted", file=sys.stderr)
+        return 130
     return 0

@@ -62,7 +62,9 @@ class TrainTable(Table):
     """How it is trained."""
 
     epochs: int = Field(30, ge=1, description="how often the training part is seen")
-    batch_size: int = Field(64, ge=1, description="examples in one step")
+    batch_size: int = Field(
+        64, ge=1, description='examples in one step; with norm = "batch" a last single one joins the step before'
+    )
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = Field(
         "adamw", description="what turns gradients into updates"
     )

@@ -192,6 +192,8 @@ def test_watching_that_fails_is_said_and_training_goes_on(tmp_path: Path, monkey
 def test_progress_tells_where_it_is_and_comes_by_time(tmp_path: Path) -> None:
     said: list[Progress] = []
     trained(tmp_path, on_progress=said.append)  # with checkpoints after every step, every step is told
+    assert said[0].seconds_left is None and said[1].seconds_left is not None  # the first step is no measure of the others
+    assert said[-1].phase == "finished" and said[-1].loss is not None and said[-1].rows_per_second > 0
     training = [progress for progress in said if progress.phase == "training"]
     assert [progress.step for progress in training] == list(range(1, 13))
     assert training[-1].epoch == 3 and training[-1].steps == 12

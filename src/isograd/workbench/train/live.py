@@ -41,6 +41,7 @@ class Pace:
     saved: float
     saving: float = 0.0
     saved_step: int = -1
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ def say(live: Live, state: State, phase: Phase) -> None:
     steps = state.recipe.epochs * live.per_epoch
     taken = state.step - live.pace.first_step
     elapsed = time.perf_counter() - live.pace.began
+    last = state.history[-1] if state.history and not state.rows else None  # between two epochs
+    pace = state.rows / state.epoch_seconds if state.epoch_seconds else 0.0
     live.on_progress(
         Progress(
             phase=phase,
@@ -112,9 +115,9 @@ def say(live: Live, state: State, phase: Phase) -> None:
             epochs=state.recipe.epochs,
             step=state.step,
             steps=steps,
-            loss=state.loss_sum / state.rows if state.rows else None,
+            loss=last.loss if last else state.loss_sum / state.rows if state.rows else None,
             metrics=state.history[-1].metrics if state.history else (),
-            rows_per_second=state.rows / state.epoch_seconds if state.epoch_seconds else 0.0,
+            rows_per_second=last.rows_per_second if last else pace,
             seconds_left=(steps - state.step) * elapsed / taken if taken else None,
             health=live.watching.line(),
         )

@@ -106,6 +106,8 @@ def _settled(state: State, pending: list[tuple[torch.Tensor, int]], step: int, s
 
 def _tick(live: Live, state: State) -> None:
     live.pace.ticked = time.perf_counter()
+    if not live.pace.warm:  # the first steps also load and allocate what all need: no measure of the time left
+        live.pace.warm, live.pace.began, live.pace.first_step = True, live.pace.ticked, state.step
     say(live, state, "training")
     due = live.pace.ticked - live.pace.saved >= state.recipe.checkpoint_seconds
     if due and state.position < live.per_epoch:  # the end of the epoch saves anyway
