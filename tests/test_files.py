@@ -79,7 +79,7 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path):
 
 
 def test_a_full_disk_while_a_folder_is_written_leaves_nothing_but_a_clear_message(tmp_path, monkeypatch):
-    with pytest.raises(StorageError, match="No space left.*\n.*\n.*free some space"), files.new_folder(tmp_path / "bundle"):
+    with pytest.raises(StorageError, match=r"No space left.*\n.*\n.*free some space"), files.new_folder(tmp_path / "bundle"):
         full()
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(StorageError, match="No space left"), files.new_folder(tmp_path / "bundle") as aside:
