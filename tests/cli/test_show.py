@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from isograd.cli.show import figures, progress_line
+from dataclasses import replace
+
+import pytest
+
+from isograd.cli.show import figures, progress_bar, progress_line
 from isograd.workbench.train import Progress
 
 NOW = Progress(
@@ -24,3 +28,14 @@ def test_what_matters_least_gives_way_first() -> None:
 
 def test_no_room_is_ever_overrun() -> None:
     assert all(len(figures(NOW, room)) <= room for room in range(100))
+
+
+def test_every_epoch_has_its_line_in_a_pipe_however_short_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as update:
+        for epoch in (1, 2, 3):
+            known = (("accuracy", epoch - 1.0),) if epoch > 1 else ()
+            update(replace(NOW, phase="validating", epoch=epoch, epochs=3, metrics=known))
+        update(replace(NOW, phase="finished", epoch=3, epochs=3, metrics=(("accuracy", 3.0),)))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert [f"accuracy {epoch}.000" in line for epoch, line in enumerate(lines, 1)] == [True] * 3

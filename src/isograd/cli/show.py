@@ -102,14 +102,16 @@ def _plain() -> Callable[[Progress], None]:
         nonlocal at
         if progress.remark:
             tell(progress.remark)
-        elif progress.phase == "validating":
-            held[:] = [progress]
-        elif held:
+            return
+        ended = held.pop() if held else None
+        if progress.phase == "validating":
+            held.append(progress)
+        if ended is not None:
             at = time.monotonic()
-            tell(progress_line(replace(held.pop(), metrics=progress.metrics)))
+            tell(progress_line(replace(ended, metrics=progress.metrics)))
             if progress.health:
                 tell("  " + progress.health)
-        elif time.monotonic() - at > PLAIN_EVERY:
+        elif progress.phase != "validating" and time.monotonic() - at > PLAIN_EVERY:
             at = time.monotonic()
             tell(progress_line(progress))
 
