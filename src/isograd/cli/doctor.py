@@ -14,7 +14,7 @@ from pathlib import Path
 from isograd.errors import IsogradError
 
 NEEDED = ("numpy", "scipy", "pydantic", "torch", "pandas", "pyarrow", "sklearn", "PIL", "safetensors", "onnx", "onnxruntime")
-OPTIONAL = {"matplotlib": "report.figure() in notebooks", "keras": "models written in Keras", "jax": "models written in JAX"}
+OPTIONAL = {"matplotlib": "report.figure() in notebooks"}
 TINY = """\
 name = "doctor"
 task = "image-classification"
