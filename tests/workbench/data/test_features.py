@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isograd.errors import DataError
@@ -31,6 +31,7 @@ def test_a_row_alone_gets_the_bits_it_gets_among_others(cells: list[str], kind: 
         assert alone.tobytes() == together[row : row + 1].tobytes()
 
 
+@example([1.1125369292536007e-308, float("nan")], 1.0)
 @given(st.lists(st.floats(-1e30, 1e30) | st.just(float("nan")), min_size=2, max_size=30), st.floats(-1e30, 1e30))
 def test_encoded_numbers_are_finite_and_centred_whatever_they_are(values: list[float], new: float) -> None:
     encoding = fit_column("c", Numbers(np.array(values)), "number")
@@ -48,6 +49,13 @@ def test_a_gap_in_a_category_is_its_own_value_where_training_had_gaps_and_unseen
     assert encode({"c": words(["NA", "b"])}, [gappy], 2).tolist() == [[0, 1, 0], [0, 0, 1]]
     whole = fit_column("c", words(["a", "b", "a"]), "category")
     assert whole is not None and encode({"c": words(["", "b"])}, [whole], 2).tolist() == [[0, 0], [0, 1]]
+
+
+def test_a_constant_with_gaps_is_only_shifted_so_that_a_new_value_stays_of_its_size() -> None:
+    for value in (0.0, 5.0, 1.1125369292536007e-308):
+        encoding = fit_column("c", Numbers(np.array([value, float("nan")])), "number")
+        assert encoding is not None and encoding.std == 1.0
+        assert encode({"c": Numbers(np.array([value + 1.0]))}, [encoding], 1).tolist() == [[1.0, 0.0]]
 
 
 def test_an_outlier_beyond_float32_stays_finite() -> None:

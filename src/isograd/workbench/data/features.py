@@ -67,10 +67,11 @@ def fit_column(name: str, cells: Cells, kind: ColumnKind) -> ColumnEncoding | No
     if gaps.all():
         return None
     mean, std = float(values[~gaps].mean()), float(values[~gaps].std())
-    least = 1e-12 * abs(mean)  # less is the rounding of the values themselves
+    # Less is the rounding of the values themselves, or so little that dividing by it overflows.
+    least = max(1e-12 * abs(mean), 1e-270)
     if std <= least and not gaps.any():
         return None
-    return ColumnEncoding(name, kind, mean=mean, std=max(std, least) or 1.0, indicator=bool(gaps.any()))
+    return ColumnEncoding(name, kind, mean=mean, std=std if std > least else max(least, 1.0), indicator=bool(gaps.any()))
 
 
 def category_counts(cells: Cells) -> dict[str, int]:
