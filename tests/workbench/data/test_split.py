@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from isograd.errors import DataError
@@ -80,7 +80,10 @@ def test_equal_rows_stay_on_one_side(kind: str, twins: list[int], seed: int) -> 
     numbers = np.array(twins)
     assume(np.bincount(numbers).max() <= 8)
     told = facts(len(twins), twins=numbers, labels=numbers % 2)
-    parts = parts_of(SplitPlan(kind, 0.2, 0.2), told, seed)  # type: ignore[arg-type]
+    try:
+        parts = parts_of(SplitPlan(kind, 0.2, 0.2), told, seed)  # type: ignore[arg-type]
+    except DataError:  # a random split may leave a part without a class, and refuses: another test holds that
+        reject()
     found = [set(numbers[list(part)]) for part in parts]
     assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
 
