@@ -1,0 +1,137 @@
+"""Run a program plain or under a watch and write down what was said: the one way to look at a program of the grounds.
+
+A program is a function that takes ``watch`` and gives its final skill. It enters ``watch(models, optimizers, steps=planned)``
+once around its loop; what that is (nothing, isograd, a rival) it does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import isograd
+
+Watching = Callable[..., contextlib.AbstractContextManager[Any]]
+Program = Callable[[Watching], float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a watch said of one run.
+
+    ``alarms`` are the findings of severity "warning" and above in the final report and those that were given on the way and
+    taken back (``resolved``); each has ``given``, the step in which a person heard of it, None where it was in the final report
+    alone. ``first_alarm_step`` is the earliest of them. ``raised`` names the exception that ended the program, ``stopped``
+    our own error that ended the watching, and ``share`` is the recorder's own figure of its cost.
+    """
+
+    skill: float | None
+    raised: str | None
+    steps: int
+    alarms: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+    first_alarm_step: int | None
+    stopped: str | None
+    share: float
+    seconds: float
+
+
+def unwatched(*_: Any, **__: Any) -> contextlib.AbstractContextManager[Any]:
+    """The watch that watches nothing.
+
+    >>> with unwatched("model", "optimizer", steps=3) as seen:
+    ...     seen is None
+    True
+    """
+    return contextlib.nullcontext()
+
+
+def plain(program: Program) -> tuple[float | None, str | None]:
+    """Final skill (None where it is no number) and the name of the exception that ended the run, if one did."""
+    try:
+        skill = float(program(unwatched))
+    except Exception as error:  # noqa: BLE001 - faulty programs raise; that is their result
+        return None, f"{type(error).__name__}: {error}"[:300]
+    return (skill if math.isfinite(skill) else None), None
+
+
+def look(program: Program, budget: float | None = 0.03) -> Look:
+    """One run under ``isograd.watch``; what the program raises is part of the result."""
+    given: list[tuple[int, Any]] = []
+    watches: list[Any] = []
+
+    def heard(finding: Any) -> None:
+        given.append((watches[-1].meter.steps, finding))
+
+    def watch(models: Any, optimizers: Any = None, *, steps: int | None = None) -> Any:
+        extra: dict[str, Any] = {"on_finding": heard} if _TELLS else {}
+        watches.append(isograd.watch(models, optimizers, steps=steps, budget=budget, **extra))
+        return watches[-1]
+
+    skill, raised, start = None, None, time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught, _quiet():
+        warnings.simplefilter("always")
+        try:
+            skill = float(program(watch))
+        except Exception as error:  # noqa: BLE001 - as above
+            raised = f"{type(error).__name__}: {error}"[:300]
+    seconds = time.perf_counter() - start
+    stopped = [str(one.message) for one in caught if str(one.message).startswith("isograd")]
+    if not watches:
+        return Look(skill, raised, 0, (), (), None, "the program entered no watch", 0.0, seconds)
+    report, meter = watches[-1].report(), watches[-1].meter
+    alarms = _alarms(report.findings, given)
+    told = [alarm["given"] for alarm in alarms if alarm["given"] is not None]
+    return Look(
+        skill if skill is None or math.isfinite(skill) else None,
+        raised,
+        meter.steps,
+        tuple(alarms),
+        tuple(sorted({finding.disease for finding in report.findings if not finding.alarm})),
+        min(told, default=None),
+        stopped[0] if stopped else None,
+        meter.share,
+        seconds,
+    )
+
+
+def _alarms(final: Any, given: list[tuple[int, Any]]) -> list[dict[str, Any]]:
+    first: dict[tuple[str, str], int] = {}
+    for step, finding in given:
+        if finding.alarm:
+            first.setdefault((finding.disease, finding.where), step)
+    last = [finding for finding in final if finding.alarm]
+    kept = {(finding.disease, finding.where) for finding in last}
+    gone = {(f.disease, f.where): f for _, f in given if f.alarm and (f.disease, f.where) not in kept}
+    return [_written(finding, first.get((finding.disease, finding.where)), resolved=False) for finding in last] + [
+        _written(finding, first[key], resolved=True) for key, finding in gone.items()
+    ]
+
+
+def _written(finding: Any, given: int | None, *, resolved: bool) -> dict[str, Any]:
+    record = asdict(finding)
+    kept = ("disease", "severity", "confidence", "where", "layers", "source", "since", "summary", "cause")
+    evidence = [{"signal": one["signal"], "value": one["value"], "bound": one["bound"]} for one in record["evidence"]]
+    return {name: record[name] for name in kept} | {"given": given, "resolved": resolved, "evidence": evidence}
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Our own errors come back as ``stopped``; their tracebacks are not for the terminal of a benchmark."""
+    logger = logging.getLogger("isograd")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+_TELLS = "on_finding" in inspect.signature(isograd.watch).parameters
