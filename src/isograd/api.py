@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from isograd import files
 from isograd.errors import DamagedError, ModelError, RequestError
-from isograd.health import coverage, signals, theory
-from isograd.health.diagnosis import diagnose as diagnose_readings
+from isograd.health import coverage
+from isograd.health.case import case_of
+from isograd.health.diagnosis import diagnose as diagnose_case
 from isograd.ports import Patient, Recorder
 from isograd.records import codec
 from isograd.records import report as records
@@ -259,32 +260,22 @@ class Watch:
 
 
 def _report(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Report:
-    readings = signals.measure(trace)
-    expectations = theory.foretell(trace.anatomy, _input_rms(trace))
-    findings = diagnose_readings(readings, expectations, trace.anatomy)
-    last = max((step.index for step in trace.steps), default=0)
+    case = case_of(trace)
+    findings = diagnose_case(case)
     unseen = () if origin == "check" else coverage.remarks(trace)
     return Report(
         records.Report(
             origin,
             trace.anatomy,
             findings,
-            expectations,
-            readings,
-            max(last, trace.meter.steps if origin == "watch" else 0),
+            case.expectations,
+            case.readings,
+            case.taken,
             trace.planned_steps,
             trace.meter,
             remarks=(*unseen, *remarks),
         )
     )
-
-
-def _input_rms(trace: Trace) -> float | None:
-    first = next((step for step in trace.steps if step.inputs), None)
-    if first is None:
-        return None
-    rms = first.inputs[0].rms
-    return rms if rms > 0.0 else None
 
 
 def _door(model: Any) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from isograd.records.trace import Trace
 
-UNSEEN = "layers were not measured: "
-"""How an event of a step begins that says why its layers are missing; the reason follows."""
-
 
 def remarks(trace: Trace) -> tuple[str, ...]:
     """What a person must know of a recording before trusting what it does not say.
@@ -23,7 +20,8 @@ def remarks(trace: Trace) -> tuple[str, ...]:
     found: list[str] = []
     sampled = [step for step in trace.steps if step.sampled]
     if not any(step.layers for step in sampled):
-        told = dict.fromkeys(event for step in trace.steps for event in step.events if event.startswith(UNSEEN))
+        facts = (fact for step in trace.steps for fact in step.facts if fact.kind == "unseen")
+        told = dict.fromkeys(f"layers were not measured: {fact.get('reason', '')}" for fact in facts)
         found.extend(told or ["layers were not measured: no step was looked at closely"])
     norms = [step.gradient_norms for step in trace.steps if step.gradient_norms]
     if norms and all(norm is None for row in norms for norm in row):

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from isograd.records.anatomy import WEIGHTED, Anatomy, Node, Optimizer, Parameter
-from isograd.records.expectation import Expectations
-from isograd.records.reading import Reading, Readings
-
-Table = Mapping[str, Mapping[str, Sequence[Reading]]]
-"""Readings by signal and place, in the order of the steps."""
-
-DEFAULT_STEPS = 10_000
-"""Length assumed of a run that did not say how long it will be."""
+from isograd.health.case import Case, Table, at, middle
+from isograd.records.anatomy import WEIGHTED, Node, Optimizer, Parameter
 
 PLAIN = 1e-2
 """What a step may move the last layer by, relative to its size, where no optimizer says: the largest that it survives."""
@@ -45,56 +36,19 @@ class Layer:
     foretold_movement: float | None
 
 
-def table(readings: Readings) -> Table:
-    """Readings by signal and place.
-
-    >>> table(Readings((Reading("loss", "", 1, 2.0),)))["loss"][""][0].value
-    2.0
-    """
-    found: dict[str, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
-    for reading in readings.values:
-        found[reading.signal][reading.where].append(reading)
-    return {signal: dict(places) for signal, places in found.items()}
-
-
-def at(rows: Table, signal: str, where: str = "") -> Sequence[Reading]:
-    """The readings of one signal at one place; empty where there are none."""
-    return rows.get(signal, {}).get(where, ())
-
-
-def late(series: Sequence[Reading]) -> list[float]:
-    """The values of the later half of a series: what holds now, not what was at birth.
-
-    >>> late([Reading("loss", "", step, float(step)) for step in (1, 2, 3)])
-    [2.0, 3.0]
-    """
-    return [reading.value for reading in series[len(series) // 2 :]]
-
-
-def middle(series: Sequence[Reading]) -> float | None:
-    """Median of the late values; nothing where there is none."""
-    values = late(series)
-    return statistics.median(values) if values else None
-
-
-def planned(rows: Table) -> int:
-    """The announced length of the run, or ``DEFAULT_STEPS``."""
-    told = at(rows, "planned_steps")
-    return int(told[-1].value) if told else DEFAULT_STEPS
-
-
 def weight_of(node: Node, held: Mapping[str, Parameter]) -> Parameter | None:
     """The weight matrix of a layer."""
     return next((held[name] for name in node.parameters if name in held and len(held[name].shape) >= 2), None)
 
 
-def layers(rows: Table, expectations: Expectations, anatomy: Anatomy) -> tuple[Layer, ...]:
+def layers(case: Case) -> tuple[Layer, ...]:
     """The weighted layers that are meant to learn, in the order of execution.
 
     Left out: frozen layers, layers outside the optimizer, and embeddings, whose rows move only when they are used.
     """
+    rows, anatomy = case.rows, case.anatomy
     held = {parameter.name: parameter for parameter in anatomy.parameters}
-    expected = {e.where: e for e in expectations.nodes}
+    expected = {e.where: e for e in case.expectations.nodes}
     found: list[Layer] = []
     for node in anatomy.nodes:
         weight = weight_of(node, held)

@@ -5,7 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isograd.records.anatomy import Anatomy
-from isograd.records.moments import Moments, Pairs, Units
+from isograd.records.batch import InputSample, LossSample
+from isograd.records.fact import Fact
+from isograd.records.moments import Gram, Moments, Pairs, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """How one attention spreads over its keys, over at most a few examples and all heads; sums, merged with ``+``.
+
+    ``entropy`` is the sum over the rows (one a query and head) of the entropy of their weights in units of ``log(keys)``, so
+    that 1 is uniform and 0 looks at one key; ``lowest`` the mean over the queries of the head that is lowest; ``logit`` the
+    largest magnitude of a logit (scaled, before masks); ``rows`` how many rows.
+
+    >>> (Attention(2, 1.0, 0.5, 3.0) + Attention(2, 2.0, 1.0, 1.0)).mean
+    0.75
+    """
+
+    rows: int
+    entropy: float
+    lowest: float
+    logit: float
+
+    def __add__(self, other: Attention) -> Attention:
+        return Attention(
+            self.rows + other.rows,
+            self.entropy + other.entropy,
+            min(self.lowest, other.lowest),
+            max(self.logit, other.logit),
+        )
+
+    @property
+    def mean(self) -> float:
+        """Mean normalised entropy, in [0, 1]."""
+        return self.entropy / self.rows if self.rows else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +47,8 @@ class LayerSample:
 
     ``gradient`` is on the scale of the loss as the program reduces it (a mean over N examples makes it 1/N as large), unscaled
     where mixed precision scales it. ``examples`` is the length of the batch axis. ``through_time`` has one ``Moments`` a
-    time step for a recurrent layer: the gradient of the loss with respect to its hidden state there.
+    time step for a recurrent layer: the gradient of the loss with respect to its hidden state there. ``gram`` has the inner
+    products of the outputs of a few examples, ``attention`` how an attention spreads; both are taken on some looks only.
     """
 
     where: str
@@ -24,6 +58,8 @@ class LayerSample:
     gradient: Moments | None = None
     units: Units | None = None
     through_time: tuple[Moments, ...] = ()
+    gram: Gram | None = None
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +82,8 @@ class ParameterSample:
 class Step:
     """One optimizer step, counted from 1. ``gradient_norms`` follows ``Trace.parameters``; None: no gradient came.
 
-    Only sampled steps have ``layers`` and ``parameters``. ``events`` are plain facts, such as "loss is not finite".
+    Only sampled steps have ``layers``, ``parameters``, ``inputs``, ``losses`` and ``facts``. ``loss`` is the value whose
+    gradient was stepped, unscaled; where a closure evaluated it several times, the first.
     """
 
     index: int
@@ -55,8 +92,9 @@ class Step:
     gradient_norms: tuple[float | None, ...] = ()
     layers: tuple[LayerSample, ...] = ()
     parameters: tuple[ParameterSample, ...] = ()
-    inputs: tuple[Moments, ...] = ()
-    events: tuple[str, ...] = ()
+    inputs: tuple[InputSample, ...] = ()
+    losses: tuple[LossSample, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
     @property
     def sampled(self) -> bool:
@@ -83,10 +121,14 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole recording. ``parameters`` names what ``Step.gradient_norms`` lists; ``planned_steps`` is the announced length."""
+    """A whole recording. ``parameters`` names what ``Step.gradient_norms`` lists; ``planned_steps`` is the announced length.
+
+    ``ended`` says whether the watch has been left: nothing more will come.
+    """
 
     anatomy: Anatomy
     parameters: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     planned_steps: int | None = None
     meter: Meter = Meter()
+    ended: bool = False

@@ -3,13 +3,20 @@
 import math
 
 from isograd.health import signals
+from isograd.health.case import Case, table
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.expectation import Expectations
 from isograd.records.moments import Moments, Pairs, Units
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
 WIDTH = 64
 SGD = Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.0), ("weight_decay", 0.0)))
 ADAM = Optimizer("adam", (("learning_rate", 1e-3), ("eps", 1e-8), ("weight_decay", 0.0)))
+
+
+def case(readings, anatomy, expectations=None):
+    """What a diagnosis looks at, from readings alone."""
+    return Case(anatomy, expectations or Expectations(), readings, table(readings), taken=max(readings.steps, default=0))
 
 
 def body(depth, *, optimizer=SGD, function="relu", mean_square=1 / WIDTH, frozen=(), dtype="float32", outside=(), width=WIDTH):

@@ -1,14 +1,13 @@
 """Dead units: counted over enough looks, told where they are most of a layer."""
 
 import pytest
-from bodies import body, looks
+from bodies import body, case, looks
 
 from isograd.health.diagnosis import dead_units
-from isograd.records.expectation import Expectations
 
 
 def found(anatomy, readings):
-    return list(dead_units.diagnose(readings, Expectations(), anatomy))
+    return list(dead_units.diagnose(case(readings, anatomy)))
 
 
 def test_a_layer_that_never_fires_is_critical():

@@ -1,17 +1,16 @@
 """Exploding: found where steps are larger than the layer, foretold where signals grow, and never cried."""
 
 import pytest
-from bodies import ADAM, WIDTH, body, geometric, recording
+from bodies import ADAM, WIDTH, body, case, geometric, recording
 
 from isograd.health import theory
 from isograd.health.diagnosis import exploding
 from isograd.records.anatomy import Optimizer
-from isograd.records.expectation import Expectations
 from isograd.records.reading import Readings
 
 
 def found(anatomy, readings, expectations=None):
-    return list(exploding.diagnose(readings, Expectations() if expectations is None else expectations, anatomy))
+    return list(exploding.diagnose(case(readings, anatomy, expectations)))
 
 
 def test_a_step_larger_than_the_layer_is_exploding():

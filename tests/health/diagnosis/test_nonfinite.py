@@ -3,11 +3,10 @@
 import math
 
 import pytest
-from bodies import body, recording
+from bodies import body, case, recording
 
 from isograd.health import signals
 from isograd.health.diagnosis import nonfinite
-from isograd.records.expectation import Expectations
 from isograd.records.moments import Moments
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
@@ -17,7 +16,7 @@ GOOD = Moments.of([1.0])
 
 def found(*steps, names=("l0.weight",)):
     anatomy = body(3)
-    return list(nonfinite.diagnose(signals.measure(Trace(anatomy, names, steps)), Expectations(), anatomy))
+    return list(nonfinite.diagnose(case(signals.measure(Trace(anatomy, names, steps)), anatomy)))
 
 
 def layers(**samples):
@@ -26,9 +25,7 @@ def layers(**samples):
 
 def test_a_finite_training_is_silent():
     anatomy = body(3)
-    assert (
-        list(nonfinite.diagnose(recording(anatomy, [1.0] * 3, [0.01] * 3, losses=[1.0, 1e30]), Expectations(), anatomy)) == []
-    )
+    assert list(nonfinite.diagnose(case(recording(anatomy, [1.0] * 3, [0.01] * 3, losses=[1.0, 1e30]), anatomy))) == []
 
 
 def test_the_first_step_whose_loss_is_nan_is_named():

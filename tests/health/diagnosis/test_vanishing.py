@@ -1,17 +1,16 @@
 """Vanishing gradients: found where layers starve, foretold, explained, and never cried."""
 
 import pytest
-from bodies import ADAM, WIDTH, body, geometric, recording
+from bodies import ADAM, WIDTH, body, case, geometric, recording
 
 from isograd.health import theory
 from isograd.health.diagnosis import diagnose, vanishing
 from isograd.records.anatomy import Optimizer
-from isograd.records.expectation import Expectations
 from isograd.records.reading import Reading, Readings
 
 
 def found(anatomy, readings, expectations=None):
-    return list(vanishing.diagnose(readings, Expectations() if expectations is None else expectations, anatomy))
+    return list(vanishing.diagnose(case(readings, anatomy, expectations)))
 
 
 def alarms(anatomy, readings, expectations=None):
@@ -143,7 +142,7 @@ def test_two_layers_are_no_depth():
 
 
 def test_nothing_known_nothing_said():
-    assert diagnose(Readings(), Expectations(), body(30)) == ()
+    assert diagnose(case(Readings(), body(30))) == ()
 
 
 def test_a_real_deep_sigmoid_network_is_found_and_does_not_train(train, mlp):

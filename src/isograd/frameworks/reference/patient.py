@@ -109,7 +109,7 @@ def _step(
         tuple(float(np.linalg.norm(used[name])) for name in before),
         tuple(_layers(network, passed)),
         parameters,
-        (sums.moments(passed.values[0]),),
+        (sums.input_sample(passed.values[0]),),
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from isograd.records.batch import Features, InputSample
 from isograd.records.moments import Moments, Pairs, Units
 
 Array = NDArray[np.float64]
@@ -39,3 +42,26 @@ def units(values: Array, pinned: NDArray[np.bool_] | None = None) -> Units:
     """
     flat = np.zeros_like(values, dtype=bool) if pinned is None else pinned
     return Units(len(values), tuple((values > 0).sum(axis=0).tolist()), tuple(flat.sum(axis=0).tolist()))
+
+
+def input_sample(batch: Array) -> InputSample:
+    """The sums of a batch (examples, features), and how its columns compare.
+
+    >>> input_sample(np.array([[0.0, 5.0], [2.0, 5.0]])).features.constant
+    1
+    """
+    low, high = float(batch.min()), float(batch.max())
+    return InputSample("", 0, batch.shape, str(batch.dtype), moments(batch), low, high, _features(batch))
+
+
+def _features(batch: Array) -> Features | None:
+    deviations, means = batch.std(axis=0), np.abs(batch.mean(axis=0))
+    if len(batch) < 2 or not np.isfinite(deviations).all():
+        return None
+    moving = sorted(deviations[deviations > 8 * np.finfo(batch.dtype).eps * means].tolist())
+    constant = len(deviations) - len(moving)
+    if not moving:
+        return Features(len(deviations), constant, 0.0, 0.0, 0.0, 0, math.inf)
+    median = moving[(len(moving) - 1) // 2]
+    at = int(deviations.argmax())
+    return Features(len(deviations), constant, moving[-1], median, moving[0], at, float(means.max()) / median)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +9,11 @@ from torch import Tensor, nn
 
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.hooks import calling_scaler, is_recomputation
+from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, of_function, of_module
 from isograd.frameworks.torch.places import tensors_in
-from isograd.frameworks.torch.sums import moments
-from isograd.records.moments import Moments
+from isograd.records.batch import InputSample
 
 
 class Passes:
@@ -37,12 +36,8 @@ class Passes:
     def begin(self) -> None:
         """A new step: forget the last one."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
-        self.inputs: dict[tuple[str, int], Moments] = {}
+        self.inputs: dict[tuple[str, int], InputSample] = {}
         self.loss: float | None = None
-
-    def events(self) -> tuple[str, ...]:
-        """Plain facts about the step."""
-        return ("loss is not finite",) if self.loss is not None and not math.isfinite(self.loss) else ()
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
         """An outermost watched module is called."""
@@ -53,9 +48,10 @@ class Passes:
         if is_recomputation() or not self.learning():
             return
         for position, tensor in enumerate(tensors_in(tuple(arguments))):
-            found = moments(tensor)
+            found = input_sample(path, position, tensor)
             if found is not None:
-                self.inputs[path, position] = self.inputs.get((path, position), Moments()) + found
+                known = self.inputs.get((path, position))
+                self.inputs[path, position] = found if known is None else merged(known, found)
 
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         """A leaf module has been called."""

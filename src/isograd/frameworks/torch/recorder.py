@@ -30,6 +30,7 @@ from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sums import moments_of_all
 from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
+from isograd.records.fact import Fact
 from isograd.records.trace import Meter, ParameterSample, Step, Trace
 
 
@@ -244,21 +245,22 @@ class TorchRecorder(Recorder):
                 layers=passes.layers.close(),
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                events=(*passes.events(), *self._unseen()),
+                facts=self._unseen(),
             )
         self._pending = (step, opened.norms)
         if not any(norms.vectors for norms in opened.norms):
             self._flush()
 
-    def _unseen(self) -> tuple[str, ...]:
+    def _unseen(self) -> tuple[Fact, ...]:
         """Why a step that was to be looked at closely shows no layer."""
         if self._passes.layers.entries:
             return ()
+        reason = "the model was not called as model(inputs) in the thread that entered the watch"
         if self._open.compiled:
-            return ("layers were not measured: torch.compile is at work in this program, and a look inside would change it",)
-        if self._walk.skipped:
-            return ("layers were not measured: the model was in evaluation mode; model.train() before the loop shows them",)
-        return ("layers were not measured: the model was not called as model(inputs) in the thread that entered the watch",)
+            reason = "torch.compile is at work in this program, and a look inside would change it"
+        elif self._walk.skipped:
+            reason = "the model was in evaluation mode; model.train() before the loop shows them"
+        return (Fact("unseen", settings=(("reason", reason),)),)
 
     def _flush(self) -> None:
         """Read the norms of the step before, which the device has finished by now."""

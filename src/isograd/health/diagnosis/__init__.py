@@ -1,12 +1,10 @@
-"""Decide which numbers are bad, and why: one file a disease, each a pure function from readings to findings."""
+"""Decide which numbers are bad, and why: one file a disease, each a pure function from a case to findings."""
 
 from __future__ import annotations
 
+from isograd.health.case import Case
 from isograd.health.diagnosis import dead_units, exploding, nonfinite, vanishing
-from isograd.records.anatomy import Anatomy
-from isograd.records.expectation import Expectations
 from isograd.records.finding import Finding
-from isograd.records.reading import Readings
 
 DISEASES = (nonfinite, exploding, vanishing, dead_units)
 """In the order in which one hides the others: what is not finite has no size any more."""
@@ -14,11 +12,12 @@ DISEASES = (nonfinite, exploding, vanishing, dead_units)
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
 
 
-def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> tuple[Finding, ...]:
+def diagnose(case: Case) -> tuple[Finding, ...]:
     """Everything that is wrong, the worst first.
 
-    >>> diagnose(Readings(), Expectations(), Anatomy("reference", (), ()))
+    >>> from isograd.records.anatomy import Anatomy
+    >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    found = [finding for disease in DISEASES for finding in disease.diagnose(readings, expectations, anatomy)]
+    found = [finding for disease in DISEASES for finding in disease.diagnose(case)]
     return tuple(sorted(found, key=lambda finding: (_WEIGHT[finding.severity], -finding.confidence)))

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from isograd.health import layers as gather
 from isograd.health import signals
-from isograd.records.anatomy import DYING, Anatomy, Node, spoken
-from isograd.records.expectation import Expectations
+from isograd.health.case import Case, at
+from isograd.records.anatomy import DYING, Node, spoken
 from isograd.records.finding import Evidence, Finding, Severity
-from isograd.records.reading import Readings
 
 LOOKS = signals.ENOUGH
 SILENT = 64
@@ -32,15 +30,15 @@ BOUNDED = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 REFERENCES = ("Lu et al. 2019, Dying ReLU and initialization, arXiv:1903.06733",)
 
 
-def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each kind of death (dead, stuck), with all layers that have it, the worst first."""
-    rows = gather.table(readings)
+    rows, anatomy = case.rows, case.anatomy
     for kinds, signal, word in ((DYING, "dead_fraction", "dead"), (BOUNDED, "stuck_fraction", "stuck")):
         shares: list[tuple[float, Node, int]] = []
         for node in anatomy.nodes:
             if node.operation != "activation" or node.activation not in kinds:
                 continue
-            series, looks = gather.at(rows, signal, node.path), gather.at(rows, "unit_looks", node.path)
+            series, looks = at(rows, signal, node.path), at(rows, "unit_looks", node.path)
             enough = SILENT if series and series[-1].value >= 1.0 else LOOKS
             if series and looks and looks[-1].value >= enough and series[-1].value >= SHARE:
                 since = next(r.step for r in series if r.value >= SHARE)

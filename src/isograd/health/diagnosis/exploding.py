@@ -21,11 +21,11 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health import layers as gather
-from isograd.health.layers import ADAPTIVE, Layer, Table
+from isograd.health.case import Case, Table, at, late, middle
+from isograd.health.layers import ADAPTIVE, Layer
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
-from isograd.records.reading import Readings
 
 WHOLE = 1.0
 AWAY = 10.0
@@ -39,10 +39,10 @@ REFERENCES = (
 )
 
 
-def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that steps tear the network apart, or that theory foretells it."""
-    rows = gather.table(readings)
-    found = gather.layers(rows, expectations, anatomy)
+    rows, anatomy, expectations = case.rows, case.anatomy, case.expectations
+    found = gather.layers(case)
     growth = _loss_growth(rows)
     whole = anatomy.optimizer is not None and anatomy.optimizer.kind in WHOLE_STEPS
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
@@ -55,8 +55,8 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
 
 def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
     """Late update (``ever``: the largest seen) in units of 1 / sqrt(fan_in); 0 where none was measured."""
-    series = gather.at(rows, "update_rms", layer.weight.name)
-    sizes = [r.value for r in series] if ever else gather.late(series)
+    series = at(rows, "update_rms", layer.weight.name)
+    sizes = [r.value for r in series] if ever else late(series)
     sizes = [size for size in sizes if math.isfinite(size)]
     if not sizes:
         return 0.0
@@ -65,7 +65,7 @@ def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
 
 def _loss_growth(rows: Table) -> float:
     """Median loss of the last tenth over that of the first tenth (at least one step each); 0 where it cannot be said."""
-    losses = [r.value for r in gather.at(rows, "loss")]
+    losses = [r.value for r in at(rows, "loss")]
     if len(losses) < 2 or not all(map(math.isfinite, losses)):
         return 0.0
     tenth = max(1, len(losses) // 10)
@@ -90,7 +90,7 @@ def _measured(
         )
     if growth >= AWAY:
         evidence.append(Evidence(f"the loss grew {growth:.3g}-fold", "loss", growth, "of its start", AWAY))
-    slope = gather.middle(gather.at(rows, "backward_slope"))
+    slope = middle(at(rows, "backward_slope"))
     if slope is not None and slope < 0:
         evidence.append(
             Evidence(
@@ -102,7 +102,7 @@ def _measured(
             )
         )
     where = torn[0][1].node if torn else (found[0].node if found else None)
-    steps = gather.at(rows, "loss")
+    steps = at(rows, "loss")
     parts = []
     if torn:
         parts.append(f"One step changes {spoken(torn[0][1].node.path)} by {torn[0][0]:.2g} times its natural size")
@@ -129,13 +129,13 @@ def _loudness(rows: Table, expectations: Expectations, anatomy: Anatomy) -> floa
 
     The least of the two ratios and of the outputs' own size, so that small inputs that a norm brings to size do not count.
     """
-    places = [node.path for node in anatomy.nodes if gather.at(rows, "activation_rms", node.path)]
+    places = [node.path for node in anatomy.nodes if at(rows, "activation_rms", node.path)]
     inputs = {node.path for node in anatomy.nodes if node.operation == "input"}
     came = [e.activation_rms for e in expectations.nodes if e.where in inputs and e.activation_rms]
     if not places or not came:
         return 0.0
-    series = gather.at(rows, "activation_rms", places[-1])
-    size = min(series[0].value, gather.middle(series) or 0.0)
+    series = at(rows, "activation_rms", places[-1])
+    size = min(series[0].value, middle(series) or 0.0)
     return min(size, size / came[0]) if math.isfinite(size) else 0.0
 
 

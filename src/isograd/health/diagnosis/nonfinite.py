@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from isograd.health import layers as gather
-from isograd.health.layers import Table
+from isograd.health.case import Case, Table, at
 from isograd.records.anatomy import Anatomy, spoken
-from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
-from isograd.records.reading import Readings
 
 
-def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+def diagnose(case: Case) -> Iterator[Finding]:
     """The first step at which something was not finite, and the first place in it."""
-    rows = gather.table(readings)
-    loss = [r for r in gather.at(rows, "loss") if not math.isfinite(r.value)]
-    norms = [r for r in gather.at(rows, "total_gradient_norm") if not math.isfinite(r.value)]
+    rows, anatomy = case.rows, case.anatomy
+    loss = [r for r in at(rows, "loss") if not math.isfinite(r.value)]
+    norms = [r for r in at(rows, "total_gradient_norm") if not math.isfinite(r.value)]
     weights = [r for series in rows.get("parameter_nonfinite", {}).values() for r in series if r.value > 0]
     nans = [r for series in rows.get("activation_nans", {}).values() for r in series if r.value > 0]
     bad = loss or nans or norms or weights
@@ -35,7 +32,7 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
         return
     where, text = _first_place(rows, since, anatomy)
     node = anatomy.node(where)
-    seen = max((r.step for r in readings.values if r.step < since), default=since - 1)
+    seen = max((r.step for r in case.readings.values if r.step < since), default=since - 1)
     gap = f" or earlier (the last look before it was at step {seen})" if seen < since - 1 else ""
     what = "The loss" if loss and loss[0].step == since else "A gradient" if norms else "A value"
     yield Finding(
@@ -75,7 +72,7 @@ def _born(anatomy: Anatomy) -> Iterator[Finding]:
 
 def _passes(rows: Table, since: int) -> bool:
     """Whether gradients were finite again later, and most of the time: mixed precision skipping a step."""
-    norms = gather.at(rows, "total_gradient_norm")
+    norms = at(rows, "total_gradient_norm")
     broken = sum(not math.isfinite(r.value) for r in norms)
     weights = any(series[-1].value > 0 for series in rows.get("parameter_nonfinite", {}).values())
     return (
@@ -103,7 +100,7 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
         places = rows.get(signal, {})
         return [p for p in order if any(r.step <= since and r.value > 0 for r in places.get(p, ()))]
 
-    if any(r.step <= since and r.value > 0 for r in gather.at(rows, "input_nonfinite")):
+    if any(r.step <= since and r.value > 0 for r in at(rows, "input_nonfinite")):
         return "data", "the batch itself holds numbers that are not finite"
     forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
     if forward:

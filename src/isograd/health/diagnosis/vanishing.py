@@ -21,11 +21,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from isograd.health import layers as gather
-from isograd.health.layers import Layer, Table
+from isograd.health.case import Case, Table, at, middle, planned
+from isograd.health.layers import Layer
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
-from isograd.records.reading import Readings
 
 MOVES = 1e-2
 APART = 1e-3
@@ -41,13 +41,13 @@ REFERENCES = (
 )
 
 
-def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -> Iterator[Finding]:
+def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the first layers are starved, or the remark that an optimizer hides it.
 
     Works on what was measured where there is something, else on theory alone.
     """
-    rows = gather.table(readings)
-    found = gather.layers(rows, expectations, anatomy)
+    rows, anatomy, expectations = case.rows, case.anatomy, case.expectations
+    found = gather.layers(case)
     updated = any(layer.gradient is not None and layer.movement is not None for layer in found)
     measured = updated or (anatomy.optimizer is None and any(layer.gradient is not None for layer in found))
     if len(found) < 3:
@@ -56,7 +56,7 @@ def diagnose(readings: Readings, expectations: Expectations, anatomy: Anatomy) -
     movements = [layer.movement if updated else layer.foretold_movement for layer in found]
     if measured and not updated:  # no optimizer: the plain rate at which a step moves the last layer by 1 %
         movements = [PLAIN * gradient / _last(gradients) for gradient in gradients]
-    steps = gather.planned(rows)
+    steps = planned(rows)
     starved = _starved(gradients, movements, steps)
     if starved:
         yield _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
@@ -171,7 +171,7 @@ def _evidence(
         APART,
         foretold,
     )
-    steps = gather.planned(rows)
+    steps = planned(rows)
     place = spoken(first.node.path)
     size = f"by {movement:.0e} of its size" if movement else "not at all"
     if movement < half:
@@ -181,7 +181,7 @@ def _evidence(
     if anatomy.optimizer is None:
         text = f"a step that moves {spoken(found[-1].node.path)} by {PLAIN:.0%} moves {place} {size}"
     yield Evidence(text, "turning_ratio", movement, "of the weight a step", MOVES / steps, first.foretold_movement)
-    slope = gather.middle(gather.at(rows, "backward_slope")) if measured else expectations.slope
+    slope = middle(at(rows, "backward_slope")) if measured else expectations.slope
     if slope is not None:
         yield Evidence(
             f"every layer towards the input gets {100 * math.exp(-slope):.2g} % of the gradient of the one behind it",
@@ -193,7 +193,7 @@ def _evidence(
 
 
 def _since(first: Layer, rows: Table) -> int | None:
-    series = gather.at(rows, "gradient_rms", first.node.path)
+    series = at(rows, "gradient_rms", first.node.path)
     return series[0].step if series else None
 
 

@@ -1,0 +1,84 @@
+"""What a batch brought and what the loss made of it: sums of inputs, outputs and targets, and how they fit together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isograd.records.moments import Moments, Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """How the columns of a table of inputs (examples by features) compare; standard deviations over the examples of one batch.
+
+    ``constant`` columns do not vary in this batch; ``largest`` and ``smallest`` are the largest and smallest standard deviation
+    of the others, ``median`` the middle one, ``largest_at`` the column of the largest. ``offset`` is the largest magnitude of a
+    column's mean over the median standard deviation, infinite where nothing varies.
+    """
+
+    count: int
+    constant: int
+    largest: float
+    median: float
+    smallest: float
+    largest_at: int
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class InputSample:
+    """One tensor that a watched model was called with: ``where`` is the model's path and the position ("" and 0: the first).
+
+    ``shape`` includes the batch axis. ``low`` and ``high`` are its extremes. Integer inputs (indices of an embedding) have
+    moments too; ``features`` only inputs of two axes and a floating-point type.
+    """
+
+    where: str
+    position: int
+    shape: tuple[int, ...]
+    dtype: str
+    values: Moments
+    low: float
+    high: float
+    features: Features | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LossSample:
+    """One call of the loss in a step.
+
+    ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
+    amounts to where that is certain, with ``written`` True, else "". ``head`` names the functions that the output came through
+    since the last weighted operation, the last first ("softmax",), ``source`` the line of the call, ``head_source`` that of the
+    first of ``head``. ``value`` is the loss as the program reduces it, by ``reduction``.
+
+    ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
+    frequencies; mean of the targets): what a model without inputs can reach. None where it is not known.
+    ``classes`` counts the targets by class, ``answers`` the outputs by the class they favour, ``hits`` those that agree
+    (-1: no classification); beyond 4,096 classes they are empty. ``agreement`` pairs outputs and targets, each less its mean
+    (regression, probabilities). ``rows`` are the extremes of the sums of outputs over the class axis (1, 1 for probabilities).
+    ``weights`` are the class weights handed to the loss.
+    """
+
+    function: str
+    reduction: str = "mean"
+    written: bool = False
+    source: str | None = None
+    head: tuple[str, ...] = ()
+    head_source: str | None = None
+    value: float | None = None
+    floor: float | None = None
+    output: Moments | None = None
+    output_shape: tuple[int, ...] = ()
+    output_dtype: str = ""
+    output_range: tuple[float, float] = (0.0, 0.0)
+    target: Moments | None = None
+    target_shape: tuple[int, ...] = ()
+    target_dtype: str = ""
+    target_range: tuple[float, float] = (0.0, 0.0)
+    rows: tuple[float, float] | None = None
+    classes: tuple[int, ...] = ()
+    answers: tuple[int, ...] = ()
+    hits: int = -1
+    agreement: Pairs | None = None
+    weights: tuple[float, ...] = ()

@@ -1,0 +1,64 @@
+"""A certain fact about the running program, as a door saw it: what, where, at which line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isograd.records.anatomy import Scalar, Settings
+
+FACTS = {
+    "unseen": "layers were not measured in this step; reason: why, in words",
+    "carried": "gradients held something before the step's first backward pass reached them; parameters: how many; share: of "
+    "all; age: steps since any gradient was last empty or zero (0: cleared each step)",
+    "cleared_early": "gradients arrived in the backward pass and were empty or zero when the optimizer stepped",
+    "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
+    "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many",
+    "cut_off": "a trainable parameter that the optimizer holds gets no gradient; parameter: its name; "
+    "used: whether its module ran",
+    "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap",
+    "not_in_optimizer": "a trainable parameter gets a gradient and no optimizer holds it; parameter: its name",
+    "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; total: of how many",
+    "hidden_module": "a module with parameters runs inside a watched model that does not register it; kind: its class; "
+    "held: whether an optimizer holds its parameters",
+    "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
+    "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which",
+    "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which",
+    "weights_changed": "a weight changed between two optimizer steps; parameter; change: relative size; cosine: of old and new",
+    "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
+    "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
+    "time: what it took as batch",
+    "same_batch": "the batch equals the last looked-at one; steps: since when; "
+    "dataset: examples in the loader, if one was found",
+    "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
+    "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
+    "clipped": "gradients were clipped by norm or value; bound; norm: before clipping",
+    "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
+    "loss_outside": "the loss is not computed from a watched model's output",
+    "no_graph": "the loss has no graph",
+}
+"""The closed vocabulary of ``Fact.kind`` that every door speaks, with what ``settings`` hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact: ``kind`` is a key of ``FACTS``, ``where`` a node or module path ("": the whole program), ``source`` its line.
+
+    A fact says what is, never that it is wrong: whether it matters is for diagnosis to say. It stands in every step in which
+    it was seen.
+
+    >>> Fact("detached", "encoder", "net.py:12", (("operation", "detach"),)).get("operation", "")
+    'detach'
+    """
+
+    kind: str
+    where: str = ""
+    source: str | None = None
+    settings: Settings = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in FACTS:
+            raise ValueError(f"no fact is called {self.kind!r}")
+
+    def get(self, name: str, default: Scalar) -> Scalar:
+        """The particular called ``name``, or ``default``."""
+        return dict(self.settings).get(name, default)
