@@ -55,10 +55,6 @@ class Fact:
     source: str | None = None
     settings: Settings = ()
 
-    def __post_init__(self) -> None:
-        if self.kind not in FACTS:
-            raise ValueError(f"no fact is called {self.kind!r}")
-
     def get(self, name: str, default: Scalar) -> Scalar:
         """The particular called ``name``, or ``default``."""
         return dict(self.settings).get(name, default)
