@@ -45,7 +45,7 @@ class InputSample:
 
 @dataclass(frozen=True, slots=True)
 class LossSample:
-    """One call of the loss in a step.
+    """One call of the loss in a step; ``training`` False: an evaluation, with gradients off or the model in evaluation mode.
 
     ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
     amounts to where that is certain, with ``written`` True, else "". ``head`` names the functions that the output came through
@@ -61,6 +61,7 @@ class LossSample:
     """
 
     function: str
+    training: bool = True
     reduction: str = "mean"
     written: bool = False
     source: str | None = None
