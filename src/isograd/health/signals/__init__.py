@@ -11,6 +11,15 @@ from isograd.health.signals.layers import (
     stuck_fraction,
     zero_fraction,
 )
+from isograd.health.signals.learning import (
+    answer_entropy,
+    correlation,
+    entropy,
+    hit_rate,
+    majority_rate,
+    output_spread,
+    skill,
+)
 from isograd.health.signals.measuring import ALIKE, ENOUGH, WINDOW, Measuring, measure
 from isograd.health.signals.parameters import turning_ratio, update_ratio
 
@@ -20,11 +29,18 @@ __all__ = [
     "WINDOW",
     "Measuring",
     "activation_rms",
+    "answer_entropy",
     "backward_slope",
+    "correlation",
     "dead_fraction",
+    "entropy",
     "gradient_rms",
+    "hit_rate",
+    "majority_rate",
     "measure",
+    "output_spread",
     "saturated_fraction",
+    "skill",
     "slope_of",
     "stuck_fraction",
     "total_gradient_norm",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from isograd.health.signals import learning
 from isograd.health.signals.depth import backward_slope, total_gradient_norm
 from isograd.health.signals.layers import (
     activation_rms,
@@ -71,6 +72,7 @@ class Measuring:
         self._seen.update(sample.where for sample in step.layers)
         values = self._values
         values.extend(_whole(step))
+        values.extend(learning.read(step))
         layers = [_merged(samples) for samples in _by_place(step.layers, self._rank)]
         for sample in layers:
             values.extend(_layer(sample, step.index, self._recent))
