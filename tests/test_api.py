@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import isograd
-from isograd import api, files
+from isograd import api, files, watching
 from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.frameworks.reference.network import Activation, Linear, Network, Sgd
 from isograd.frameworks.reference.patient import ReferencePatient
@@ -217,7 +217,7 @@ def test_a_disk_that_refuses_costs_the_trace_and_not_the_training(tmp_path, monk
 
 
 def test_a_journal_is_written_while_the_loop_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(api, "_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "_BLOCK_SECONDS", 0.0)
     model = torch_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with isograd.watch(model, optimizer, budget=None, trace=tmp_path / "t.jsonl"):

@@ -2,88 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from isograd import files
-from isograd.errors import DamagedError, ModelError, RequestError
-from isograd.health import coverage
-from isograd.health.case import case_of
-from isograd.health.diagnosis import diagnose as diagnose_case
+from isograd.errors import ModelError, RequestError
 from isograd.ports import Patient, Recorder
-from isograd.records import codec
-from isograd.records import report as records
-from isograd.records.finding import Finding
-from isograd.records.trace import Meter, Step, Trace
+from isograd.recordings import read_trace
+from isograd.records.trace import Meter, Trace
+from isograd.reporting import Report, report_of
+from isograd.watching import Watch
 
 __all__ = ["Report", "Watch", "check", "diagnose", "watch"]
 
 _LOOKS = 2
 """Real steps of a check: the second shows what a layer that starts at zero, or a rate that warms up, does next."""
-
-_BLOCK_SECONDS = 2.0
-"""How often a watch writes what it saw to its trace file: what a killed program loses at most."""
-
-
-class Report:
-    """What was found, as a person holds it: the record, and the ways to show it.
-
-    >>> from isograd.records.anatomy import Anatomy
-    >>> report = Report(records.Report("check", Anatomy("torch", (), ())))
-    >>> report.healthy, report.findings
-    (True, ())
-    """
-
-    def __init__(self, record: records.Report) -> None:
-        self.record = record
-
-    @property
-    def healthy(self) -> bool:
-        """Whether no finding is an alarm."""
-        return self.record.healthy
-
-    @property
-    def risk(self) -> float | None:
-        """Calibrated probability that the training fails; None where it was not estimated."""
-        return self.record.risk
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All findings, the worst first; those of severity "note" are remarks and no alarms."""
-        return self.record.findings
-
-    def to_json(self) -> str:
-        """The record as one line of JSON that names its format and version."""
-        return codec.dumps(self.record)
-
-    def to_html(self) -> str:
-        """One self-contained page."""
-        from isograd.render import html
-
-        return html.report_page(self.record)
-
-    def figure(self) -> Any:
-        """A matplotlib figure of the gradients by layer and step."""
-        from isograd.render import figure
-
-        return figure.figure(self.record)
-
-    def __str__(self) -> str:
-        from isograd.render import text
-
-        return text.report(self.record)
-
-    def __repr__(self) -> str:
-        alarms = sum(finding.alarm for finding in self.findings)
-        return f"<isograd {self.record.origin} report: {'healthy' if self.healthy else f'{alarms} alarms'}>"
 
 
 def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int | None = None) -> Report:
@@ -122,7 +59,7 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
         remarks.append("the order of the layers was taken from their registration; with a batch it is seen")
     seconds = time.perf_counter() - began
     meter = Meter(seconds, seconds, len(trace.steps), sum(step.sampled for step in trace.steps))
-    return _report("check", replace(trace, meter=meter), remarks)
+    return report_of("check", replace(trace, meter=meter), remarks)
 
 
 def watch(
@@ -179,103 +116,9 @@ def diagnose(trace: Trace | str | PathLike[str]) -> Report:
     True
     """
     if isinstance(trace, Trace):
-        return _report("diagnose", trace, [])
-    found, remarks = _read_trace(Path(trace))
-    return _report("diagnose", found, remarks)
-
-
-class Watch:
-    """A recorder at work: use it as a context manager around the loop; ask it at any time."""
-
-    def __init__(self, recorder: Recorder, path: Path | None, loss: str | None = None) -> None:
-        self._recorder = recorder
-        self._path = path
-        self._loss = loss
-        self._headed = False
-        self._remarks: list[str] = []
-        self._written = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._path is not None:
-            self._recorder.on_step = self._maybe_write
-        self._recorder.attach()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # What goes wrong here must not hide what went wrong in the loop, nor stop a training that went well.
-        self._recorder.detach()
-        self._write()
-
-    @property
-    def trace(self) -> Trace:
-        """All that was seen so far."""
-        trace = self._recorder.trace()
-        return trace if self._loss is None else replace(trace, anatomy=replace(trace.anatomy, loss=self._loss))
-
-    @property
-    def meter(self) -> Meter:
-        """What the watching cost so far."""
-        return self.trace.meter
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong so far."""
-        return self.report().findings
-
-    def report(self) -> Report:
-        """Everything so far: findings, what theory foretold and what was measured."""
-        return _report("watch", self.trace, self._remarks)
-
-    def health_line(self) -> str:
-        """One line for beside a progress bar."""
-        from isograd.render import text
-
-        return text.health_line(self.report().record)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole trace to a file that ``diagnose`` reads. Raises ``StorageError``; what was there before stays."""
-        trace = self.trace
-        lines = [codec.dumps(replace(trace, steps=())), *map(codec.dumps, trace.steps)]
-        files.write_text(Path(path), "\n".join(lines) + "\n")
-
-    def _maybe_write(self) -> None:
-        if time.monotonic() - self._written >= _BLOCK_SECONDS:
-            self._write()
-
-    def _write(self) -> None:
-        """Append what is new to the trace file; a disk that refuses costs the trace, never the training."""
-        if self._path is None:
-            return
-        self._written = time.monotonic()
-        lines = [codec.dumps(step) for step in self._recorder.take()]
-        if lines and not self._headed:
-            lines.insert(0, codec.dumps(replace(self.trace, steps=())))
-        try:
-            if lines:
-                files.append_line(self._path, "\n".join(lines))
-                self._headed = True
-        except Exception as error:  # noqa: BLE001 - whatever the disk does, the training goes on
-            self._remarks.append(f"the trace file is incomplete from here on: {error}")
-            self._path = None
-
-
-def _report(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Report:
-    case = case_of(trace)
-    findings = diagnose_case(case)
-    unseen = () if origin == "check" else coverage.remarks(trace)
-    return Report(
-        records.Report(
-            origin,
-            trace.anatomy,
-            findings,
-            case.expectations,
-            case.readings,
-            case.taken,
-            trace.planned_steps,
-            trace.meter,
-            remarks=(*unseen, *remarks),
-        )
-    )
+        return report_of("diagnose", trace, [])
+    found, remarks = read_trace(Path(trace))
+    return report_of("diagnose", found, remarks)
 
 
 def _door(model: Any) -> str:
@@ -321,39 +164,3 @@ def _recorder(
 def _positive(name: str, value: int | None) -> None:
     if value is not None and (type(value) is not int or value < 1):
         raise RequestError(f"{name} is a whole number of at least 1, not {value!r}")
-
-
-def _read_trace(path: Path) -> tuple[Trace, list[str]]:
-    try:
-        text = path.read_text("utf-8", errors="replace")
-    except OSError as error:
-        raise RequestError(f"cannot read the trace {path}: {error.strerror or error}", where=str(path)) from error
-    remarks = []
-    lines = text.split("\n")
-    if lines.pop():
-        remarks.append("the last line was cut off while it was written and is left out")
-    header: Trace | None = None
-    steps: list[Step] = []
-    recordings = 0
-    for number, line in enumerate(lines, 1):
-        with _line_of(path, number):
-            if line.startswith('{"format":"isograd.Trace"'):
-                header, steps, recordings = codec.loads(Trace, line), [], recordings + 1
-            elif header is None:
-                raise DamagedError("this is not a trace: it does not begin with the header of one")
-            else:
-                steps.append(codec.loads(Step, line))
-    if header is None:
-        raise DamagedError(f"{path} is not a trace: it is empty or was cut off in its first line", where=str(path))
-    if recordings > 1:
-        remarks.append(f"the file holds {recordings} recordings, one after the other; this is the last")
-    return replace(header, steps=tuple(steps)), remarks
-
-
-@contextlib.contextmanager
-def _line_of(path: Path, number: int) -> Any:
-    try:
-        yield
-    except DamagedError as error:
-        fault = error.faults[0]
-        raise DamagedError(f"{path}: {fault.what}", where=f"{path}, line {number}", remedy=fault.remedy) from error

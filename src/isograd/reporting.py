@@ -1,0 +1,87 @@
+"""What a person holds of a report: its record, and the ways to show it; how one is made of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from isograd.health import coverage
+from isograd.health.case import case_of
+from isograd.health.diagnosis import diagnose as diagnose_case
+from isograd.records import codec
+from isograd.records import report as records
+from isograd.records.finding import Finding
+from isograd.records.trace import Trace
+
+
+class Report:
+    """What was found, as a person holds it: the record, and the ways to show it.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> report = Report(records.Report("check", Anatomy("torch", (), ())))
+    >>> report.healthy, report.findings
+    (True, ())
+    """
+
+    def __init__(self, record: records.Report) -> None:
+        self.record = record
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no finding is an alarm."""
+        return self.record.healthy
+
+    @property
+    def risk(self) -> float | None:
+        """Calibrated probability that the training fails; None where it was not estimated."""
+        return self.record.risk
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, the worst first; those of severity "note" are remarks and no alarms."""
+        return self.record.findings
+
+    def to_json(self) -> str:
+        """The record as one line of JSON that names its format and version."""
+        return codec.dumps(self.record)
+
+    def to_html(self) -> str:
+        """One self-contained page."""
+        from isograd.render import html
+
+        return html.report_page(self.record)
+
+    def figure(self) -> Any:
+        """A matplotlib figure of the gradients by layer and step."""
+        from isograd.render import figure
+
+        return figure.figure(self.record)
+
+    def __str__(self) -> str:
+        from isograd.render import text
+
+        return text.report(self.record)
+
+    def __repr__(self) -> str:
+        alarms = sum(finding.alarm for finding in self.findings)
+        return f"<isograd {self.record.origin} report: {'healthy' if self.healthy else f'{alarms} alarms'}>"
+
+
+def report_of(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Report:
+    """Diagnose a trace, and add what a person must know of how it was taken."""
+    case = case_of(trace)
+    findings = diagnose_case(case)
+    unseen = () if origin == "check" else coverage.remarks(trace)
+    return Report(
+        records.Report(
+            origin,
+            trace.anatomy,
+            findings,
+            case.expectations,
+            case.readings,
+            case.taken,
+            trace.planned_steps,
+            trace.meter,
+            remarks=(*unseen, *remarks),
+        )
+    )
