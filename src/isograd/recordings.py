@@ -13,7 +13,7 @@ from isograd.records.trace import Step, Trace
 
 
 def read_trace(path: Path) -> tuple[Trace, list[str]]:
-    """A trace, and remarks on it. Raises ``RequestError`` without a file, ``DamagedError`` where it is no trace or a newer one."""
+    """A trace, and remarks on it. Raises ``RequestError`` without a file, ``DamagedError`` for no trace or a newer one."""
     try:
         text = path.read_text("utf-8", errors="replace")
     except OSError as error:
