@@ -49,6 +49,22 @@ class Eyes(Protocol):
         """One of the above raised."""
 
 
+class Beside(Protocol):
+    """What looks at the program beside the eyes: modules that are entered, functions that say something of the loop."""
+
+    heeded: frozenset[str]
+    """The names of the functions that it is told of."""
+
+    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool) -> None:
+        """A module is about to run; not ``known``: it is no part of a watched model but runs inside one."""
+
+    def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
+        """A leaf module has run."""
+
+    def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """A heeded function is called, inside the module at ``path``, or outside of all (None): there, before it runs."""
+
+
 class Quiet:
     """Gradients off, torch functions unwatched: the context of everything that we compute in the person's loop."""
 
@@ -86,7 +102,7 @@ class Walk:
     it is not looked into. The second call of a module in one pass is "path@2"; the second call of a function "path_1".
     """
 
-    def __init__(self, models: Sequence[nn.Module], eyes: Eyes, *, always: bool = False) -> None:
+    def __init__(self, models: Sequence[nn.Module], eyes: Eyes, *, always: bool = False, beside: Beside | None = None) -> None:
         self.names = {id(module): path for path, module in modules_of(models)}
         self.blind = 0
         self.muted = True
@@ -96,7 +112,8 @@ class Walk:
         """Whether a model was called in evaluation mode with gradients on, which is not followed, since it was armed."""
         self.inside: list[tuple[nn.Module, str]] = []
         self._taken = frozenset(self.names.values())
-        self._eyes = eyes
+        self._eyes, self._beside = eyes, beside
+        self._heeded = beside.heeded if beside is not None else frozenset()
         self._leaves = {id(module) for _, module in modules_of(models) if is_leaf(module)}
         self._always, self._skipping, self._was_in = always, False, False
         self._calls: Counter[str] = Counter()
@@ -141,13 +158,21 @@ class Walk:
         if not self.inside:
             if path is None:
                 return
+            self._enters(module, path, known=True)
             if not self._begin(module, path, args):
                 return
-        if path is None:
-            path = f"{self.inside[-1][1]}.{type(module).__name__.lower()}".lstrip(".")
+        else:
+            known = path is not None
+            path = path if path is not None else f"{self.inside[-1][1]}.{type(module).__name__.lower()}".lstrip(".")
+            self._enters(module, path, known=known)
         self.inside.append((module, path))
         if id(module) in self._leaves or (id(module) not in self.names and is_leaf(module)):
             self.blind = 1
+
+    def _enters(self, module: nn.Module, path: str, *, known: bool) -> None:
+        if (beside := self._beside) is not None:
+            outermost = not self.inside
+            self._tell(lambda: beside.enters(module, path, known=known, outermost=outermost))
 
     def _begin(self, module: nn.Module, path: str, args: tuple[Any, ...]) -> bool:
         self._calls.clear()
@@ -182,12 +207,15 @@ class Walk:
         self._calls[path] += 1
         called = path if self._calls[path] == 1 else f"{path}@{self._calls[path]}"
         self._tell(lambda: self._eyes.module(called, module, arguments, output))
+        if (beside := self._beside) is not None:
+            self._tell(lambda: beside.leaves(module, path, arguments, output))
 
     def function(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function was called inside a watched module."""
+        name = name_of(func)
+        self._calls_beside(name, self.inside[-1][1], args, kwargs)
         if not any(True for _ in tensors_in(output)):
             return
-        name = name_of(func)
         path = f"{self.inside[-1][1]}.{name}".lstrip(".")
         while True:
             self._calls[path] += 1
@@ -196,6 +224,10 @@ class Walk:
                 break
         self._tell(lambda: self._eyes.function(called, name, args, kwargs, output))
 
+    def _calls_beside(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        if name in self._heeded and (beside := self._beside) is not None:
+            self._tell(lambda: beside.calls(name, path, args, kwargs))
+
     def pause(self) -> None:
         """Take the mode away until the next pass: an optimizer calls hundreds of functions that say nothing."""
         leave(self._mode)
@@ -203,6 +235,7 @@ class Walk:
     def outside(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A torch function is about to be called outside of the watched modules."""
         name = name_of(func)
+        self._calls_beside(name, None, args, kwargs)
         if name in _HEEDED:
             self._tell(lambda: self._eyes.outside(name, args, kwargs))
 

@@ -26,6 +26,7 @@ from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled, places_of
+from isograd.frameworks.torch.program import Program
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sums import moments_of_all
 from isograd.ports import Recorder
@@ -78,7 +79,8 @@ class TorchRecorder(Recorder):
         self._budget = Budget(budget)
         self._history = History()
         self._passes = Passes(self._models, self._spent, self._failed)
-        self._walk = Walk(self._models, self._passes)
+        self._program = Program(self._models, self._roster)
+        self._walk = Walk(self._models, self._passes, beside=self._program)
         self._handles: list[RemovableHandle] = []
         self._open = _Open(1, sampled=False, normed=False)
         self._pending: tuple[Step, list[Norms]] | None = None
@@ -122,6 +124,8 @@ class TorchRecorder(Recorder):
                 self._keep()
             self._flush()
             self._look_back()
+            if (facts := self._program.end(self._counts[0])) and self.stopped_by is None:
+                self._history.add(Step(self._counts[0], facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
             self._failed(error)
@@ -129,6 +133,7 @@ class TorchRecorder(Recorder):
         self._last.clear()
         self._models = ()
         self._roster.forget()
+        self._program.forget()
         self._total = self._budget.elapsed
         self._budget.overhead += self._total - before
 
@@ -183,6 +188,7 @@ class TorchRecorder(Recorder):
         if id(optimizer) in self._open.done:
             self._close()
         opened = self._open
+        self._program.before_step(optimizer, held, closure=closure)
         if opened.sampled:
             names = [self._roster.names[slot] for slot in held.slots]
             opened.motion = Motion(held.slots, names, held.parameters, self._budget.share is None)
@@ -202,8 +208,9 @@ class TorchRecorder(Recorder):
         rate = optimizer.param_groups[0].get("lr") if opened.learning_rate is None else None
         if isinstance(rate, float | int) or (isinstance(rate, torch.Tensor) and opened.sampled):
             opened.learning_rate = float(rate)
+        self._program.after_step()
         opened.done.add(id(optimizer))
-        if opened.done >= self._expected:
+        if opened.done >= self._expected or opened.done >= self._expected & {id(one) for one in self._roster.optimizers()}:
             self._close()
 
     def _gradients(self, optimizer: Optimizer, held: Held) -> None:
@@ -239,13 +246,14 @@ class TorchRecorder(Recorder):
             return
         step = Step(opened.index, learning_rate=opened.learning_rate)
         if opened.sampled:
+            layers = passes.layers.close()
             step = dataclasses.replace(
                 step,
                 loss=passes.loss,
-                layers=passes.layers.close(),
+                layers=layers,
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                facts=self._unseen(),
+                facts=(*self._unseen(), *self._program.close(layers)),
             )
         self._pending = (step, opened.norms)
         if not any(norms.vectors for norms in opened.norms):
@@ -282,6 +290,7 @@ class TorchRecorder(Recorder):
         sampled = sampled or index == self._planned  # how it ended is worth its price
         self._open = _Open(index, sampled, sampled or normed)
         self._passes.begin()
+        self._program.begin(sampled=sampled)
         self._open.compiled = sampled and not self._eager and is_compiled(self._models)
         if not sampled or self._open.compiled:
             self._walk.disarm()
@@ -289,7 +298,7 @@ class TorchRecorder(Recorder):
         if self._version != self._roster.version:
             self._version = self._roster.version
             self._walk.disarm()
-            self._walk = Walk(self._models, self._passes)
+            self._walk = Walk(self._models, self._passes, beside=self._program)
         self._walk.arm()
 
     def _look_back(self) -> None:

@@ -61,6 +61,10 @@ class Roster:
         alive = ((reference(), held) for reference, _, held in self._known.values())
         return [optimizer for optimizer, held in alive if optimizer is not None and held is not None]
 
+    def known(self) -> list[Optimizer]:
+        """Every optimizer that has been met and is alive, whatever it holds."""
+        return [optimizer for reference, *_ in self._known.values() if (optimizer := reference()) is not None]
+
     def forget(self) -> None:
         """Let go of the models and optimizers; names and slots stay."""
         self._models = ()

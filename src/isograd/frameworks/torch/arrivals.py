@@ -1,0 +1,165 @@
+"""Where gradients were in a step: left over, cleared too early, missing, or at parameters that no optimizer holds."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isograd.frameworks.torch.places import Place, places_of
+from isograd.frameworks.torch.roster import Held
+from isograd.records.fact import Fact
+from isograd.records.trace import LayerSample
+
+LOOKED_AT = 64
+"""Parameters whose gradients are looked into before a backward pass; of more, so many spread evenly."""
+LAYERS = 64
+"""Layers named in one step at most."""
+_HEAD = 4_096
+
+
+def full(gradients: Sequence[Tensor | None]) -> list[bool]:
+    """Which gradients hold anything but zeros; NaN is something. Reads the device once where all of them do.
+
+    >>> full([None, torch.zeros(3), torch.tensor([0.0, 1.0])])
+    [False, False, True]
+    """
+    found = [False] * len(gradients)
+    there = [(place, _local(gradient)) for place, gradient in enumerate(gradients) if gradient is not None]
+    for width in (_HEAD, None):  # mostly the first entries tell
+        flags = [(values.reshape(-1)[:width] != 0).any() for _, values in there]
+        told = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist() if flags else []
+        for (place, _), flag in zip(there, told, strict=True):
+            found[place] = found[place] or flag
+        there = [(place, values) for place, values in there if not found[place] and values.numel() > _HEAD]
+    return found
+
+
+def _local(gradient: Tensor) -> Tensor:
+    local: Tensor = getattr(gradient, "_local_tensor", gradient).detach()
+    return local._values() if local.layout == torch.sparse_coo else local
+
+
+@dataclass
+class Arrivals:
+    """The gradients of one looked-at step, seen just before its backward passes and just before its optimizers step."""
+
+    models: Sequence[nn.Module]
+    places: tuple[Place, ...] = ()
+    backwards: int = 0
+    dirty: dict[int, bool] = field(default_factory=dict)
+    """By parameter: whether its gradient held something when the first backward pass since its optimizer's step began."""
+    carried: list[bool] = field(default_factory=list)
+    """The same of the parameters whose optimizer has stepped."""
+    stepped: dict[int, bool | None] = field(default_factory=dict)
+    """By parameter: whether its gradient held something when its optimizer stepped; None where it had none."""
+    ran: set[str] = field(default_factory=set)
+    leaves: set[str] = field(default_factory=set)
+    strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
+    clean: int = 0
+    """The last step at which a gradient was seen to begin empty."""
+    _before: dict[int, tuple[weakref.ref[Tensor], int]] = field(default_factory=dict)
+    _steps: int = 0
+
+    def begin(self, held: set[int], *, again: bool) -> None:
+        """A step that is to be looked at; ``held`` are the parameters that an optimizer holds, ``again`` looks them all up."""
+        self.backwards, self.carried = 0, []
+        for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self._before):
+            kept.clear()
+        if again or not self.places:
+            self.places = places_of(self.models)
+        for place in self.places:
+            gradient = place.parameter.grad
+            if gradient is not None and id(place.parameter) not in held:
+                self._before[id(place.parameter)] = (weakref.ref(gradient), gradient._version)
+
+    def backward(self) -> None:
+        """A backward pass is about to begin."""
+        self.backwards += 1
+        places = [place for place in self.places if place.parameter.requires_grad]
+        looked = [place.parameter for place in places[:: 1 + len(places) // LOOKED_AT]]
+        for parameter, holds in zip(looked, full([p.grad for p in looked]), strict=True):
+            # What a pass for another model left, or the last step, may be cleared before the pass that counts.
+            self.dirty[id(parameter)] = holds and self.dirty.get(id(parameter), True)
+
+    def step(self, held: Held) -> None:
+        """An optimizer is about to step."""
+        for parameter, holds in zip(held.parameters, full([p.grad for p in held.parameters]), strict=True):
+            if id(parameter) in self.dirty:
+                self.carried.append(self.dirty.pop(id(parameter)))
+            self.stepped[id(parameter)] = None if parameter.grad is None else holds
+
+    def close(self, index: int, optimizers: Sequence[Optimizer], layers: Sequence[LayerSample]) -> Iterator[Fact]:
+        """The step is over: what is to be told of its gradients. ``optimizers`` are all that stepped in this program."""
+        yield from self._carried(index)
+        if not self.backwards or not self.stepped:
+            return
+        reached = {sample.where.split("@")[0] for sample in layers if sample.gradient and sample.gradient.largest > 0}
+        mine = [place for place in self.places if place.parameter.requires_grad and id(place.parameter) in self.stepped]
+        if mine and not any(self.stepped[id(place.parameter)] for place in mine):
+            if any(place.layer in reached and place.layer in self.leaves for place in mine):
+                yield Fact("cleared_early")
+                return
+            if not reached:
+                yield Fact("loss_outside")
+        yield from self._cut(place for place in mine if self.stepped[id(place.parameter)] is None)
+        held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
+        yield from self._unheld(held, reached)
+        yield from self._stale(optimizers)
+
+    def _carried(self, index: int) -> Iterator[Fact]:
+        if not all(self.carried):
+            self.clean = index
+        if any(self.carried):
+            count = sum(self.carried)
+            settings = (("parameters", count), ("share", count / len(self.carried)), ("age", index - self.clean))
+            yield Fact("carried", settings=settings)
+
+    def _cut(self, places: Iterable[Place]) -> Iterator[Fact]:
+        layers: dict[str, list[Place]] = defaultdict(list)
+        for place in places:
+            layers[place.layer].append(place)
+        for layer, some in list(layers.items())[:LAYERS]:
+            used = self._used(layer)
+            yield Fact("cut_off", layer, settings=(("parameter", some[0].name), ("used", used), ("count", len(some))))
+
+    def _used(self, layer: str) -> bool:
+        return layer in self.ran or any(layer.startswith(f"{leaf}.") or not leaf for leaf in self.leaves)
+
+    def _unheld(self, held: set[int], reached: set[str]) -> Iterator[Fact]:
+        layers: dict[str, list[Place]] = defaultdict(list)
+        for place in self.places:
+            if place.parameter.requires_grad and id(place.parameter) not in held and self._fresh(place.parameter):
+                layers[place.layer].append(place)
+        for layer, some in list(layers.items())[:LAYERS]:
+            yield Fact("not_in_optimizer", layer, settings=(("parameter", some[0].name), ("count", len(some))))
+        for reference, path in self.strangers.values():
+            module = reference()
+            own = [] if module is None else [p for p in module.parameters(recurse=False) if p.requires_grad]
+            if module is not None and any(p.grad is not None and id(p) not in held for p in own):
+                yield Fact("hidden_module", path, settings=(("kind", type(module).__name__), ("held", False)))
+
+    def _fresh(self, parameter: nn.Parameter) -> bool:
+        """Whether the gradient came in this step: one may lie there from another training."""
+        gradient = parameter.grad
+        if gradient is None:
+            return False
+        known = self._before.get(id(parameter))
+        return known is None or known[0]() is not gradient or known[1] != gradient._version
+
+    def _stale(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
+        mine = {id(place.parameter) for place in self.places}
+        for optimizer in optimizers:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            if not any(id(parameter) in mine for parameter in parameters):
+                continue
+            stale = [p for p in parameters if id(p) not in mine and p.requires_grad and p.grad is None]
+            if stale:
+                shapes = " ".join("x".join(map(str, p.shape)) for p in stale[:4])
+                settings = (("count", len(stale)), ("total", len(parameters)), ("shapes", shapes))
+                yield Fact("stale_parameters", "optimizer", settings=settings)

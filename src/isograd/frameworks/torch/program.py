@@ -1,0 +1,108 @@
+"""What the running program does with model, gradients and optimizer: the certain facts of each looked-at step."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from isograd.frameworks.torch.arrivals import Arrivals
+from isograd.frameworks.torch.roster import Held, Roster
+from isograd.records.fact import Fact
+from isograd.records.trace import LayerSample
+
+ALL = 3
+"""Looked-at steps in which everything is looked up; after them in every ``RARELY``-th."""
+RARELY = 8
+
+
+class Program:
+    """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
+
+    heeded = frozenset({"backward"})
+
+    def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
+        self._roster = roster
+        self._arrivals = Arrivals(models)
+        self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
+        self._backwards = 0
+        self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
+        self._replaced = 1
+
+    def begin(self, *, sampled: bool) -> None:
+        """The next step begins; ``sampled``: it is looked at closely."""
+        self._index, self._sampled, self._closure = self._index + 1, sampled, False
+        if sampled:
+            self._looks += 1
+            self._arrivals.begin(self._held(), again=self._looks <= ALL or self._looks % RARELY == 0)
+
+    def backward(self) -> None:
+        """A backward pass is about to begin."""
+        self._backwards += 1
+        if self._sampled:
+            self._arrivals.backward()
+
+    def before_step(self, optimizer: Optimizer, held: Held, *, closure: bool) -> None:
+        """An optimizer is about to step; with a ``closure`` its passes are yet to come."""
+        self._meet(optimizer, held)
+        self._closure = self._closure or closure
+        if self._sampled and not closure:
+            self._arrivals.step(held)
+
+    def after_step(self) -> None:
+        """An optimizer has stepped."""
+        self._backwards = 0
+
+    def close(self, layers: Sequence[LayerSample]) -> tuple[Fact, ...]:
+        """The step is over: its facts. ``layers`` are what was measured in it."""
+        if not self._sampled or self._closure:
+            return ()
+        facts = list(self._arrivals.close(self._index, self._stepping(), layers))
+        if self._replaced > 1:
+            facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
+        return tuple(facts)
+
+    def end(self, steps: int) -> tuple[Fact, ...]:
+        """The watch is over after so many steps: what is to be said of what came to no step."""
+        if steps or not self._backwards:
+            return ()
+        return (Fact("no_step", settings=(("passes", self._backwards),)),)
+
+    def forget(self) -> None:
+        """Let go of the models and optimizers."""
+        self._arrivals = Arrivals(())
+        self._optimizers = []
+
+    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool) -> None:
+        """A module is about to run."""
+        if known:
+            self._arrivals.ran.add(path)
+        elif next(module.parameters(recurse=False), None) is not None:
+            self._arrivals.strangers[id(module)] = (weakref.ref(module), path)
+
+    def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
+        """A leaf module has run."""
+        self._arrivals.leaves.add(path)
+
+    def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """A heeded function is called."""
+        if name == "backward":
+            self.backward()
+
+    def _held(self) -> set[int]:
+        return {id(p) for one in self._stepping() for group in one.param_groups for p in group["params"]}
+
+    def _stepping(self) -> list[Optimizer]:
+        """Every optimizer that has stepped or was given, whatever it holds."""
+        return self._roster.known()
+
+    def _meet(self, optimizer: Optimizer, held: Held) -> None:
+        if any(reference() is optimizer for reference, _ in self._optimizers):
+            return
+        slots = tuple(held.slots)
+        kept = [pair for pair in self._optimizers if pair[1] != slots]
+        self._replaced += len(kept) < len(self._optimizers)
+        self._optimizers = [*kept, (weakref.ref(optimizer), slots)]
