@@ -1,0 +1,12 @@
+"""All programs and all operators: importing this enters them into their lists."""
+
+from __future__ import annotations
+
+from faults import in_model_and_data, in_training, programs
+from faults.operators import OPERATORS, Case, candidates
+from faults.settings import PROGRAMS
+
+__all__ = ["LISTS", "OPERATORS", "PROGRAMS", "Case", "candidates"]
+
+LISTS = (programs, in_training, in_model_and_data)
+"""The files that enter them."""
