@@ -14,16 +14,20 @@ FACTS = {
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many",
     "cut_off": "a trainable parameter that the optimizer holds gets no gradient; parameter: its name; "
-    "used: whether its module ran",
-    "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap",
-    "not_in_optimizer": "a trainable parameter gets a gradient and no optimizer holds it; parameter: its name",
-    "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; total: of how many",
+    "used: whether its module ran; count: how many of that layer",
+    "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap; "
+    "after: the layer that ran last",
+    "not_in_optimizer": "a trainable parameter gets a gradient and no optimizer holds it; parameter: name; count: of that layer",
+    "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; total: of how many; "
+    "shapes: of the first few",
     "hidden_module": "a module with parameters runs inside a watched model that does not register it; kind: its class; "
     "held: whether an optimizer holds its parameters",
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
-    "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which",
+    "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
+    "fresh: whether a batch norm among them has never seen a batch",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which",
-    "weights_changed": "a weight changed between two optimizer steps; parameter; change: relative size; cosine: of old and new",
+    "weights_changed": "a weight changed between two steps; parameter; change: relative size; cosine: of old and new; "
+    "restored: whether it is again what it was at first",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
@@ -31,7 +35,7 @@ FACTS = {
     "dataset: examples in the loader, if one was found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
-    "clipped": "gradients were clipped by norm or value; bound; norm: before clipping",
+    "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output",
     "no_graph": "the loss has no graph",

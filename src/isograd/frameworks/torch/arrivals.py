@@ -94,6 +94,11 @@ class Arrivals:
                 self.carried.append(self.dirty.pop(id(parameter)))
             self.stepped[id(parameter)] = None if parameter.grad is None else holds
 
+    def trained(self, path: str) -> bool:
+        """Whether a parameter of the model at ``path`` got a gradient and was stepped."""
+        mine = (place.parameter for place in self.places if not path or f"{place.layer}.".startswith(f"{path}."))
+        return any(self.stepped.get(id(parameter)) for parameter in mine)
+
     def close(self, index: int, optimizers: Sequence[Optimizer], layers: Sequence[LayerSample]) -> Iterator[Fact]:
         """The step is over: what is to be told of its gradients. ``optimizers`` are all that stepped in this program."""
         yield from self._carried(index)

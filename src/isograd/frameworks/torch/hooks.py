@@ -55,7 +55,7 @@ class Beside(Protocol):
     heeded: frozenset[str]
     """The names of the functions that it is told of."""
 
-    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool) -> None:
+    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool, learning: bool) -> None:
         """A module is about to run; not ``known``: it is no part of a watched model but runs inside one."""
 
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
@@ -171,8 +171,8 @@ class Walk:
 
     def _enters(self, module: nn.Module, path: str, *, known: bool) -> None:
         if (beside := self._beside) is not None:
-            outermost = not self.inside
-            self._tell(lambda: beside.enters(module, path, known=known, outermost=outermost))
+            at = {"known": known, "outermost": not self.inside, "learning": torch.is_grad_enabled()}
+            self._tell(lambda: beside.enters(module, path, **at))
 
     def _begin(self, module: nn.Module, path: str, args: tuple[Any, ...]) -> bool:
         self._calls.clear()

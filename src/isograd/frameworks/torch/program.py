@@ -9,8 +9,13 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from isograd.frameworks.torch import conduct
 from isograd.frameworks.torch.arrivals import Arrivals
+from isograd.frameworks.torch.conduct import Conduct
+from isograd.frameworks.torch.drift import Drift
+from isograd.frameworks.torch.operations import LOSSES
 from isograd.frameworks.torch.roster import Held, Roster
+from isograd.frameworks.torch.sequences import Sequences
 from isograd.records.fact import Fact
 from isograd.records.trace import LayerSample
 
@@ -22,11 +27,11 @@ RARELY = 8
 class Program:
     """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
 
-    heeded = frozenset({"backward"})
+    heeded = frozenset({"backward"}) | conduct.HEEDED | LOSSES
 
     def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
         self._roster = roster
-        self._arrivals = Arrivals(models)
+        self._arrivals, self._conduct, self._sequences, self._drift = Arrivals(models), Conduct(), Sequences(), Drift()
         self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
         self._backwards = 0
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
@@ -38,6 +43,9 @@ class Program:
         if sampled:
             self._looks += 1
             self._arrivals.begin(self._held(), again=self._looks <= ALL or self._looks % RARELY == 0)
+            self._conduct.begin()
+            self._sequences.begin()
+        self._drift.begin(self._arrivals.places, sampled=sampled)
 
     def backward(self) -> None:
         """A backward pass is about to begin."""
@@ -49,6 +57,7 @@ class Program:
         """An optimizer is about to step; with a ``closure`` its passes are yet to come."""
         self._meet(optimizer, held)
         self._closure = self._closure or closure
+        self._drift.step(held, sampled=self._sampled)
         if self._sampled and not closure:
             self._arrivals.step(held)
 
@@ -58,9 +67,12 @@ class Program:
 
     def close(self, layers: Sequence[LayerSample]) -> tuple[Fact, ...]:
         """The step is over: its facts. ``layers`` are what was measured in it."""
-        if not self._sampled or self._closure:
+        if not self._sampled:
             return ()
-        facts = list(self._arrivals.close(self._index, self._stepping(), layers))
+        arrivals = self._arrivals
+        facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
+        if not self._closure:
+            facts += arrivals.close(self._index, self._stepping(), layers)
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
@@ -73,11 +85,13 @@ class Program:
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
-        self._arrivals = Arrivals(())
-        self._optimizers = []
+        self._arrivals, self._optimizers = Arrivals(()), []
+        self._sequences.forget()
+        self._drift.forget()
 
-    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool) -> None:
+    def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool, learning: bool) -> None:
         """A module is about to run."""
+        self._conduct.enters(module, path, outermost=outermost, learning=learning)
         if known:
             self._arrivals.ran.add(path)
         elif next(module.parameters(recurse=False), None) is not None:
@@ -86,11 +100,17 @@ class Program:
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run."""
         self._arrivals.leaves.add(path)
+        self._conduct.after = path
+        self._sequences.leaves(module, path, arguments, output)
 
     def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A heeded function is called."""
         if name == "backward":
             self.backward()
+        elif name in LOSSES:
+            self._sequences.target(args, kwargs)
+        else:
+            self._conduct.calls(name, path, args)
 
     def _held(self) -> set[int]:
         return {id(p) for one in self._stepping() for group in one.param_groups for p in group["params"]}

@@ -1,0 +1,124 @@
+"""How a looked-at step runs its models: modes, gradients on or off, what leaves the graph, how gradients are clipped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.places import persons_line
+from isograd.records.fact import Fact
+
+LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tensor": "rewrap", "as_tensor": "rewrap"}
+"""Functions after which a value has no graph, and what they are called in a fact."""
+CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
+HEEDED = frozenset(LEAVING) | CLIPPING
+FACTS = 8
+"""Places told of one kind in one step at most."""
+_DEPTH = 8
+
+
+@dataclass
+class Conduct:
+    """What is seen of the passes of one step."""
+
+    evaluated: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """Models called in evaluation mode with gradients on: which layers behave differently, and whether they are new."""
+    trained: set[str] = field(default_factory=set)
+    unlearning: dict[str, str] = field(default_factory=dict)
+    """Models called in training mode with gradients off."""
+    facts: dict[tuple[str, str, str | None], Fact] = field(default_factory=dict)
+    after: str = ""
+    _learning: bool = True
+
+    def begin(self) -> None:
+        """A new step."""
+        for kept in (self.evaluated, self.trained, self.unlearning, self.facts):
+            kept.clear()
+        self.after = ""
+
+    def enters(self, module: nn.Module, path: str, *, outermost: bool, learning: bool) -> None:
+        """A module is about to run."""
+        if outermost:
+            self._learning = learning
+            if learning and module.training:
+                self.trained.add(path)
+            elif learning and path not in self.evaluated and (kinds := _changed(module, training=False)):
+                self.evaluated[path] = kinds, _untouched(module)
+            elif module.training and not learning and path not in self.unlearning:
+                self.unlearning[path] = _changed(module, training=True)
+        elif self._learning and not learning and any(p.requires_grad for p in module.parameters(recurse=False)):
+            self._left("no_grad", path)
+
+    def calls(self, name: str, path: str | None, args: Sequence[Any]) -> None:
+        """A function that is heeded here is called."""
+        if name in LEAVING:
+            value = args[0] if args else None
+            if (
+                isinstance(value, Tensor)
+                and value.requires_grad
+                and not value.is_leaf
+                and (path is not None or value.numel() > 1)
+            ):
+                self._left(LEAVING[name], path or "")
+        elif path is None and name in CLIPPING:
+            self._clipped()
+
+    def close(self, stepped: Callable[[str], bool]) -> Iterator[Fact]:
+        """What is to be told; ``stepped`` says whether the parameters of a model got a gradient and were stepped."""
+        for path, (kinds, fresh) in self.evaluated.items():
+            if path not in self.trained and stepped(path):
+                yield Fact("evaluation_mode", path, settings=(("kinds", kinds), ("fresh", fresh)))
+        for path, kinds in self.unlearning.items():
+            if kinds:
+                yield Fact("training_mode", path, settings=(("kinds", kinds),))
+        yield from self.facts.values()
+
+    def _left(self, operation: str, path: str) -> None:
+        source = persons_line()
+        key = (operation, path, source)
+        if key not in self.facts and len(self.facts) < FACTS:
+            self.facts[key] = Fact("detached", path, source, (("operation", operation), ("after", self.after)))
+
+    def _clipped(self) -> None:
+        frame: FrameType | None = sys._getframe(1)
+        for _ in range(_DEPTH):
+            if frame is None or frame.f_code.co_filename.endswith("clip_grad.py"):
+                break
+            frame = frame.f_back
+        else:
+            return
+        if frame is None:
+            return
+        known = frame.f_locals
+        bound, norm = known.get("max_norm", known.get("clip_value")), known.get("total_norm")
+        if isinstance(bound, float | int) and ("clipped", "", None) not in self.facts:
+            norm = float(norm) if isinstance(norm, Tensor) and norm.numel() == 1 else -1.0
+            kind = "norm" if "max_norm" in known else "value"
+            settings = (("bound", float(bound)), ("norm", norm), ("by", kind))
+            self.facts["clipped", "", None] = Fact("clipped", source=persons_line(), settings=settings)
+
+
+def _changed(module: nn.Module, *, training: bool) -> str:
+    """The kinds of layers inside that behave differently in training, and are in that mode."""
+    kinds = {
+        type(one).__name__
+        for one in module.modules()
+        if one.training is training
+        and (
+            (isinstance(one, nn.modules.dropout._DropoutNd) and one.p > 0)
+            or (isinstance(one, nn.modules.batchnorm._BatchNorm) and one.track_running_stats)
+        )
+    }
+    return ", ".join(sorted(kinds))
+
+
+def _untouched(module: nn.Module) -> bool:
+    """Whether a batch norm inside has never seen a batch in training."""
+    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    counts = [one.num_batches_tracked for one in norms if isinstance(one.num_batches_tracked, Tensor)]
+    return any(int(count) == 0 for count in counts[:1])

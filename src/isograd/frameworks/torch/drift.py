@@ -1,0 +1,97 @@
+"""Whether weights change between two steps by another hand than the optimizer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.places import Place
+from isograd.frameworks.torch.roster import Held
+from isograd.records.fact import Fact
+
+MATRICES = 16
+"""Matrices that are looked at; of more, so many spread evenly."""
+ENTRIES = 256
+"""Entries of each that are kept."""
+PATIENCE = 8
+"""Changes on steps that are not looked at which are looked into without finding one that matters."""
+STRANGE = 0.5
+"""Cosine of old and new weights below which a change is told of: clipping, averaging and projection keep weights nearly
+parallel, a fresh draw has a cosine of 0 +- 1 / sqrt(ENTRIES)."""
+
+
+@dataclass
+class Drift:
+    """A few entries of some matrices, as the last step left them and as the first step found them."""
+
+    first: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
+    found: list[Fact] = field(default_factory=list)
+    _pending: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
+    _sentinels: list[tuple[nn.Parameter, int]] = field(default_factory=list)
+    _tried: int = 0
+
+    def begin(self, places: Sequence[Place], *, sampled: bool) -> None:
+        """A step begins; on one that is looked at the present weights are kept."""
+        if not sampled:
+            self._pending = {}
+            if self._tried < PATIENCE:
+                self._sentinels = [(parameter, parameter._version) for parameter, _ in self._sentinels]
+            return
+        matrices = [place for place in places if place.parameter.ndim >= 2 and place.parameter.requires_grad]
+        some = matrices[:: 1 + len(matrices) // MATRICES]
+        self.kept = {id(place.parameter): (place.name, _entries(place.parameter)) for place in some}
+        for name, values in self.kept.values():
+            self.first.setdefault(name, values)
+        self._pending = dict(self.kept)
+        self._sentinels = [(place.parameter, place.parameter._version) for place in some[:: max(1, len(some) - 1)]]
+
+    def step(self, held: Held, *, sampled: bool) -> None:
+        """An optimizer is about to step: are its weights what they were?"""
+        if sampled:
+            self._compare(held, self._pending)
+        elif self._tried < PATIENCE and any(parameter._version != version for parameter, version in self._sentinels):
+            mine = {id(parameter) for parameter in held.parameters}
+            if any(id(parameter) in mine and parameter._version != version for parameter, version in self._sentinels):
+                self._tried += not self._compare(held, dict(self.kept))
+        self._stepped(held)
+
+    def take(self) -> Iterator[Fact]:
+        """What was found since the last call."""
+        found, self.found = self.found, []
+        yield from found
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self.kept, self._pending, self._sentinels, self.first = {}, {}, [], {}
+
+    def _stepped(self, held: Held) -> None:
+        # What this optimizer's step changes is no other hand's doing.
+        for parameter in held.parameters:
+            self._pending.pop(id(parameter), None)
+
+    def _compare(self, held: Held, kept: dict[int, tuple[str, Tensor]]) -> bool:
+        pairs = [(*kept[id(p)], _entries(p)) for p in held.parameters if id(p) in kept]
+        changed = [(name, old, new) for name, old, new in pairs if old.shape != new.shape or not torch.equal(old, new)]
+        told = False
+        for name, old, new in changed:
+            size = float(old.norm())
+            both = size * float(new.norm()) if old.shape == new.shape else 0.0
+            if not both > 0.0:  # another layer, or one that was or is all zero: a first initialisation, pruning
+                continue
+            restored, cosine = torch.equal(new, self.first[name]), float(old @ new) / both
+            if cosine < STRANGE or restored:
+                change = float((new - old).norm()) / size
+                settings = (("parameter", name), ("change", change), ("cosine", cosine), ("restored", restored))
+                self.found.append(Fact("weights_changed", name.rpartition(".")[0], settings=settings))
+                told = True
+        return told
+
+
+def _entries(parameter: nn.Parameter) -> Tensor:
+    local: Tensor = getattr(parameter, "_local_tensor", parameter).detach()
+    flat = local.reshape(-1)
+    return flat[:: 1 + len(flat) // ENTRIES].float().clone()

@@ -1,0 +1,86 @@
+"""How sequences reach recurrent and attention layers in a looked-at step: which axis is time, what state they begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.places import tensors_in
+from isograd.records.fact import Fact
+
+HEAD = 64
+"""Entries of a state that are kept to know it again."""
+
+
+@dataclass
+class Sequences:
+    """What is seen of the sequences of one step, and the states that the last one left."""
+
+    axes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Length of the time axis and of the batch axis as the layer takes them."""
+    targets: set[tuple[int, ...]] = field(default_factory=set)
+    carried: dict[str, bool] = field(default_factory=dict)
+    _left: dict[str, Tensor] = field(default_factory=dict)
+    _ends: dict[str, Tensor] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """A new step."""
+        self._left, self._ends = self._ends, {}
+        for kept in (self.axes, self.targets, self.carried, self._begun):
+            kept.clear()
+
+    def forget(self) -> None:
+        """Let go of the states."""
+        self._left, self._ends = {}, {}
+
+    def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
+        """A leaf module has run; ``arguments`` are its positional and keyword arguments."""
+        recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        if not recurrent and not isinstance(module, nn.MultiheadAttention):
+            return
+        args, kwargs = arguments
+        first = args[0] if args else kwargs.get("input", kwargs.get("query"))
+        if isinstance(first, Tensor) and first.ndim == 3 and not isinstance(module, nn.RNNCellBase):
+            a, b = first.shape[:2]
+            self.axes[path] = (b, a) if module.batch_first else (a, b)
+        if recurrent:
+            self._state(path, args[1] if len(args) > 1 else kwargs.get("hx"), output, isinstance(module, nn.RNNBase))
+
+    def target(self, args: Any, kwargs: dict[str, Any]) -> None:
+        """A loss is called."""
+        target = args[1] if len(args) > 1 else kwargs.get("target")
+        if isinstance(target, Tensor):
+            self.targets.add(tuple(target.shape))
+
+    def close(self) -> Iterator[Fact]:
+        """What is to be told of this step."""
+        for path, graph in self.carried.items():
+            yield Fact("state_carried", path, settings=(("graph", graph),))
+        for path, (time, batch) in self.axes.items():
+            for shape in self.targets:
+                # One target an example, as many as the layer takes for time steps, and not a target for each of both.
+                lengths = shape[:1] == (time,) and (len(shape) == 1 or shape[1] != batch)
+                if lengths and time != batch and batch > 1:
+                    yield Fact("axes_swapped", path, settings=(("batch", time), ("time", batch)))
+                    break
+
+    def _state(self, path: str, given: Any, output: Any, whole: bool) -> None:
+        if path not in self._begun:
+            self._begun.add(path)
+            state, left = next(tensors_in(given), None), self._left.get(path)
+            if state is not None and left is not None:
+                head = _head(state)
+                if head.shape == left.shape and bool(torch.equal(head, left)) and bool((head != 0).any()):
+                    self.carried[path] = state.requires_grad and state.grad_fn is not None
+        end = next(tensors_in(output[1] if whole else output), None)
+        if end is not None:
+            self._ends[path] = _head(end).clone()
+
+
+def _head(state: Tensor) -> Tensor:
+    return state.detach().reshape(-1)[:HEAD]
