@@ -17,7 +17,7 @@ FACTS = {
     "used: whether its module ran; count: how many of that layer",
     "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap; "
     "after: the layer that ran last",
-    "not_in_optimizer": "a trainable parameter gets a gradient and no optimizer holds it; parameter: name; count: of that layer",
+    "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
     "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; total: of how many; "
     "shapes: of the first few",
     "hidden_module": "a module with parameters runs inside a watched model that does not register it; kind: its class; "
