@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import logging
 import math
+import multiprocessing
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import isograd
 
 Watching = Callable[..., contextlib.AbstractContextManager[Any]]
 Program = Callable[[Watching], float]
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,51 @@ def look(program: Program, budget: float | None = 0.03) -> Look:
         meter.share,
         seconds,
     )
+
+
+def each(work: Callable[[Job], Done], jobs: Sequence[Job], workers: int = 1) -> Iterator[Done]:
+    """What ``work`` makes of every job, in their order; progress goes to stderr. ``work`` and the jobs have to be picklable.
+
+    >>> list(each(abs, [-1, 2]))
+    [1, 2]
+    """
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        results: Iterator[Done]
+        if workers > 1:
+            results = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)).imap(work, jobs)
+        else:
+            results = map(work, jobs)
+        for count, done in enumerate(results, 1):
+            if sys.stderr.isatty() or count % 20 == 0 or count == len(jobs):
+                spent = time.monotonic() - start
+                left = spent / count * (len(jobs) - count) / 60
+                print(f"{count}/{len(jobs)} done, {spent / 60:.1f} min, {left:.1f} min to go", file=sys.stderr, flush=True)
+            yield done
+
+
+class Journal:
+    """Finished runs in a file of lines that is only appended to; a line that was cut off is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records: dict[tuple[str, str], dict[str, Any]] = {}
+        text = path.read_text("utf-8") if path.exists() else ""
+        for line in text.split("\n")[:-1]:
+            with contextlib.suppress(json.JSONDecodeError):
+                record = json.loads(line)
+                self._records[record["key"], record["fingerprint"]] = record
+
+    def get(self, key: str, fingerprint: str) -> dict[str, Any] | None:
+        """The run of that name, done with that version of its program."""
+        return self._records.get((key, fingerprint))
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append one run; it has a ``key`` and a ``fingerprint``."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._records[record["key"], record["fingerprint"]] = record
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
 
 
 def _alarms(final: Any, given: list[tuple[int, Any]]) -> list[dict[str, Any]]:
