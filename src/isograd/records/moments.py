@@ -291,18 +291,24 @@ class Units:
 class Gram:
     """Inner products of the outputs of at most 64 examples in one layer, row by row; shards of the units merge with ``+``.
 
+    Where a layer puts out a sequence of positions an "example" is one position, and ``positions`` of each sequence stand side
+    by side: example ``i * positions + j`` is position ``j`` of sequence ``i``.
+
     >>> (Gram(2, (1.0, 0.5, 0.5, 1.0)) + Gram(2, (1.0, 0.0, 0.0, 1.0))).products
     (2.0, 0.5, 0.5, 2.0)
     """
 
     examples: int = 0
     products: tuple[float, ...] = ()
+    positions: int = 1
 
     def __post_init__(self) -> None:
         if self.examples > 64 or len(self.products) != self.examples**2:
             raise ValueError(f"a Gram holds n*n products of n <= 64 examples, not {len(self.products)}")
+        if self.positions < 1 or self.examples % self.positions:
+            raise ValueError(f"{self.examples} examples do not come in groups of {self.positions}")
 
     def __add__(self, other: Gram) -> Gram:
         if not self.examples or not other.examples:
             return self if self.examples else other
-        return Gram(self.examples, tuple(a + b for a, b in zip(self.products, other.products, strict=True)))
+        return Gram(self.examples, tuple(a + b for a, b in zip(self.products, other.products, strict=True)), self.positions)

@@ -10,6 +10,19 @@ from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Pairs, Units
 
 
+EVERY = 4
+"""Of the looks after the second, which one goes deeper."""
+
+
+def deep(look: int) -> bool:
+    """Whether the look of this number, counted from 1, takes what is dear as well: through time, ``Gram``, attention.
+
+    >>> [look for look in range(1, 13) if deep(look)]
+    [1, 2, 4, 8, 12]
+    """
+    return look <= 2 or look % EVERY == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
     """How one attention spreads over its keys, over at most a few examples and all heads; sums, merged with ``+``.
@@ -47,8 +60,10 @@ class LayerSample:
 
     ``gradient`` is on the scale of the loss as the program reduces it (a mean over N examples makes it 1/N as large), unscaled
     where mixed precision scales it. ``examples`` is the length of the batch axis. ``through_time`` has one ``Moments`` a
-    time step for a recurrent layer: the gradient of the loss with respect to its hidden state there. ``gram`` has the inner
-    products of the outputs of a few examples, ``attention`` how an attention spreads; both are taken on some looks only.
+    time step for a recurrent layer: the gradient of the loss with respect to its hidden state there, over a few sequences. Of
+    stacked layers it is the first, which reads the inputs; both directions of a bidirectional one count at the position that
+    they read. ``gram`` has the inner products of the outputs of a few examples, ``attention`` how an attention spreads. These
+    three are taken on ``deep`` looks only.
     """
 
     where: str

@@ -17,7 +17,7 @@ from isograd.frameworks.reference.network import LOSSES, Activation, Array, Func
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
-from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
+from isograd.records.trace import LayerSample, ParameterSample, Step, Trace, deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +107,18 @@ def _step(
         passed.loss,
         learning_rate,
         tuple(float(np.linalg.norm(used[name])) for name in before),
-        tuple(_layers(network, passed)),
+        tuple(_layers(network, passed, index)),
         parameters,
         (sums.input_sample(passed.values[0]),),
     )
 
 
-def _layers(network: Network, passed: Pass) -> Iterable[LayerSample]:
+def _layers(network: Network, passed: Pass, look: int) -> Iterable[LayerSample]:
     for layer, value, gradient in zip(network.layers, passed.values[1:], passed.gradients, strict=True):
         flat = sums.PINNED.get(layer.function) if isinstance(layer, Activation) else None
         counted = sums.units(value, flat(value) if flat else None)
-        yield LayerSample(layer.path, 0, len(value), sums.moments(value), sums.moments(gradient), counted)
+        alike = sums.gram(value) if deep(look) else None
+        yield LayerSample(layer.path, 0, len(value), sums.moments(value), sums.moments(gradient), counted, gram=alike)
 
 
 def _number(edit: Edit) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.records.batch import Features, InputSample
-from isograd.records.moments import Moments, Pairs, Units
+from isograd.records.moments import Gram, Moments, Pairs, Units
 
 Array = NDArray[np.float64]
 
@@ -42,6 +42,19 @@ def units(values: Array, pinned: NDArray[np.bool_] | None = None) -> Units:
     """
     flat = np.zeros_like(values, dtype=bool) if pinned is None else pinned
     return Units(len(values), tuple((values > 0).sum(axis=0).tolist()), tuple(flat.sum(axis=0).tolist()))
+
+
+def gram(values: Array) -> Gram | None:
+    """Inner products of at most 16 examples (rows), spread evenly over the batch; nothing for a single one.
+
+    >>> gram(np.array([[1.0, 0.0], [1.0, 1.0]])).products
+    (1.0, 1.0, 1.0, 2.0)
+    """
+    count = min(len(values), 16)
+    if count < 2:
+        return None
+    chosen = [values[place * len(values) // count].tolist() for place in range(count)]
+    return Gram(count, tuple(math.fsum(a * b for a, b in zip(x, y, strict=True)) for x in chosen for y in chosen))
 
 
 def input_sample(batch: Array) -> InputSample:

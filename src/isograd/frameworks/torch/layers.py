@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from isograd.frameworks.torch.alike import gram
 from isograd.frameworks.torch.hooks import Quiet, is_recomputation
 from isograd.frameworks.torch.operations import UNMEASURED, flat_part
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.sums import moments, moments_and_units, scaled
-from isograd.records.anatomy import Settings
-from isograd.records.moments import Moments, Units
+from isograd.records.anatomy import WEIGHTED, Settings
+from isograd.records.moments import Gram, Moments, Units
 from isograd.records.trace import LayerSample
 
 
@@ -25,6 +26,7 @@ class _Entry:
     examples: int
     activation: Moments | None
     units: Units | None
+    gram: Gram | None
     gradient: Moments | None = None
 
 
@@ -39,6 +41,8 @@ class Layers:
     axes: Mapping[str, int]
     spent: Callable[[float], None]
     failed: Callable[[Exception], None]
+    deep: bool = False
+    """Whether this look takes what is dear as well."""
     open: bool = True
     scale: float = 1.0
     """By how much the loss of the present backward pass is scaled; its gradients are divided by it."""
@@ -61,10 +65,15 @@ class Layers:
             return
         call = self._calls.get(where, -1) + 1
         self._calls[where] = call
-        entry = _Entry(where, call, len(tensor) if tensor.ndim else 1, activation, units)
+        entry = _Entry(where, call, len(tensor) if tensor.ndim else 1, activation, units, self._alike(where, operation, tensor))
         self.entries[where, call] = entry
         if not tensor.is_leaf:
             tensor.register_hook(self._gradient_of(entry))  # type: ignore[no-untyped-call]
+
+    def _alike(self, where: str, operation: str, output: Tensor) -> Gram | None:
+        if not self.deep or operation not in (*WEIGHTED, "activation"):
+            return None
+        return gram(output, sequence=self.axes.get(where, -1) != 1)
 
     def _gradient_of(self, entry: _Entry) -> Callable[[Tensor], None]:
         def arrives(gradient: Tensor) -> None:
@@ -87,6 +96,8 @@ class Layers:
         """What was seen; hooks that are still on some graph do nothing from here on."""
         self.open = False
         return tuple(
-            LayerSample(entry.where, entry.call, entry.examples, entry.activation, entry.gradient, entry.units)
+            LayerSample(
+                entry.where, entry.call, entry.examples, entry.activation, entry.gradient, entry.units, gram=entry.gram
+            )
             for entry in self.entries.values()
         )

@@ -14,6 +14,7 @@ from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, of_function, of_module
 from isograd.frameworks.torch.places import tensors_in
 from isograd.records.batch import InputSample
+from isograd.records.trace import deep
 
 
 class Passes:
@@ -31,6 +32,7 @@ class Passes:
         self.learning: Callable[[], bool] = lambda: True
         self._followed: set[str] = set()
         self._following = False
+        self._looks = 0
         self.begin()
 
     def begin(self) -> None:
@@ -38,9 +40,13 @@ class Passes:
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.loss: float | None = None
+        self._begun = False
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
         """An outermost watched module is called."""
+        if not self._begun:
+            self._begun, self._looks = True, self._looks + 1
+            self.layers.deep = deep(self._looks)
         self._following = path not in self._followed and not is_recomputation()
         if self._following:
             self._followed.add(path)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from isograd.health.signals import learning
+from isograd.health.signals import learning, rank
 from isograd.health.signals.depth import backward_slope, total_gradient_norm
 from isograd.health.signals.layers import (
     activation_rms,
@@ -73,7 +73,10 @@ class Measuring:
         values = self._values
         values.extend(_whole(step))
         values.extend(learning.read(step))
-        layers = [_merged(samples) for samples in _by_place(step.layers, self._rank)]
+        places = list(_by_place(step.layers, self._rank))
+        for samples in places:
+            values.extend(rank.read(samples, step.index))
+        layers = [_merged(samples) for samples in places]
         for sample in layers:
             values.extend(_layer(sample, step.index, self._recent))
         values.extend(reading for sample in step.parameters for reading in _parameter(sample, step.index))

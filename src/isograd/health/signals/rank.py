@@ -1,0 +1,139 @@
+"""How alike the examples have become in a layer: their correlation, what part of the signal tells them apart, its rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.records.moments import Gram
+from isograd.records.reading import Reading
+from isograd.records.trace import LayerSample
+
+Array = NDArray[np.float64]
+
+
+def correlation(gram: Gram) -> float:
+    r"""Mean cosine of different examples.
+
+    .. math:: c = \frac{1}{n(n-1)} \sum_{i \ne j} \frac{G_{ij}}{\sqrt{G_{ii} G_{jj}}}
+
+    Examples whose output is zero are left out. Unit: none. Range: [-1 / (n - 1), 1]; 1 where all point the same way, about 0
+    for independent ones of mean zero; NaN with fewer than two examples that are not zero.
+    Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 3 (the correlation c of two inputs, on its way through the layers).
+
+    >>> correlation(Gram(2, (1.0, 1.0, 1.0, 4.0)))
+    0.5
+    """
+    products = _square(gram)
+    lengths = np.sqrt(np.diagonal(products))
+    kept = lengths > 0.0
+    count = int(kept.sum())
+    if count < 2:
+        return math.nan
+    cosines = products[np.ix_(kept, kept)] / np.outer(lengths[kept], lengths[kept])
+    return float((cosines.sum() - count) / (count * (count - 1)))
+
+
+def difference(gram: Gram) -> float:
+    r"""How large the part of the output is in which examples differ, beside the whole output.
+
+    .. math:: d = \sqrt{\sum_i \lVert x_i - \bar x \rVert^2 / \sum_i \lVert x_i \rVert^2}
+
+    Unit: none. Range: [0, 1]; 0 where all examples get the same output, sqrt(1 - 1/n) for n orthogonal ones of one length;
+    NaN where all are zero. Float32 cannot hold what is below 6e-8.
+    Source: Dong et al. 2021, Attention is not all you need, arXiv:2103.03404, section 2 (the residual of a layer, relative).
+
+    >>> difference(Gram(2, (1.0, 0.0, 0.0, 1.0))) ** 2, difference(Gram(2, (1.0, 1.0, 1.0, 1.0)))
+    (0.5000000000000001, 0.0)
+    """
+    return _differing(_square(gram))
+
+
+def position_difference(gram: Gram) -> float:
+    """``difference`` of the positions within one sequence, or of the sequences at one position: whichever is smaller.
+
+    The root of the mean share over the groups. Small where all positions of a sequence have become alike although
+    sequences differ (over-smoothing). The smaller of both, because a door cannot tell which of two axes is time.
+    Unit: none. Range: [0, 1]; NaN where no positions were compared.
+    Source: Oono & Suzuki 2020, Graph neural networks exponentially lose expressive power, arXiv:1905.10947; Dong et al. 2021.
+
+    >>> alike = (1.0, 1.0, 0.0, 0.0)
+    >>> other = (0.0, 0.0, 1.0, 1.0)
+    >>> position_difference(Gram(4, (*alike, *alike, *other, *other), positions=2))
+    0.0
+    """
+    if gram.positions < 2 or gram.examples == gram.positions:
+        return math.nan
+    products = _square(gram)
+    places = np.arange(gram.examples).reshape(-1, gram.positions)
+    sides = [_over_groups(products, groups) for groups in (places, places.T)]
+    return min(sides)
+
+
+def effective_rank(gram: Gram) -> float:
+    r"""In how many directions the examples spread around their mean.
+
+    .. math:: \exp\Bigl(-\sum_k p_k \log p_k\Bigr), \qquad p = \text{spectrum of the centred Gram matrix over its sum}
+
+    Unit: directions. Range: [1, min(n - 1, units)]; 1 where all lie on a line; NaN where they do not differ.
+    Source: Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, eq. 4 (of the variances here).
+
+    >>> round(effective_rank(Gram(3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))), 6)
+    2.0
+    """
+    products = _square(gram)
+    if not gram.examples or not _differing(products) > 0.0:
+        return math.nan
+    spectrum = np.clip(np.linalg.eigvalsh(_centred(products / np.diagonal(products).max())), 0.0, None)
+    shares = spectrum[spectrum > 0.0] / spectrum.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
+    """The readings of one layer in one step; of several passes the one in which the examples differ most.
+
+    >>> alike = LayerSample("a", gram=Gram(2, (1.0, 1.0, 1.0, 1.0)))
+    >>> [(reading.signal, reading.value) for reading in read([alike], 3)]
+    [('correlation_of_examples', 1.0), ('difference_of_examples', 0.0)]
+    """
+    grams = [sample.gram for sample in samples if sample.gram is not None]
+    known = [(found, gram) for gram in grams if not math.isnan(found := difference(gram))]
+    if not known:
+        return
+    apart, gram = max(known, key=lambda row: row[0])
+    values = (
+        ("correlation_of_examples", correlation(gram)),
+        ("difference_of_examples", apart),
+        ("difference_of_positions", position_difference(gram)),
+        ("effective_rank", effective_rank(gram)),
+    )
+    for signal, value in values:
+        if not math.isnan(value):
+            yield Reading(signal, samples[0].where, step, value)
+
+
+def _square(gram: Gram) -> Array:
+    return np.asarray(gram.products, dtype=np.float64).reshape(gram.examples, gram.examples)
+
+
+def _centred(products: Array) -> Array:
+    mean = products.mean(axis=0)
+    centred: Array = products - mean[:, None] - mean[None, :] + mean.mean()
+    return centred
+
+
+def _differing(products: Array) -> float:
+    total = float(np.trace(products))
+    if not total > 0.0:
+        return math.nan
+    return math.sqrt(min(1.0, max(0.0, float(np.trace(_centred(products / total))))))
+
+
+def _over_groups(products: Array, groups: NDArray[np.intp]) -> float:
+    blocks = [products[np.ix_(group, group)] for group in groups]
+    total = sum(float(np.trace(block)) for block in blocks)
+    apart = sum(max(0.0, float(np.trace(_centred(block)))) for block in blocks)
+    return math.sqrt(min(1.0, apart / total)) if total > 0.0 else math.nan
