@@ -9,18 +9,25 @@ from isograd.records.batch import InputSample, LossSample
 from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Pairs, Units
 
-
 EVERY = 4
-"""Of the looks after the second, which one goes deeper."""
+"""One look in so many goes deeper, however close the looks are."""
+GROWTH = 1.5
+"""And so does every look by which the number of steps has grown so much since the last deep one."""
 
 
-def deep(look: int) -> bool:
-    """Whether the look of this number, counted from 1, takes what is dear as well: through time, ``Gram``, attention.
+def deep(look: int, step: int, last: int) -> bool:
+    """Whether a look takes what is dear as well: gradients through time, ``Gram``, attention.
 
-    >>> [look for look in range(1, 13) if deep(look)]
-    [1, 2, 4, 8, 12]
+    ``look`` counts the looks from 1, ``step`` is the step it falls on, ``last`` the step of the last deep look (0: none yet).
+    The first three are deep, and the gaps between the others grow with the length of the run, to at most three looks.
+
+    >>> deep_steps = [0]
+    >>> for step in range(1, 20):
+    ...     deep_steps += [step] * deep(step, step, deep_steps[-1])
+    >>> deep_steps[1:]
+    [1, 2, 3, 4, 6, 8, 12, 16]
     """
-    return look <= 2 or look % EVERY == 0
+    return look % EVERY == 0 or step >= GROWTH * last
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,14 @@ class ReferencePatient(Patient):
         network, optimizer = self.network, self.optimizer.copy()
         last: dict[str, Array] = {}
         found: list[Step] = []
+        at = 0
         for index, (x, targets) in enumerate(islice(batches, steps), 1):
             passed = _passed(network, x, targets, self.loss)
             before = network.parameters()
             after, used = optimizer.step(before, passed.parameters)
-            found.append(_step(index, network, passed, optimizer.learning_rate, before, after, used, last))
+            at = index if deep(index, index, at) else at
+            layers = tuple(_layers(network, passed, alike=at == index))
+            found.append(_step(index, network, passed, layers, optimizer.learning_rate, before, after, used, last))
             network, last = network.with_parameters(after), used
         return Trace(self.describe(), tuple(self.network.parameters()), tuple(found))
 
@@ -85,6 +88,7 @@ def _step(
     index: int,
     network: Network,
     passed: Pass,
+    layers: tuple[LayerSample, ...],
     learning_rate: float,
     before: dict[str, Array],
     after: dict[str, Array],
@@ -107,18 +111,18 @@ def _step(
         passed.loss,
         learning_rate,
         tuple(float(np.linalg.norm(used[name])) for name in before),
-        tuple(_layers(network, passed, index)),
+        layers,
         parameters,
         (sums.input_sample(passed.values[0]),),
     )
 
 
-def _layers(network: Network, passed: Pass, look: int) -> Iterable[LayerSample]:
+def _layers(network: Network, passed: Pass, *, alike: bool) -> Iterable[LayerSample]:
     for layer, value, gradient in zip(network.layers, passed.values[1:], passed.gradients, strict=True):
         flat = sums.PINNED.get(layer.function) if isinstance(layer, Activation) else None
         counted = sums.units(value, flat(value) if flat else None)
-        alike = sums.gram(value) if deep(look) else None
-        yield LayerSample(layer.path, 0, len(value), sums.moments(value), sums.moments(gradient), counted, gram=alike)
+        gram = sums.gram(value) if alike else None
+        yield LayerSample(layer.path, 0, len(value), sums.moments(value), sums.moments(gradient), counted, gram=gram)
 
 
 def _number(edit: Edit) -> float:

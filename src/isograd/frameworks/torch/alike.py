@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from isograd.frameworks.torch.sums import values_of
@@ -16,6 +15,9 @@ SIDE = 4
 """Of a layer that puts out sequences: so many sequences, at so many positions each."""
 UNITS = 4_096
 """Units that are compared; of a wider layer every k-th is taken."""
+
+SMALLEST = 1e-290
+"""Below this a float64 square has lost digits."""
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -34,6 +36,7 @@ def gram(output: Tensor, *, sequence: bool) -> Gram | None:
     Summed in float64. Nothing where there are fewer than two examples, where an entry is not finite, or where float64 entries
     are so large or small that their squares are no numbers.
 
+    >>> import torch
     >>> gram(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), sequence=False).products
     (1.0, 1.0, 1.0, 2.0)
     """
@@ -42,19 +45,25 @@ def gram(output: Tensor, *, sequence: bool) -> Gram | None:
         return None
     positions = 1
     if sequence and values.ndim == 3 and values.shape[1] > 1:
-        rows, columns = spread(values.shape[0], SIDE), spread(values.shape[1], SIDE)
-        positions = len(columns)
-        chosen = values[rows][:, columns].flatten(0, 1)
+        columns = spread(values.shape[1], SIDE)
+        chosen, positions = values[spread(len(values), SIDE)][:, columns].flatten(0, 1), len(columns)
     else:
-        chosen = values[spread(len(values), EXAMPLES)].reshape(min(len(values), EXAMPLES), -1)
-    if len(chosen) < 2:
+        chosen = (values if len(values) <= EXAMPLES else values[spread(len(values), EXAMPLES)]).reshape(
+            min(len(values), EXAMPLES), -1
+        )
+    count = len(chosen)
+    if count < 2:
         return None
     if chosen.shape[1] > UNITS:
         chosen = chosen[:, :: math.ceil(chosen.shape[1] / UNITS) | 1]  # an odd stride meets all channels
     chosen = chosen.double()
-    products = chosen @ chosen.T
-    found = products.flatten().tolist()
-    lengths = products.diagonal()
-    if not all(map(math.isfinite, found)) or bool(((lengths < 1e-290) & chosen.any(1)).any()):
+    products = (chosen @ chosen.T).flatten().tolist()
+    shortest = min(products[:: count + 1])
+    if not math.isfinite(sum(products)) or (0.0 < shortest < SMALLEST) or (shortest == 0.0 and _underflowed(chosen, products)):
         return None
-    return Gram(len(chosen), tuple(found), positions)
+    return Gram(count, tuple(products), positions)
+
+
+def _underflowed(chosen: Tensor, products: list[float]) -> bool:
+    squares = products[:: len(chosen) + 1]
+    return any(square < SMALLEST and some for square, some in zip(squares, chosen.any(1).tolist(), strict=True))

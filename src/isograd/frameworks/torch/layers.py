@@ -96,8 +96,6 @@ class Layers:
         """What was seen; hooks that are still on some graph do nothing from here on."""
         self.open = False
         return tuple(
-            LayerSample(
-                entry.where, entry.call, entry.examples, entry.activation, entry.gradient, entry.units, gram=entry.gram
-            )
+            LayerSample(entry.where, entry.call, entry.examples, entry.activation, entry.gradient, entry.units, gram=entry.gram)
             for entry in self.entries.values()
         )

@@ -32,7 +32,7 @@ class Passes:
         self.learning: Callable[[], bool] = lambda: True
         self._followed: set[str] = set()
         self._following = False
-        self._looks = 0
+        self._steps, self._looks, self._deep = -1, 0, 0
         self.begin()
 
     def begin(self) -> None:
@@ -40,13 +40,14 @@ class Passes:
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.loss: float | None = None
-        self._begun = False
+        self._steps, self._begun = self._steps + 1, False
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
         """An outermost watched module is called."""
         if not self._begun:
             self._begun, self._looks = True, self._looks + 1
-            self.layers.deep = deep(self._looks)
+            self.layers.deep = deep(self._looks, self._steps, self._deep)
+            self._deep = self._steps if self.layers.deep else self._deep
         self._following = path not in self._followed and not is_recomputation()
         if self._following:
             self._followed.add(path)
