@@ -1,0 +1,184 @@
+r"""Rank collapse: the signal is lost on the way forward; all examples look alike where the last layer has to tell them apart.
+
+Bound, from theory. Let ``d`` be the part of the last hidden layer's output in which examples differ, beside the whole output
+(``signals.rank.difference``). The second moments of what the last layer reads have one eigenvalue along the mean, of size 1,
+and all that is of use in eigenvalues that sum to d^2. Gradient descent that is stable along the first needs about 1 / d^2
+steps for the others (LeCun, Kanter & Solla 1991):
+  d * sqrt(steps) < 1     the run is too short by itself, whatever the learning rate
+  LOST      d < 1e-3: a million steps, and the last layer's weights must grow a thousandfold to tell two examples apart
+An adaptive optimizer, or the layers before, can bring the difference back (it then grows by orders of magnitude within some
+hundred steps), so the bound alone proves nothing before the start: it is an alarm only where the loss has stayed at what a
+constant answer gets and the difference has not doubled (GROWN), after QUARTER of the run, LONG steps, or at the end of it;
+or where it did come back, but only after WASTED of a run whose loss was still falling, poor (POOR), when it ended.
+
+Where a layer puts out positions of a sequence or nodes of a graph, the same is asked of the positions (over-smoothing).
+
+Look-alikes that are healthy: neural collapse at the end of training (few directions, but classes far apart), a network that
+answers two classes with one direction, small differences before a batch normalisation (which divides by them), an adaptive
+optimizer at the start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health.case import DEFAULT_STEPS, Case, late
+from isograd.health.outcome import Outcome, outcome
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
+from isograd.records.finding import Evidence, Finding
+from isograd.records.reading import Reading
+
+LOST = 1e-3
+GROWN = 2.0
+QUARTER = 0.25
+LONG = 200
+SHORT = 50
+"""A run of fewer steps ends before anybody could know."""
+WASTED = 1 / 3
+POOR = 0.5
+SPREADING = ("batch", "instance")
+"""Normalisations that divide by the difference of examples, and so bring it back."""
+REFERENCES = (
+    "LeCun, Kanter & Solla 1991, Eigenvalues of covariance matrices: application to neural-network learning",
+    "Schoenholz et al. 2017, arXiv:1611.01232 (the correlation of two inputs converges with depth)",
+    "Dong et al. 2021, arXiv:2103.03404; Oono & Suzuki 2020, arXiv:1905.10947 (attention and graph networks)",
+)
+_SIGNALS = (("difference_of_examples", "examples"), ("difference_of_positions", "positions"))
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that the last layer cannot tell examples apart, or the remark that it hardly can at the start."""
+    steps = case.planned or max(DEFAULT_STEPS, case.taken)
+    judged: Outcome | None = None
+    for signal, things in _SIGNALS:
+        for head in _heads(case.anatomy):
+            read = _read_by(case, head, signal)
+            series = max(read, key=lambda one: one[-1].value, default=())
+            first = series[0].value if series else 1.0
+            if not series or first * math.sqrt(steps) >= 1.0:
+                continue
+            judged = outcome(case) if judged is None else judged
+            finding = _judged(case, head, signal, things, series, judged, steps)
+            if finding is not None:
+                yield finding
+                return
+
+
+def _judged(
+    case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], judged: Outcome, steps: int
+) -> Finding | None:
+    now = min(late(series))
+    bound = 1.0 / math.sqrt(steps)
+    still = now < bound and now < GROWN * series[0].value
+    told = case.taken >= SHORT if case.ended else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
+    if still and told and judged.skill is not None and judged.learning is False:
+        return _finding(case, head, signal, things, series, steps, "lost")
+    back = next((r.step for r in series if r.value >= bound), None)
+    wasted = back is not None and back >= WASTED * case.taken and case.taken >= SHORT
+    if case.ended and wasted and judged.poor(POOR) and judged.falling:
+        return _finding(case, head, signal, things, series, steps, "late")
+    if things == "examples" and series[-1].value < LOST and judged.learning is not True:
+        return _finding(case, head, signal, things, series, steps, "remark")
+    return None
+
+
+def _heads(anatomy: Anatomy) -> Iterator[Node]:
+    """The last layers: weighted, with no other weighted layer between them and an output."""
+    read = {position for node in anatomy.nodes for position in node.inputs}
+    reached = [position for position in range(len(anatomy.nodes)) if position not in read]
+    seen: set[int] = set()
+    while reached:
+        position = reached.pop()
+        if position in seen:
+            continue
+        seen.add(position)
+        node = anatomy.nodes[position]
+        if node.operation in WEIGHTED:
+            yield node
+        else:
+            reached.extend(node.inputs)
+
+
+def _read_by(case: Case, head: Node, signal: str) -> list[tuple[Reading, ...]]:
+    """The series of the layers whose output ``head`` reads; none where one of them cannot be known."""
+    found: list[tuple[Reading, ...]] = []
+    waiting, seen = list(head.inputs), set[int]()
+    while waiting:
+        position = waiting.pop()
+        if position in seen:
+            continue
+        seen.add(position)
+        node = case.anatomy.nodes[position]
+        series = tuple(case.series(signal, node.path))
+        if series:
+            found.append(series)
+        elif node.operation == "input" or not node.inputs or (node.operation == "norm" and node.get("kind", "") in SPREADING):
+            return []
+        else:
+            waiting.extend(node.inputs)
+    return found
+
+
+def _finding(
+    case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], steps: int, kind: str
+) -> Finding:
+    start, now = series[0].value, series[-1].value
+    bound = 1.0 / math.sqrt(steps)
+    lost = [n for n in case.anatomy.nodes if any(r.value < bound for r in case.series(signal, n.path)[:1])]
+    place = lost[0] if lost else head
+    here = spoken(head.path)
+    need = f"about {1 / max(start, 1e-9) ** 2:.0e} steps"
+    if kind == "lost":
+        text = f"{_capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, and training does not change that."
+    elif kind == "late":
+        back = next(r.step for r in series if r.value >= bound)
+        text = f"{_capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
+    else:
+        text = f"At the start {things} look alike to {here}: what tells them apart is {start:.0e} of what it reads."
+    return Finding(
+        "rank_collapse",
+        "note" if kind == "remark" else "critical" if kind == "lost" and now < LOST else "warning",
+        0.95 if kind == "lost" else 0.8,
+        place.path,
+        text,
+        (
+            Evidence(
+                f"difference of {things} over the whole output, where {here} reads it: {start:.0e} at the start, {now:.0e} now; "
+                f"plain gradient descent needs {need}, and there are {steps:,}",
+                signal,
+                now,
+                "of the output",
+                bound,
+            ),
+            *_profile(case, signal, things),
+        ),
+        tuple(node.path for node in lost),
+        place.source,
+        series[0].step,
+        cause="every layer keeps less of what differs than of what is common to all, so that depth wears the difference away",
+        remedy=_remedy(case.anatomy, things),
+        references=REFERENCES,
+    )
+
+
+def _profile(case: Case, signal: str, things: str) -> Iterator[Evidence]:
+    """How much a layer keeps of the difference, on the way from the first to the last."""
+    logs = [(n.path, s[0].value) for n in case.anatomy.nodes if (s := case.series(signal, n.path)) and s[0].value > 0.0]
+    if len(logs) >= 2:
+        kept = (logs[-1][1] / logs[0][1]) ** (1 / (len(logs) - 1))
+        text = f"from {logs[0][1]:.0e} after {spoken(logs[0][0])} to {logs[-1][1]:.0e} after {spoken(logs[-1][0])}"
+        yield Evidence(f"difference of {things}: {text}, {100 * kept:.0f} % kept from one to the next", signal, kept, "a layer")
+
+
+def _remedy(anatomy: Anatomy, things: str) -> str:
+    if things == "positions":
+        return "residual paths around every attention or message-passing layer; fewer layers; normalisation"
+    functions = {node.activation for node in anatomy.nodes if node.operation == "activation"}
+    if functions & {"sigmoid", "hardsigmoid"}:
+        return "tanh or ReLU instead of the sigmoid (its outputs all lie around 0.5); batch normalisation; fewer layers"
+    return "He initialisation (torch's default keeps 1/6 of the variance) with zero biases; normalisation; residual paths"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
