@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from isograd.health.case import Case
-from isograd.health.diagnosis import dead_units, exploding, nonfinite, vanishing
+from isograd.health.diagnosis import dead_units, exploding, nonfinite, rank_collapse, vanishing
 from isograd.records.finding import Finding
 
-DISEASES = (nonfinite, exploding, vanishing, dead_units)
+DISEASES = (nonfinite, exploding, vanishing, rank_collapse, dead_units)
 """In the order in which one hides the others: what is not finite has no size any more."""
 
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}

@@ -120,9 +120,7 @@ def _read_by(case: Case, head: Node, signal: str) -> list[tuple[Reading, ...]]:
     return found
 
 
-def _finding(
-    case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], steps: int, kind: str
-) -> Finding:
+def _finding(case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], steps: int, kind: str) -> Finding:
     start, now = series[0].value, series[-1].value
     bound = 1.0 / math.sqrt(steps)
     lost = [n for n in case.anatomy.nodes if any(r.value < bound for r in case.series(signal, n.path)[:1])]
@@ -130,7 +128,8 @@ def _finding(
     here = spoken(head.path)
     need = f"about {1 / max(start, 1e-9) ** 2:.0e} steps"
     if kind == "lost":
-        text = f"{_capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, and training does not change that."
+        text = f"{_capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, "
+        text += "and training does not change that."
     elif kind == "late":
         back = next(r.step for r in series if r.value >= bound)
         text = f"{_capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
@@ -144,7 +143,7 @@ def _finding(
         text,
         (
             Evidence(
-                f"difference of {things} over the whole output, where {here} reads it: {start:.0e} at the start, {now:.0e} now; "
+                f"difference of {things} in what {here} reads, over its size: {start:.0e} at the start, {now:.0e} now; "
                 f"plain gradient descent needs {need}, and there are {steps:,}",
                 signal,
                 now,
