@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from faults.settings import PROGRAMS, Program, Settings, Side
 
+T = TypeVar("T")
 Change = dict[str, Any] | Callable[[Settings], dict[str, Any]]
 
 
@@ -62,18 +63,34 @@ class Case:
         return f"{self.program.name}:{self.operator.name}:{self.strength}"
 
 
+MOST = 8
+"""Programs that one operator is tried on: so no fault, however widely it applies, outweighs the others."""
+
+
 def candidates(side: Side) -> list[Case]:
-    """All cases of a side: its programs times its operators, wherever one applies; a fault that sets the same twice, once."""
+    """All cases of a side: each of its operators with up to ``MOST`` of its programs, each program at one strength.
+
+    Programs and strengths go round: the n-th operator begins with the n-th program, and each next program gets the next
+    strength, so that all are met and no fault counts twice in one program.
+    """
     cases: dict[tuple[str, Settings], Case] = {}
-    for program in PROGRAMS.values():
-        for one in OPERATORS.values():
-            if program.side != side or one.side != side:
-                continue
-            for strength, _ in one.strengths:
-                settings = one.settings(program, strength)
-                if settings is not None:
-                    cases.setdefault((program.name, settings), Case(program, one, strength, settings))
+    programs = [program for program in PROGRAMS.values() if program.side == side]
+    operators = [one for one in OPERATORS.values() if one.side == side]
+    for turn, one in enumerate(operators):
+        found = 0
+        for program in _round(programs, turn):
+            for name in _round([name for name, _ in one.strengths], found):
+                settings = one.settings(program, name)
+                if found < MOST and settings is not None and (program.name, settings) not in cases:
+                    cases[program.name, settings] = Case(program, one, name, settings)
+                    found += 1
+                    break
     return list(cases.values())
+
+
+def _round(values: list[T], start: int) -> list[T]:
+    start %= len(values)
+    return values[start:] + values[:start]
 
 
 def times(factor: float) -> Change:
