@@ -49,15 +49,19 @@ class LossSample:
 
     ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
     amounts to where that is certain, with ``written`` True, else "". ``head`` names the functions that the output came through
-    since the last weighted operation, the last first ("softmax",), ``source`` the line of the call, ``head_source`` that of the
-    first of ``head``. ``value`` is the loss as the program reduces it, by ``reduction``.
+    since the last weighted operation, the last first ("softmax",), ``source`` the line of the call, ``head_source`` and
+    ``head_where`` the line and the path of the first of ``head``; ``base`` is the operation that the head stands on ("linear",
+    "conv"), "" where it was not found. ``value`` is the loss as the program reduces it, by ``reduction`` (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
     frequencies; mean of the targets): what a model without inputs can reach. None where it is not known.
     ``classes`` counts the targets by class, ``answers`` the outputs by the class they favour, ``hits`` those that agree
     (-1: no classification); beyond 4,096 classes they are empty. ``agreement`` pairs outputs and targets, each less its mean
-    (regression, probabilities). ``rows`` are the extremes of the sums of outputs over the class axis (1, 1 for probabilities).
-    ``weights`` are the class weights handed to the loss.
+    (regression; binary targets, with the probabilities that the outputs stand for). ``rows`` are the extremes of the sums of
+    outputs over the class axis: 1, 1 for probabilities; for losses that take logarithms of them, the sums of their
+    exponentials. ``weights`` are the class weights handed to the loss.
+
+    Of large outputs some examples or positions are looked at only; ``floor`` and ``value`` speak of all.
     """
 
     function: str
@@ -67,6 +71,8 @@ class LossSample:
     source: str | None = None
     head: tuple[str, ...] = ()
     head_source: str | None = None
+    head_where: str = ""
+    base: str = ""
     value: float | None = None
     floor: float | None = None
     output: Moments | None = None

@@ -21,10 +21,15 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from isograd.frameworks.torch.heads import HEADS
 from isograd.frameworks.torch.operations import LOSSES, name_of
 from isograd.frameworks.torch.places import modules_of, tensors_in
+from isograd.frameworks.torch.written import WRITTEN
 
-_HEEDED = LOSSES | {"backward", "mul"}
+_HEEDED = LOSSES | HEADS | WRITTEN | {"backward", "mul"}
+
+EVALUATIONS = 4
+"""Evaluation passes of a sampled step whose losses are looked at, at most."""
 
 
 class Eyes(Protocol):
@@ -39,8 +44,12 @@ class Eyes(Protocol):
     def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function has been called inside a watched module."""
 
-    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """A torch function is about to be called outside of all watched modules: the loss, its scaling, its backward."""
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None:
+        """A torch function was called outside of all watched modules: the loss, its scaling.
+
+        Of the backward pass it is told before it runs, as long as there is a graph. ``evaluation``: the last pass of a watched
+        model was one in evaluation mode.
+        """
 
     def spent(self, seconds: float) -> None:
         """One of the above took so long."""
@@ -87,11 +96,15 @@ class _Mode(TorchFunctionMode):
         walk, kwargs = self._walk, kwargs or {}
         if walk.blind or walk.muted:
             return func(*args, **kwargs)
-        if not walk.inside:
-            walk.outside(func, args, kwargs)
-            return func(*args, **kwargs)
+        if walk.inside:
+            output = func(*args, **kwargs)
+            walk.function(func, args, kwargs, output)
+            return output
+        name = name_of(func)
+        walk.coming(name, args, kwargs)
         output = func(*args, **kwargs)
-        walk.function(func, args, kwargs, output)
+        if name in _HEEDED and name != "backward":
+            walk.outside(name, args, kwargs, output)
         return output
 
 
@@ -116,6 +129,7 @@ class Walk:
         self._heeded = beside.heeded if beside is not None else frozenset()
         self._leaves = {id(module) for _, module in modules_of(models) if is_leaf(module)}
         self._always, self._skipping, self._was_in = always, False, False
+        self._evaluating, self._learned, self._evaluations = False, False, 0
         self._calls: Counter[str] = Counter()
         self._mode = _Mode(self)
         self._handles: list[RemovableHandle] = []
@@ -125,6 +139,7 @@ class Walk:
         """Follow the passes from here on."""
         self.inside.clear()
         self.blind, self._skipping, self.muted, self.skipped = 0, False, False, False
+        self._evaluating, self._learned, self._evaluations = False, False, 0
         if not self._handles:
             register = nn.modules.module
             self._handles = [
@@ -157,6 +172,8 @@ class Walk:
         path = self.names.get(id(module))
         if not self.inside:
             if path is None:
+                if self._is_apart(module):
+                    self._pass_by(module, "")  # a teacher: the mode would switch its fast paths off
                 return
             self._enters(module, path, known=True)
             if not self._begin(module, path, args):
@@ -176,14 +193,27 @@ class Walk:
 
     def _begin(self, module: nn.Module, path: str, args: tuple[Any, ...]) -> bool:
         self._calls.clear()
+        self._evaluating = not module.training
         if not self._always and not module.training:
-            self._was_in, self._skipping, self.blind = leave(self._mode), True, 1
+            self._pass_by(module, path)
             self.skipped = self.skipped or torch.is_grad_enabled()
-            self.inside.append((module, path))
+            self._evaluations += 1
+            self._was_in = self._learned or self._evaluations <= EVALUATIONS  # to see the loss that follows
             return False
+        self._learned = True
         enter(self._mode)
         self._tell(lambda: self._eyes.begins(path, args))
         return True
+
+    def _is_apart(self, module: nn.Module) -> bool:
+        """Whether an unwatched module is in evaluation mode and holds no watched one; a loss is not meant."""
+        if module.training or next(module.children(), None) is None:
+            return False
+        return not any(id(inner) in self.names for inner in module.modules())
+
+    def _pass_by(self, module: nn.Module, path: str) -> None:
+        self._was_in, self._skipping, self.blind = leave(self._mode), True, 1
+        self.inside.append((module, path))
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         # Torch calls this with the keyword arguments and the output, and where the module raised, with the output alone.
@@ -232,12 +262,15 @@ class Walk:
         """Take the mode away until the next pass: an optimizer calls hundreds of functions that say nothing."""
         leave(self._mode)
 
-    def outside(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    def coming(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A torch function is about to be called outside of the watched modules."""
-        name = name_of(func)
         self._calls_beside(name, None, args, kwargs)
-        if name in _HEEDED:
-            self._tell(lambda: self._eyes.outside(name, args, kwargs))
+        if name == "backward":
+            self.outside(name, args, kwargs, None)
+
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A torch function was called outside of the watched modules."""
+        self._tell(lambda: self._eyes.outside(name, args, kwargs, output, evaluation=self._evaluating))
 
     def _tell(self, what: Callable[[], None]) -> None:
         start = time.thread_time()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.calls import Calls
 from isograd.frameworks.torch.flow import Flow
+from isograd.frameworks.torch.heads import HEADS, tag
 from isograd.frameworks.torch.hooks import calling_scaler, is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
-from isograd.frameworks.torch.operations import LOSSES, of_function, of_module
+from isograd.frameworks.torch.operations import LOSSES, loss_name, of_function, of_module
 from isograd.frameworks.torch.places import tensors_in
-from isograd.records.batch import InputSample
+from isograd.records.batch import InputSample, LossSample
+from isograd.records.fact import Fact
 from isograd.records.trace import deep
 
 
@@ -39,6 +43,7 @@ class Passes:
         """A new step: forget the last one."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
+        self.calls = Calls()
         self.loss: float | None = None
         self._steps, self._begun = self._steps + 1, False
 
@@ -64,7 +69,12 @@ class Passes:
         """A leaf module has been called."""
         if self._following:
             self.flow.module(path, module, arguments, output)
-        self.layers.see(path, *of_module(module), output, learning=self.learning())
+        operation, settings = of_module(module)
+        self.layers.see(path, operation, settings, output, learning=self.learning())
+        if operation in ("activation", "softmax"):
+            tag(output, path, None)
+        elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
+            self.calls.called(name, *arguments, output, training=self.learning(), module=module)
 
     def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A function has been called inside a watched module."""
@@ -73,12 +83,38 @@ class Passes:
         if path in self.flow.paths:
             operation, settings = of_function(name, args, kwargs, by_parameter=False)
             self.layers.see(path, operation, settings, output, learning=self.learning())
+        if name in HEADS:
+            tag(output, path, None)
+        elif name in LOSSES:
+            self.calls.called(name, args, kwargs, output, training=self.learning())
 
-    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None:
         """The loss, its scaling, its backward pass."""
+        training = self.learning() and not evaluation
         if name in LOSSES:
             self.loss_name = name
+            self.calls.called(name, args, kwargs, output, training=training)
+        elif name == "backward":
+            if args and isinstance(args[0], Tensor) and args[0].numel() == 1:
+                self.loss = (self.loss or 0.0) + float(args[0].detach()) / self.layers.scale
+                self.calls.backward(args[0])
         elif name == "mul" and (scaler := calling_scaler()) is not None:
             self.layers.scale = float(scaler.get_scale())
-        elif name == "backward" and args and isinstance(args[0], Tensor) and args[0].numel() == 1:
-            self.loss = (self.loss or 0.0) + float(args[0].detach()) / self.layers.scale
+        else:
+            self.calls.heard(name, args, output, training=training)
+
+    def losses(self) -> tuple[LossSample, ...]:
+        """The losses of the step; heads inside the models get the line that their node was called at."""
+        lines = {node.path: node.source for node in self.flow.nodes}
+        return tuple(
+            dataclasses.replace(sample, head_source=lines.get(sample.head_where)) if sample.head_where else sample
+            for sample in self.calls.close(self.loss)
+        )
+
+    def facts(self) -> tuple[Fact, ...]:
+        """What the calls of the loss show of the program."""
+        lines = {node.path: node.source for node in self.flow.nodes}
+        return tuple(
+            dataclasses.replace(fact, source=lines.get(fact.where)) if fact.where else fact
+            for fact in self.calls.facts.values()
+        )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _OURS = str(Path(__file__).parents[2]) + os.sep
+_HOOKS = str(Path(__file__).with_name("hooks.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def persons_line() -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
-    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, "<")):
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, "<", _HOOKS)):  # one watch may be inside another
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(_OURS):
         return None

@@ -253,7 +253,8 @@ class TorchRecorder(Recorder):
                 layers=layers,
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                facts=(*self._unseen(), *self._program.close(layers)),
+                losses=passes.losses(),
+                facts=(*self._unseen(), *passes.facts(), *self._program.close(layers)),
             )
         self._pending = (step, opened.norms)
         if not any(norms.vectors for norms in opened.norms):

@@ -1,0 +1,129 @@
+"""The losses of one sampled step, and the facts that their calls show: axes of a softmax, shapes that were spread."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.heads import HEADS, Head, head_of, tag
+from isograd.frameworks.torch.losses import given_to, sample_of
+from isograd.frameworks.torch.places import persons_line
+from isograd.frameworks.torch.written import Written
+from isograd.records.batch import LossSample
+from isograd.records.fact import Fact
+
+CALLS = 16
+"""Calls of a loss that are looked at in a step, at most: micro-batches beyond are like those before."""
+
+SPREAD = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss", "soft_margin_loss")
+"""Losses that spread two shapes against each other."""
+
+_KEY = "isograd.loss"
+
+
+@dataclass
+class Calls:
+    """Samples in the order of the calls. Nothing of the person's is kept: numbers at once, and a mark on the loss's graph."""
+
+    samples: list[LossSample] = field(default_factory=list)
+    facts: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    _written: Written = field(default_factory=Written)
+
+    def called(
+        self,
+        function: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        result: Any,
+        *,
+        training: bool,
+        module: nn.Module | None = None,
+    ) -> None:
+        """A loss function, or the module of one, has been called."""
+        if len(self.samples) >= CALLS:
+            return
+        given = given_to(function, args, kwargs, module)
+        output, target = given.get("input"), given.get("target")
+        sample = sample_of(function, given, result, training=training, source=persons_line())
+        self._keep(sample, result)
+        if isinstance(output, Tensor):
+            self._axis(head_of(output), sample)
+            if isinstance(target, Tensor) and function in SPREAD and output.shape != target.shape:
+                self._spread(tuple(output.shape), tuple(target.shape), sample.source)
+
+    def heard(self, name: str, args: Sequence[Any], output: Any, *, training: bool) -> None:
+        """Another function outside of the models: a head, or a part of a loss written by hand."""
+        if name in HEADS:
+            tag(output, "", persons_line())
+            return
+        if len(self.samples) >= CALLS:
+            return
+        found = self._written.heard(name, args, output, training=training)
+        if found is not None:
+            sample, (made, wanted) = found
+            self._keep(sample, output)
+            if made != wanted and _is_square(made, wanted):
+                self._spread(made, wanted, sample.source)
+
+    def backward(self, root: Tensor) -> None:
+        """A backward pass begins: what it starts from was no evaluation."""
+        if all(sample.training for sample in self.samples):
+            return
+        reached = _marks(root.grad_fn)
+        self.samples = [
+            dataclasses.replace(sample, training=True) if place in reached else sample
+            for place, sample in enumerate(self.samples)
+        ]
+
+    def close(self, loss: float | None) -> tuple[LossSample, ...]:
+        """The samples of the step; where none is known, the value of what was stepped."""
+        if loss is not None and not any(sample.training for sample in self.samples):
+            return (*self.samples, LossSample("", value=loss))
+        return tuple(self.samples)
+
+    def _keep(self, sample: LossSample, result: Any) -> None:
+        node = result.grad_fn if isinstance(result, Tensor) else None
+        if node is not None:
+            node.metadata[_KEY] = len(self.samples)
+        self.samples.append(sample)
+
+    def _spread(self, made: tuple[int, ...], wanted: tuple[int, ...], source: str | None) -> None:
+        settings = (("left", "x".join(map(str, made))), ("right", "x".join(map(str, wanted))))
+        self.facts["broadcast", ""] = Fact("broadcast", "", source, settings)
+
+    def _axis(self, head: Head, sample: LossSample) -> None:
+        """A softmax over the examples, or over an axis of one: of tables and images, where the axes have a meaning."""
+        if head.axis is None or not head.functions or len(head.shape) not in (2, 4):
+            return
+        size, classes = head.shape[head.axis], 1
+        over_batch = head.axis == 0 and size > 1 and head.shape[1] > classes and head.shape == sample.output_shape
+        if over_batch or (size == 1 and head.axis > 0):
+            settings = (("axis", head.axis), ("size", size))
+            self.facts["softmax_axis", head.where] = Fact("softmax_axis", head.where, head.source, settings)
+
+
+def _is_square(made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a column met a row of the same length: (N, 1) with (N,)."""
+    column, row = (made, wanted) if len(made) == 2 else (wanted, made)
+    return len(column) == 2 and len(row) == 1 and column == (row[0], 1) and row[0] > 1
+
+
+def _marks(node: Any) -> set[int]:
+    """The losses that a backward pass from ``node`` begins with."""
+    found, waiting = set(), [node]
+    for _ in range(64):
+        if not waiting:
+            break
+        node = waiting.pop(0)
+        if node is None or not hasattr(node, "metadata"):
+            continue
+        mark = node.metadata.get(_KEY)
+        if isinstance(mark, int):
+            found.add(mark)
+        else:
+            waiting.extend(other for other, _ in node.next_functions)
+    return found

@@ -1,0 +1,143 @@
+"""What an output came through since the last weighted layer: a walk back over its graph, with the line of each function."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+HEADS = frozenset({"softmax", "log_softmax", "sigmoid", "relu", "tanh", "softmin", "logsigmoid"})
+"""Functions whose line is kept where they are called on an output, by name."""
+
+FARTHEST = 16
+"""Operations that are gone back over at most."""
+
+_KEY = "isograd"
+_VIEWS = frozenset(
+    {
+        "View",
+        "ReshapeAlias",
+        "UnsafeView",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Permute",
+        "T",
+        "Expand",
+        "Slice",
+        "Select",
+        "Alias",
+        "Clone",
+        "ToCopy",
+    }
+)
+_BASES = {
+    "Addmm": "linear",
+    "Mm": "linear",
+    "Linear": "linear",
+    "MkldnnLinear": "linear",
+    "Mv": "linear",
+    "Addmv": "linear",
+    "Convolution": "conv",
+    "MkldnnConvolution": "conv",
+    "Embedding": "embedding",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Names of functions, the last first; where and at which line the last was called; what they stand on ("": not found).
+
+    ``shape`` is that of the last function's output, ``axis`` what it ran over where it is a softmax.
+    """
+
+    functions: tuple[str, ...] = ()
+    where: str = ""
+    source: str | None = None
+    base: str = ""
+    axis: int | None = None
+    shape: tuple[int, ...] = ()
+
+
+def tag(output: Any, where: str, source: str | None) -> None:
+    """Write on an output's graph where it was computed: it goes when the graph goes."""
+    node = output.grad_fn if isinstance(output, Tensor) else None
+    if node is not None and hasattr(node, "metadata"):
+        node.metadata[_KEY] = (where, source)
+
+
+def place_of(node: Any) -> tuple[str, str | None]:
+    """What ``tag`` wrote on a node of a graph."""
+    found = getattr(node, "metadata", {}).get(_KEY)
+    return found if isinstance(found, tuple) else ("", None)
+
+
+def kind_of(node: Any) -> str:
+    """The operation whose backward a node is: "Softmax" of SoftmaxBackward0.
+
+    >>> import torch
+    >>> kind_of(torch.ones(2, requires_grad=True).relu().grad_fn)
+    'Relu'
+    """
+    return re.sub(r"Backward\d*$", "", str(node.name()).rpartition("::")[2])
+
+
+def head_of(output: Tensor) -> Head:
+    """The head that an output came through; empty for one without a graph.
+
+    >>> import torch
+    >>> logits = torch.nn.Linear(3, 2)(torch.ones(4, 3))
+    >>> found = head_of(logits.softmax(1))
+    >>> found.functions, found.base, found.axis, found.shape
+    (('softmax',), 'linear', 1, (4, 2))
+    """
+    names: list[str] = []
+    first: Any = None
+    node: Any = output.grad_fn
+    for _ in range(FARTHEST):
+        if node is None:
+            return _head(names, first, "")
+        kind = kind_of(node)
+        if kind in _BASES:
+            return _head(names, first, _BASES[kind])
+        below = [other for other, _ in node.next_functions if other is not None]
+        if len(below) > 1:  # a bias or a scale is no second signal
+            below = [other for other in below if kind_of(other) != "AccumulateGrad"]
+        if len(below) != 1:
+            return _head([*names, _snake(kind)], first or node, "")
+        if kind not in _VIEWS and not (kind == "Add" and _is_product(below[0])):
+            names.append(_snake(kind))
+            first = first or node
+        node = below[0]
+    return _head(names, first, "")
+
+
+def _head(names: list[str], first: Any, base: str) -> Head:
+    if first is None:
+        return Head(base=base)
+    where, source = place_of(first)
+    axis: int | None = getattr(first, "_saved_dim", None) if "softmax" in names[0] else None
+    if axis is not None and axis >= 1 << 63:
+        axis -= 1 << 64  # torch keeps it without a sign
+    described = getattr(first, "_input_metadata", None)
+    shape = tuple(described[0].shape) if described else ()
+    return Head(tuple(names), where, source, base, None if axis is None else axis % max(1, len(shape)), shape)
+
+
+def _is_product(node: Any) -> bool:
+    """Whether a node is a product of matrices, seen through views: what a bias is added to."""
+    for _ in range(3):
+        kind = kind_of(node)
+        if kind in _VIEWS and node.next_functions:
+            node = node.next_functions[0][0]
+            if node is None:
+                return False
+            continue
+        return kind in _BASES
+    return False
+
+
+def _snake(kind: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()

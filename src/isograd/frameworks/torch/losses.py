@@ -1,0 +1,253 @@
+"""What one call of a loss was given: sums of outputs and targets, hits, agreement, and the loss of the best constant answer."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of
+from isograd.frameworks.torch.heads import head_of
+from isograd.frameworks.torch.sums import moments, pairs_of_all, values_of
+from isograd.records.batch import LossSample
+from isograd.records.moments import Pairs
+
+CLASSES = 4_096
+"""Classes that are counted one by one, at most."""
+
+ROWS = 32
+"""Examples or positions of a very wide output that are looked at, at least."""
+
+KINDS = 64
+"""Different whole numbers that a regression's targets may have to be counted like classes, at most."""
+
+INDEXED = ("cross_entropy", "nll_loss")
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+LOGARITHMIC = ("nll_loss", "kl_div")
+"""Losses that take logarithms of probabilities."""
+
+Table = tuple[Tensor, Tensor]
+"""Outputs and targets of the examples or positions that are looked at."""
+
+
+@cache
+def names_of(function: str) -> tuple[str, ...]:
+    """The names of a loss function's arguments.
+
+    >>> names_of("mse_loss")[:2]
+    ('input', 'target')
+    """
+    return tuple(inspect.signature(getattr(F, function)).parameters) if hasattr(F, function) else ()
+
+
+def given_to(function: str, args: Sequence[Any], kwargs: Mapping[str, Any], module: nn.Module | None = None) -> dict[str, Any]:
+    """The arguments by name; those of a loss module are its attributes."""
+    given = dict(zip(names_of(function), args, strict=False)) | dict(kwargs)
+    if module is not None:
+        own = ("weight", "ignore_index", "reduction", "label_smoothing", "pos_weight", "beta", "delta", "log_target", "full")
+        given |= {name: getattr(module, name) for name in own if hasattr(module, name)}
+    return given
+
+
+def reduction_of(given: Mapping[str, Any]) -> str:
+    """How the terms become one number; torch's two old arguments are understood."""
+    if given.get("reduce") is False:
+        return "none"
+    if given.get("size_average") is not None or given.get("reduce") is not None:
+        return "sum" if given.get("size_average") is False else "mean"
+    return str(given.get("reduction", "mean"))
+
+
+def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training: bool, source: str | None) -> LossSample:
+    """Everything about one call that the record asks for; a loss of three or more tensors has its value alone."""
+    reduction = reduction_of(given)
+    output, target = given.get("input"), given.get("target")
+    value = _value(result, given)
+    if values_of(output) is None or not isinstance(output, Tensor):
+        return LossSample(function, training, reduction, source=source, value=value)
+    head = head_of(output)
+    outputs = _some(output.detach())
+    found: dict[str, Any] = {"output": moments(outputs), "output_range": _range(outputs)}
+    if isinstance(target, Tensor) and _plain(target):
+        targets = _some(target.detach())
+        numbers = targets if targets.is_floating_point() else targets.double()
+        found |= {"target": moments(numbers), "target_range": _range(targets), "target_shape": tuple(target.shape)}
+        found |= {"target_dtype": _dtype(target), "floor": floor_of(function, given, reduction)}
+        found |= _fit(function, output.detach(), target.detach(), int(given.get("ignore_index", -100)))
+    weight = given.get("weight") if function in INDEXED else None
+    if isinstance(weight, Tensor) and weight.numel() <= CLASSES:
+        found["weights"] = tuple(weight.detach().double().tolist())
+    return LossSample(
+        function,
+        training,
+        reduction,
+        source=source,
+        head=head.functions,
+        head_source=head.source,
+        head_where=head.where,
+        base=head.base,
+        value=value,
+        output_shape=tuple(output.shape),
+        output_dtype=_dtype(output),
+        **found,
+    )
+
+
+def _value(result: Any, given: Mapping[str, Any]) -> float | None:
+    if not isinstance(result, Tensor) or not result.numel() or values_of(result) is None:
+        return None
+    if result.numel() == 1:
+        return float(result.detach())
+    target, ignored = given.get("target"), given.get("ignore_index")
+    if isinstance(target, Tensor) and ignored is not None and not target.is_floating_point():
+        heard = int((target != ignored).sum())
+        return float(result.detach().double().sum()) / heard if heard else None
+    return float(result.detach().mean())
+
+
+def _plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_complex() and tensor.numel() > 0
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _some(tensor: Tensor) -> Tensor:
+    """All entries of a small tensor, some rows of a large one."""
+    if tensor.numel() <= ENTRIES or tensor.ndim == 0:
+        return tensor
+    wide = tensor.numel() // len(tensor)
+    rows = tensor[:: every(len(tensor), max(1, ENTRIES // wide))]
+    return rows if rows.numel() <= 4 * ENTRIES else rows.reshape(-1)[:: every(rows.numel(), ENTRIES)]
+
+
+def _range(tensor: Tensor) -> tuple[float, float]:
+    low, high = torch.aminmax(tensor.float() if tensor.dtype in (torch.bool, torch.float16) else tensor)
+    return float(low), float(high)
+
+
+def _fit(function: str, output: Tensor, target: Tensor, ignored: int) -> dict[str, Any]:
+    """Classes, answers, hits, rows and agreement, as far as the loss has them."""
+    if function in INDEXED:
+        return _classified(output, target, ignored, logarithmic=function in LOGARITHMIC)
+    if function in BINARY:
+        return _binary(output, target, logits=function == BINARY[1])
+    found = {"agreement": _agreement(output, target)}
+    if function in LOGARITHMIC and output.ndim > 1:
+        found["rows"] = _sums(_some(output).double().exp())
+    return found | _counted(_some(output), _some(target))
+
+
+def _positions(output: Tensor, target: Tensor) -> Table:
+    """Outputs (rows, classes) and targets (rows) or (rows, classes), of some rows where there are many."""
+    if output.ndim == 1:
+        return output[None], target[None]
+    classes = output.shape[1]
+    keep = max(ROWS, ENTRIES // max(1, classes))
+    if output.ndim == 2:
+        stride = every(len(output), keep)
+        return output[::stride], target[::stride]
+    places = math.prod(output.shape[2:])
+    examples = every(len(output), keep)
+    along = every(places, max(1, keep // -(-len(output) // examples)))
+    rows = output[::examples].flatten(2)[:, :, ::along].movedim(1, -1).reshape(-1, classes)
+    if target.shape == output.shape:
+        return rows, target[::examples].flatten(2)[:, :, ::along].movedim(1, -1).reshape(-1, classes)
+    return rows, target[::examples].flatten(1)[:, ::along].reshape(-1)
+
+
+def _classified(output: Tensor, target: Tensor, ignored: int, *, logarithmic: bool) -> dict[str, Any]:
+    classes = output.shape[0] if output.ndim == 1 else output.shape[1]
+    if target.numel() * classes != output.numel() and target.shape != output.shape:
+        return {}
+    rows, labels = _positions(output, target)
+    found: dict[str, Any] = {"rows": _sums(rows.double().exp() if logarithmic else rows)}
+    if labels.is_floating_point():
+        if labels.ndim != 2:
+            return found
+        labels = labels.argmax(1)
+    kept = labels_of(labels, ignored, classes)
+    if classes > CLASSES or kept is None:
+        return found
+    answers = rows.argmax(1)
+    return found | _counts(answers if len(kept) == len(answers) else answers[labels != ignored], kept, classes)
+
+
+def _counts(answers: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:
+    return {
+        "classes": tuple(torch.bincount(labels, minlength=classes).tolist()),
+        "answers": tuple(torch.bincount(answers, minlength=classes).tolist()),
+        "hits": int((answers == labels).sum()),
+    }
+
+
+def _binary(output: Tensor, target: Tensor, *, logits: bool) -> dict[str, Any]:
+    if output.shape != target.shape:
+        return {}
+    outputs, targets = _some(output), _some(target).to(output.dtype)
+    found: dict[str, Any] = {"agreement": _agreement(output.sigmoid() if logits else output, target)}
+    if outputs.ndim == 2 and outputs.shape[1] > 1:
+        found["rows"] = _sums(outputs)
+    counted = _counted(outputs, targets)
+    if counted.get("answers"):
+        return found | counted
+    if bool(((targets == 0) | (targets == 1)).all()):
+        answers = outputs > (0.0 if logits else 0.5)
+        found |= _counts(answers.reshape(-1).long(), targets.reshape(-1).long(), 2)
+    return found
+
+
+def _counted(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    """One-hot targets as classes; whole numbers of a single column as counts without answers."""
+    if outputs.ndim == 2 and 1 < outputs.shape[1] <= CLASSES and outputs.shape == targets.shape:
+        low, high = _range(targets)
+        if (
+            low == 0.0
+            and high == 1.0
+            and bool(((targets == 1).sum(1) == 1).all())
+            and int((targets != 0).sum()) == len(targets)
+        ):
+            return _counts(outputs.argmax(1), targets.argmax(1), outputs.shape[1])
+    elif targets.numel() == len(targets) and outputs.numel() == len(outputs):
+        low, high = _range(targets)
+        if low >= 0.0 and 1.0 <= high < KINDS and bool((targets == targets.round()).all()):
+            return {"classes": tuple(torch.bincount(targets.reshape(-1).long()).tolist())}
+    return {}
+
+
+def _is_one_hot(targets: Tensor) -> bool:
+    ones = (targets == 1).sum(1)
+    return bool((ones == 1).all()) and int((targets != 0).sum()) == len(targets)
+
+
+def _sums(rows: Tensor) -> tuple[float, float]:
+    return _range(rows.sum(1) if rows.ndim == 2 else rows.reshape(len(rows), -1).sum(1))
+
+
+def _agreement(output: Tensor, target: Tensor) -> Pairs | None:
+    """Outputs with targets, each column less its mean over the examples; (N, 1) with (N,) example by example."""
+    if output.shape != target.shape:
+        if output.numel() != target.numel():
+            return None
+        output, target = output.reshape(-1), target.reshape(-1)
+    sides = []
+    for side in (_some(output), _some(target)):
+        wide = side.double()
+        sides.append((wide - wide.mean(0) if wide.ndim and len(wide) > 1 else wide - wide.mean()).reshape(-1))
+    return _pairs(*sides)
+
+
+def _pairs(left: Tensor, right: Tensor) -> Pairs | None:
+    """As ``sums.pairs_of_all`` for one pair in float64, in half the operations."""
+    most = [max(-float(low), float(high)) for low, high in (torch.aminmax(left), torch.aminmax(right))]
+    if not all(value == 0.0 or 1e-100 < value < 1e100 for value in most):
+        return pairs_of_all([left], [right])[0]
+    products = (float(torch.dot(left, right)), float(torch.dot(left, left)), float(torch.dot(right, right)))
+    return Pairs.from_sums(left.numel(), *products, *most)

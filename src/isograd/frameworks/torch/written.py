@@ -1,0 +1,167 @@
+"""Losses written by hand: known by their graph, where it leaves no doubt which loss it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from isograd.frameworks.torch.heads import kind_of
+from isograd.frameworks.torch.losses import sample_of
+from isograd.frameworks.torch.places import persons_line
+from isograd.records.batch import LossSample
+
+WRITTEN = frozenset({"sub", "rsub", "log", "mul", "mean", "sum"})
+"""The functions that such a loss is made of, by name."""
+
+DIFFERENCES = 4
+"""Differences of a step that are looked at, at most: most are no loss."""
+
+Shape = tuple[int, ...]
+Found = tuple[LossSample, tuple[Shape, Shape]]
+"""A loss, with the shapes of its output and its target."""
+
+_KEY = "isograd.written"
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What a difference would be as a squared and as an absolute error, and the means of its squares and magnitudes."""
+
+    squared: LossSample
+    absolute: LossSample
+    mean_square: float
+    mean_magnitude: float
+    shapes: tuple[Shape, Shape]
+
+
+@dataclass
+class Written:
+    """The parts of one step, by a number that is written on their node of the graph.
+
+    Known are the mean or sum of the square or magnitude of a difference one side of which needs no gradient, and binary
+    cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``.
+    """
+
+    _differences: list[_Difference] = field(default_factory=list)
+    _tensors: list[weakref.ref[Tensor]] = field(default_factory=list)
+    _done: set[int] = field(default_factory=set)
+
+    def heard(self, name: str, args: Sequence[Any], output: Any, *, training: bool) -> Found | None:
+        """The loss that this call completes, with the shapes of output and target; or nothing."""
+        node = output.grad_fn if isinstance(output, Tensor) else None
+        if node is None:
+            return None
+        if name in ("sub", "rsub"):
+            self._difference(args, output, node, training)
+        elif name == "log":
+            self._mark(node, args[0])
+        elif name == "mul" and len(args) > 1:
+            for side, other in ((args[0], args[1]), (args[1], args[0])):
+                if isinstance(side, Tensor) and side.grad_fn is not None and kind_of(side.grad_fn) == "Log":
+                    if isinstance(other, Tensor) and not other.requires_grad:
+                        self._mark(node, other)
+                    break
+        elif name in ("mean", "sum") and output.ndim == 0:
+            return self._completed(output, node, training)
+        return None
+
+    def _mark(self, node: Any, tensor: Any) -> None:
+        if isinstance(tensor, Tensor) and len(self._tensors) < 4 * DIFFERENCES:
+            node.metadata[_KEY] = len(self._tensors)
+            self._tensors.append(weakref.ref(tensor))
+
+    def _difference(self, args: Sequence[Any], output: Tensor, node: Any, training: bool) -> None:
+        if len(args) < 2 or len(self._differences) >= DIFFERENCES or output is args[0] or output.ndim == 0:
+            return
+        sides = [side for side in args[:2] if isinstance(side, Tensor) and side.is_floating_point() and side.ndim]
+        if len(sides) != 2 or sides[0].requires_grad == sides[1].requires_grad:
+            return
+        made, wanted = sides if sides[0].requires_grad else sides[::-1]
+        if kind_of(made.grad_fn or node) == "AccumulateGrad" or made.grad_fn is None:
+            return  # a penalty on a parameter
+        given = {"input": made, "target": wanted}
+        squared, absolute = (
+            dataclasses.replace(sample_of(function, given, None, training=training, source=None), written=True)
+            for function in ("mse_loss", "l1_loss")
+        )
+        away = output.detach().double()
+        found = _Difference(
+            squared, absolute, float(away.square().mean()), float(away.abs().mean()), (tuple(made.shape), tuple(wanted.shape))
+        )
+        node.metadata[_KEY] = len(self._differences)
+        self._differences.append(found)
+
+    def _completed(self, output: Tensor, node: Any, training: bool) -> Found | None:
+        for _ in range(4):  # sums over some axes and means over others
+            if node is None or kind_of(node) not in ("Mean", "Sum", "Neg"):
+                break
+            node = node.next_functions[0][0]
+        if node is None:
+            return None
+        kind, below = kind_of(node), [other for other, _ in node.next_functions]
+        if kind == "Pow" and float(getattr(node, "_saved_exponent", 0.0)) == 2.0:
+            return self._error(below[0], float(output.detach()), squared=True)
+        if kind == "Mul" and len(below) == 2 and None not in below and _number(below[0], "Sub") == _number(below[1], "Sub"):
+            return self._error(below[0], float(output.detach()), squared=True)
+        if kind == "Abs":
+            return self._error(below[0], float(output.detach()), squared=False)
+        if kind in ("Add", "Sub") and len(below) == 2 and None not in below:
+            return self._binary(below, output, training)
+        return None
+
+    def _error(self, node: Any, value: float, *, squared: bool) -> Found | None:
+        number = _number(node, "Sub") if node is not None else None
+        number = number if number is not None or node is None else _number(node, "Rsub")
+        if number is None or number >= len(self._differences) or number in self._done:
+            return None
+        self._done.add(number)
+        known = self._differences[number]
+        sample, mean = (known.squared, known.mean_square) if squared else (known.absolute, known.mean_magnitude)
+        factor = (
+            abs(value) / mean if mean > 0.0 and math.isfinite(value) else 1.0
+        )  # a sum has as many terms as the mean divides by
+        floor = None if sample.floor is None else sample.floor * factor
+        reduction = "mean" if abs(factor - 1.0) < 1e-3 else "sum"
+        return dataclasses.replace(sample, value=value, floor=floor, reduction=reduction, source=persons_line()), known.shapes
+
+    def _binary(self, below: list[Any], output: Tensor, training: bool) -> Found | None:
+        parts = [self._product(node) for node in below]
+        plain = [part for part in parts if part is not None and not part[2]]
+        turned = [part for part in parts if part is not None and part[2]]
+        if len(plain) != 1 or len(turned) != 1 or plain[0][3] is not turned[0][3]:
+            return None
+        target, made = plain[0][0], plain[0][1]
+        if target is None or made is None or target.shape != made.shape:
+            return None
+        sample = sample_of(
+            "binary_cross_entropy", {"input": made, "target": target}, None, training=training, source=persons_line()
+        )
+        value = abs(float(output.detach()))
+        return dataclasses.replace(sample, value=value, written=True), (tuple(made.shape), tuple(target.shape))
+
+    def _product(self, node: Any) -> tuple[Tensor | None, Tensor | None, bool, Any] | None:
+        """Target, probabilities, whether these are one less the probabilities, and their node: of y * log(p)."""
+        if kind_of(node) == "Neg":
+            node = node.next_functions[0][0]
+        target = self._tensor(node, "Mul") if node is not None else None
+        log = next((other for other, _ in node.next_functions if other is not None and kind_of(other) == "Log"), None)
+        if log is None:
+            return None
+        under = log.next_functions[0][0]
+        turned = under is not None and kind_of(under) == "Rsub"
+        return target, self._tensor(log, "Log"), turned, under.next_functions[0][0] if turned else under
+
+    def _tensor(self, node: Any, kind: str) -> Tensor | None:
+        number = _number(node, kind)
+        return self._tensors[number]() if number is not None and number < len(self._tensors) else None
+
+
+def _number(node: Any, kind: str) -> int | None:
+    found = node.metadata.get(_KEY) if kind_of(node) == kind else None
+    return found if isinstance(found, int) else None
