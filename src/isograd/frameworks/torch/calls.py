@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.heads import HEADS, Head, head_of, tag
+from isograd.frameworks.torch.heads import HEADS, Head, head_of, mark, tag
 from isograd.frameworks.torch.losses import given_to, sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.written import Written
@@ -86,9 +86,7 @@ class Calls:
         return tuple(self.samples)
 
     def _keep(self, sample: LossSample, result: Any) -> None:
-        node = result.grad_fn if isinstance(result, Tensor) else None
-        if node is not None:
-            node.metadata[_KEY] = len(self.samples)
+        mark(result, _KEY, len(self.samples))
         self.samples.append(sample)
 
     def _spread(self, made: tuple[int, ...], wanted: tuple[int, ...], source: str | None) -> None:

@@ -113,7 +113,7 @@ def _table(given: Mapping[str, Any]) -> tuple[Tensor, int] | None:
         return None
     if output.shape == target.shape:
         return columns(target).double(), target.numel()
-    terms = math.prod(torch.broadcast_shapes(output.shape, target.shape))
+    terms = torch.broadcast_tensors(output.detach(), target)[0].numel()
     return target.reshape(-1, 1)[:: every(target.numel(), ENTRIES)].double(), terms
 
 
@@ -177,8 +177,8 @@ def _binary(given: Mapping[str, Any], reduction: str) -> float | None:
     if given.get("weight") is not None:
         positive, negative = positive * given["weight"].detach(), negative * given["weight"].detach()
     a, b = columns(positive).mean(0), columns(negative).mean(0)
-    both = (torch.special.xlogy(part, part) for part in (a, b))
-    mean = float((torch.special.xlogy(a + b, a + b) - sum(both)).mean())
+    whole, one, other = (torch.special.xlogy(part, part) for part in (a + b, a, b))
+    mean = float((whole - one - other).mean())
     return mean * target.numel() if reduction == "sum" else mean
 
 

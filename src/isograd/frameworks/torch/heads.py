@@ -63,9 +63,14 @@ class Head:
 
 def tag(output: Any, where: str, source: str | None) -> None:
     """Write on an output's graph where it was computed: it goes when the graph goes."""
-    node = output.grad_fn if isinstance(output, Tensor) else None
+    mark(output, _KEY, (where, source))
+
+
+def mark(output: Any, key: str, value: object) -> None:
+    """Write something small on the graph of an output, if it has one."""
+    node: Any = output.grad_fn if isinstance(output, Tensor) else None
     if node is not None and hasattr(node, "metadata"):
-        node.metadata[_KEY] = (where, source)
+        node.metadata[key] = value
 
 
 def place_of(node: Any) -> tuple[str, str | None]:

@@ -139,7 +139,7 @@ def _fit(function: str, output: Tensor, target: Tensor, ignored: int) -> dict[st
         return _classified(output, target, ignored, logarithmic=function in LOGARITHMIC)
     if function in BINARY:
         return _binary(output, target, logits=function == BINARY[1])
-    found = {"agreement": _agreement(output, target)}
+    found: dict[str, Any] = {"agreement": _agreement(output, target)}
     if function in LOGARITHMIC and output.ndim > 1:
         found["rows"] = _sums(_some(output).double().exp())
     return found | _counted(_some(output), _some(target))

@@ -74,7 +74,8 @@ class Passes:
         if operation in ("activation", "softmax"):
             tag(output, path, None)
         elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
-            self.calls.called(name, *arguments, output, training=self.learning(), module=module)
+            args, kwargs = arguments
+            self.calls.called(name, args, kwargs, output, training=self.learning(), module=module)
 
     def function(self, path: str, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A function has been called inside a watched module."""
