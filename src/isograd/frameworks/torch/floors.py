@@ -113,8 +113,15 @@ def _table(given: Mapping[str, Any]) -> tuple[Tensor, int] | None:
         return None
     if output.shape == target.shape:
         return columns(target).double(), target.numel()
-    terms = torch.broadcast_tensors(output.detach(), target)[0].numel()
+    terms = _spread(tuple(output.shape), tuple(target.shape))
     return target.reshape(-1, 1)[:: every(target.numel(), ENTRIES)].double(), terms
+
+
+def _spread(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Entries of two shapes that are spread against each other."""
+    long, short = sorted((one, other), key=len, reverse=True)
+    filled = (1,) * (len(long) - len(short)) + short
+    return math.prod(max(a, b) for a, b in zip(long, filled, strict=True))
 
 
 def _elementwise(
@@ -190,7 +197,7 @@ def _divergence(given: Mapping[str, Any], reduction: str) -> float | None:
     least = _of_mass(target.reshape(-1, target.shape[-1]).sum(0), 1.0)
     if least is None:
         return None
-    divisor = {"sum": 1, "batchmean": len(target)}.get(reduction, target.numel())
+    divisor: int = {"sum": 1, "batchmean": len(target)}.get(reduction, target.numel())
     return (least + float(torch.special.xlogy(target, target).sum())) / divisor
 
 
