@@ -83,6 +83,19 @@ def test_the_verdict_fits_what_was_looked_at(origin, severity, verdict):
     assert lines(Report(origin, ANATOMY, (finding,)))[0].startswith(verdict)
 
 
+def test_where_says_the_time_step_and_how_long_it_held():
+    finding = Finding("recurrent", "warning", 0.9, "rnn", "Nothing early is learned.", since=3, until=9, time_step=4)
+    page = text.report(Report("watch", ANATOMY, (finding,)))
+    assert "  where   rnn, time step 4, since step 3 until step 9" in page
+
+
+def test_three_alarms_are_told_in_full_and_the_rest_in_a_sentence():
+    findings = tuple(Finding("plateau", "warning", 0.9, "loop", f"Alarm {i}.", remedy=f"remedy {i}") for i in range(5))
+    page = text.report(Report("watch", ANATOMY, findings))
+    assert "remedy 2" in page and "remedy 3" not in page
+    assert "  also    Alarm 3." in page and "  also    Alarm 4." in page
+
+
 def test_a_healthy_report_is_short_and_says_what_was_looked_at():
     page = lines(Report("check", ANATOMY, readings=READINGS, steps=2, meter=Meter(0.4, 0.4, 2, 2)))
     assert page[0].startswith("Healthy")

@@ -16,6 +16,7 @@ from isograd.render.verdict import of_report
 UNPAID = 0.05
 """Above this share of the time the first looks are not paid for yet."""
 _MARGIN = 10
+_IN_FULL = 3  # alarms told with where, why and what to try; the rest in a sentence each
 _COUNTS = {1: "one training step", 2: "two training steps", 3: "three training steps"}
 
 
@@ -27,10 +28,12 @@ def report(report: Report, *, width: int = 100) -> str:
     """
     lines = [_verdict(report, width)]
     findings = [finding for finding in report.findings if finding.alarm]
-    for position, finding in enumerate(findings):
+    for position, finding in enumerate(findings[:_IN_FULL]):
         if position:
             lines.append("")
         lines.extend(_finding(finding, report.anatomy, width))
+    for finding in findings[_IN_FULL:]:
+        lines.extend(_row("also", finding.summary, width))
     if report.healthy:
         lines.extend(_row("looked at", _looked_at(report), width))
         lines.extend(_flow(report, width))
@@ -97,7 +100,12 @@ def _place(finding: Finding, anatomy: Anatomy) -> str:
     text = spoken(finding.where) + (f" ({node.label})" if node and node.label else "")
     if len(finding.layers) > 1:
         text += f" and {len(finding.layers) - 1} more"
-    return text + (f", {finding.source}" if finding.source else "") + (f", since step {finding.since}" if finding.since else "")
+    parts = [text, finding.source or ""]
+    if finding.time_step is not None:
+        parts.append(f"time step {finding.time_step:,}")
+    if finding.since:
+        parts.append(f"since step {finding.since:,}" + (f" until step {finding.until:,}" if finding.until else ""))
+    return ", ".join(part for part in parts if part)
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
