@@ -80,6 +80,25 @@ def test_losses_outputs_gradients_and_units_are_the_same_at_every_step(door, cas
                 assert layer.units == wanted.units
 
 
+def test_what_the_loss_was_given_is_the_same(door, case):
+    mine, theirs = (observed(*d(case)) for d in (door, reference))
+    for found, expected in zip(mine.steps, theirs.steps, strict=True):
+        ((ours,), (wanted,)) = found.losses, expected.losses
+        exact = ("function", "training", "reduction", "written", "head", "head_where", "base", "classes", "answers", "hits")
+        for name in (*exact, "output_shape", "target_shape", "output_dtype", "target_dtype", "target_range", "weights"):
+            assert getattr(ours, name) == getattr(wanted, name), name
+        assert ours.value == pytest.approx(wanted.value, rel=1e-12)
+        assert ours.floor == pytest.approx(wanted.floor, rel=1e-12, abs=1e-15)
+        assert ours.output_range == pytest.approx(wanted.output_range, rel=1e-12)
+        assert ours.rows == (wanted.rows and pytest.approx(wanted.rows, rel=1e-9, abs=1e-9))
+        agree(ours.output, wanted.output)
+        agree(ours.target, wanted.target)
+        assert (ours.agreement is None) == (wanted.agreement is None)
+        if ours.agreement is not None:
+            assert ours.agreement.ratio == pytest.approx(wanted.agreement.ratio, rel=1e-9)
+            assert ours.agreement.cosine == pytest.approx(wanted.agreement.cosine, abs=1e-9)
+
+
 def test_real_updates_are_the_same(door, case):
     mine, theirs = (observed(*d(case)) for d in (door, reference))
     for found, expected in zip(mine.steps, theirs.steps, strict=True):
@@ -99,7 +118,16 @@ def test_real_updates_are_the_same(door, case):
 def test_every_signal_is_the_same(door, case):
     mine, theirs = (signals.measure(observed(*d(case))) for d in (door, reference))
     assert mine.order == theirs.order
-    for signal in ("activation_rms", "gradient_rms", "backward_slope", "weight_rms", "loss"):
+    for signal in (
+        "activation_rms",
+        "gradient_rms",
+        "backward_slope",
+        "weight_rms",
+        "loss",
+        "skill",
+        "hit_rate",
+        "output_spread",
+    ):
         a, b = mine.of(signal), theirs.of(signal)
         assert [(r.where, r.step) for r in a] == [(r.where, r.step) for r in b]
         assert [r.value for r in a] == pytest.approx([r.value for r in b], rel=1e-9, abs=1e-300)

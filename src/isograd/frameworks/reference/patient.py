@@ -13,6 +13,7 @@ import numpy as np
 from isograd.errors import ModelError
 from isograd.frameworks.reference import sums
 from isograd.frameworks.reference.describe import describe
+from isograd.frameworks.reference.losses import loss_sample
 from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
@@ -52,7 +53,9 @@ class ReferencePatient(Patient):
             after, used = optimizer.step(before, passed.parameters)
             at = index if deep(index, index, at) else at
             layers = tuple(_layers(network, passed, alike=at == index))
-            found.append(_step(index, network, passed, layers, optimizer.learning_rate, before, after, used, last))
+            step = _step(index, network, passed, layers, optimizer.learning_rate, before, after, used, last)
+            lost = loss_sample(network, passed.values[-1], np.asarray(targets), self.loss, passed.loss)
+            found.append(replace(step, losses=(lost,)))
             network, last = network.with_parameters(after), used
         return Trace(self.describe(), tuple(self.network.parameters()), tuple(found))
 

@@ -141,6 +141,8 @@ class _Describing:
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None: ...
 
+    def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None: ...
+
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self.flow.module(path, module, arguments, output)
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
@@ -37,6 +37,9 @@ class Eyes(Protocol):
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
         """An outermost watched module is called."""
+
+    def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        """An outermost watched module that was called with keyword arguments has returned."""
 
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         """A leaf module has been called."""
@@ -230,8 +233,11 @@ class Walk:
             self._skipping = False
             if self._was_in:
                 enter(self._mode)
-        elif leaf and len(rest) == 2:
+            return
+        if leaf and len(rest) == 2:
             self._leaf(path, module, (args, rest[0]), rest[1])
+        if not self.inside and len(rest) == 2 and rest[0]:
+            self._tell(lambda: self._eyes.ends(path, args, rest[0]))
 
     def _leaf(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self._calls[path] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, loss_name, of_function, of_module
 from isograd.frameworks.torch.places import tensors_in
+from isograd.frameworks.torch.sameness import Sameness
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.fact import Fact
 from isograd.records.trace import deep
@@ -34,6 +35,7 @@ class Passes:
         self.loss_name: str | None = None
         self.spent, self.failed = spent, failed
         self.learning: Callable[[], bool] = lambda: True
+        self._same = Sameness()
         self._followed: set[str] = set()
         self._following = False
         self._steps, self._looks, self._deep = -1, 0, 0
@@ -59,7 +61,16 @@ class Passes:
             self.flow.begins(arguments)
         if is_recomputation() or not self.learning():
             return
-        for position, tensor in enumerate(tensors_in(tuple(arguments))):
+        self._take(path, 0, arguments)
+        self._same.look(self.inputs)
+
+    def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        """What came in by name is counted after what came by position."""
+        if not is_recomputation() and self.learning():
+            self._take(path, sum(1 for _ in tensors_in(tuple(arguments))), tuple(keywords.values()))
+
+    def _take(self, path: str, first: int, arguments: Sequence[Any]) -> None:
+        for position, tensor in enumerate(tensors_in(tuple(arguments)), first):
             found = input_sample(path, position, tensor)
             if found is not None:
                 known = self.inputs.get((path, position))
@@ -115,7 +126,8 @@ class Passes:
     def facts(self) -> tuple[Fact, ...]:
         """What the calls of the loss show of the program."""
         lines = {node.path: node.source for node in self.flow.nodes}
-        return tuple(
+        found = [
             dataclasses.replace(fact, source=lines.get(fact.where)) if fact.where else fact
             for fact in self.calls.facts.values()
-        )
+        ]
+        return (*found, *self._same.close(self._steps, self.inputs, tuple(self.calls.samples)))

@@ -86,6 +86,11 @@ def tensors_in(something: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
+def is_persons(frame: FrameType) -> bool:
+    """Whether a frame is neither torch's nor ours."""
+    return not frame.f_code.co_filename.startswith((_TORCH, _OURS, "<"))
+
+
 def persons_line() -> str | None:
     """File and line of the innermost frame that is neither torch's nor ours: "train.py:41"; nothing where we are the caller."""
     frame: FrameType | None = sys._getframe(1)
