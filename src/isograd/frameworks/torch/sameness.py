@@ -79,6 +79,6 @@ def _locals(frame: FrameType) -> list[Any]:
     values = list(variables.values())
     # Before Python 3.13 this is a copy that the frame keeps, and with it the person's tensors. It is emptied, unless the
     # person holds it too (it is what locals() gives): three are the frame's, ours, and that of the question itself.
-    if isinstance(variables, dict) and sys.getrefcount(variables) <= 3:
+    if sys.version_info < (3, 13) and sys.getrefcount(variables) <= 3:
         variables.clear()
     return values
