@@ -108,7 +108,7 @@ def outcome(case: Case) -> Outcome:
     answers = _answers(looks)
     if answers is not None:
         skills.append(answers)
-    skill, error = max(skills) if skills else (None, 0.0)
+    skill, error = max(skills, key=lambda one: one[0] - 2.0 * one[1]) if skills else (None, 0.0)
     return Outcome(
         case.taken,
         share,

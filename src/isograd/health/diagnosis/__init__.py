@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from isograd.health.case import Case
-from isograd.health.diagnosis import dead_units, exploding, nonfinite, rank_collapse, vanishing
+from isograd.health.diagnosis import (
+    batch_size,
+    clipping,
+    dead_units,
+    exploding,
+    learning_rate,
+    momentum,
+    nonfinite,
+    precision,
+    rank_collapse,
+    symmetry,
+    vanishing,
+    weight_decay,
+)
 from isograd.records.finding import Finding
 
-DISEASES = (nonfinite, exploding, vanishing, rank_collapse, dead_units)
+DISEASES = (
+    nonfinite,
+    exploding,
+    vanishing,
+    rank_collapse,
+    dead_units,
+    learning_rate,
+    clipping,
+    momentum,
+    weight_decay,
+    symmetry,
+    precision,
+    batch_size,
+)
 """In the order in which one hides the others: what is not finite has no size any more."""
 
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}

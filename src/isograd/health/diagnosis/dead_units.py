@@ -10,7 +10,8 @@ Only activations that are flat at zero below zero can kill a unit: ReLU and its 
 For bounded activations (sigmoid, tanh) the same question is asked of the flat parts: a unit that is pinned at every look is
 stuck.
 
-Look-alikes that are healthy: half of all outputs zero after a ReLU; some dead units in a wide layer; few looks.
+Where the training answers well all the same (``health.outcome``, a skill of WELL or more) it is a remark: the layer was wider than
+it had to be. Look-alikes that are healthy: half of all outputs zero after a ReLU; some dead units in a wide layer; few looks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 
 from isograd.health import signals
 from isograd.health.case import Case, at
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import DYING, Node, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
@@ -26,6 +28,7 @@ LOOKS = signals.ENOUGH
 SILENT = 64
 SHARE = 0.75
 ALL = 0.99
+WELL = 0.6
 BOUNDED = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 REFERENCES = ("Lu et al. 2019, Dying ReLU and initialization, arXiv:1903.06733",)
 
@@ -44,12 +47,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 since = next(r.step for r in series if r.value >= SHARE)
                 shares.append((series[-1].value, node, since))
         if shares:
-            yield _finding(sorted(shares, key=lambda row: -row[0]), signal, word)
+            yield _finding(sorted(shares, key=lambda row: -row[0]), signal, word, fine=outcome(case).well(WELL))
 
 
-def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str) -> Finding:
+def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str, *, fine: bool) -> Finding:
     share, node, _ = shares[0]
-    severity: Severity = "critical" if share >= ALL else "warning"
+    severity: Severity = "note" if fine else "critical" if share >= ALL else "warning"
     passes = " Nothing passes through the layer, forward or back." if word == "dead" and share >= 1.0 else ""
     more = f" {len(shares) - 1} more layers are like it." if len(shares) > 1 else ""
     what = "fired for no example" if word == "dead" else "sat on the flat part of the curve for every example"

@@ -19,10 +19,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, late, middle
 from isograd.health.layers import ADAPTIVE, Layer
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
@@ -30,6 +32,8 @@ from isograd.records.finding import Evidence, Finding
 WHOLE = 1.0
 AWAY = 10.0
 STILL = 0.9
+WELL = 0.6
+"""Skill from which it does not matter (``health.outcome``)."""
 FORETOLD = 1e4
 WHOLE_STEPS = ("lbfgs",)
 """Optimizers that step as far as the curvature allows, often by a layer's whole size: only the loss speaks against them."""
@@ -48,7 +52,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
     if torn or growth >= AWAY:
-        yield _measured(torn, growth, found, rows, expectations)
+        finding = _measured(torn, growth, found, rows, expectations)
+        yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
     else:
         yield from _grown(found, rows, expectations, anatomy)
 

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, middle, planned
 from isograd.health.layers import Layer
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
@@ -31,6 +33,8 @@ MOVES = 1e-2
 APART = 1e-3
 HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
 PLAIN = gather.PLAIN
+WELL = 0.6
+"""Skill from which the layers behind do without the starved ones (``health.outcome``)."""
 HIDDEN_GRADIENT = 1e-6
 """Below this share of the last layer's gradient a remark is worth making even where the optimizer undoes it."""
 _NAMES = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad", "sgd": "SGD"}
@@ -59,7 +63,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     steps = planned(rows)
     starved = _starved(gradients, movements, steps)
     if starved:
-        yield _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
+        finding = _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
+        yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
     elif updated and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):
         yield _hidden(found, gradients, movements, anatomy)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from isograd.health.signals import learning, rank
+from isograd.health.signals import learning, rank, steps
 from isograd.health.signals.depth import backward_slope, total_gradient_norm
 from isograd.health.signals.layers import (
     activation_rms,
@@ -82,6 +82,7 @@ class Measuring:
         values.extend(reading for sample in step.parameters for reading in _parameter(sample, step.index))
         if step.sampled:
             values.extend(_norms(self._names, step))
+            values.extend(steps.read(step))
         slope = backward_slope(_gradients_by_depth(self._anatomy, layers))
         if not math.isnan(slope):
             values.append(Reading("backward_slope", "", step.index, slope))

@@ -1,0 +1,225 @@
+"""Learning rate: zero, decayed to nothing while there was still something to learn, too low, or too high.
+
+Bounds, from theory and first runs:
+  zero     no weight moved at any look, and the rate was 0 at every step that was seen: nothing can be learned, for certain
+  decayed  the rate fell below 1/1,000 of its largest in the first half of the run, for good, while the loss was still falling
+           (or within 10 steps of the largest rate, so that nothing can have been learned before)
+  too low  no layer comes far: n steps that turn a layer by r move it by n r at most, and a path of 0.1 leaves what the network
+           computes as it was. Up to a path of 0.3 only where the loss still falls or the gradients of successive looks agree
+           (then there is a way, and it is long), or where nothing was learned at all
+  too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r), or a single
+           step of a quarter of the layer's natural size (1 / sqrt(fan_in) a weight) that the training has not recovered from
+All but the first only where the late loss is far from what it could be (``health.outcome``): a run that answers well has the
+right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
+
+Look-alikes that are healthy: warm-up from zero, a schedule at its end, fine-tuning with tiny steps, restarts, a first step of
+Adam that is large because the weights are small, frozen layers, gradients too small for the rate (vanishing), clipping or an eps
+that swallows the steps (these have diseases of their own).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.diagnosis import clipping, momentum
+from isograd.health.movement import Movement, movement
+from isograd.health.outcome import Outcome, outcome
+from isograd.records.finding import Evidence, Finding, Severity
+
+NOTHING = 1e-3
+"""Share of its largest value below which a rate moves nothing that matters within the run."""
+AT_ONCE = 10
+"""Steps within which a decay left no time to learn."""
+SOME = 20
+"""Steps below which a path says nothing of the rate."""
+LONGER = 0.3
+TURNS = 0.05
+BLOW = 0.25
+AGREE = 0.3
+"""Cosine of successive gradients above which they point the same way in spite of the noise of their batches."""
+LOW_SKILL, HIGH_SKILL, DECAY_SKILL = 0.75, 0.5, 0.9
+"""Skill from which a training counts as too good for the symptom to matter."""
+DECIDED = 0.3
+"""Share of the run after which a rate may be called too low or too high."""
+REFERENCES = (
+    "Goodfellow, Bengio & Courville 2016, Deep Learning, section 11.4.1",
+    "Cohen et al. 2021, Gradient descent on neural networks typically occurs at the edge of stability, arXiv:2103.00065",
+)
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """At most one finding about the rate."""
+    moved = movement(case)
+    if moved is None or case.taken < AT_ONCE:
+        return
+    rates = [(r.step, r.value) for r in case.series("learning_rate")]
+    if rates and max(rate for _, rate in rates) == 0.0:
+        yield from _zero(case, moved)
+        return
+    found = outcome(case)
+    for one in (_decayed(case, rates, moved, found), _low(case, rates, moved, found), _high(case, rates, moved, found)):
+        if one is not None:
+            yield one
+            return
+
+
+def _zero(case: Case, moved: Movement) -> Iterator[Finding]:
+    updates = [r.value for series in case.rows.get("update_rms", {}).values() for r in series]
+    warming = case.planned is not None and not case.ended and case.taken < 0.1 * case.planned
+    if any(updates) or not updates or not moved.fed or warming or (case.planned is None and not case.ended):
+        return
+    text = f"the learning rate was 0 in all {case.taken:,} steps, and no weight moved"
+    yield Finding(
+        "learning_rate",
+        "critical",
+        0.98,
+        "optimizer",
+        f"{text[0].upper()}{text[1:]}: nothing can be learned.",
+        (Evidence(text, "learning_rate", 0.0, bound=0.0),),
+        since=1,
+        remedy="a learning rate above 0, usually 1e-3 with Adam, 0.1 with SGD; look at what the scheduler multiplies it by",
+    )
+
+
+def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
+    length = case.taken if case.ended else case.planned
+    if not rates or length is None:
+        return None
+    peak = max(range(len(rates)), key=lambda place: rates[place][1])
+    top = rates[peak][1]
+    ends = [step for step, rate in rates[peak:] if rate > NOTHING * top]
+    gone = ends[-1] + 1
+    if gone >= length / 2 or rates[-1][1] > NOTHING * top or case.taken < gone + AT_ONCE:
+        return None
+    tenth = next(step for step, rate in rates[peak:] if rate <= 0.1 * top)
+    before = [r.value for r in case.series("loss") if r.step <= tenth]
+    at_once = tenth - rates[peak][0] < AT_ONCE
+    if not found.poor(DECAY_SKILL) or not (at_once or _falls(before) or found.learning is not True):
+        return None
+    text = f"the learning rate fell below 1/1,000 of its largest value at step {gone:,} of {length:,}"
+    while_ = "before anything could be learned" if at_once else "while the loss was still falling"
+    return _finding(
+        found,
+        f"{text[0].upper()}{text[1:]}, {while_}: the rest of the run moves nothing.",
+        (Evidence(text, "learning_rate", rates[-1][1], "a step", NOTHING * top), *_judged(found)),
+        gone,
+        "a schedule that spans the whole run (cosine or linear to 0 at its last step), stepped once an epoch if its constants "
+        "are counted in epochs; or a constant rate",
+        0.93,
+    )
+
+
+def _falls(values: list[float]) -> bool:
+    """Whether the second half of a stretch lies lower than its first, by more than a twentieth."""
+    if len(values) < 4:
+        return True
+    first, second = statistics.median(values[: len(values) // 2]), statistics.median(values[len(values) // 2 :])
+    return first - second > 0.05 * abs(first)
+
+
+def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
+    if case.taken < SOME or found.share is None or found.share < DECIDED or not moved.fed or not found.poor(LOW_SKILL):
+        return None
+    way = found.falling or (moved.agreement is not None and moved.agreement > AGREE)
+    if not (moved.starved or (moved.planned_path < LONGER and (way or found.learning is False))):
+        return None
+    if clipping.pinned(case) or momentum.swallowed(case) is not None:
+        return None
+    rate = max((rate for _, rate in rates), default=None)
+    how = f" of {rate:.2g}" if rate is not None else ""
+    text = f"the layer that moved furthest moved by at most {moved.planned_path:.1g} of its size"
+    steps = f"over all {case.taken:,} steps" if case.ended else f"over the {case.planned or case.taken:,} steps of the run"
+    return _finding(
+        found,
+        f"The learning rate{how} is too low: {text} {steps}, so that the network stays what it was.",
+        (
+            Evidence(text, "turning_ratio", moved.planned_path, "of its size", LONGER),
+            *_judged(found),
+            *_agreement(moved),
+        ),
+        1,
+        f"a learning rate {_factor(moved.planned_path)} times as high, or as many times more steps",
+        0.9 if moved.starved else 0.8,
+    )
+
+
+def _factor(path: float) -> str:
+    """By how much a path must grow to reach 1, as a round number."""
+    factor = 1.0 / max(path, 1e-6)
+    return (
+        "1,000 and more"
+        if factor >= 1000
+        else "100"
+        if factor >= 60
+        else "30"
+        if factor >= 20
+        else "10"
+        if factor >= 6
+        else "3"
+    )
+
+
+def _agreement(moved: Movement) -> Iterator[Evidence]:
+    if moved.agreement is not None and moved.agreement > AGREE:
+        yield Evidence(
+            f"gradients of successive looks agree (cosine {moved.agreement:.2f}): the way is clear, and the steps are short",
+            "gradient_turn",
+            moved.agreement,
+            bound=AGREE,
+        )
+
+
+def _high(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
+    if (found.share is None and not case.ended) or (found.share is not None and found.share < DECIDED):
+        return None
+    torn = moved.turning >= TURNS and found.poor(HIGH_SKILL)
+    blown = moved.largest >= BLOW and found.poor(0.3) and found.learning is not True
+    if not torn and not blown:
+        return None
+    rate = max((rate for _, rate in rates), default=None)
+    how = f" of {rate:.2g}" if rate is not None else ""
+    evidence = []
+    if torn:
+        text = f"a step turns a typical layer by {min(1.0, moved.turning):.1%}"
+        evidence.append(Evidence(text, "turning_ratio", moved.turning, "of the weight a step", TURNS))
+        what = f"{text}, so that what was learned is gone after {max(1, round(1 / moved.turning)):,} steps"
+    else:
+        text = f"one step changed a typical layer by {moved.largest:.2g} times its natural size"
+        evidence.append(Evidence(text, "update_rms", moved.largest, "of 1 / sqrt(fan_in)", BLOW))
+        what = f"{text}, and the training has not recovered from it"
+    return _finding(
+        found,
+        f"The learning rate{how} is too high: {what}.",
+        (*evidence, *_judged(found)),
+        1,
+        "a learning rate 10 times lower, and again if the loss still jumps; or a warm-up over the first 5 % of the steps",
+        0.88,
+    )
+
+
+def _judged(found: Outcome) -> Iterator[Evidence]:
+    if found.skill is not None:
+        yield Evidence(
+            f"late answers are {max(0.0, found.skill):.0%} of the way from the best constant answer to perfect ones",
+            "skill",
+            found.skill,
+        )
+
+
+def _finding(
+    found: Outcome, summary: str, evidence: tuple[Evidence, ...], since: int, remedy: str, confidence: float
+) -> Finding:
+    severity: Severity = "critical" if found.learning is False and (found.share or 0.0) >= 1.0 else "warning"
+    return Finding(
+        "learning_rate",
+        severity,
+        confidence,
+        "optimizer",
+        summary,
+        evidence,
+        since=since,
+        remedy=remedy,
+        references=REFERENCES,
+    )

@@ -1,0 +1,90 @@
+"""Weight decay that overwhelms: what pulls the weights to zero is stronger than what the data say.
+
+Bounds, from theory. A layer's weight obeys  dw = -rate (g + lambda w): decay wins where lambda |w| >= |g|; then the weight
+falls geometrically until both are equal, and what is left of it is small.
+  STRONGER the decay part of the update is at least the gradient part, in a typical layer, late. Where decay is coupled (SGD,
+           Adam, ...) that is lambda rms(w) / rms(g), with g as it comes from the loss; where it is decoupled (AdamW) it is
+           rate lambda rms(w) over the rest of the update
+  SHRUNK   and typical weights have fallen to half of what they were at birth, or below; to nine tenths is enough where decay
+           is MUCH (three times) stronger: they are then on their way
+Both also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
+must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose scale does
+not matter; large decay that is right.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from isograd.health import layers as gather
+from isograd.health.case import Case, at, middle
+from isograd.health.layers import COUPLED
+from isograd.health.outcome import outcome
+from isograd.records.anatomy import Optimizer, spoken
+from isograd.records.finding import Evidence, Finding
+
+STRONGER, MUCH = 1.0, 3.0
+SHRUNK, FALLS = 0.5, 0.9
+SKILL = 0.6
+DECIDED = 0.3
+REFERENCES = (
+    "Krogh & Hertz 1992, A simple weight decay can improve generalization",
+    "Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101",
+)
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that decay empties the network."""
+    optimizer = case.anatomy.optimizer
+    decay = float(optimizer.get("weight_decay", 0.0)) if optimizer else 0.0
+    if optimizer is None or decay <= 0.0:
+        return
+    shares, sizes = [], []
+    for layer in gather.layers(case):
+        series = at(case.rows, "weight_rms", layer.weight.name)
+        share = _share(case, layer.weight.name, optimizer, decay)
+        if share is not None and series and series[0].value > 0.0:
+            shares.append((share, layer))
+            sizes.append(series[-1].value / series[0].value)
+    if not shares:
+        return
+    typical, size = statistics.median(share for share, _ in shares), statistics.median(sizes)
+    if not (typical >= STRONGER and size <= SHRUNK) and not (typical >= MUCH and size <= FALLS):
+        return
+    found = outcome(case)
+    if found.share is None or found.share < DECIDED or not found.poor(SKILL):
+        return
+    node = max(shares, key=lambda row: row[0])[1].node
+    pull = f"decay of {decay:g} pulls a typical layer {typical:.2g} times as hard as the gradient does"
+    left = f"typical weights have fallen to {size:.1g} of their first size"
+    yield Finding(
+        "weight_decay",
+        "critical" if found.learning is False else "warning",
+        0.93 if found.learning is False else 0.85,
+        "optimizer",
+        f"Weight {pull}, and {left}: the network is emptied.",
+        (
+            Evidence(pull, "weight_rms", typical, "decay over gradient", STRONGER),
+            Evidence(left, "weight_rms", size, "of its start", SHRUNK),
+        ),
+        tuple(layer.node.path for share, layer in sorted(shares, key=lambda row: -row[0]) if share >= STRONGER),
+        since=1,
+        cause=f"{spoken(node.path)} has it worst",
+        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
+        references=REFERENCES,
+    )
+
+
+def _share(case: Case, name: str, optimizer: Optimizer, decay: float) -> float | None:
+    """Decay part over gradient part of a layer's late updates."""
+    size, gradient = middle(at(case.rows, "weight_rms", name)), middle(at(case.rows, "parameter_gradient_rms", name))
+    if size is None:
+        return None
+    if optimizer.kind in COUPLED and not optimizer.get("decoupled_weight_decay", False):
+        return decay * size / gradient if gradient else None
+    update, rates = middle(at(case.rows, "update_rms", name)), [r.value for r in case.series("learning_rate")]
+    if update is None or not rates:
+        return None
+    pulled = statistics.median(rates[len(rates) // 2 :]) * decay * size
+    return pulled / max(update - pulled, 0.1 * pulled) if pulled > 0.0 else 0.0

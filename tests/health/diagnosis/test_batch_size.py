@@ -1,0 +1,45 @@
+"""Batch size against the gradient noise scale."""
+
+import pytest
+from bodies import body
+from runs import FLAT, run
+
+from isograd.health.diagnosis import batch_size
+from isograd.health.signals.steps import noise_scale
+from isograd.records.moments import Pairs
+
+
+def found(**what):
+    return list(batch_size.diagnose(run(body(3), **what)))
+
+
+def test_the_noise_scale_of_gradients_that_agree_half_way():
+    # |g| = 1 both times, product 0.5: half of each square is signal, half the noise of 32 examples
+    assert noise_scale(Pairs.of([0.5, 0.75**0.5], [1.0, 0.0]), 32) == pytest.approx(32.0)
+
+
+def test_batches_of_one_that_teach_nothing():
+    (finding,) = found(losses=FLAT, examples=1, agreement=0.005)
+    assert finding.severity == "warning" and "pure noise" in finding.summary
+
+
+def test_noise_in_a_training_that_goes_well_is_a_remark():
+    (finding,) = found(examples=1, agreement=0.005)
+    assert finding.severity == "note"
+
+
+def test_a_batch_far_larger_than_the_noise_is_a_remark():
+    (finding,) = found(examples=4096, agreement=0.99999)
+    assert finding.severity == "note" and "smaller batches" in finding.summary
+
+
+@pytest.mark.parametrize("agreement", [0.1, 0.5, 0.9])
+def test_silent_on_ordinary_batches(agreement):
+    assert found(agreement=agreement) == []
+
+
+def test_a_real_training_with_small_batches_gets_no_alarm(train, mlp):
+    import torch
+
+    report, _ = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.1), 60)
+    assert not [finding for finding in report.findings if finding.disease == "batch_size" and finding.alarm]

@@ -1,0 +1,62 @@
+"""Clipping: starving where every gradient is cut to a tiny bound, and harmless where layers move all the same."""
+
+from bodies import body
+from runs import FLAT, alarms, run
+
+from isograd.health.diagnosis import clipping, learning_rate
+from isograd.records.fact import Fact
+
+NET = body(4)
+
+
+def found(**what):
+    return list(clipping.diagnose(run(NET, **what)))
+
+
+def test_a_bound_that_starves_is_found_and_not_called_a_low_rate():
+    case = run(NET, losses=FLAT, norm=1e-4, turning=1e-5)
+    (finding,) = clipping.diagnose(case)
+    assert finding.severity == "critical" and "0.0001" in finding.summary and list(learning_rate.diagnose(case)) == []
+
+
+def test_clipping_at_every_step_of_a_good_training_is_a_remark():
+    (finding,) = found(norm=1.0)
+    assert finding.severity == "note"
+
+
+def test_norms_that_vary_were_not_clipped():
+    assert found(losses=FLAT, norm=lambda step: 1.0 + 0.01 * (step % 7), turning=1e-5) == []
+
+
+def test_a_clip_that_was_seen_at_work_counts_where_norms_were_not_taken():
+    seen = (Fact("clipped", settings=(("bound", 1e-3), ("norm", 2.0))),)
+    (finding,) = found(losses=FLAT, turning=1e-5, facts=lambda _: seen)
+    assert finding.alarm and finding.evidence[0].value == 1e-3
+
+
+def test_a_full_batch_that_goes_nowhere_has_one_norm_without_clipping():
+    assert found(losses=FLAT, norm=1.0, turning=1e-6, agreement=1.0) == []
+
+
+def test_a_bound_reached_now_and_then_is_healthy():
+    assert found(norm=lambda step: min(1.0, 0.5 + step % 4 * 0.2)) == []
+
+
+def test_a_real_training_clipped_to_nothing(digits, mlp):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    model = mlp(3, torch.nn.ReLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isograd.watch(model, optimizer, budget=None, steps=30) as watch:
+        for _ in range(30):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[:64]), y[:64]).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-4)
+            optimizer.step()
+    named = [finding for finding in watch.findings if finding.disease == "clipping"]
+    assert named and named[0].evidence[0].value < 1.1e-4
+    assert not alarms(finding for finding in watch.findings if finding.disease == "learning_rate")

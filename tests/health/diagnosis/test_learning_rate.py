@@ -1,0 +1,91 @@
+"""Learning rate: zero, decayed, too low, too high; and the look-alikes that train well."""
+
+import pytest
+from bodies import ADAM, body
+from runs import FLAT, LEARNING, alarms, run
+
+from isograd.health.diagnosis import learning_rate
+
+NET = body(4)
+
+
+def found(**what):
+    return list(learning_rate.diagnose(run(NET, **what)))
+
+
+def test_a_rate_of_zero_is_certain():
+    (finding,) = found(losses=FLAT, rates=0.0, turning=0.0, agreement=1.0)
+    assert finding.severity == "critical" and finding.where == "optimizer" and "nothing can be learned" in finding.summary
+
+
+def test_a_warm_up_that_has_only_begun_is_not_a_rate_of_zero():
+    assert found(losses=FLAT[:20], rates=0.0, turning=0.0, planned=1000, ended=False) == []
+
+
+def test_two_hundred_steps_of_a_ten_thousandth_lead_nowhere():
+    (finding,) = found(losses=[2.3 - 1e-4 * i for i in range(200)], turning=1e-4, agreement=0.9)
+    assert finding.severity == "critical" and "too low" in finding.summary
+    assert finding.evidence[0].value == pytest.approx(0.02)
+
+
+def test_half_way_through_a_low_rate_is_judged_by_where_the_whole_run_would_lead():
+    assert alarms(found(losses=FLAT, turning=1e-4, planned=400, ended=False))
+    assert not found(losses=FLAT, turning=1e-4, planned=100_000, ended=False)
+
+
+def test_a_decay_at_the_start_stops_the_run_while_it_learns():
+    losses = [2.3 * 0.99**i for i in range(40)] + [1.54] * 160
+    (finding,) = found(losses=losses, rates=lambda step: 0.1 * 0.8**step, turning=lambda step, _: 1e-2 * 0.8**step)
+    assert "fell below 1/1,000" in finding.summary and 28 <= finding.since <= 36 and finding.alarm
+
+
+def test_steps_that_turn_every_layer_by_a_tenth_keep_nothing():
+    (finding,) = found(losses=FLAT, turning=0.1, agreement=0.0)
+    assert "too high" in finding.summary and finding.severity == "critical"
+    assert finding.evidence[0].value == pytest.approx(0.1, rel=0.01)
+
+
+def test_one_blow_that_the_training_has_not_recovered_from():
+    (finding,) = found(losses=FLAT, turning=lambda step, _: 0.5 if step == 2 else 1e-3, agreement=0.0)
+    assert finding.evidence[0].signal == "update_rms" and "not recovered" in finding.summary
+
+
+HEALTHY = {
+    "an ordinary training": {},
+    "warm-up from zero": {"rates": lambda step: 0.1 * min(1.0, (step - 1) / 20)},
+    "a schedule at its end": {"rates": lambda step: 0.1 * max(0.0, 1.0 - step / 200)},
+    "a decay after convergence": {"rates": lambda step: 0.1 if step < 90 else 1e-7, "losses": LEARNING[:90] + [0.15] * 110},
+    "fine-tuning with tiny steps": {"turning": 1e-4, "losses": [0.4 - 1e-3 * i for i in range(200)]},
+    "large steps that train well": {"turning": 0.1},
+    "a hard problem at its best": {"losses": [2.3] + [1.9 + 0.01 * (i % 3) for i in range(199)], "agreement": 0.0},
+    "a loss without a floor": {"floor": None, "losses": FLAT, "turning": 1e-4},
+    "ten steps": {"losses": FLAT[:9], "turning": 1e-5},
+    "layers that get no gradient": {"losses": FLAT, "turning": 0.0, "gradient": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_silent_on(name):
+    assert found(**HEALTHY[name]) == []
+
+
+def test_an_epsilon_that_swallows_the_steps_is_not_blamed_on_the_rate():
+    case = run(body(4, optimizer=ADAM), losses=FLAT, turning=1e-5, gradient=1e-10)
+    assert list(learning_rate.diagnose(case)) == []
+
+
+@pytest.mark.parametrize(("rate", "word"), [(1e-5, "too low"), (30.0, "too high")])
+def test_real_trainings_at_absurd_rates(rate, word, train, mlp):
+    import torch
+
+    report, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=rate), 80)
+    named = [finding for finding in report.findings if finding.disease == "learning_rate"]
+    assert accuracy < 0.4
+    assert not named or word in named[0].summary
+
+
+def test_a_real_training_at_a_sound_rate_is_left_alone(train, mlp):
+    import torch
+
+    report, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.3), 150)
+    assert accuracy > 0.85 and not [f for f in report.findings if f.disease == "learning_rate"]

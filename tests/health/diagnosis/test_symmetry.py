@@ -1,0 +1,55 @@
+"""Symmetry: units that are born as copies, and weights without spread that do no harm."""
+
+from dataclasses import replace
+
+import pytest
+from bodies import body
+from runs import FLAT, run
+
+from isograd.health.case import Case
+from isograd.health.diagnosis import symmetry
+from isograd.records.moments import Moments
+
+
+def born(constants):
+    """A chain whose layers start at the given constants; None: at random."""
+    anatomy = body(len(constants))
+    parameters = tuple(
+        p if c is None else replace(p, values=Moments.from_sums(4096, 4096 * c, 4096 * c * c, abs(c), zeros=4096 * (c == 0)))
+        for p, c in zip(anatomy.parameters, constants, strict=True)
+    )
+    return replace(anatomy, parameters=parameters)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1])
+def test_two_layers_of_one_number_are_copies_for_ever(constant):
+    (finding,) = symmetry.diagnose(run(born([constant] * 3), losses=FLAT))
+    assert finding.severity == "critical" and finding.layers == ("l0", "l1") and "copies" in finding.summary
+
+
+def test_it_is_foretold_before_the_first_step():
+    (finding,) = symmetry.diagnose(Case(born([None, 0.5, 0.5])))
+    assert finding.severity == "warning" and finding.where == "l1" and finding.since is None
+
+
+def test_where_it_trains_well_all_the_same_it_is_a_remark():
+    (finding,) = symmetry.diagnose(run(born([0.0] * 3)))
+    assert finding.severity == "note"
+
+
+@pytest.mark.parametrize("constants", [[None] * 3, [None, None, 0.0], [None, 0.0, None, 0.0, None], [0.0]])
+def test_silent_on_random_layers_and_on_single_ones_that_start_at_zero(constants):
+    assert list(symmetry.diagnose(run(born(constants), losses=FLAT))) == []
+
+
+def test_a_real_network_of_constants(train, mlp):
+    import torch
+
+    def constant():
+        model = mlp(3, torch.nn.ReLU)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, 0.02)
+        return model
+
+    report, accuracy = train(constant, lambda p: torch.optim.Adam(p, lr=1e-3), 60)
+    assert accuracy < 0.5 and any(finding.disease == "symmetry" for finding in report.findings)

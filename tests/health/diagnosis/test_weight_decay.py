@@ -1,0 +1,57 @@
+"""Weight decay: overwhelming where it empties the network, sound where the network answers well."""
+
+import pytest
+from bodies import body
+from runs import FLAT, alarms, run
+
+from isograd.health.diagnosis import weight_decay
+from isograd.records.anatomy import Optimizer
+
+
+def optimizer(kind, decay):
+    return Optimizer(kind, (("learning_rate", 0.1), ("weight_decay", decay)))
+
+
+def found(kind, decay, **what):
+    return list(weight_decay.diagnose(run(body(4, optimizer=optimizer(kind, decay)), **what)))
+
+
+def emptied(step, _):
+    return 0.1 * 0.97**step
+
+
+def test_a_decay_ten_times_the_gradient_empties_the_network():
+    (finding,) = found("sgd", 1.0, losses=FLAT, weight=emptied, gradient=lambda step, _: 0.1 * emptied(step, _))
+    assert finding.severity == "critical" and finding.evidence[0].value == pytest.approx(10.0) and len(finding.layers) == 4
+
+
+def test_decoupled_decay_is_taken_from_the_update():
+    # a rate of 0.1 and a decay of 0.3 take 3 % a step; the gradient's part turns the weight by 0.1 %
+    (finding,) = found("adamw", 0.3, losses=FLAT, weight=emptied, turning=1e-3, shrinking=0.03)
+    assert finding.alarm and finding.evidence[0].value > 3
+
+
+HEALTHY = {
+    "no decay": ("sgd", 0.0, {"losses": FLAT, "weight": emptied}),
+    "sound decay": ("sgd", 1e-4, {}),
+    "a converged network whose gradient is small": ("sgd", 1e-2, {"gradient": 1e-6, "weight": emptied}),
+    "weights that keep their size": ("sgd", 1.0, {"losses": FLAT, "gradient": 0.05}),
+    "AdamW with its usual decay": ("adamw", 0.01, {"turning": 1e-2}),
+    "a run that has only begun": ("sgd", 1.0, {"losses": FLAT[:20], "weight": emptied, "planned": 1000, "ended": False}),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_silent_on(name):
+    kind, decay, what = HEALTHY[name]
+    assert found(kind, decay, **what) == []
+
+
+def test_real_trainings_with_a_crushing_and_with_a_sound_decay(train, mlp):
+    import torch
+
+    sound, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.AdamW(p, lr=2e-3, weight_decay=0.1), 80)
+    assert accuracy > 0.8 and not alarms(sound.findings)
+    crushed, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=1.0), 80)
+    assert accuracy < 0.3
+    assert all(finding.alarm for finding in crushed.findings if finding.disease == "weight_decay")
