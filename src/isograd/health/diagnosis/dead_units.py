@@ -10,8 +10,9 @@ Only activations that are flat at zero below zero can kill a unit: ReLU and its 
 For bounded activations (sigmoid, tanh) the same question is asked of the flat parts: a unit that is pinned at every look is
 stuck.
 
-Where the training answers well all the same (``health.outcome``, a skill of WELL or more) it is a remark: the layer was wider than
-it had to be. Look-alikes that are healthy: half of all outputs zero after a ReLU; some dead units in a wide layer; few looks.
+Where the training answers well all the same (``health.outcome``, a skill of WELL or more) it is a remark: the layer was wider
+than it had to be. Look-alikes that are healthy: half of all outputs zero after a ReLU; some dead units in a wide layer; few
+looks.
 """
 
 from __future__ import annotations

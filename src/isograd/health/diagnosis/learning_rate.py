@@ -13,8 +13,8 @@ All but the first only where the late loss is far from what it could be (``healt
 right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
 
 Look-alikes that are healthy: warm-up from zero, a schedule at its end, fine-tuning with tiny steps, restarts, a first step of
-Adam that is large because the weights are small, frozen layers, gradients too small for the rate (vanishing), clipping or an eps
-that swallows the steps (these have diseases of their own).
+Adam that is large because the weights are small, frozen layers; gradients too small for the rate (vanishing), clipping or an
+eps that swallows the steps, which are diseases of their own.
 """
 
 from __future__ import annotations
