@@ -1,7 +1,8 @@
 """Batch size far from the gradient noise scale: steps that are nearly pure noise, or examples that are spent for nothing.
 
 The noise scale B_noise is the batch at which signal and noise of the gradient are equal (``signals.steps.noise_scale``). From
-theory, a batch B needs (1 + B_noise / B) times the steps of a noiseless run, and (1 + B / B_noise) times the examples of an ideal one.
+theory, a batch B needs (1 + B_noise / B) times the steps of a noiseless run, and (1 + B / B_noise) times the examples of an
+ideal one.
   SMALL   B_noise above 100 batches in the median of the looks: a step is 99 % noise. That is how much training ends, and is
           healthy with a small rate; an alarm only for batches of at most 4 (there above 10) where nothing was learned
   LARGE   B above 100 B_noise: a remark, for it costs time and no quality
