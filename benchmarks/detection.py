@@ -39,7 +39,8 @@ the start, or where after half of the planned steps it has not fallen to 0.9 tim
 class Found:
     """What a watch said of one case: ``right`` and ``placed`` look at all alarms, ``first_right`` and ``first_placed`` at the
     one that a person reads first. ``wrong_since`` is the first step at which the fault acts, ``shown`` the step at which the
-    loss alone shows that something is wrong. ``refused``: the watch itself would not begin, and said why.
+    loss alone shows that something is wrong. ``refused``: the watch itself would not begin, and said why. ``drop`` is how much
+    skill this run itself has lost: a fault that does harm on the average may spare one seed.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Found:
     family: str
     kind: str
     harm: str
+    drop: float
     alarm: bool
     critical: bool
     refused: bool
@@ -114,6 +116,7 @@ def detect(case: dict[str, Any]) -> Found:
         operator.family,
         case["kind"],
         case["harm"],
+        round(case["twin"] - (said.skill or 0.0), 4),
         bool(alarms) or refused,
         any(alarm["severity"] == "critical" for alarm in alarms),
         refused,
@@ -243,7 +246,7 @@ def tables(found: Sequence[Found]) -> str:
 
 def summary(found: Sequence[Found], twins: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures: shares over all harmful cases, delay, what was found before the loss shows it, and false alarms."""
-    alarmed = [one for one in found if one.alarm]
+    alarmed, harmed = [one for one in found if one.alarm], [one for one in found if one.drop > harm.LEAST]
     timed = [one for one in alarmed if one.first_alarm_step is not None]
     delays = [max(0, (one.first_alarm_step or 0) - one.wrong_since) for one in timed]
     before = [one for one in timed if one.shown is None or (one.first_alarm_step or 0) < one.shown]
@@ -252,7 +255,9 @@ def summary(found: Sequence[Found], twins: Sequence[dict[str, Any]]) -> dict[str
     return {
         "cases": len(found),
         **{name: round(sum(bool(getattr(one, name)) for one in found) / max(1, len(found)), 4) for name in COLUMNS},
-        "missed": [one.key for one in found if not one.alarm],
+        "harmed_in_this_run": len(harmed),
+        "alarm_where_harmed_in_this_run": round(sum(one.alarm for one in harmed) / max(1, len(harmed)), 4),
+        "missed": {one.key: one.drop for one in found if not one.alarm},
         "median_delay_steps": statistics.median(delays) if delays else None,
         "timed": len(timed),
         "before_the_loss_shows_it": round(len(before) / len(timed), 4) if timed else None,

@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,7 +39,10 @@ LOG = Path(__file__).resolve().parents[2] / ".benchmarks" / "faults_runs.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training: its skill (0 where it raised), and the exception's first line where it did."""
+    """One finished training: its skill (0 where it raised), and the exception's first line where it did.
+
+    ``entered``: it came as far as its loop. What raises before that no watch can see, and it is no case.
+    """
 
     key: str
     seed: int
@@ -46,6 +50,7 @@ class Run:
     skill: float
     seconds: float
     raised: str | None = None
+    entered: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,20 @@ def train(name: str, settings: Settings, seed: int, key: str) -> Run:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    program, began, raised = PROGRAMS[name], time.process_time(), None
+    program, began, raised, entered = PROGRAMS[name], time.process_time(), None, list[int]()
+
+    def watch(models: Any, optimizers: Any, *, steps: int) -> AbstractContextManager[Any]:
+        entered.append(steps)
+        return unwatched(models, optimizers, steps=steps)
+
     try:
-        skill = program.train(settings, seed, unwatched)
+        skill = program.train(settings, seed, watch)
     except UnknownLossError:
         raise
     except Exception as error:  # noqa: BLE001 - which exception a fault raises is what is asked
         skill, raised = 0.0, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
     seconds = round(time.process_time() - began, 3)
-    return Run(key, seed, fingerprint(program, settings), round(skill, 4), seconds, raised)
+    return Run(key, seed, fingerprint(program, settings), round(skill, 4), seconds, raised, bool(entered))
 
 
 def _star(task: tuple[str, Settings, int, str]) -> Run:
@@ -177,7 +187,7 @@ def judge(case: Case, runs: dict[tuple[str, int], Run], seeds: int) -> Verdict:
     own = [runs[case.key, seed] for seed in range(seeds)]
     skills = tuple(run.skill for run in own)
     drop, deviation = statistics.fmean(healthy) - statistics.fmean(skills), pooled(healthy, skills)
-    harm = severity(drop, deviation) if seeds == SEEDS else "none"
+    harm = severity(drop, deviation) if seeds == SEEDS and all(run.entered for run in own) else "none"
     raises = sum(run.raised is not None for run in own) > seeds / 2
     return Verdict(
         case.key,

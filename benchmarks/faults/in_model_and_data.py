@@ -186,7 +186,12 @@ operator(
 operator("labels shuffled", "labels", CALIBRATION, "D TCL; T wrong labels", shuffled={"labels": "shuffled"})
 operator("labels corrupted", "labels", HELD_OUT, "D TCL; T wrong labels", n95={"label_noise": 0.97}, n8={"label_noise": 0.85})
 operator(
-    "class weights inverted", "class weights", CALIBRATION, "T unbalanced training data", inverted={"class_weights": "inverted"}
+    "class weights wrong",
+    "class weights",
+    CALIBRATION,
+    "T unbalanced training data",
+    graded={"class_weights": "graded"},
+    inverted={"class_weights": "inverted"},
 )
 operator("one class alone counts", "class weights", HELD_OUT, "T unbalanced training data", one={"class_weights": "one"})
 # adversarial networks

@@ -94,12 +94,14 @@ def targets(s: Settings, *sets: Tensor, order: torch.Generator) -> tuple[Tensor,
 
 
 def class_weights(s: Settings, classes: Tensor) -> Tensor | None:
-    """Weights of the classes in the loss: none, or by mistake proportional to a high power of their frequency."""
+    """Weights of the classes in the loss: none, or by mistake what counts the wrong ones."""
     if s.class_weights == "right":
         return None
     counts = classes.bincount().double()
     if s.class_weights == "inverted":
         weights = (counts / counts.mean()) ** 4
+    elif s.class_weights == "graded":
+        weights = 0.1 ** torch.arange(len(counts), dtype=torch.float64)
     else:  # one class alone counts
         weights = torch.full_like(counts, 1e-3)
         weights[0] = 1.0

@@ -80,7 +80,7 @@ def test_an_exception_by_any_name_is_the_disease_exception() -> None:
 def test_a_watched_case_is_judged_and_written_down() -> None:
     case = next(case for case in candidates("calibration") if case.operator.name == "NaN in a column")
     kept = {"key": case.key, "program": case.program.name, "operator": case.operator.name, "strength": case.strength}
-    found = detection.detect({**kept, "kind": "fails", "harm": "strong"})
+    found = detection.detect({**kept, "kind": "fails", "harm": "strong", "twin": 0.9})
     assert found.alarm
     assert found.right
     assert found.diseases

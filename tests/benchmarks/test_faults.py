@@ -109,6 +109,8 @@ def test_the_judge_compares_a_case_with_its_own_twin() -> None:
     verdict = harm.judge(case, runs, harm.SEEDS)
     assert (verdict.harm, verdict.kind, verdict.drop) == ("strong", "fails", 0.8)
     assert harm.judge(case, runs, harm.FIRST).harm == "none"  # given up early: never kept on two seeds
+    runs[case.key, 0] = harm.Run(case.key, 0, "", 0.0, 0.1, "ValueError: no such layer", entered=False)
+    assert harm.judge(case, runs, harm.SEEDS).harm == "none"  # no watch could have seen it
 
 
 def test_a_run_that_raises_has_no_skill_and_says_what_it_raised() -> None:

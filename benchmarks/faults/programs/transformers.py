@@ -17,7 +17,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(16, s.width)
         self.places = nn.Parameter(0.02 * torch.randn(10, s.width))
-        layer = nn.TransformerEncoderLayer(s.width, 2, 2 * s.width, dropout=s.dropout, batch_first=s.axes == "right")
+        heads = 2 if s.width % 2 == 0 else 1
+        layer = nn.TransformerEncoderLayer(s.width, heads, 2 * s.width, dropout=s.dropout, batch_first=s.axes == "right")
         self.body = nn.TransformerEncoder(layer, s.depth, enable_nested_tensor=False)
         self.head = nn.Linear(s.width, 4)
         self.last, self.cut = s.last, s.cut
