@@ -105,7 +105,6 @@ def detect(case: dict[str, Any]) -> Found:
         raise SystemExit(f"{case['key']} is no case any more: run benchmarks/faults/build.py")
     said, eyes = seen(program, settings, 0)
     wanted = expected.of(operator.name, operator.family)
-    refused = eyes.watching is None and (said.raised or "").startswith("ModelError")
     alarms = [alarm for alarm in said.alarms if not alarm["resolved"]]
     right = [expected.disease_is_right(wanted, alarm["disease"]) for alarm in alarms]
     placed = [place_is_right(wanted.places, alarm, eyes) for alarm in alarms]
@@ -117,9 +116,9 @@ def detect(case: dict[str, Any]) -> Found:
         case["kind"],
         case["harm"],
         round(case["twin"] - (said.skill or 0.0), 4),
-        bool(alarms) or refused,
+        bool(alarms) or refused(said, eyes),
         any(alarm["severity"] == "critical" for alarm in alarms),
-        refused,
+        refused(said, eyes),
         any(right),
         any(expected.heading_is_right(wanted, alarm["disease"]) for alarm in alarms),
         right[:1] == [True],
@@ -132,6 +131,11 @@ def detect(case: dict[str, Any]) -> Found:
         tuple(dict.fromkeys(alarm["disease"] for alarm in alarms)),
         asdict(said),
     )
+
+
+def refused(said: Look, eyes: Eyes) -> bool:
+    """Whether the watch would not begin and said so: its optimizer holds none of the model's parameters, say."""
+    return eyes.watching is None and (said.raised or "").startswith("ModelError")
 
 
 def healthy(task: tuple[str, int]) -> dict[str, Any]:

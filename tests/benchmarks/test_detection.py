@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,12 @@ def test_a_watched_case_is_judged_and_written_down() -> None:
     assert case.operator.name in detection.tables([found])
 
 
-def test_a_watch_that_will_not_begin_says_so_and_counts_as_an_alarm() -> None:
-    case = {
-        "key": "k",
-        "program": "cancer",
-        "operator": "layers replaced late",
-        "strength": "all",
-        "kind": "fails",
-        "harm": "strong",
-    }
-    found = detection.detect(case)
-    assert found.alarm
-    assert found.refused or found.right
+def test_a_watch_that_will_not_begin_because_the_optimizer_holds_other_parameters_counts_as_an_alarm() -> None:
+    program = PROGRAMS["friedman"]
+    said, eyes = detection.seen(program, replace(program.settings, replaced="all", steps=5), 0)
+    assert detection.refused(said, eyes) or said.alarms
+    said, eyes = detection.seen(program, replace(program.settings, steps=5), 0)
+    assert not detection.refused(said, eyes)
 
 
 def test_the_twins_of_a_side_are_its_programs() -> None:
