@@ -5,21 +5,43 @@ from __future__ import annotations
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
     batch_size,
+    carried_state,
     clipping,
+    cut_graph,
     dead_units,
     exploding,
+    frozen_layers,
+    gradients_lost,
+    gradients_not_cleared,
     learning_rate,
     momentum,
     nonfinite,
+    optimizer_misses_parameters,
+    optimizer_restarted,
     precision,
     rank_collapse,
+    recurrent_axes,
+    same_batch,
     symmetry,
     vanishing,
     weight_decay,
+    weights_reset,
+    wrong_mode,
 )
 from isograd.records.finding import Finding
 
 DISEASES = (
+    gradients_lost,
+    gradients_not_cleared,
+    cut_graph,
+    optimizer_misses_parameters,
+    frozen_layers,
+    wrong_mode,
+    optimizer_restarted,
+    weights_reset,
+    same_batch,
+    recurrent_axes,
+    carried_state,
     nonfinite,
     exploding,
     vanishing,
@@ -33,7 +55,7 @@ DISEASES = (
     precision,
     batch_size,
 )
-"""In the order in which one hides the others: what is not finite has no size any more."""
+"""In the order in which one hides the others: faults of the program first; what is not finite has no size any more."""
 
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
 

@@ -1,0 +1,157 @@
+"""Cut graph: layers that run, and whose output later layers use, get no gradient, because the graph is cut behind them.
+
+Certain as a fact: the optimizer holds the parameter, it ran, the backward pass came, and its gradient is nothing at all (not
+zero: there is no path). Intent is not certain, so an alarm needs that it does harm:
+  ALL      no parameter at all is reached: the loss is not computed from the model's output; or
+  BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
+           layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
+           graph was left is one that nobody chooses for its own sake (numpy, .data, wrapping in a new tensor)
+  LEAST    three looks (two where the run has ended), and every one since the first
+
+Look-alikes that are healthy: a pretrained trunk under no_grad, target networks and teachers (nothing that learns computes
+from them), heads and experts that did not run, ``detach`` for a log, discriminators fed with detached fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from isograd.health.case import Case
+from isograd.health.looks import Lasting, fresh, holds, lasting, listed
+from isograd.records.anatomy import Anatomy, spoken
+from isograd.records.fact import Fact
+from isograd.records.finding import Evidence, Finding
+
+LEAST = 3
+BLIND = ("numpy", "data", "rewrap")
+_WORDS = {
+    "detach": ".detach()",
+    "data": ".data",
+    "numpy": ".numpy()",
+    "item": ".item()",
+    "rewrap": "torch.tensor(...) around a tensor",
+    "no_grad": "torch.no_grad()",
+}
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The layers that are cut off, and the remark on layers that never run."""
+    outside = lasting(case, "loss_outside").get("")
+    cut = {where: found for where, found in lasting(case, "cut_off").items() if found.always}
+    used = {where: found for where, found in cut.items() if found.fact.get("used", False) and _computes(where, found, case)}
+    if outside is not None and holds(outside, case, least=LEAST):
+        yield _outside(case, outside, tuple(used))
+    elif used:
+        yield from _cut(case, used)
+    idle = [where for where in cut if not cut[where].fact.get("used", False)]
+    if idle:
+        yield Finding(
+            "cut_graph",
+            "note",
+            0.9,
+            idle[0],
+            f"{listed([spoken(where) for where in idle])} did not run in any of {cut[idle[0]].looks} looks, and learned nothing.",
+            layers=tuple(idle),
+            since=min(cut[where].first for where in idle),
+        )
+
+
+def _computes(where: str, found: Lasting, case: Case) -> bool:
+    """Whether the parameter itself was seen at work: a module may hold one that it does not use."""
+    names = {name for node in case.anatomy.nodes for name in node.parameters}
+    return not case.anatomy.traced or str(found.fact.get("parameter", "")) in names
+
+
+def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
+    anatomy, places = case.anatomy, tuple(used)
+    first = used[places[0]]
+    left = _left(case, places)
+    operation = str(left.get("operation", "")) if left else ""
+    behind = _feeds(anatomy, places) or not anatomy.traced
+    new = fresh(anatomy, places)
+    harmful = (behind and bool(new)) or (operation in BLIND and left is not None)
+    sure = harmful and all(holds(found, case, least=LEAST) for found in used.values())
+    at = f" at {left.source}" if left and left.source else ""
+    how = f": {_WORDS.get(operation, operation)}{at} cuts the graph behind it" if operation else ""
+    whom = listed([spoken(where) for where in places])
+    gets = "gets" if len(places) == 1 else "get"
+    yield Finding(
+        "cut_graph",
+        "note" if not sure else "critical" if 2 * len(places) > len(_trained(anatomy)) else "warning",
+        0.97 if sure else 0.6,
+        places[0],
+        f"{whom[0].upper()}{whom[1:]} {gets} no gradient although the optimizer is to train "
+        f"{'it' if len(places) == 1 else 'them'}{how}.",
+        tuple(_evidence(first, new)),
+        places,
+        left.source if left else _source(anatomy, places[0]),
+        first.first,
+        cause=f"{_WORDS.get(operation, operation)} in the forward pass" if operation else None,
+        remedy="let the tensor through as it is; where the layers are to stay as they are, requires_grad_(False) says so",
+    )
+
+
+def _outside(case: Case, outside: Lasting, places: tuple[str, ...]) -> Finding:
+    left = _left(case, places)
+    at = f" ({_WORDS.get(str(left.get('operation', '')), '')} at {left.source})" if left else ""
+    return Finding(
+        "cut_graph",
+        "critical",
+        1.0,
+        "loss",
+        f"No parameter gets a gradient: the loss is not computed from the model's output{at}.",
+        (Evidence(f"in {outside.seen} of {outside.looks} looks the backward pass reached no layer", "loss_outside", 0.0),),
+        places,
+        left.source if left else None,
+        outside.first,
+        remedy="compute the loss from what model(inputs) returns, without detach, numpy or a new tensor on the way",
+    )
+
+
+def _evidence(first: Lasting, new: Sequence[str]) -> Iterator[Evidence]:
+    yield Evidence(
+        f"{first.fact.get('parameter', '')} had no gradient in {first.seen} of {first.looks} looks, though its layer ran",
+        "cut_off",
+        first.seen / max(1, first.looks),
+        "of the looks",
+        0.0,
+    )
+    if new:
+        yield Evidence(f"the weights of {listed(new)} are as torch draws them for a new layer", "as_drawn", float(len(new)))
+
+
+def _left(case: Case, places: Sequence[str]) -> Fact | None:
+    """The line at which the graph was left: right behind one of the layers before any other, inside the model before outside."""
+    facts = [fact for _, fact in case.facts("detached")]
+    inside = {f"{where}." for where in places}
+
+    def near(fact: Fact) -> tuple[bool, bool, bool]:
+        return (
+            str(fact.get("after", "")) not in places and fact.where not in places,
+            not any(f"{fact.get('after', '')}.".startswith(where) for where in inside),
+            not fact.where,
+        )
+
+    return min(facts, key=near, default=None)
+
+
+def _feeds(anatomy: Anatomy, places: Sequence[str]) -> bool:
+    """Whether a layer that learns computes from one of these."""
+    mine = {p.name for p in anatomy.parameters if p.layer in places}
+    others = {p.name for p in anatomy.parameters if p.layer not in places and p.trainable and p.in_optimizer is not False}
+    below: set[int] = set()
+    for position, node in enumerate(anatomy.nodes):
+        if mine & set(node.parameters) or below & set(node.inputs):
+            if others & set(node.parameters):
+                return True
+            below.add(position)
+    return False
+
+
+def _trained(anatomy: Anatomy) -> set[str]:
+    return {p.layer for p in anatomy.parameters if p.trainable and p.in_optimizer is not False}
+
+
+def _source(anatomy: Anatomy, where: str) -> str | None:
+    node = anatomy.node(where)
+    return node.source if node else None

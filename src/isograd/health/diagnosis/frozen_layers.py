@@ -1,0 +1,57 @@
+"""Frozen layers: parameters with ``requires_grad=False`` that nobody trained and nobody loaded.
+
+That they are frozen is certain, that it is a mistake is not: transfer learning freezes on purpose. What tells them apart is
+the weights themselves: a frozen layer whose weights are still as torch draws them for a new layer (``looks.as_drawn``: uniform
+within 1 / sqrt(fan_in), which a trained or loaded weight crosses) computes random features for ever. A layer drawn by another
+rule is not known as new and gets no more than a remark.
+
+Bounds:
+  STEPS   twenty steps: layers may be unfrozen after a start
+  WELL    a training that reaches nine tenths of what is to be had with random features does not need the layer
+
+Look-alikes that are healthy: a loaded trunk, adapters between frozen layers, random projections that suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.looks import fresh, listed, weighted
+from isograd.health.outcome import outcome
+from isograd.records.anatomy import spoken
+from isograd.records.finding import Evidence, Finding
+
+STEPS = 20
+WELL = 0.9
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """At most one finding: new layers that are frozen, or the remark that some are."""
+    anatomy = case.anatomy
+    order = weighted(anatomy)
+    moving = {p.layer for p in anatomy.matrices if p.trainable}
+    frozen = [layer for layer in order if layer not in moving]
+    if not frozen or not moving:
+        return
+    new = fresh(anatomy, frozen)
+    enough = case.taken >= STEPS or case.ended or not case.steps
+    alarm = bool(new) and enough and not outcome(case).well(WELL)
+    last = bool(order) and order[-1] in new
+    some = new or frozen
+    whom, is_ = listed([spoken(layer) for layer in some]), "is" if len(some) == 1 else "are"
+    text = f"{whom[0].upper()}{whom[1:]} {is_} frozen (requires_grad=False)"
+    told = f"{text} with the weights of a new layer: what {'it computes' if is_ == 'is' else 'they compute'} stays random."
+    node = anatomy.node(some[0])
+    yield Finding(
+        "frozen_layers",
+        "warning" if alarm else "note",
+        (0.95 if last or len(new) > 1 else 0.9) if alarm else 0.6,
+        some[-1] if last else some[0],
+        told if new else f"{text}; fine where {'it was' if is_ == 'is' else 'they were'} trained before.",
+        (Evidence(f"the weights of {listed(new)} are as torch draws them", "as_drawn", float(len(new))),) if new else (),
+        tuple(some),
+        node.source if node else None,
+        1 if case.steps else None,
+        remedy="requires_grad_(True), and give them to the optimizer; or load trained weights before freezing",
+    )

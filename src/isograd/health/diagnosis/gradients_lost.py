@@ -1,0 +1,73 @@
+"""Gradients lost: they are cleared before the step, no backward pass makes any, or no optimizer ever steps.
+
+Facts, each certain: layers got a gradient in the backward pass and every parameter's was empty when the optimizer stepped;
+the optimizer stepped and no backward pass had run; backward passes ran and nothing stepped, nor did the weights change.
+Nothing is learned while this holds; weight decay may shrink the weights all the same.
+
+Bounds:
+  LEAST   three looks (two where the run has ended), and every one since the first
+  PASSES  three passes without a step: one or two may be a trial
+
+Look-alikes that are healthy: gradients by ``torch.autograd.grad``, updates by hand (the weights change), accumulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.looks import holds, lasting
+from isograd.records.finding import Evidence, Finding
+
+LEAST = 3
+PASSES = 3
+
+_KINDS = {
+    "cleared_early": (
+        "The gradients are cleared between loss.backward() and optimizer.step(): the step finds none, and nothing is learned.",
+        "optimizer.zero_grad() runs after the backward pass",
+        "the order zero_grad(), backward(), step()",
+    ),
+    "no_backward": (
+        "The optimizer steps, but no backward pass ran before it: there are no gradients, and nothing is learned.",
+        "loss.backward() is missing, or is called on something else",
+        "loss.backward() before optimizer.step()",
+    ),
+}
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for each way in which gradients are lost."""
+    for kind, (summary, cause, remedy) in _KINDS.items():
+        found = lasting(case, kind).get("")
+        if found is None:
+            continue
+        sure = holds(found, case, least=LEAST)
+        text = f"seen in {found.seen} of {found.looks} looks"
+        yield Finding(
+            "gradients_lost",
+            "critical" if sure else "note",
+            1.0 if sure else 0.6,
+            "loop",
+            summary if found.always else f"In some steps: {summary[0].lower()}{summary[1:]}",
+            (Evidence(text, kind, found.seen / max(1, found.looks), "of the looks", 0.0),),
+            source=found.fact.source,
+            since=found.first,
+            cause=cause,
+            remedy=remedy,
+        )
+    for index, fact in case.facts("no_step"):
+        passes = int(fact.get("passes", 0))
+        if passes >= PASSES:
+            yield Finding(
+                "gradients_lost",
+                "critical",
+                0.95,
+                "loop",
+                f"{passes:,} backward passes ran and no optimizer stepped: the weights are what they were at the start.",
+                (Evidence(f"{passes:,} backward passes, 0 steps", "no_step", float(passes), "passes", 0.0),),
+                source=fact.source,
+                since=max(1, index),
+                cause="optimizer.step() is missing or never reached, or the optimizer holds other parameters",
+                remedy="optimizer.step() after loss.backward()",
+            )

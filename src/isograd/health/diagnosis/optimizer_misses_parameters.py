@@ -1,0 +1,119 @@
+"""The optimizer misses parameters: they get gradients, and no optimizer that steps in this program holds them.
+
+Certain as a fact; intent is not, so an alarm needs one of:
+  REPLACED   an optimizer holds parameters of no model, of the very shape, without gradients: the layer was replaced later
+  HIDDEN     a module runs inside the model that does not register it (a Python list), with trainable parameters
+  AFTER      a layer that is missed computes from one that is trained: nobody trains what feeds a random layer for its own sake
+  NEW        the missed layers come first but are still as torch draws them (``looks.as_drawn``): random, not loaded
+and that a cycle of all optimizers was seen: LEAST looks over SPAN steps, or the end of the run.
+
+Look-alikes that are healthy: a pretrained trunk of which only the head is trained (and nobody switched its gradients off),
+training of biases or norms alone, the partner of a GAN, teachers and target networks, gradients left by another training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from isograd.health.case import Case
+from isograd.health.looks import Lasting, fresh, lasting, listed, looked, weighted
+from isograd.health.outcome import outcome
+from isograd.records.anatomy import Anatomy, spoken
+from isograd.records.finding import Evidence, Finding, Severity
+
+LEAST = 3
+SPAN = 8
+WELL = 0.9
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for registered layers that are missed, one for hidden ones."""
+    missed = {where: found for where, found in lasting(case, "not_in_optimizer").items() if found.always}
+    if missed:
+        yield _missed(case, missed)
+    hidden = {where: found for where, found in lasting(case, "hidden_module").items() if found.always}
+    if hidden:
+        yield _hidden(case, hidden)
+
+
+def _sure(case: Case, found: Lasting) -> bool:
+    steps = looked(case)
+    spans = bool(steps) and steps[-1] - found.first + 1 >= SPAN
+    return found.seen >= LEAST and (spans or case.ended) or (case.ended and found.seen >= 2)
+
+
+def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
+    anatomy, places = case.anatomy, tuple(missed)
+    stale = lasting(case, "stale_parameters").get("optimizer")
+    shapes = set(str(stale.fact.get("shapes", "")).split()) if stale and stale.last == missed[places[0]].last else set()
+    replaced = [where for where in places if shapes & _shapes(anatomy, where)]
+    new, after = fresh(anatomy, places), _after(anatomy, places)
+    few = not any(len(p.shape) >= 2 for p in anatomy.parameters if p.in_optimizer)
+    alarm = bool(replaced or after or new) and not few
+    lost = sum(p.size for p in anatomy.parameters if p.layer in missed)
+    total = max(1, sum(p.size for p in anatomy.parameters))
+    severity: Severity = "note"
+    if alarm and _sure(case, missed[places[0]]):
+        result = outcome(case)
+        known = not replaced and not after and result.well(WELL)  # random features that do
+        severity = "note" if known else "critical" if replaced or result.learning is False else "warning"
+    whom, gets, they = listed([spoken(where) for where in places]), *(("gets", "it") if len(places) == 1 else ("get", "them"))
+    why = " It was replaced after the optimizer was made, which still holds the old one." if replaced else ""
+    return Finding(
+        "optimizer_misses_parameters",
+        severity,
+        0.97 if severity != "note" else 0.6,
+        (replaced or after or list(places))[0],
+        f"{whom[0].upper()}{whom[1:]} {gets} gradients, but no optimizer holds {they}: "
+        f"{100 * lost / total:.0f} % of the parameters never move.{why}",
+        tuple(_evidence(missed, replaced, new)),
+        places,
+        None,
+        min(found.first for found in missed.values()),
+        cause="the layer was replaced after the optimizer was made" if replaced else None,
+        remedy="make the optimizer after the last change of the model, from model.parameters()"
+        if replaced
+        else "give them to the optimizer (model.parameters()), or say that they are not to be trained: requires_grad_(False)",
+    )
+
+
+def _hidden(case: Case, hidden: dict[str, Lasting]) -> Finding:
+    places = tuple(hidden)
+    first = hidden[places[0]]
+    kinds = sorted({str(found.fact.get("kind", "module")) for found in hidden.values()})
+    return Finding(
+        "optimizer_misses_parameters",
+        "warning" if _sure(case, first) else "note",
+        0.97 if _sure(case, first) else 0.7,
+        places[0].rpartition(".")[0],
+        f"Modules ({', '.join(kinds)}) run inside {spoken(places[0].rpartition('.')[0])} that are not registered in it: "
+        "model.parameters() does not list them, so that no optimizer holds them, and they are neither saved nor moved.",
+        (Evidence(f"seen in {first.seen} of {first.looks} looks, with gradients", "hidden_module", float(len(places))),),
+        places,
+        first.fact.source,
+        first.first,
+        cause="modules in a plain list, tuple or dict are not registered",
+        remedy="nn.ModuleList([...]) or nn.ModuleDict({...}) instead of the plain one, before the optimizer is made",
+    )
+
+
+def _evidence(missed: dict[str, Lasting], replaced: Sequence[str], new: Sequence[str]) -> Iterator[Evidence]:
+    first = next(iter(missed.values()))
+    text = f"{first.fact.get('parameter', '')} got a gradient in {first.seen} of {first.looks} looks, and no optimizer held it"
+    yield Evidence(text, "not_in_optimizer", first.seen / max(1, first.looks), "of the looks", 0.0)
+    if replaced:
+        yield Evidence("the optimizer holds parameters of the same shape that no model has", "stale_parameters", 1.0)
+    if new:
+        yield Evidence(f"the weights of {listed(new)} are as torch draws them for a new layer", "as_drawn", float(len(new)))
+
+
+def _after(anatomy: Anatomy, places: Sequence[str]) -> list[str]:
+    """Those of the missed layers with a matrix that come after a trained one."""
+    order = weighted(anatomy)
+    held = {p.layer for p in anatomy.matrices if p.in_optimizer}
+    first = next((position for position, layer in enumerate(order) if layer in held), len(order))
+    return [layer for position, layer in enumerate(order) if layer in places and position > first]
+
+
+def _shapes(anatomy: Anatomy, where: str) -> set[str]:
+    return {"x".join(map(str, p.shape)) for p in anatomy.parameters if p.layer == where}

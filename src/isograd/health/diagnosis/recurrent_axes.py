@@ -1,0 +1,45 @@
+"""Batch and time axes swapped: a recurrent or attention layer takes the examples for time steps.
+
+Certain from lengths: the layer takes as many time steps as there are targets, one an example, and another number of examples.
+Then every example sees the examples before it in the batch, and none of its own past.
+
+Bounds:
+  LEAST   three looks (two where the run has ended), and every one since the first; lengths that agree prove nothing
+
+Look-alikes that are healthy: time-first input on purpose (the targets then fit the other axis), one target for each time step
+of one long sequence (the layer then takes one example), as many examples as time steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.looks import holds, lasting
+from isograd.records.anatomy import spoken
+from isograd.records.finding import Evidence, Finding
+
+LEAST = 3
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding a layer."""
+    for where, found in lasting(case, "axes_swapped").items():
+        batch, time = int(found.fact.get("batch", 0)), int(found.fact.get("time", 0))
+        sure = holds(found, case, least=LEAST)
+        node = case.anatomy.node(where)
+        name = spoken(where)
+        yield Finding(
+            "recurrent_axes",
+            "warning" if sure else "note",
+            0.95 if sure else 0.6,
+            where,
+            f"{name[0].upper()}{name[1:]} takes the {batch:,} examples of the batch for time steps, and the {time:,} time steps "
+            "for examples: information runs from example to example.",
+            (Evidence(f"{batch:,} targets, {batch:,} time steps, {time:,} sequences", "axes_swapped", float(batch)),),
+            (where,),
+            node.source if node else found.fact.source,
+            found.first,
+            cause="the layer's batch_first does not fit the order of the axes of its input",
+            remedy="batch_first=True for input of (batch, time, features), or transpose(0, 1) before and after the layer",
+        )

@@ -1,0 +1,126 @@
+"""What facts say together: in how many of the looks they were seen, where, and whether weights are as they were drawn."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isograd.health.case import Case
+from isograd.records.anatomy import Anatomy, Node, Parameter
+from isograd.records.fact import Fact
+from isograd.records.trace import Step
+
+FEWEST = 64
+"""Entries from which the extremes of a matrix tell how it was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A fact through the looks at a run: the first and the last time, in how many of the looks since the first."""
+
+    fact: Fact
+    first: int
+    last: int
+    seen: int
+    looks: int
+
+    @property
+    def always(self) -> bool:
+        """Whether it was there at every look since the first time."""
+        return self.seen >= self.looks
+
+
+def looked(case: Case) -> tuple[int, ...]:
+    """The steps in which facts could be seen.
+
+    >>> from isograd.records.trace import Step
+    >>> looked(Case(Anatomy("torch", (), ()), steps=(Step(1), Step(2, facts=(Fact("carried"),)))))
+    (2,)
+    """
+    return tuple(dict.fromkeys(step.index for step in case.steps if _looked(step)))
+
+
+def _looked(step: Step) -> bool:
+    # How the weights ended is looked up without a step: then no parameter has an update.
+    return bool(step.layers or step.facts or step.losses) or any(p.update is not None for p in step.parameters)
+
+
+def lasting(case: Case, kind: str) -> dict[str, Lasting]:
+    """The facts of one kind by place, each as it was last seen."""
+    steps = looked(case)
+    found: dict[str, list[tuple[int, Fact]]] = defaultdict(list)
+    for index, fact in case.facts(kind):
+        found[fact.where].append((index, fact))
+    return {
+        where: Lasting(
+            some[-1][1],
+            some[0][0],
+            some[-1][0],
+            len({index for index, _ in some}),
+            sum(index >= some[0][0] for index in steps),
+        )
+        for where, some in found.items()
+    }
+
+
+def holds(found: Lasting, case: Case, *, least: int = 3) -> bool:
+    """Whether a fact was there at every look since the first time, in ``least`` looks (in two where the run has ended)."""
+    return found.always and found.seen >= (min(least, 2) if case.ended else least)
+
+
+def as_drawn(parameter: Parameter, node: Node | None) -> bool:
+    r"""Whether a matrix looks as torch draws it for a new layer, so that nothing was ever learned or loaded into it.
+
+    Linear, convolution and recurrent weights are drawn uniformly within :math:`\pm b`, b = 1 / sqrt(fan_in) (1 / sqrt(hidden)):
+    of n draws the largest magnitude lies within 10 b / n below b (all but e^-10 of the time) and never above, and their rms
+    is b / sqrt(3) to within 4 standard errors (:math:`\sqrt{0.8 / n} / 2` of it). Embeddings are drawn from the unit
+    normal. Weights that were trained or loaded cross b; those drawn in another way are not known as fresh. Range: True, False.
+    """
+    values, n = parameter.values, parameter.values.count
+    if n < FEWEST or values.nonfinite or len(parameter.shape) < 2:
+        return False
+    if node is not None and node.operation == "embedding":
+        mean = values.total / n
+        return abs(values.rms - 1.0) < 4.0 / math.sqrt(2.0 * n) and abs(mean) < 4.0 / math.sqrt(n)
+    recurrent = node is not None and node.operation == "recurrent"
+    width = int(node.get("hidden", 0)) if recurrent and node is not None else math.prod(parameter.shape[1:])
+    if width < 1:
+        return False
+    bound = 1.0 / math.sqrt(width)
+    within = bound * (1.0 - 10.0 / n) <= values.largest <= bound * (1.0 + 1e-6)
+    return within and abs(values.rms * math.sqrt(3.0) / bound - 1.0) < 4.0 * math.sqrt(0.8 / n) / 2.0
+
+
+def fresh(anatomy: Anatomy, layers: Sequence[str]) -> list[str]:
+    """Those of some layers whose matrices are all as drawn; layers without a matrix are none of them."""
+    found = []
+    for layer in layers:
+        matrices = [parameter for parameter in anatomy.matrices if parameter.layer == layer]
+        if matrices and all(as_drawn(parameter, anatomy.node(layer)) for parameter in matrices):
+            found.append(layer)
+    return found
+
+
+def weighted(anatomy: Anatomy) -> list[str]:
+    """The layers that hold a matrix, from input to output where the flow was seen."""
+    layers = list(dict.fromkeys(parameter.layer for parameter in anatomy.matrices))
+    order: dict[str, int] = {}
+    for position, node in enumerate(anatomy.nodes):
+        for name in node.parameters:
+            order.setdefault(name.rpartition(".")[0], position)
+    return sorted(layers, key=lambda layer: order.get(layer, -1)) if anatomy.traced else layers
+
+
+def listed(layers: Sequence[str], most: int = 3) -> str:
+    """Some layers in a sentence.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
+    ('a and b', 'a, b, c and 2 more')
+    """
+    if len(layers) <= 1:
+        return "".join(layers)
+    shown = list(layers[:most]) if len(layers) > most else list(layers[:-1])
+    rest = f"{len(layers) - most} more" if len(layers) > most else layers[-1]
+    return f"{', '.join(shown)} and {rest}"
