@@ -113,6 +113,15 @@ def weighted(anatomy: Anatomy) -> list[str]:
     return sorted(layers, key=lambda layer: order.get(layer, -1)) if anatomy.traced else layers
 
 
+def opening(text: str) -> str:
+    """A sentence with a capital letter, unless it begins with the name of a module.
+
+    >>> opening("layer 0 is frozen"), opening("the model is"), opening("encoder is frozen")
+    ('Layer 0 is frozen', 'The model is', 'encoder is frozen')
+    """
+    return text[0].upper() + text[1:] if text.startswith(("layer ", "the ")) else text
+
+
 def listed(layers: Sequence[str], most: int = 3) -> str:
     """Some layers in a sentence.
 

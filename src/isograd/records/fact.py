@@ -27,7 +27,7 @@ FACTS = {
     "fresh: whether a batch norm among them has never seen a batch",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which",
     "weights_changed": "a weight changed between two steps; parameter; change: relative size; cosine: of old and new; "
-    "restored: whether it is again what it was at first",
+    "restored: whether it is again what it was at first; times: since the last look",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -62,7 +64,10 @@ class Drift:
     def take(self) -> Iterator[Fact]:
         """What was found since the last call."""
         found, self.found = self.found, []
-        yield from found
+        times = Counter(fact.get("parameter", "") for fact in found)
+        for fact in {fact.get("parameter", ""): fact for fact in found}.values():
+            settings = (*fact.settings, ("times", times[fact.get("parameter", "")]))
+            yield dataclasses.replace(fact, settings=settings)
 
     def forget(self) -> None:
         """Let go of everything."""

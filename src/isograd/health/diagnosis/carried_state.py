@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import lasting
+from isograd.health.looks import lasting, opening
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
 
@@ -39,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "warning" if alarm else "note",
             0.95 if alarm else 0.8,
             where,
-            f"{name[0].upper()}{name[1:]} begins each batch with the state that the last one left{tail}",
+            f"{opening(name)} begins each batch with the state that the last one left{tail}",
             (Evidence(f"seen in {found.seen} of {found.looks} looks", "state_carried", float(found.seen), "looks"),),
             (where,),
             node.source if node else found.fact.source,

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, fresh, holds, lasting, listed
+from isograd.health.looks import Lasting, fresh, holds, lasting, listed, opening
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
@@ -45,12 +45,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield from _cut(case, used)
     idle = [where for where in cut if not cut[where].fact.get("used", False)]
     if idle:
+        whom, looks = listed([spoken(where) for where in idle]), cut[idle[0]].looks
         yield Finding(
             "cut_graph",
             "note",
             0.9,
             idle[0],
-            f"{listed([spoken(where) for where in idle])} did not run in any of {cut[idle[0]].looks} looks, and learned nothing.",
+            f"{opening(whom)} did not run in any of {looks} looks, and learned nothing.",
             layers=tuple(idle),
             since=min(cut[where].first for where in idle),
         )
@@ -80,8 +81,7 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
         "note" if not sure else "critical" if 2 * len(places) > len(_trained(anatomy)) else "warning",
         0.97 if sure else 0.6,
         places[0],
-        f"{whom[0].upper()}{whom[1:]} {gets} no gradient although the optimizer is to train "
-        f"{'it' if len(places) == 1 else 'them'}{how}.",
+        f"{opening(whom)} {gets} no gradient although the optimizer is to train {'it' if len(places) == 1 else 'them'}{how}.",
         tuple(_evidence(first, new)),
         places,
         left.source if left else _source(anatomy, places[0]),
@@ -121,7 +121,7 @@ def _evidence(first: Lasting, new: Sequence[str]) -> Iterator[Evidence]:
 
 
 def _left(case: Case, places: Sequence[str]) -> Fact | None:
-    """The line at which the graph was left: right behind one of the layers before any other, inside the model before outside."""
+    """The line at which the graph was left: right behind one of the layers before any other, inside before outside."""
     facts = [fact for _, fact in case.facts("detached")]
     inside = {f"{where}." for where in places}
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import fresh, listed, weighted
+from isograd.health.looks import fresh, listed, opening, weighted
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
@@ -40,7 +40,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     last = bool(order) and order[-1] in new
     some = new or frozen
     whom, is_ = listed([spoken(layer) for layer in some]), "is" if len(some) == 1 else "are"
-    text = f"{whom[0].upper()}{whom[1:]} {is_} frozen (requires_grad=False)"
+    text = f"{opening(whom)} {is_} frozen (requires_grad=False)"
     told = f"{text} with the weights of a new layer: what {'it computes' if is_ == 'is' else 'they compute'} stays random."
     node = anatomy.node(some[0])
     yield Finding(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, fresh, lasting, listed, looked, weighted
+from isograd.health.looks import Lasting, fresh, lasting, listed, looked, opening, weighted
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding, Severity
@@ -39,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _sure(case: Case, found: Lasting) -> bool:
     steps = looked(case)
     spans = bool(steps) and steps[-1] - found.first + 1 >= SPAN
-    return found.seen >= LEAST and (spans or case.ended) or (case.ended and found.seen >= 2)
+    return (found.seen >= LEAST and (spans or case.ended)) or (case.ended and found.seen >= 2)
 
 
 def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
@@ -64,11 +64,11 @@ def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
         severity,
         0.97 if severity != "note" else 0.6,
         (replaced or after or list(places))[0],
-        f"{whom[0].upper()}{whom[1:]} {gets} gradients, but no optimizer holds {they}: "
+        f"{opening(whom)} {gets} gradients, but no optimizer holds {they}: "
         f"{100 * lost / total:.0f} % of the parameters never move.{why}",
         tuple(_evidence(missed, replaced, new)),
         places,
-        None,
+        _source(anatomy, (replaced or after or list(places))[0]),
         min(found.first for found in missed.values()),
         cause="the layer was replaced after the optimizer was made" if replaced else None,
         remedy="make the optimizer after the last change of the model, from model.parameters()"
@@ -85,7 +85,7 @@ def _hidden(case: Case, hidden: dict[str, Lasting]) -> Finding:
         "optimizer_misses_parameters",
         "warning" if _sure(case, first) else "note",
         0.97 if _sure(case, first) else 0.7,
-        places[0].rpartition(".")[0],
+        places[0].rpartition(".")[0] or "optimizer",
         f"Modules ({', '.join(kinds)}) run inside {spoken(places[0].rpartition('.')[0])} that are not registered in it: "
         "model.parameters() does not list them, so that no optimizer holds them, and they are neither saved nor moved.",
         (Evidence(f"seen in {first.seen} of {first.looks} looks, with gradients", "hidden_module", float(len(places))),),
@@ -113,6 +113,11 @@ def _after(anatomy: Anatomy, places: Sequence[str]) -> list[str]:
     held = {p.layer for p in anatomy.matrices if p.in_optimizer}
     first = next((position for position, layer in enumerate(order) if layer in held), len(order))
     return [layer for position, layer in enumerate(order) if layer in places and position > first]
+
+
+def _source(anatomy: Anatomy, where: str) -> str | None:
+    node = anatomy.node(where)
+    return node.source if node else None
 
 
 def _shapes(anatomy: Anatomy, where: str) -> set[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import holds, lasting
+from isograd.health.looks import holds, lasting, opening
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
 
@@ -34,8 +34,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "warning" if sure else "note",
             0.95 if sure else 0.6,
             where,
-            f"{name[0].upper()}{name[1:]} takes the {batch:,} examples of the batch for time steps, and the {time:,} time steps "
-            "for examples: information runs from example to example.",
+            f"{opening(name)} takes the {batch:,} examples of the batch for time steps and the {time:,} time "
+            "steps for examples: information runs from example to example.",
             (Evidence(f"{batch:,} targets, {batch:,} time steps, {time:,} sequences", "axes_swapped", float(batch)),),
             (where,),
             node.source if node else found.fact.source,

@@ -5,8 +5,8 @@ what it was (cosine below 1/2; two independent draws have 0 +- 1 / sqrt(entries)
 What the steps before learned is gone.
 
 Bounds:
-  LEAST   three times, or twice where the run has ended and it was so at every look: one reset is a phase of its own
-  OFTEN   and in at least a tenth of the looks since the first time
+  LEAST   three times, or twice where the run has ended: one reset is a phase of its own
+  OFTEN   critical where it happens in one of a hundred steps or more, for then little is learned in between
 
 Look-alikes that are healthy: weight clipping, averages copied in, projection onto a norm, pruning, a first initialisation
 that depends on data; a reset once a task.
@@ -14,25 +14,30 @@ that depends on data; a reset once a task.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, lasting, listed
+from isograd.health.looks import lasting, listed
 from isograd.records.anatomy import spoken
-from isograd.records.finding import Evidence, Finding
+from isograd.records.finding import Evidence, Finding, Severity
 
 LEAST = 3
-OFTEN = 0.1
+OFTEN = 0.01
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding, with all layers that are reset."""
     found = {where: one for where, one in lasting(case, "weights_changed").items() if one.last > 1}
-    sure = {where: one for where, one in found.items() if _sure(case, one)}
-    some = sure or found
-    if not some:
+    if not found:
         return
-    where, one = max(some.items(), key=lambda pair: pair[1].seen)
+    times: Counter[str] = Counter()
+    for _, fact in case.facts("weights_changed"):
+        times[fact.where] += int(fact.get("times", 1))
+    sure = [where for where in found if times[where] >= (2 if case.ended else LEAST)]
+    where = max(sure or found, key=lambda place: times[place])
+    some, one, count = sure or list(found), found[where], times[where]
+    severity: Severity = "note" if not sure else "critical" if count >= OFTEN * one.last else "warning"
     restored = bool(one.fact.get("restored", False))
     how = "put back to what they were at the start" if restored else "drawn anew"
     whom = listed([spoken(place) for place in some])
@@ -40,10 +45,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
     node = case.anatomy.node(where)
     yield Finding(
         "weights_reset",
-        "critical" if sure else "note",
+        severity,
         0.97 if sure else 0.8,
         where,
-        f"The weights of {whom} are {how} between the steps, {one.seen} times so far: what was learned is lost.",
+        f"The weights of {whom} are {how} between the steps, {count} times so far: what was learned is lost.",
         (
             Evidence(
                 f"cosine of old and new weights of {one.fact.get('parameter', '')}: {cosine:.2f}",
@@ -58,8 +63,3 @@ def diagnose(case: Case) -> Iterator[Finding]:
         cause="initialisation, or loading of a state, inside the loop",
         remedy="initialise or load once, before the loop",
     )
-
-
-def _sure(case: Case, one: Lasting) -> bool:
-    often = one.seen >= OFTEN * one.looks
-    return often and (one.seen >= LEAST or (case.ended and one.always and one.seen >= 2))

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, holds, lasting, looked
+from isograd.health.looks import Lasting, holds, lasting, looked, opening
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
@@ -41,7 +41,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 "note",
                 0.8,
                 where,
-                f"{spoken(where)[0].upper()}{spoken(where)[1:]} runs without gradients but in training mode ({kinds} active).",
+                f"{opening(spoken(where))} runs without gradients but in training mode ({kinds} active).",
                 (_evidence(found, "training_mode"),),
                 since=found.first,
                 remedy="if these passes are an evaluation: model.eval() before, model.train() after it",
@@ -61,8 +61,8 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
         "warning" if alarm else "note",
         0.97 if alarm else 0.6,
         where or "loop",
-        f"{name[0].upper()}{name[1:]} is trained in evaluation mode{since}: {kinds} {'do' if ',' in kinds else 'does'} not work "
-        f"as in training.{effect}",
+        f"{opening(name)} is trained in evaluation mode{since}: {kinds} {'do' if ',' in kinds else 'does'} "
+        f"not work as in training.{effect}",
         (_evidence(found, "evaluation_mode"),),
         since=found.first,
         cause="model.eval() for an evaluation, and no model.train() after it" if turned else "model.eval() before the loop",

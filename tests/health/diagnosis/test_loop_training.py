@@ -1,0 +1,121 @@
+"""Faults of the loop in real trainings on digits: each is named with its place, and the sound program is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import nn
+
+import isograd
+
+MINE = {
+    "carried_state",
+    "cut_graph",
+    "frozen_layers",
+    "gradients_lost",
+    "gradients_not_cleared",
+    "optimizer_misses_parameters",
+    "optimizer_restarted",
+    "recurrent_axes",
+    "same_batch",
+    "weights_reset",
+    "wrong_mode",
+}
+STEPS = 40
+
+
+class Digits(nn.Module):
+    """Three layers; loses its graph, or hides a layer, where it is told to."""
+
+    def __init__(self, fault=""):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.norm, self.drop, self.fault = nn.BatchNorm1d(32), nn.Dropout(0.1), fault
+        self.listed = [nn.Linear(32, 32)]
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.first(x)))
+        if self.fault == "listed":
+            h = torch.relu(self.listed[0](h))
+        if self.fault == "detached":
+            h = h.detach()  # the cut
+        return self.last(self.drop(torch.relu(self.middle(h))))
+
+
+def watched(fault, loop=None):
+    """Train on digits with a fault; the findings of this part."""
+    torch.manual_seed(0)
+    data, labels = load_digits(return_X_y=True)
+    inputs, targets = torch.tensor(data / 16.0, dtype=torch.float32), torch.tensor(labels)
+    net = Digits(fault)
+    if fault == "frozen":
+        net.first.requires_grad_(False)
+    given = [p for name, p in net.named_parameters() if p.requires_grad and not (fault == "missed" and name[:4] == "last")]
+    optimizer = torch.optim.Adam(given, 3e-3)
+    if fault == "replaced":
+        net.last = nn.Linear(32, 10)
+    if fault == "evaluating":
+        net.eval()
+    with isograd.watch(net, optimizer, steps=STEPS, budget=None) as watch:
+        for _ in range(STEPS):
+            if fault == "restarted":
+                optimizer = torch.optim.Adam(given, 3e-3)
+            if fault == "reset":
+                net.middle.reset_parameters()
+            if fault != "carried":
+                optimizer.zero_grad()
+            picked = torch.randint(len(inputs), (64,))
+            loss = F.cross_entropy(net(inputs[picked]), targets[picked])
+            loss.backward()
+            if fault == "cleared":
+                optimizer.zero_grad()
+            if fault != "unstepped":
+                optimizer.step()
+    return [finding for finding in watch.report().findings if finding.disease in MINE]
+
+
+@pytest.mark.parametrize(
+    ("fault", "disease", "where"),
+    [
+        ("carried", "gradients_not_cleared", "loop"),
+        ("cleared", "gradients_lost", "loop"),
+        ("unstepped", "gradients_lost", "loop"),
+        ("detached", "cut_graph", "first"),
+        ("missed", "optimizer_misses_parameters", "last"),
+        ("replaced", "optimizer_misses_parameters", "last"),
+        ("listed", "optimizer_misses_parameters", "optimizer"),
+        ("frozen", "frozen_layers", "first"),
+        ("evaluating", "wrong_mode", "loop"),
+        ("restarted", "optimizer_restarted", "optimizer"),
+        ("reset", "weights_reset", "middle"),
+    ],
+)
+def test_a_fault_of_the_loop_is_named_with_its_place(fault, disease, where):
+    alarms = [finding for finding in watched(fault) if finding.alarm]
+    assert [(finding.disease, finding.where) for finding in alarms] == [(disease, where)]
+    if fault == "detached":
+        line = int(re.search(r"test_loop_training\.py:(\d+)", alarms[0].source)[1])
+        assert "# the cut" in Path(__file__).read_text("utf-8").splitlines()[line - 1]
+
+
+def test_the_sound_loop_has_no_finding():
+    assert watched("") == []
+
+
+def test_random_features_that_suffice_are_a_remark():
+    torch.manual_seed(0)
+    trunk, head = nn.Sequential(nn.Linear(16, 64), nn.Tanh()), nn.Linear(64, 1)
+    trunk.requires_grad_(False)
+    net = nn.Sequential(trunk, head)
+    x = torch.randn(48, 16)
+    y = x[:, :1]
+    optimizer = torch.optim.Adam(head.parameters(), 0.02)
+    with isograd.watch(net, optimizer, steps=300) as watch:
+        for _ in range(300):
+            optimizer.zero_grad()
+            F.mse_loss(net(x), y).backward()
+            optimizer.step()
+    assert [f.severity for f in watch.report().findings if f.disease == "frozen_layers"] == ["note"]
