@@ -113,7 +113,7 @@ def test_random_features_that_suffice_are_a_remark():
     x = torch.randn(48, 16)
     y = x[:, :1]
     optimizer = torch.optim.Adam(head.parameters(), 0.02)
-    with isograd.watch(net, optimizer, steps=300) as watch:
+    with isograd.watch(net, optimizer, steps=300, budget=None) as watch:
         for _ in range(300):
             optimizer.zero_grad()
             F.mse_loss(net(x), y).backward()
