@@ -36,8 +36,8 @@ class Patient(Protocol):
 class Recorder(Protocol):
     """Attached to a live loop: sees its steps and changes nothing."""
 
-    on_step: Callable[[], None] | None
-    """Called in the loop after each step that was kept."""
+    on_step: Callable[[bool], None] | None
+    """Called in the loop after each step that was looked at; told whether a diagnosis is due and paid for."""
 
     def attach(self) -> None:
         """Begin to watch."""

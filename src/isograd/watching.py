@@ -74,7 +74,7 @@ class Watch:
         lines = [codec.dumps(replace(trace, steps=())), *map(codec.dumps, trace.steps)]
         files.write_text(Path(path), "\n".join(lines) + "\n")
 
-    def _maybe_write(self) -> None:
+    def _maybe_write(self, due: bool) -> None:
         if time.monotonic() - self._written >= _BLOCK_SECONDS:
             self._write()
 

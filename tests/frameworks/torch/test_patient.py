@@ -54,7 +54,7 @@ def test_observing_a_copy_is_the_training_that_the_person_would_see(kind):
     for _ in range(3):
         before = len(losses)
         step()
-        losses[before:] = [sum(losses[before:])]
+        losses[before:] = [losses[before]]
     assert [s.loss for s in trace.steps] == pytest.approx(losses, rel=1e-6)
     assert scheduler.get_last_lr()[0] == trace.steps[0].learning_rate
     torch.set_rng_state(state[1])

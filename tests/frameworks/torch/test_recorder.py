@@ -343,7 +343,7 @@ def test_a_debt_is_paid_before_the_next_look(monkeypatch):
     meter.charge(1.0, sampled=True, normed=True)
     now[0] = 80.0
     assert meter.next(2) == (True, True) and meter.next(3) == (False, True)
-    now[0] = 2 * 1.0 * budget.HIDDEN / (0.03 * (1 - budget.NORMS)) + 0.1
+    now[0] = 2 * 1.0 * budget.HIDDEN / (0.03 * (1 - budget.NORMS - budget.DIAGNOSES)) + 0.1
     assert meter.next(3) == (True, True)
     meter.charge(10.0, sampled=False, normed=False)  # what every step costs is paid first
     assert meter.next(4) == (False, True)
@@ -352,13 +352,14 @@ def test_a_debt_is_paid_before_the_next_look(monkeypatch):
 def test_old_steps_are_thinned_and_the_extreme_ones_stay(monkeypatch):
     monkeypatch.setattr(history, "STEPS", 100)
     monkeypatch.setattr(history, "SAMPLED", 20)
+    monkeypatch.setattr(history, "GLANCES", 100)
     kept = history.History()
     layer = LayerSample("a")
     for index in range(1, 2001):
         norm = math.nan if index == 37 else 1.0
         kept.add(Step(index, gradient_norms=(norm,), layers=(layer,) if index <= 2 or index % 10 == 0 else ()))
     indices = [step.index for step in kept.steps]
-    assert len(indices) <= 101 and indices == sorted(indices)
+    assert len(indices) <= 201 and indices == sorted(indices)
     assert {37, 1, 2, 2000, 1999} <= set(indices)
     assert sum(step.sampled for step in kept.steps) <= 21 and kept.steps[0].sampled and kept.steps[1].sampled
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import statistics
+import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 HIDDEN = 1.5
 """True cost over what our own clock sees: it misses hook dispatch, evicted caches and the allocator."""
-NORMS = 1 / 3
-"""The part of the budget that the gradient norms may use; the sampled steps have the rest."""
+NORMS = 1 / 4
+"""The part of the budget that the gradient norms may use."""
+DIAGNOSES = 1 / 4
+"""The part of the budget that diagnoses in the loop may use; looks at layers and parameters have the rest."""
+ALARMED = 1 / 8
+"""The part of the budget that looks right after something alarming may use, besides the ordinary ones."""
+FLOOR = 0.1
+"""Seconds that watching may cost in all, however short the run is."""
+SPREAD = 0.25
+"""Within the floor the next look comes when so much of the steps so far has been added: 5, 7, 9, 12, 15 ..."""
+ENDLESS = sys.float_info.max
+_PAUSE = 0.001  # seconds of training between two questions whether a look is paid for
 
 
 @dataclass
@@ -17,25 +30,40 @@ class Account:
 
     spent: float = 0.0
     last: float = 0.0
+    count: int = 0
 
     def may(self, allowance: float) -> bool:
         """Whether all looks so far and one more like the last stay within ``allowance`` seconds."""
         return (self.spent + self.last) * HIDDEN < allowance
+
+    def add(self, seconds: float) -> None:
+        """One more look."""
+        self.spent += seconds
+        self.last = seconds
+        self.count += 1
 
 
 @dataclass
 class Budget:
     """A share of the thread's time; ``share=None`` looks at everything. The first two steps are always looked at.
 
-    Looks are debts: the next one comes when all that was spent, and it, fit into the share of the time that has passed.
-    Thread time is used because wall time lies on a loaded machine.
+    Looks are debts: the next one comes when all that was spent, and it, fit into the share of the time that has passed. In a
+    short run they fit into ``FLOOR`` seconds and are spread geometrically; where ``planned`` says how long the run will be,
+    they are spread so that they last to its end. Thread time is used because wall time lies on a loaded machine.
     """
 
     share: float | None
+    planned: int | None = None
     clock: float = field(default_factory=time.thread_time)
     overhead: float = 0.0
     samples: Account = field(default_factory=Account)
     norms: Account = field(default_factory=Account)
+    diagnoses: Account = field(default_factory=Account)
+    alarmed: bool = False
+    """Whether something alarming was seen that the next look should follow."""
+    _looked: int = 0
+    _asked: int = 0
+    _extra: float = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -45,24 +73,79 @@ class Budget:
     @property
     def own(self) -> float:
         """Thread seconds that were ours."""
-        return self.overhead + self.samples.spent + self.norms.spent
+        return self.overhead + self.samples.spent + self.norms.spent + self.diagnoses.spent
 
     def charge(self, seconds: float, *, sampled: bool, normed: bool) -> None:
         """A step is over and has cost so much of ours."""
         if not normed:
             self.overhead += seconds
-            return
-        account = self.samples if sampled else self.norms
-        account.spent += seconds
-        account.last = seconds
+        else:
+            (self.samples if sampled else self.norms).add(seconds)
 
     def next(self, index: int) -> tuple[bool, bool]:
         """Whether step ``index`` is to be sampled, and whether its gradient norms are to be taken."""
-        if self.share is None or index <= 2:
+        if self.share is None or index <= 2 or index == self.planned:  # how it ended is worth its price
+            self._looked = index
             return True, True
-        allowance = self.share * self.elapsed
-        # What every step costs, looked at or not, is paid first, out of the larger part.
-        return (
-            self.samples.may(allowance * (1 - NORMS) - self.overhead * HIDDEN),
-            self.norms.may(allowance * NORMS),
-        )
+        if index < self._asked and not self.alarmed:
+            return False, False
+        elapsed = self.elapsed
+        pace = max(elapsed - self.own, 1e-9) / index
+        if index > 64:
+            self._asked = index + min(64, max(1, int(_PAUSE / pace)))
+        allowance = max(self.share * elapsed, FLOOR)
+        # What every step costs, looked at or not, is paid first, out of the largest part.
+        looks = allowance * (1 - NORMS - DIAGNOSES) - self.overhead * HIDDEN
+        sampled = self.samples.may(looks) and self._due(index, elapsed, pace)
+        if not sampled and self.alarmed and (self._extra + self.samples.last) * HIDDEN < allowance * ALARMED:
+            sampled, self._extra = True, self._extra + self.samples.last
+        self.alarmed = False
+        if sampled:
+            self._looked = index
+        return sampled, self.norms.may(allowance * NORMS)
+
+    def may_diagnose(self, looks: int, before: int) -> bool:
+        """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
+        if self.share is None:
+            return looks >= before * (1 + SPREAD)
+        if looks < max(2.0, before * (1 + SPREAD)):
+            return False
+        return self.diagnoses.may(max(self.share * self.elapsed, FLOOR) * DIAGNOSES)
+
+    def _due(self, index: int, elapsed: float, pace: float) -> bool:
+        assert self.share is not None
+        last = self._looked
+        if self.planned is None or self.planned <= index:
+            return self.share * elapsed > FLOOR or index >= last * (1 + SPREAD)
+        total = max(self.share * pace * self.planned, FLOOR) * (1 - NORMS - DIAGNOSES)
+        left = max(1.0, (total / HIDDEN - self.overhead - self.samples.spent) / max(self.samples.last, 1e-9))
+        ratio = (self.planned / last) ** (1 / left)  # so many looks at this ratio just reach the end
+        gap = last * (ratio - 1) if ratio > 1 + SPREAD else min(last * SPREAD, (self.planned - last) / left)
+        return index >= last + gap
+
+
+class Alarm:
+    """Whether a number that comes at every step has just left the ordinary: not finite, or far above its running median.
+
+    The loss of a small batch stays within a factor of about 2 of its median (it is a mean of many terms); 4 leaves room. To be
+    calibrated. Only the first of several alarming values in a row counts.
+    """
+
+    __slots__ = ("_alarming", "_bound", "_count", "_factor", "_recent")
+
+    def __init__(self, factor: float) -> None:
+        self._factor, self._bound, self._count, self._alarming = factor, ENDLESS, 0, False
+        self._recent: deque[float] = deque(maxlen=32)
+
+    def __call__(self, value: float) -> bool:
+        """Take one more value; whether it is alarming and the one before was not."""
+        if not value <= self._bound:  # also where it is not a number
+            before, self._alarming = self._alarming, True
+            return not before
+        self._alarming = False
+        self._recent.append(value)
+        self._count += 1
+        if not self._count % 16 or self._count == 4:
+            median = statistics.median(self._recent)
+            self._bound = self._factor * median if median > 0.0 else ENDLESS
+        return False

@@ -39,9 +39,7 @@ class Drift:
     def begin(self, places: Sequence[Place], *, sampled: bool) -> None:
         """A step begins; on one that is looked at the present weights are kept."""
         if not sampled:
-            self._pending = {}
-            if self._tried < PATIENCE:
-                self._sentinels = [(parameter, parameter._version) for parameter, _ in self._sentinels]
+            self.again()
             return
         matrices = [place for place in places if place.parameter.ndim >= 2 and place.parameter.requires_grad]
         some = matrices[:: 1 + len(matrices) // MATRICES]
@@ -50,6 +48,21 @@ class Drift:
             self.first.setdefault(name, values)
         self._pending = dict(self.kept)
         self._sentinels = [(place.parameter, place.parameter._version) for place in some[:: max(1, len(some) - 1)]]
+
+    def again(self) -> None:
+        """A step begins that is not looked at."""
+        self._pending = {}
+        if self._tried < PATIENCE:
+            self._sentinels = [(parameter, parameter._version) for parameter, _ in self._sentinels]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a sentinel has changed since the step began."""
+        if self._tried < PATIENCE:
+            for parameter, version in self._sentinels:
+                if parameter._version != version:
+                    return True
+        return False
 
     def step(self, held: Held, *, sampled: bool) -> None:
         """An optimizer is about to step: are its weights what they were?"""

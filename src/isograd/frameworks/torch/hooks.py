@@ -8,12 +8,10 @@ above it, and is away while a module is in evaluation, where its presence would 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -26,7 +24,7 @@ from isograd.frameworks.torch.operations import LOSSES, name_of
 from isograd.frameworks.torch.places import modules_of, tensors_in
 from isograd.frameworks.torch.written import WRITTEN
 
-_HEEDED = LOSSES | HEADS | WRITTEN | {"backward", "mul"}
+_HEEDED = LOSSES | HEADS | WRITTEN
 
 EVALUATIONS = 4
 """Evaluation passes of a sampled step whose losses are looked at, at most."""
@@ -48,10 +46,9 @@ class Eyes(Protocol):
         """A torch function has been called inside a watched module."""
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None:
-        """A torch function was called outside of all watched modules: the loss, its scaling.
+        """A torch function was called outside of all watched modules: the loss, what leads to it.
 
-        Of the backward pass it is told before it runs, as long as there is a graph. ``evaluation``: the last pass of a watched
-        model was one in evaluation mode.
+        ``evaluation``: the last pass of a watched model was one in evaluation mode.
         """
 
     def spent(self, seconds: float) -> None:
@@ -271,8 +268,6 @@ class Walk:
     def coming(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A torch function is about to be called outside of the watched modules."""
         self._calls_beside(name, None, args, kwargs)
-        if name == "backward":
-            self.outside(name, args, kwargs, None)
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function was called outside of the watched modules."""
@@ -319,16 +314,6 @@ def leave(mode: TorchFunctionMode) -> bool:
     for other in reversed(above):
         torch._C._push_on_torch_function_stack(other)
     return True
-
-
-def calling_scaler() -> Any | None:
-    """The gradient scaler whose ``scale`` is under way, or nothing."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "scale" and frame.f_code.co_filename.endswith("grad_scaler.py"):
-            return frame.f_locals.get("self")
-        frame = frame.f_back
-    return None
 
 
 def is_recomputation() -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.places import Place
 from isograd.frameworks.torch.sums import moments, moments_of_all, pairs_of_all, scaled, values_of
 from isograd.records.moments import Moments, Pairs
 from isograd.records.trace import ParameterSample
@@ -60,6 +61,12 @@ def norms_of(slots: Sequence[int], parameters: Sequence[nn.Parameter], factor: f
         else:
             norms.vectors.append((where, torch.stack(torch._foreach_norm(gradients, 2, torch.float64))))
     return norms
+
+
+def as_they_are(places: Sequence[Place]) -> tuple[ParameterSample, ...]:
+    """The weights without a step around them."""
+    found = moments_of_all([place.parameter for place in places])
+    return tuple(ParameterSample(place.name, of) for place, of in zip(places, found, strict=True) if of is not None)
 
 
 def norm_of(found: Moments) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isograd.frameworks.torch.calls import Calls
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.heads import HEADS, tag
-from isograd.frameworks.torch.hooks import calling_scaler, is_recomputation
+from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, loss_name, of_function, of_module
@@ -23,10 +23,7 @@ from isograd.records.trace import deep
 
 
 class Passes:
-    """Eyes of a live loop (``hooks.Eyes``): they hand each call to ``Layers``, and in the first pass of a model to ``Flow``.
-
-    ``loss`` is the sum of what ``backward`` was called on in the step, unscaled: the quantity whose gradient is stepped.
-    """
+    """Eyes of a live loop (``hooks.Eyes``): they hand each call to ``Layers``, and in the first pass of a model to ``Flow``."""
 
     def __init__(
         self, models: Sequence[nn.Module], spent: Callable[[float], None], failed: Callable[[Exception], None]
@@ -46,7 +43,6 @@ class Passes:
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.calls = Calls()
-        self.loss: float | None = None
         self._steps, self._begun = self._steps + 1, False
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
@@ -101,26 +97,25 @@ class Passes:
             self.calls.called(name, args, kwargs, output, training=self.learning())
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None:
-        """The loss, its scaling, its backward pass."""
+        """The loss, and what leads to it."""
         training = self.learning() and not evaluation
         if name in LOSSES:
             self.loss_name = name
             self.calls.called(name, args, kwargs, output, training=training)
-        elif name == "backward":
-            if args and isinstance(args[0], Tensor) and args[0].numel() == 1:
-                self.loss = (self.loss or 0.0) + float(args[0].detach()) / self.layers.scale
-                self.calls.backward(args[0])
-        elif name == "mul" and (scaler := calling_scaler()) is not None:
-            self.layers.scale = float(scaler.get_scale())
         else:
             self.calls.heard(name, args, output, training=training)
 
-    def losses(self) -> tuple[LossSample, ...]:
-        """The losses of the step; heads inside the models get the line that their node was called at."""
+    def backward(self, root: Any) -> None:
+        """A backward pass is about to begin."""
+        if isinstance(root, Tensor) and root.numel() == 1:
+            self.calls.backward(root)
+
+    def losses(self, total: float | None) -> tuple[LossSample, ...]:
+        """The losses of the step, ``total`` what was stepped; heads inside the models get the line of their node's call."""
         lines = {node.path: node.source for node in self.flow.nodes}
         return tuple(
             dataclasses.replace(sample, head_source=lines.get(sample.head_where)) if sample.head_where else sample
-            for sample in self.calls.close(self.loss)
+            for sample in self.calls.close(total)
         )
 
     def facts(self) -> tuple[Fact, ...]:

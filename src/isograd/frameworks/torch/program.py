@@ -27,19 +27,18 @@ RARELY = 8
 class Program:
     """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
 
-    heeded = frozenset({"backward"}) | conduct.HEEDED | LOSSES
+    heeded = conduct.HEEDED | LOSSES
 
     def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
         self._roster = roster
         self._arrivals, self._conduct, self._sequences, self._drift = Arrivals(models), Conduct(), Sequences(), Drift()
         self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
-        self._backwards = 0
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
         self._replaced = 1
 
-    def begin(self, *, sampled: bool) -> None:
-        """The next step begins; ``sampled``: it is looked at closely."""
-        self._index, self._sampled, self._closure = self._index + 1, sampled, False
+    def begin(self, index: int, *, sampled: bool) -> None:
+        """A step begins; ``sampled``: it is looked at closely."""
+        self._index, self._sampled, self._closure = index, sampled, False
         if sampled:
             self._looks += 1
             self._arrivals.begin(self._held(), again=self._looks <= ALL or self._looks % RARELY == 0)
@@ -47,9 +46,18 @@ class Program:
             self._sequences.begin()
         self._drift.begin(self._arrivals.places, sampled=sampled)
 
+    def again(self, index: int) -> None:
+        """A step begins of which nothing is measured, as of the one before: the quick way."""
+        self._index = index
+        self._drift.again()
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether another hand may have changed a weight since the step began."""
+        return self._drift.disturbed
+
     def backward(self) -> None:
-        """A backward pass is about to begin."""
-        self._backwards += 1
+        """A backward pass of a sampled step is about to begin."""
         if self._sampled:
             self._arrivals.backward()
 
@@ -60,10 +68,6 @@ class Program:
         self._drift.step(held, sampled=self._sampled)
         if self._sampled and not closure:
             self._arrivals.step(held)
-
-    def after_step(self) -> None:
-        """An optimizer has stepped."""
-        self._backwards = 0
 
     def close(self, layers: Sequence[LayerSample]) -> tuple[Fact, ...]:
         """The step is over: its facts. ``layers`` are what was measured in it."""
@@ -77,11 +81,11 @@ class Program:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
 
-    def end(self, steps: int) -> tuple[Fact, ...]:
-        """The watch is over after so many steps: what is to be said of what came to no step."""
-        if steps or not self._backwards:
+    def end(self, steps: int, passes: int) -> tuple[Fact, ...]:
+        """The watch is over after so many steps, and backward passes since the last: what is to be said of these."""
+        if steps or not passes:
             return ()
-        return (Fact("no_step", settings=(("passes", self._backwards),)),)
+        return (Fact("no_step", settings=(("passes", passes),)),)
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
@@ -105,9 +109,7 @@ class Program:
 
     def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A heeded function is called."""
-        if name == "backward":
-            self.backward()
-        elif name in LOSSES:
+        if name in LOSSES:
             self._sequences.target(args, kwargs)
         else:
             self._conduct.calls(name, path, args)

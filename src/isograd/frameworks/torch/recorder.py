@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,45 +17,37 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
-from isograd.frameworks.torch.budget import Budget
+from isograd.frameworks.torch.backward import Ear
+from isograd.frameworks.torch.budget import Alarm, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
-from isograd.frameworks.torch.history import History
+from isograd.frameworks.torch.history import Glance, History
 from isograd.frameworks.torch.hooks import Quiet, Walk
-from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
+from isograd.frameworks.torch.opened import Open, has_closure
+from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled, places_of
 from isograd.frameworks.torch.program import Program
 from isograd.frameworks.torch.roster import Held, Roster
-from isograd.frameworks.torch.sums import moments_of_all
+from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
 from isograd.records.fact import Fact
-from isograd.records.trace import Meter, ParameterSample, Step, Trace
+from isograd.records.trace import Meter, Step, Trace
 
-
-@dataclass
-class _Open:
-    """The step under way: it ends when every optimizer that steps in this loop has stepped once."""
-
-    index: int
-    sampled: bool
-    normed: bool
-    cost: float = 0.0
-    done: set[int] = field(default_factory=set)
-    motion: Motion | None = None
-    norms: list[Norms] = field(default_factory=list)
-    parameters: list[ParameterSample] = field(default_factory=list)
-    learning_rate: float | None = None
-    compiled: bool = False
+TIMED = 16
+"""Of the steps that are not looked at every so many-th is timed, and counted for all."""
+_LOSS_JUMP, _NORM_JUMP = 4.0, 10.0
+"""Times the running median from which a loss or the norm of the whole gradient calls for a look."""
 
 
 class TorchRecorder(Recorder):
     """Sees the steps of a live loop and changes nothing.
 
-    One ``Step`` is one round of all watched optimizers (a GAN's two make one step). Steps that were neither sampled nor
-    normed are counted and not kept. With ``budget=None`` every step is measured in full, otherwise as often as that share of
-    the thread's time allows, the first two steps always. Where ``torch.compile`` is at work only norms and parameters are
-    measured: hooks in the layers would make it another program (``eager`` vouches that nothing compiled runs).
+    One ``Step`` is one round of all watched optimizers (a GAN's two make one); one that a gradient scaler skipped counts.
+    Of every step the loss and the learning rate are kept, of normed ones the gradient norms too, of sampled ones everything.
+    With ``budget=None`` every step is measured in full, otherwise as often as that share of the thread's time allows, the
+    first two steps always. Where ``torch.compile`` is at work only norms and parameters are measured: hooks in the layers
+    would make it another program (``eager`` vouches that nothing compiled runs).
 
     An error of ours is reported once as a warning; the watching stops then, and the loop goes on. Raises ``ModelError`` for
     models that cannot be watched and for an optimizer that holds none of their parameters.
@@ -76,37 +66,42 @@ class TorchRecorder(Recorder):
         self._roster = Roster(self._models, tuple(optimizers or ()))
         self._expected = {id(optimizer) for optimizer in optimizers or ()}
         self._planned, self._eager = planned_steps, eager
-        self._budget = Budget(budget)
+        self._budget = Budget(budget, planned_steps)
         self._history = History()
         self._passes = Passes(self._models, self._spent, self._failed)
         self._program = Program(self._models, self._roster)
         self._walk = Walk(self._models, self._passes, beside=self._program)
         self._handles: list[RemovableHandle] = []
-        self._open = _Open(1, sampled=False, normed=False)
-        self._pending: tuple[Step, list[Norms]] | None = None
+        self._open = Open(1, sampled=False, normed=False)
+        self._ear = Ear(self._failed, self._scaled, self._skipped)
+        self._loss = self._ear.loss
+        self._alarms = Alarm(_LOSS_JUMP), Alarm(_NORM_JUMP)
+        self._diagnosed = 0
+        self._pending: tuple[Step, list[Norms], Callable[[], float | None]] | None = None
         self._last: dict[int, torch.Tensor] = {}
+        self._start: Anatomy | None = None
         self._anatomy: Anatomy | None = None
         self._total: float | None = None
         self._counts = [0, 0, 0]  # steps, sampled, normed
         self._entered = 0.0
         self.stopped_by: Exception | None = None
         """The error of ours that ended the watching, if there was one."""
-        self.on_step: Callable[[], None] | None = None
-        """Called in the loop after each step that was kept."""
+        self.on_step: Callable[[bool], None] | None = None
+        """Called in the loop after each step that was looked at; told whether a diagnosis is due and paid for."""
 
     def attach(self) -> None:
         """Begin to watch, once; raises ``RequestError`` the second time."""
         if self._handles or self._total is not None:
             raise RequestError("this watch has been used already", remedy="make a new one: isograd.watch(model, optimizer)")
-        self._budget = Budget(self._budget.share)
+        self._budget = Budget(self._budget.share, self._planned)
         self._thread, self._process, self._version = threading.get_ident(), os.getpid(), self._roster.version
-        with Quiet():
-            self._start = assemble(self._models, (), None, self._roster.optimizers(), traced=False)
+        self._start = self._anew()
         self._passes.learning = lambda: self._walk.learning
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
+        self._ear.open()
         self._begin()
         self._budget.overhead += self._budget.elapsed
 
@@ -118,13 +113,14 @@ class TorchRecorder(Recorder):
             handle.remove()
         self._handles = []
         self._walk.disarm()
-        before = self._budget.elapsed
+        before, passes = self._budget.elapsed, self._loss.passes
         try:
             if self._open.done and self.stopped_by is None:
                 self._keep()
             self._flush()
             self._look_back()
-            if (facts := self._program.end(self._counts[0])) and self.stopped_by is None:
+            self._ear.close()
+            if (facts := self._program.end(self._counts[0], passes)) and self.stopped_by is None:
                 self._history.add(Step(self._counts[0], facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
@@ -162,13 +158,25 @@ class TorchRecorder(Recorder):
         return Meter(self._budget.own, total, *self._counts)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._hooked(self._before, optimizer, args, kwargs)
+        opened = self._open
+        if opened.normed or opened.timed or id(optimizer) in opened.done or self._program.disturbed:
+            self._hooked(self._before, optimizer, args, kwargs)
+        elif (len(args) > 1 or kwargs) and threading.get_ident() == self._thread:
+            self._loss.closure = has_closure(args, kwargs)
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._hooked(self._after, optimizer, args, kwargs)
+        opened = self._open
+        if opened.normed or opened.timed:
+            self._hooked(self._after, optimizer, args, kwargs)
+        elif threading.get_ident() == self._thread:
+            try:
+                held = self._roster.held_by(optimizer)
+                if held is not None:
+                    self._after(optimizer, held, False)
+            except Exception as error:  # noqa: BLE001  the same as in ``_hooked``, which costs more
+                self._failed(error)
 
     def _hooked(self, work: Callable[[Optimizer, Held, bool], None], optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        # Torch gives the optimizer itself as the first of ``args``; a closure comes after it or by name.
         if threading.get_ident() != self._thread or os.getpid() != self._process:
             return
         if self.stopped_by is not None:
@@ -179,17 +187,40 @@ class TorchRecorder(Recorder):
             held = self._roster.held_by(optimizer)
             if held is not None:
                 with Quiet():
-                    work(optimizer, held, any(callable(one) for one in (*args[1:], *kwargs.values())))
+                    work(optimizer, held, has_closure(args, kwargs))
         except Exception as error:  # noqa: BLE001  whatever goes wrong in the watching stays out of the person's loop
             self._failed(error)
         self._open.cost += time.thread_time() - self._entered
+
+    def _scaled(self, scale: Callable[[], float]) -> None:
+        """A loss has been scaled, and so will be the gradients that come back to the layers."""
+        if self._open.sampled:
+            self._passes.layers.scale = scale()
+
+    def _backward(self, root: Any) -> None:
+        """A backward pass of a sampled step is about to begin."""
+        self._passes.backward(root)
+        self._program.backward()
+
+    def _skipped(self, asked: set[int], fact: Fact) -> None:
+        """A scaler was asked to step these optimizers and did not: their step is over."""
+        opened, known = self._open, {id(optimizer) for optimizer in self._roster.optimizers()}
+        if asked & known or (not known and self._loss.passes):
+            opened.facts.append(fact)
+            opened.done |= asked & known
+            if opened.done >= self._expected:
+                self._entered = time.thread_time()
+                self._close()
 
     def _before(self, optimizer: Optimizer, held: Held, closure: bool) -> None:
         if id(optimizer) in self._open.done:
             self._close()
         opened = self._open
+        self._loss.closure = closure
         self._program.before_step(optimizer, held, closure=closure)
         if opened.sampled:
+            if opened.motion is not None:  # a step that raised on its way
+                opened.norms.clear()
             names = [self._roster.names[slot] for slot in held.slots]
             opened.motion = Motion(held.slots, names, held.parameters, self._budget.share is None)
             opened.motion.before()
@@ -208,7 +239,9 @@ class TorchRecorder(Recorder):
         rate = optimizer.param_groups[0].get("lr") if opened.learning_rate is None else None
         if isinstance(rate, float | int) or (isinstance(rate, torch.Tensor) and opened.sampled):
             opened.learning_rate = float(rate)
-        self._program.after_step()
+        skipped = self._ear.stepped(optimizer, wait=opened.normed)
+        if skipped is not None:
+            opened.facts.append(skipped)
         opened.done.add(id(optimizer))
         if opened.done >= self._expected or opened.done >= self._expected & {id(one) for one in self._roster.optimizers()}:
             self._close()
@@ -229,69 +262,99 @@ class TorchRecorder(Recorder):
 
     def _close(self) -> None:
         """The step is complete: keep what was seen, pay for it, and decide about the next one."""
-        opened, alive = self._open, {id(optimizer) for optimizer in self._roster.optimizers()}
-        self._expected = opened.done & alive
+        opened = self._open
+        if len(opened.done) > 1 or opened.done != self._expected:
+            self._expected = opened.done & {id(optimizer) for optimizer in self._roster.optimizers()}
         self._keep()
-        now = time.thread_time()
-        self._budget.charge(opened.cost + now - self._entered, sampled=opened.sampled, normed=opened.normed)
-        self._entered = now
+        if opened.normed or opened.timed:
+            now = time.thread_time()
+            cost = (opened.cost + self._ear.spent + now - self._entered) * (1 if opened.normed else TIMED)
+            self._ear.spent = 0.0
+            self._budget.charge(cost, sampled=opened.sampled, normed=opened.normed)
+            self._entered = now
         self._begin()
 
     def _keep(self) -> None:
-        opened, passes = self._open, self._passes
-        self._flush()
-        for place, counted in enumerate((True, opened.sampled, opened.normed)):
-            self._counts[place] += counted
-        if not opened.normed:
+        opened, passes, loss = self._open, self._passes, self._loss
+        if self._pending is not None:
+            self._flush()
+        self._counts[0] += 1
+        late, later = loss.waits, loss.take()
+        if not (opened.normed or opened.facts or late):
+            self._glance(opened.index, later(), opened.learning_rate)
             return
-        step = Step(opened.index, learning_rate=opened.learning_rate)
+        self._counts[1] += opened.sampled
+        self._counts[2] += opened.normed
+        step = Step(opened.index, learning_rate=opened.learning_rate, facts=tuple(opened.facts))
         if opened.sampled:
             layers = passes.layers.close()
             step = dataclasses.replace(
                 step,
-                loss=passes.loss,
                 layers=layers,
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                losses=passes.losses(),
-                facts=(*self._unseen(), *passes.facts(), *self._program.close(layers)),
+                losses=passes.losses(later()),
+                facts=(*opened.facts, *opened.unseen(passes, self._walk), *passes.facts(), *self._program.close(layers)),
             )
-        self._pending = (step, opened.norms)
-        if not any(norms.vectors for norms in opened.norms):
+        self._pending = (step, opened.norms, later)
+        if not late and not any(norms.vectors for norms in opened.norms):
             self._flush()
 
-    def _unseen(self) -> tuple[Fact, ...]:
-        """Why a step that was to be looked at closely shows no layer."""
-        if self._passes.layers.entries:
-            return ()
-        reason = "the model was not called as model(inputs) in the thread that entered the watch"
-        if self._open.compiled:
-            reason = "torch.compile is at work in this program, and a look inside would change it"
-        elif self._walk.skipped:
-            reason = "the model was in evaluation mode; model.train() before the loop shows them"
-        return (Fact("unseen", settings=(("reason", reason),)),)
+    def _glance(self, index: int, loss: float | None, rate: float | None) -> None:
+        self._history.glance(Glance(index, loss, rate))
+        if loss is not None and self._alarms[0](loss):
+            self._budget.alarmed = True
 
     def _flush(self) -> None:
-        """Read the norms of the step before, which the device has finished by now."""
+        """Read the loss and the norms of the step before, which the device has finished by now."""
         if self._pending is None:
             return
-        step, several = self._pending
+        step, several, later = self._pending
         self._pending = None
+        loss = later()
+        if not several and not step.facts and not step.parameters:
+            self._glance(step.index, loss, step.learning_rate)
+            return
         norms: dict[int, float] = {}
         for one in several:
             norms.update(one.values())
         row = tuple(norms.get(slot) for slot in range(len(self._roster.names)))
-        self._history.add(dataclasses.replace(step, gradient_norms=row))
+        self._history.add(dataclasses.replace(step, loss=loss, gradient_norms=row))
+        jumps = (loss is not None and self._alarms[0](loss), norms and self._alarms[1](math.hypot(*norms.values())))
+        if any(jumps):
+            self._budget.alarmed = True
         if self.on_step is not None and self._handles:
-            self.on_step()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Let those who diagnose and write do so, on their own account."""
+        assert self.on_step is not None
+        start = time.thread_time()
+        due = self._budget.may_diagnose(self._counts[1], self._diagnosed)
+        if due:
+            self._diagnosed = self._counts[1]
+        self.on_step(due)
+        spent = time.thread_time() - start
+        self._entered += spent
+        if due:
+            self._budget.diagnoses.add(spent)
+        else:
+            self._budget.overhead += spent
 
     def _begin(self) -> None:
-        index = self._open.index + 1 if self._counts[0] else 1
+        before = self._open
+        index = before.index + 1 if self._counts[0] else 1
         sampled, normed = self._budget.next(index)
-        sampled = sampled or index == self._planned  # how it ended is worth its price
-        self._open = _Open(index, sampled, sampled or normed)
+        self._loss.clear()
+        if not (sampled or normed or before.normed):  # nothing to put away, nothing to prepare
+            before.again(index, timed=not index % TIMED)
+            self._ear.timed = before.timed
+            self._program.again(index)
+            return
+        self._open = Open(index, sampled, sampled or normed)
+        self._ear.timed, self._ear.told = self._open.normed, self._backward if sampled else None
         self._passes.begin()
-        self._program.begin(sampled=sampled)
+        self._program.begin(index, sampled=sampled)
         self._open.compiled = sampled and not self._eager and is_compiled(self._models)
         if not sampled or self._open.compiled:
             self._walk.disarm()
@@ -304,16 +367,22 @@ class TorchRecorder(Recorder):
 
     def _look_back(self) -> None:
         """How the weights ended, where the last steps were not looked at: what broke after the last look shows in them."""
-        steps = self._history.steps
-        if not self._counts[0] or (steps and steps[-1].index >= self._counts[0]) or self.stopped_by is not None:
+        history, taken = self._history, self._counts[0]
+        if not taken or (history.looks and history.looks[-1].index >= taken) or self.stopped_by is not None:
             return
-        places = places_of(self._models)
         with Quiet():
-            found = moments_of_all([place.parameter for place in places])
-        samples = (ParameterSample(place.name, of) for place, of in zip(places, found, strict=True) if of is not None)
-        self._history.add(Step(self._counts[0], parameters=tuple(samples)))
+            samples = as_they_are(places_of(self._models))
+        last = history.glances.pop() if history.glances else Glance(taken, None, None)
+        history.add(dataclasses.replace(last.step, parameters=samples))
+
+    def _anew(self) -> Anatomy:
+        """The models and their weights as they are now."""
+        with Quiet():
+            return assemble(self._models, (), None, self._roster.optimizers(), traced=False)
 
     def _described(self) -> Anatomy:
+        if self._start is None:
+            self._start = self._anew()
         if not self._models:
             return self._start
         flow, optimizers = self._passes.flow.nodes, self._roster.optimizers()
@@ -332,9 +401,4 @@ class TorchRecorder(Recorder):
         self.stopped_by = error
         self._walk.mute()
         self._passes.layers.open = False
-        text = f"isograd stopped watching because of an error of its own; the training goes on: {type(error).__name__}: {error}"
-        logging.getLogger("isograd").warning(text, exc_info=error)
-        try:
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
-        except RuntimeWarning:  # the person's filter makes an error of it, which must not reach the loop
-            return
+        say_that_we_stop(error)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -46,3 +48,13 @@ def untouched(models: Sequence[nn.Module]) -> Iterator[None]:
                         buffer.copy_(value)
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
+
+
+def say_that_we_stop(error: Exception) -> None:
+    """Report an error of ours, as a warning and to the log of the standard library."""
+    text = f"isograd stopped watching because of an error of its own; the training goes on: {type(error).__name__}: {error}"
+    logging.getLogger("isograd").warning(text, exc_info=error)
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning:  # the person's filter makes an error of it, which must not reach the loop
+        return

@@ -1,0 +1,249 @@
+"""Hear of every backward pass and of every step of a gradient scaler: one wrapper for all watches, gone with the last.
+
+Only ``torch.autograd.backward`` is wrapped: ``Tensor.backward`` looks it up at every call. Under a function mode torch calls it
+again from within, a checkpoint calls it inside a backward pass: only the outermost call is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from isograd.frameworks.torch.hooks import Quiet
+from isograd.records.fact import Fact
+
+Listener = Callable[[tuple[Any, ...], dict[str, Any]], None]
+"""Called with the arguments before the function itself runs; never raises."""
+
+_ORDINARY = (Tensor, torch.nn.Parameter)
+
+
+def untraced(function: Any, *, within: bool) -> None:
+    """Let ``torch.compile`` pass over a function of ours (and ``within``, over all that it calls) where it breaks a graph.
+
+    Where torch has no such switch, it would only compile frames that nobody needs. Does not load the compiler.
+    """
+    switch: Any = sys.modules.get("torch._C._dynamo.eval_frame")
+    with contextlib.suppress(AttributeError, TypeError):
+        skip, usual = switch._FrameAction.SKIP, switch._FrameAction.DEFAULT
+        switch.set_code_exec_strategy(function.__code__, switch._FrameExecStrategy(skip, skip if within else usual))
+
+
+class Tap:
+    """One function of somebody else's, told to all listeners before it runs."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name = owner, name
+        self._listeners: tuple[Listener, ...] = ()
+        self._busy: set[int] = set()
+        self._original: Any = None
+        self._wrapper: Any = None
+
+    def add(self, listener: Listener) -> None:
+        """Tell ``listener`` from here on."""
+        self._listeners = (*self._listeners, listener)
+        if self._wrapper is None:
+            self._original = getattr(self._owner, self._name)
+            self._wrapper = self._wrapped(self._original)
+            setattr(self._owner, self._name, self._wrapper)
+
+    def remove(self, listener: Listener) -> None:
+        """Tell ``listener`` no more. With the last one the wrapper goes, unless others have put theirs around it."""
+        self._listeners = tuple(one for one in self._listeners if one != listener)
+        if not self._listeners and getattr(self._owner, self._name) is self._wrapper:
+            setattr(self._owner, self._name, self._original)
+            self._wrapper = self._original = None
+
+    def _wrapped(self, original: Any) -> Any:
+        busy = self._busy
+
+        @functools.wraps(original)
+        def heard(*args: Any, **kwargs: Any) -> Any:
+            here = threading.get_ident()
+            if here in busy or torch._C._current_graph_task_id() != -1:
+                return original(*args, **kwargs)
+            busy.add(here)
+            try:
+                for listener in self._listeners:
+                    listener(args, kwargs)
+                return original(*args, **kwargs)
+            finally:
+                busy.discard(here)
+
+        heard._torchdynamo_disable = True  # type: ignore[attr-defined]  # never traced into a compiled program
+        untraced(heard, within=False)
+        return heard
+
+
+BACKWARD = Tap(torch.autograd, "backward")
+SCALE = Tap(GradScaler, "scale")
+UPDATE = Tap(GradScaler, "update")
+
+
+class Loss:
+    """The loss of one step: the sum of what ``backward`` was called on, unscaled; of a closure's evaluations the first.
+
+    In the memory of the host a value is read at once, elsewhere it stays on the device until ``value`` is asked for.
+    """
+
+    __slots__ = ("_late", "_ready", "_scaled", "closure", "passes", "scaler")
+
+    def __init__(self) -> None:
+        self.scaler: GradScaler | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """A new step."""
+        self.passes = 0
+        """Backward passes in this step."""
+        self.closure = False
+        self._scaled = 0
+        self._ready: float | None = None
+        self._late: list[tuple[Tensor, Tensor | None]] = []
+
+    def scaled(self, scaler: GradScaler) -> None:
+        """The next backward pass is of a loss that ``scaler`` multiplies."""
+        self.scaler = scaler
+        self._scaled += 1
+
+    def heard(self, roots: Any) -> float | None:
+        """A backward pass begins; gives the loss where it is known already."""
+        self.passes += 1
+        if self.closure and self.passes > 1:
+            return None
+        scaler = None
+        if self._scaled:
+            self._scaled -= 1
+            scaler = self.scaler
+        for root in (roots,) if isinstance(roots, Tensor) else tuple(roots):
+            if type(root) not in _ORDINARY or root.numel() != 1 or root.is_complex():
+                return None
+            scale = None if scaler is None else scaler._scale
+            if root.is_cpu:
+                value: float = root.item() / (1.0 if scale is None else scale.item())
+                self._ready = value if self._ready is None else self._ready + value
+            elif not (root.is_cuda and torch.cuda.is_current_stream_capturing()):
+                self._late.append((root.detach().clone(), None if scale is None else scale.clone()))
+        return self._ready
+
+    def take(self) -> Callable[[], float | None]:
+        """What gives the value later, when the device has long been done."""
+        ready, late = self._ready, self._late
+
+        def value() -> float | None:
+            values = [root.item() / (1.0 if scale is None else scale.item()) for root, scale in late]
+            return sum(values, ready or 0.0) if values else ready
+
+        return value
+
+    @property
+    def waits(self) -> bool:
+        """Whether something of it is still on a device."""
+        return bool(self._late)
+
+
+class Ear:
+    """What one recorder hears in its thread: the loss of each step, the scaling of losses, and steps that a scaler skips.
+
+    ``scaled`` gets what gives the scale of a loss that has been scaled, ``skipped`` the identities of the optimizers that
+    did not step, with the fact to tell.
+    """
+
+    def __init__(
+        self,
+        failed: Callable[[Exception], None],
+        scaled: Callable[[Callable[[], float]], None],
+        skipped: Callable[[set[int], Fact], None],
+    ) -> None:
+        self.loss = Loss()
+        self.timed = False
+        """Whether to time the hearing of backward passes, into ``spent``."""
+        self.spent = 0.0
+        self.told: Callable[[Any], None] | None = None
+        """Given what a backward pass begins at."""
+        self._failed, self._scaled, self._skipped = failed, scaled, skipped
+        self._stepped: set[int] = set()
+        self._taps = ((BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates))
+
+    def open(self) -> None:
+        """Hear from here on, in this thread."""
+        self._thread = threading.get_ident()
+        for tap, listener in self._taps:
+            tap.add(listener)
+
+    def close(self) -> None:
+        """Hear no more."""
+        for tap, listener in self._taps:
+            tap.remove(listener)
+        self.loss.clear()
+        self.loss.scaler = None
+
+    def stepped(self, optimizer: Optimizer, *, wait: bool) -> Fact | None:
+        """An optimizer has stepped; tells if it is a fused one that skipped within (``wait`` for the device to know it)."""
+        if self.loss.scaler is None:
+            return None
+        self._stepped.add(id(optimizer))
+        found = getattr(optimizer, "found_inf", None)
+        if found is None or not (found.is_cpu or wait) or not float(found):
+            return None
+        return _fact(float(optimizer.grad_scale))  # type: ignore[attr-defined]
+
+    def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        start = time.thread_time() if self.timed else 0.0
+        try:
+            roots = args[0] if args else kwargs.get("tensors")
+            if self.told is not None or torch._C._len_torch_function_stack():
+                with Quiet():
+                    self.loss.heard(roots)
+                    if self.told is not None:
+                        self.told(roots)
+            else:
+                self.loss.heard(roots)
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's backward pass
+            self._failed(error)
+        if self.timed:
+            self.spent += time.thread_time() - start
+
+    def _scales(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        try:
+            with Quiet():
+                if args[0].is_enabled():
+                    self.loss.scaled(args[0])
+                    self._scaled(args[0].get_scale)
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
+            self._failed(error)
+
+    def _updates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        try:
+            states = args[0]._per_optimizer_states
+            asked = {key for key, state in states.items() if state["stage"].name == "STEPPED"} - self._stepped
+            self._stepped.clear()
+            if asked:
+                with Quiet():
+                    self._skipped(asked, _fact(float(args[0].get_scale())))
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
+            self._failed(error)
+
+
+def _fact(scale: float) -> Fact:
+    return Fact("scale_skipped", settings=(("scale", scale),))
+
+
+for _listener in (Ear._hear, Ear._scales, Ear._updates):
+    untraced(_listener, within=True)

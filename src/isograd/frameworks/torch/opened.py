@@ -1,0 +1,53 @@
+"""The step under way: what was seen of it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from isograd.frameworks.torch.hooks import Walk
+from isograd.frameworks.torch.parameters import Motion, Norms
+from isograd.frameworks.torch.passes import Passes
+from isograd.records.fact import Fact
+from isograd.records.trace import ParameterSample
+
+
+@dataclass
+class Open:
+    """It ends when every optimizer that steps in this loop has stepped once. ``sampled`` steps are ``normed`` as well."""
+
+    index: int
+    sampled: bool
+    normed: bool
+    timed: bool = False
+    compiled: bool = False
+    cost: float = 0.0
+    done: set[int] = field(default_factory=set)
+    """The optimizers that have stepped, by identity."""
+    motion: Motion | None = None
+    norms: list[Norms] = field(default_factory=list)
+    parameters: list[ParameterSample] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    learning_rate: float | None = None
+
+    def again(self, index: int, *, timed: bool) -> None:
+        """Go on as the next step; for steps of which nothing is measured, because that is quicker than a new one."""
+        self.index, self.timed, self.cost, self.learning_rate = index, timed, 0.0, None
+        self.done.clear()
+        self.facts.clear()
+
+    def unseen(self, passes: Passes, walk: Walk) -> tuple[Fact, ...]:
+        """Why a step that was to be looked at closely shows no layer."""
+        if passes.layers.entries:
+            return ()
+        reason = "the model was not called as model(inputs) in the thread that entered the watch"
+        if self.compiled:
+            reason = "torch.compile is at work in this program, and a look inside would change it"
+        elif walk.skipped:
+            reason = "the model was in evaluation mode; model.train() before the loop shows them"
+        return (Fact("unseen", settings=(("reason", reason),)),)
+
+
+def has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an optimizer's step was given a closure: torch gives the optimizer itself first, a closure next or by name."""
+    return any(callable(one) for one in (*args[1:], *kwargs.values()))
