@@ -20,6 +20,10 @@ FLOOR = 0.1
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added: 5, 7, 9, 12, 15 ..."""
+TIMED = 16
+"""Of the steps that are not looked at every so many-th is timed, and counted for all."""
+LOSS_JUMP, NORM_JUMP = 4.0, 10.0
+"""Times the running median from which a loss or the norm of the whole gradient calls for a look."""
 ENDLESS = sys.float_info.max
 _PAUSE = 0.001  # seconds of training between two questions whether a look is paid for
 

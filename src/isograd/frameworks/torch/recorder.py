@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
-from isograd.frameworks.torch.budget import Alarm, Budget
+from isograd.frameworks.torch.budget import LOSS_JUMP, NORM_JUMP, TIMED, Alarm, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.history import Glance, History
 from isograd.frameworks.torch.hooks import Quiet, Walk
@@ -33,11 +33,6 @@ from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
 from isograd.records.fact import Fact
 from isograd.records.trace import Meter, Step, Trace
-
-TIMED = 16
-"""Of the steps that are not looked at every so many-th is timed, and counted for all."""
-_LOSS_JUMP, _NORM_JUMP = 4.0, 10.0
-"""Times the running median from which a loss or the norm of the whole gradient calls for a look."""
 
 
 class TorchRecorder(Recorder):
@@ -75,7 +70,7 @@ class TorchRecorder(Recorder):
         self._open = Open(1, sampled=False, normed=False)
         self._ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
-        self._alarms = Alarm(_LOSS_JUMP), Alarm(_NORM_JUMP)
+        self._alarms = Alarm(LOSS_JUMP), Alarm(NORM_JUMP)
         self._diagnosed = 0
         self._pending: tuple[Step, list[Norms], Callable[[], float | None]] | None = None
         self._last: dict[int, torch.Tensor] = {}
