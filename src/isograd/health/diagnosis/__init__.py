@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
+    balance,
     batch_size,
     carried_state,
     clipping,
@@ -13,6 +14,7 @@ from isograd.health.diagnosis import (
     frozen_layers,
     gradients_lost,
     gradients_not_cleared,
+    hidden_scale,
     learning_rate,
     momentum,
     nonfinite,
@@ -21,7 +23,10 @@ from isograd.health.diagnosis import (
     precision,
     rank_collapse,
     recurrent_axes,
+    residual,
     same_batch,
+    shattered,
+    spikes,
     symmetry,
     vanishing,
     weight_decay,
@@ -54,6 +59,11 @@ DISEASES = (
     symmetry,
     precision,
     batch_size,
+    balance,
+    spikes,
+    shattered,
+    residual,
+    hidden_scale,
 )
 """In the order in which one hides the others: faults of the program first; what is not finite has no size any more."""
 
