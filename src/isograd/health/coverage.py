@@ -20,9 +20,11 @@ def remarks(trace: Trace) -> tuple[str, ...]:
     found: list[str] = []
     sampled = [step for step in trace.steps if step.sampled]
     if not any(step.layers for step in sampled):
-        facts = (fact for step in trace.steps for fact in step.facts if fact.kind == "unseen")
+        facts = (fact for step in trace.steps for fact in step.facts if fact.kind == "unseen" and not fact.where)
         told = dict.fromkeys(f"layers were not measured: {fact.get('reason', '')}" for fact in facts)
         found.extend(told or ["layers were not measured: no step was looked at closely"])
+    places = (fact for step in trace.steps for fact in step.facts if fact.kind == "unseen" and fact.where)
+    found.extend(dict.fromkeys(str(fact.get("reason", "")) for fact in places))
     norms = [step.gradient_norms for step in trace.steps if step.gradient_norms]
     if norms and all(norm is None for row in norms for norm in row):
         found.append("no gradient was there when the optimizer stepped: the backward pass did not reach this model")

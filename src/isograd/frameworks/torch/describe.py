@@ -143,6 +143,8 @@ class _Describing:
 
     def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None: ...
 
+    def recurs(self, module: nn.RNNBase) -> None: ...
+
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self.flow.module(path, module, arguments, output)
 

@@ -39,6 +39,9 @@ class Eyes(Protocol):
     def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """An outermost watched module that was called with keyword arguments has returned."""
 
+    def recurs(self, module: nn.RNNBase) -> None:
+        """A recurrent layer is about to run."""
+
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         """A leaf module has been called."""
 
@@ -185,6 +188,8 @@ class Walk:
         self.inside.append((module, path))
         if id(module) in self._leaves or (id(module) not in self.names and is_leaf(module)):
             self.blind = 1
+            if isinstance(module, nn.RNNBase):
+                self._tell(lambda: self._eyes.recurs(module))
 
     def _enters(self, module: nn.Module, path: str, *, known: bool) -> None:
         if (beside := self._beside) is not None:

@@ -16,6 +16,7 @@ from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, loss_name, of_function, of_module
 from isograd.frameworks.torch.places import tensors_in
+from isograd.frameworks.torch.recurrent import stream_of
 from isograd.frameworks.torch.sameness import Sameness
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.fact import Fact
@@ -72,12 +73,18 @@ class Passes:
                 known = self.inputs.get((path, position))
                 self.inputs[path, position] = found if known is None else merged(known, found)
 
+    def recurs(self, module: nn.RNNBase) -> None:
+        """A recurrent layer is about to run."""
+        self.layers.stream = stream_of(module) if self.layers.deep else None
+
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         """A leaf module has been called."""
         if self._following:
             self.flow.module(path, module, arguments, output)
         operation, settings = of_module(module)
         self.layers.see(path, operation, settings, output, learning=self.learning())
+        if isinstance(module, nn.RNNBase):
+            self.layers.see_through_time(path, module, arguments, output)
         if operation in ("activation", "softmax"):
             tag(output, path, None)
         elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
@@ -119,10 +126,10 @@ class Passes:
         )
 
     def facts(self) -> tuple[Fact, ...]:
-        """What the calls of the loss show of the program."""
+        """What the calls of the loss show of the program, and which layers could not be followed."""
         lines = {node.path: node.source for node in self.flow.nodes}
         found = [
             dataclasses.replace(fact, source=lines.get(fact.where)) if fact.where else fact
-            for fact in self.calls.facts.values()
+            for fact in (*self.calls.facts.values(), *self.layers.facts)
         ]
         return (*found, *self._same.close(self._steps, self.inputs, tuple(self.calls.samples)))

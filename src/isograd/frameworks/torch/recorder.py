@@ -222,6 +222,7 @@ class TorchRecorder(Recorder):
         if not closure:  # with a closure the passes of this step are yet to come
             if opened.sampled:
                 self._walk.pause()
+                self._passes.layers.settle()
             self._gradients(optimizer, held)
 
     def _after(self, optimizer: Optimizer, held: Held, closure: bool) -> None:

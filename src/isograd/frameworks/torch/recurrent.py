@@ -10,7 +10,6 @@ Legend of shapes: t time, n chosen sequence, i input, h hidden (output of the la
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +58,7 @@ class Layout:
         return len(self.present)
 
     def sequences(self, tensor: Tensor, *, by_time: bool = False) -> Tensor:
-        """A copy of the chosen sequences of an input or output (``by_time``: time comes first whatever the module says): tnh."""
+        """A copy of the chosen sequences of an input or output (``by_time``: time is its first axis in any case), as tnh."""
         tensor = tensor.detach()
         if self.packed:
             return tensor[self._rows.clamp(min=0)] * self.present.unsqueeze(2)
@@ -87,15 +86,12 @@ class Replay:
     tolerance: float
     arrived: dict[str, Tensor] = field(default_factory=dict)
 
-    def hears(self, name: str) -> Callable[[Tensor, float], None]:
-        """Takes the gradient of one of the call's outputs, over a loss scale: "output", "h" or "c"."""
-
-        def arrives(gradient: Tensor, scale: float) -> None:
-            found = (self.layout.sequences if name == "output" else self.layout.states)(gradient).to(self.inputs.dtype) / scale
-            known = self.arrived.get(name)
-            self.arrived[name] = found if known is None else known + found
-
-        return arrives
+    def hear(self, name: str, gradient: Tensor, scale: float) -> None:
+        """Take the gradient of one of the call's outputs ("output", "h" or "c") by a loss that is ``scale`` times too large."""
+        pick = self.layout.sequences if name == "output" else self.layout.states
+        found = pick(gradient).to(self.inputs.dtype) / scale
+        known = self.arrived.get(name)
+        self.arrived[name] = found if known is None else known + found
 
     def run(self) -> tuple[Moments, ...]:
         """The gradient of the loss at the first layer's hidden state, step by step; empty where it cannot be known."""
@@ -135,7 +131,9 @@ class Replay:
                 for t in steps if direction == 0 else reversed(steps):
                     new = _cell(module, layer[t], state, self.weights[place])
                     # a packed sequence that has ended, or in the other direction has not begun, stays as it is
-                    state = [torch.where(present[t], a, b) for a, b in zip(new, state, strict=True)] if self.layout.packed else new
+                    state = (
+                        [torch.where(present[t], a, b) for a, b in zip(new, state, strict=True)] if self.layout.packed else new
+                    )
                     rows[t] = new[0]
                 hidden += rows if depth == 0 else []
                 ends.append(state)
@@ -204,7 +202,7 @@ def _zeros(module: nn.RNNBase, layout: Layout, data: Tensor, kind: torch.dtype) 
 
 
 def _masks(module: nn.RNNBase, result: Tensor, layout: Layout, stream: Tensor | None) -> list[Tensor]:
-    """The dropout masks between the layers, drawn again from the stream as it was; the stream goes on as if nothing had been."""
+    """The dropout masks between the layers, drawn again from the stream as it was then; the stream of now is put back."""
     if stream is None:
         return []
     shape = result.shape

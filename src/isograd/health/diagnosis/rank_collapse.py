@@ -33,6 +33,8 @@ LOST = 1e-3
 GROWN = 2.0
 QUARTER = 0.25
 LONG = 200
+CONSTANT = 0.1
+"""Skill that a network must not have, beyond its error, where it is not certain that it has none."""
 SHORT = 50
 """A run of fewer steps ends before anybody could know."""
 WASTED = 1 / 3
@@ -72,7 +74,7 @@ def _judged(
     bound = 1.0 / math.sqrt(steps)
     still = now < bound and now < GROWN * series[0].value
     told = case.taken >= SHORT if case.ended else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
-    if still and told and judged.skill is not None and judged.learning is False:
+    if still and told and _nowhere(judged):
         return _finding(case, head, signal, things, series, steps, "lost")
     back = next((r.step for r in series if r.value >= bound), None)
     wasted = back is not None and back >= WASTED * case.taken and case.taken >= SHORT
@@ -81,6 +83,12 @@ def _judged(
     if things == "examples" and series[-1].value < LOST and judged.learning is not True:
         return _finding(case, head, signal, things, series, steps, "remark")
     return None
+
+
+def _nowhere(judged: Outcome) -> bool:
+    if judged.skill is None or judged.learning is True:
+        return False
+    return judged.learning is False or judged.poor(CONSTANT)
 
 
 def _heads(anatomy: Anatomy) -> Iterator[Node]:

@@ -1,0 +1,166 @@
+r"""Vanishing and exploding through time: what the end of a sequence says of its beginning is lost, or drowns all the rest.
+
+Every step back multiplies the gradient by the recurrent Jacobian; over T steps its gain is gain^T. ``time_reach`` says how far
+back a thousandth of the gradient is left: what lies further back is not learned, whatever the loss.
+
+Bounds:
+  PART      the reach is less than a quarter of the sequence; where every step has a target of its own the gradient is
+            everywhere, so that a short reach says by itself that the loss sits at the end
+  STEPS     of sequences of 8 steps and more
+  FORETOLD  the gradient at the first step is 1e4 times that of the last: no rate fits both (as for layers in ``exploding``)
+None of it is harm by itself: what matters may lie near the end (then a network learns, and it is a remark at most), and
+clipping tames what explodes. So it is an alarm only where the loss has stayed at what a constant answer gets, at the end of
+the run, after QUARTER of it or LONG steps, and where the reach has not grown meanwhile.
+
+Look-alikes that are healthy: a task that the last steps decide; a converged network (all gradients small, reach as ever);
+a bidirectional layer (both ends are near to a loss); padding at the end, which only shifts the reach.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health.case import Case, late, middle
+from isograd.health.outcome import Outcome, outcome
+from isograd.records.anatomy import Node, spoken
+from isograd.records.finding import Evidence, Finding, Severity
+
+PART = 0.25
+STEPS = 8
+FORETOLD = 1e4
+QUARTER = 0.25
+LONG = 200
+CONSTANT = 0.1
+"""Skill that a network must not have, beyond its error, where it is not certain that it has none."""
+SHORT = 50
+"""A run of fewer steps ends before anybody could know."""
+GROWN = 1.5
+REFERENCES = (
+    "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
+    "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
+)
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for each recurrent layer whose gradient does not reach back, or grows without bound on its way."""
+    judged: Outcome | None = None
+    for node in case.anatomy.nodes:
+        steps, reach = middle(case.series("time_steps", node.path)), middle(case.series("time_reach", node.path))
+        share = middle(case.series("first_step_share", node.path))
+        if node.operation != "recurrent" or steps is None or reach is None or share is None or steps < STEPS:
+            continue
+        if reach < PART * (steps - 1) and share < 1.0:
+            kind = "vanishing"
+        elif share > FORETOLD:
+            kind = "exploding"
+        else:
+            continue
+        judged = outcome(case) if judged is None else judged
+        yield (_vanishing if kind == "vanishing" else _exploding)(case, node, _harmful(case, node, judged))
+
+
+def _harmful(case: Case, node: Node, judged: Outcome) -> bool:
+    told = case.taken >= SHORT if case.ended else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
+    series = case.series("time_reach", node.path)
+    grown = series[-1].value >= GROWN * max(1.0, series[0].value)
+    return told and not grown and _nowhere(judged)
+
+
+def _nowhere(judged: Outcome) -> bool:
+    if judged.skill is None or judged.learning is True:
+        return False
+    return judged.learning is False or judged.poor(CONSTANT)
+
+
+def _vanishing(case: Case, node: Node, harmful: bool) -> Finding:
+    steps, reach, share, keeps = _numbers(case, node)
+    here = spoken(node.path)
+    small = f"{share:.0e} of" if share > 0.0 else "exactly 0, beside"
+    return _finding(
+        node,
+        "warning" if harmful else "note",
+        f"The gradient that reaches time step 1 of {here} is {small} the one at the last of {steps} steps: nothing earlier "
+        f"than about {reach + 1} steps before the end is learned"
+        + (", and the network does no better than a constant answer." if harmful else "."),
+        max(1, steps - reach),
+        (
+            Evidence(
+                f"a thousandth of the gradient is left {reach} steps back, of {steps}",
+                "time_reach",
+                reach,
+                "steps",
+                PART * steps,
+            ),
+            *_gain(keeps),
+        ),
+        "the loss sits at the end, and every step back loses a part of its gradient" if share < 1e-3 else None,
+        _remedy(node),
+        min((r.step for r in case.series("time_reach", node.path)), default=None),
+        0.85,
+    )
+
+
+def _exploding(case: Case, node: Node, harmful: bool) -> Finding:
+    steps, _, share, keeps = _numbers(case, node)
+    return _finding(
+        node,
+        "warning" if harmful else "note",
+        f"The gradient grows on its way back through time: at step 1 of {spoken(node.path)} it is {share:.0e} times that of "
+        f"the last of {steps} steps, so that the first steps drown the rest"
+        + (", and the network does no better than a constant answer." if harmful else "."),
+        1,
+        (Evidence("gradient at the first step over the last", "first_step_share", share, bound=FORETOLD), *_gain(keeps)),
+        "the recurrent weights amplify: their gain is above 1",
+        "clip the gradient's norm (torch.nn.utils.clip_grad_norm_, 1.0); orthogonal or smaller recurrent weights; LSTM or GRU",
+        min((r.step for r in case.series("first_step_share", node.path)), default=None),
+        0.85,
+    )
+
+
+def _numbers(case: Case, node: Node) -> tuple[int, int, float, float]:
+    """Steps, reach, gradient at the first step beside the last, and what one step back keeps."""
+    found = [late(case.series(signal, node.path)) for signal in ("time_steps", "time_reach", "first_step_share", "time_slope")]
+    steps, reach, share, slope = (sorted(values)[len(values) // 2] if values else math.nan for values in found)
+    return round(steps), round(reach), share, math.exp(-slope) if abs(slope) < 700.0 else math.nan
+
+
+def _gain(keeps: float) -> Iterator[Evidence]:
+    if math.isfinite(keeps):
+        text = f"recurrent gain {keeps:.2g}: every step back keeps {100 * keeps:.2g} % of the gradient"
+        yield Evidence(text, "time_slope", -math.log(keeps), "nats a step")
+
+
+def _remedy(node: Node) -> str:
+    shorter = "attention or a mean over all steps, not the last alone; shorter sequences"
+    known = {"lstm": "forget-gate biases that start at 1 or higher", "gru": "an LSTM with forget bias 1"}
+    cell = known.get(str(node.get("kind", "")), "an LSTM with forget bias 1, or a GRU; orthogonal recurrent weights")
+    return f"{cell}; {shorter}"
+
+
+def _finding(
+    node: Node,
+    severity: Severity,
+    summary: str,
+    time_step: int,
+    evidence: tuple[Evidence, ...],
+    cause: str | None,
+    remedy: str,
+    since: int | None,
+    confidence: float,
+) -> Finding:
+    return Finding(
+        "recurrent",
+        severity,
+        confidence,
+        node.path,
+        summary,
+        evidence,
+        (node.path,),
+        node.source,
+        since,
+        time_step=time_step,
+        cause=cause,
+        remedy=remedy,
+        references=REFERENCES,
+    )

@@ -1,0 +1,114 @@
+"""Vanishing and exploding through time: told in steps, an alarm only where nothing is learned."""
+
+import pytest
+
+from isograd.health.case import case_of
+from isograd.health.diagnosis import recurrent
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.batch import LossSample
+from isograd.records.moments import Moments
+from isograd.records.trace import LayerSample, Meter, Step, Trace
+
+RNN = Node("rnn", "recurrent", "RNN", settings=(("kind", "rnn_tanh"), ("hidden", 8)), source="net.py:3")
+
+
+def found(gradients, loss=2.0, *, floor=2.0, steps=100, ended=True, node=RNN):
+    """``gradients`` from the first time step to the last, in every look; ``loss`` a number or a function of the step."""
+    layer = LayerSample(node.path, through_time=tuple(Moments.of([g, -g]) for g in gradients))
+    value = loss if callable(loss) else lambda _: loss
+    taken = tuple(
+        Step(i, value(i), layers=(layer,), losses=(LossSample("mse_loss", value=value(i), floor=floor, target_shape=(64,)),))
+        for i in range(1, steps + 1, max(1, steps // 20))
+    )
+    trace = Trace(Anatomy("torch", (node,), ()), (), taken, steps if ended else 10 * steps, Meter(steps=steps), ended)
+    return list(recurrent.diagnose(case_of(trace)))
+
+
+def geometric(keeps, steps=200):
+    return [keeps ** (steps - 1 - t) for t in range(steps)]
+
+
+def test_a_gain_of_082_over_200_steps_leaves_nothing_earlier_than_35_steps_before_the_end():
+    (finding,) = found(geometric(0.82))
+    assert finding.severity == "warning" and finding.where == "rnn" and finding.source == "net.py:3"
+    assert "7e-18 of the one at the last of 200 steps" in finding.summary and "35 steps before the end" in finding.summary
+    assert finding.time_step == 166 and "82 %" in finding.evidence[1].text
+
+
+def test_a_network_that_learns_with_a_short_memory_gets_a_remark():
+    assert [f.severity for f in found(geometric(0.82), lambda i: 2.0 / i)] == ["note"]
+
+
+def test_a_short_look_is_no_proof_of_harm():
+    assert [f.severity for f in found(geometric(0.82), steps=20)] == ["note"]
+    assert [f.severity for f in found(geometric(0.82), steps=60, ended=False)] == ["note"]
+
+
+@pytest.mark.parametrize("keeps", [0.99, 1.0, 1.01])
+def test_a_gradient_that_reaches_the_first_step_is_healthy_whatever_the_loss_does(keeps):
+    assert found(geometric(keeps)) == []
+
+
+def test_targets_at_every_step_put_gradient_everywhere():
+    assert found([1.0] * 200) == []
+
+
+def test_both_ends_of_a_bidirectional_layer_are_near_to_the_loss():
+    ends = [max(0.5**t, 0.5 ** (99 - t)) for t in range(100)]
+    assert found(ends) == []
+
+
+def test_an_underflow_on_the_way_is_exactly_zero_at_the_first_step():
+    (finding,) = found([0.0] * 100 + geometric(0.3, 20))
+    assert "exactly 0" in finding.summary and finding.severity == "warning"
+
+
+def test_a_gradient_that_grows_a_million_times_back_through_time_is_told():
+    (finding,) = found([10.0 ** (6 - 6 * t / 99) for t in range(100)])
+    assert finding.severity == "warning" and finding.time_step == 1 and "grows on its way back" in finding.summary
+    assert "clip" in finding.remedy
+    assert [f.severity for f in found([10.0 ** (6 - 6 * t / 99) for t in range(100)], lambda i: 1.0 / i)] == ["note"]
+
+
+def test_a_few_time_steps_say_nothing():
+    assert found(geometric(1e-3, 5)) == []
+
+
+@pytest.fixture
+def trained():
+    """A network that must tell the sign of the first number from noise that follows: (kind, steps in time) -> report."""
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    def run(kind, length, at=0, steps=60):
+        torch.manual_seed(0)
+        rnn, head = getattr(torch.nn, kind)(1, 12, batch_first=True), torch.nn.Linear(12, 2)
+
+        class Net(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.head = rnn, head
+
+            def forward(self, x):
+                return self.head(self.rnn(x)[0][:, -1])
+
+        net = Net()
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+        with isograd.watch(net, optimizer, steps=steps, budget=None) as watch:
+            for _ in range(steps):
+                x = torch.randn(64, length, 1)
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(net(x), (x[:, at, 0] > 0).long()).backward()
+                optimizer.step()
+        return watch.report()
+
+    return run
+
+
+def test_a_simple_network_does_not_remember_the_first_of_80_steps(trained):
+    finding = next(f for f in trained("RNN", 80).findings if f.disease == "recurrent")
+    assert finding.severity == "warning" and finding.where == "rnn" and finding.time_step > 20
+
+
+def test_the_same_network_that_is_asked_for_the_last_step_is_healthy(trained):
+    assert not any(f.alarm for f in trained("RNN", 80, at=-1).findings if f.disease == "recurrent")
