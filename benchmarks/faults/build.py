@@ -1,6 +1,6 @@
 """Rebuild the grounds: train every program with every fault that applies, and keep the faults that do harm.
 
-    python benchmarks/faults/build.py [--side calibration|held-out] [--workers 1]
+    python benchmarks/faults/build.py [--side calibration|held-out] [--workers 1] [--so-far]
 
 Finished runs are kept in .benchmarks/faults_runs.jsonl, so that it goes on where it was stopped; the cases are written to
 benchmarks/results/faults_cases.json. A side that was not asked for keeps what that file has of it.
@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import RESULTS, table, write
 from faults import harm
-from faults.grounds import PROGRAMS
+from faults.grounds import PROGRAMS, candidates
 from faults.settings import Side
 
 SIDES: tuple[Side, ...] = ("calibration", "held-out")
 
 
-def build(side: Side, workers: int) -> dict[str, Any]:
+def build(side: Side, verdicts: Sequence[harm.Verdict]) -> dict[str, Any]:
     """The kept cases of a side, its healthy twins, and how many candidates did no harm."""
-    verdicts = harm.verify(side, workers)
     runs = harm.finished()
     kept = [verdict for verdict in verdicts if verdict.harm != "none"]
     return {
+        "candidates": len(candidates(side)),
         "twins": {
             name: [runs[f"{name}:{harm.HEALTHY}", seed].skill for seed in range(harm.SEEDS)]
             for name, program in PROGRAMS.items()
-            if program.side == side
+            if program.side == side and (f"{name}:{harm.HEALTHY}", harm.SEEDS - 1) in runs
         },
         "cases": harm.record(kept),
         "harmless": {verdict.key: verdict.drop for verdict in verdicts if verdict.harm == "none"},
@@ -45,11 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=SIDES, help="one side alone; the other keeps its results")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--so-far", action="store_true", help="train nothing: write what the finished runs allow to say")
     options = parser.parse_args()
     path = RESULTS / "faults_cases.json"
     result = json.loads(path.read_text("utf-8"))["result"] if path.exists() else {}
     for side in (options.side,) if options.side else SIDES:
-        result[side] = build(side, options.workers)
+        result[side] = build(side, harm.verdicts_so_far(side) if options.so_far else harm.verify(side, options.workers))
         write("faults_cases", result)
         print(overview(side, result[side]))
 

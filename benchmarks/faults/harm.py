@@ -145,6 +145,7 @@ def run_missing(cases: Iterable[Case], seeds: Iterable[int], workers: int, title
                 tasks.append((case.program.name, case.settings, seed, key_of(case)))
     if not tasks:
         return done
+    tasks.sort(key=lambda task: (hashlib.sha256(task[3].encode()).digest(), task[2]))  # what is done so far is a fair sample
     LOG.parent.mkdir(exist_ok=True)
     began = time.monotonic()
     with get_context("spawn").Pool(workers) as pool, LOG.open("a", encoding="utf-8") as log:
@@ -174,6 +175,20 @@ def verify(side: Side, workers: int) -> list[Verdict]:
     runs = run_missing(open_cases, range(FIRST, SEEDS), workers, f"{side}, other seeds")
     going_on = {case.key for case in open_cases}
     return [judge(case, runs, SEEDS if case.key in going_on else FIRST) for case in cases]
+
+
+def verdicts_so_far(side: Side) -> list[Verdict]:
+    """The verdicts that the log already allows; trains nothing."""
+    runs, verdicts = finished(), []
+    for case in candidates(side):
+        now = fingerprint(case.program, case.settings)
+        seeds = [seed for seed in range(SEEDS) if (run := runs.get((case.key, seed))) is not None and run.print == now]
+        known = all((f"{case.program.name}:{HEALTHY}", seed) in runs for seed in range(SEEDS))
+        if known and len(seeds) == SEEDS:
+            verdicts.append(judge(case, runs, SEEDS))
+        elif known and seeds[:FIRST] == list(range(FIRST)) and _mean_drop(case, runs) < HARMLESS:
+            verdicts.append(judge(case, runs, FIRST))
+    return verdicts
 
 
 def _mean_drop(case: Case, runs: dict[tuple[str, int], Run]) -> float:
