@@ -220,6 +220,35 @@ def test_passes_back_without_any_step_are_told_at_the_end():
     assert [(step, fact.kind, fact.get("passes", 0)) for step, fact in watch.facts()] == [(0, "no_step", 4)]
 
 
+def test_a_training_stepped_by_hand_is_not_without_steps():
+    net = small()
+    with Watch(net) as watch:
+        for _ in range(4):
+            x, y = batch()
+            F.cross_entropy(net(x), y).backward()
+            with torch.no_grad():
+                for p in net.parameters():
+                    p -= 0.1 * p.grad
+                    p.grad = None
+    assert watch.facts() == []
+
+
+def test_a_step_without_a_backward_pass_is_told_unless_gradients_are_set_by_hand():
+    for by_hand in (False, True):
+        net = small()
+        optimizer = sgd(net.parameters())
+        with Watch(net, optimizer) as watch:
+            for _ in range(4):
+                x, y = batch()
+                optimizer.zero_grad()
+                loss = F.cross_entropy(net(x), y)
+                if by_hand:
+                    for p, g in zip(net.parameters(), torch.autograd.grad(loss, net.parameters()), strict=True):
+                        p.grad = g
+                optimizer.step()
+        assert watch.kinds() == (set() if by_hand else {"no_backward"})
+
+
 def test_nothing_of_the_person_is_kept_alive():
     net = small()
     optimizer = sgd(net.parameters())

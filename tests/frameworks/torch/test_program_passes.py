@@ -89,7 +89,7 @@ def test_a_cut_is_told_with_its_line_and_the_layer_before_it(way):
     found = trained(Cut(way)).facts()
     assert {fact.where for _, fact in found if fact.kind == "cut_off"} == {"first"}
     cuts = [fact for _, fact in found if fact.kind == "detached"]
-    assert {fact.get("operation", "") for fact in cuts} == {"detach" if way == "numpy" else way}
+    assert {fact.get("operation", "") for fact in cuts} == ({"detach", "numpy"} if way == "numpy" else {way})
     line = int(cuts[0].source.split("test_program_passes.py:")[1])
     assert way in Path(__file__).read_text("utf-8").splitlines()[line - 2]
     assert cuts[0].get("after", "") == ("" if way == "no_grad" else "first")
@@ -188,7 +188,7 @@ def reading(net, x, y, **backward):
 
 def test_a_batch_taken_for_time_is_told():
     x, y = torch.randn(5, 9, 4), torch.randint(0, 3, (5,))
-    assert reading(Reader(True), x, y).facts() == []
+    assert reading(Reader(True), x, y).kinds() == {"same_batch"}
     _, fact = reading(Swapped(), x, y).facts("axes_swapped")[0]
     assert (fact.where, fact.get("batch", 0), fact.get("time", 0)) == ("rnn", 5, 9)
 
@@ -205,7 +205,7 @@ class Swapped(nn.Module):
 
 
 def test_time_first_on_purpose_is_no_swap():
-    assert reading(Reader(False), torch.randn(9, 5, 4), torch.randint(0, 3, (5,))).facts() == []
+    assert reading(Reader(False), torch.randn(9, 5, 4), torch.randint(0, 3, (5,))).kinds() == {"same_batch"}
 
 
 def test_a_state_carried_over_batches_is_told_and_whether_its_graph_came_too():

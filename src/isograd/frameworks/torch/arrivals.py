@@ -102,7 +102,11 @@ class Arrivals:
     def close(self, index: int, optimizers: Sequence[Optimizer], layers: Sequence[LayerSample]) -> Iterator[Fact]:
         """The step is over: what is to be told of its gradients. ``optimizers`` are all that stepped in this program."""
         yield from self._carried(index)
-        if not self.backwards or not self.stepped:
+        if not self.stepped:
+            return
+        if not self.backwards:
+            if not any(self.stepped.values()):  # gradients may be set by hand
+                yield Fact("no_backward")
             return
         reached = {sample.where.split("@")[0] for sample in layers if sample.gradient and sample.gradient.largest > 0}
         mine = [place for place in self.places if place.parameter.requires_grad and id(place.parameter) in self.stepped]

@@ -58,12 +58,10 @@ class Conduct:
         """A function that is heeded here is called."""
         if name in LEAVING:
             value = args[0] if args else None
-            if (
-                isinstance(value, Tensor)
-                and value.requires_grad
-                and not value.is_leaf
-                and (path is not None or value.numel() > 1)
-            ):
+            if not isinstance(value, Tensor) or (path is None and value.numel() == 1):
+                return
+            numbers = name == "numpy" and path is not None and self._learning  # after a detach it needs no gradient any more
+            if numbers or (value.requires_grad and not value.is_leaf):
                 self._left(LEAVING[name], path or "")
         elif path is None and name in CLIPPING:
             self._clipped()

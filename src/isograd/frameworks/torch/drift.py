@@ -18,6 +18,8 @@ MATRICES = 16
 """Matrices that are looked at; of more, so many spread evenly."""
 ENTRIES = 256
 """Entries of each that are kept."""
+SENTINELS = 4
+"""Matrices of these whose version is read at every step."""
 PATIENCE = 8
 """Changes on steps that are not looked at which are looked into without finding one that matters."""
 STRANGE = 0.5
@@ -34,6 +36,7 @@ class Drift:
     found: list[Fact] = field(default_factory=list)
     _pending: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
     _sentinels: list[tuple[nn.Parameter, int]] = field(default_factory=list)
+    _places: Sequence[Place] = ()
     _tried: int = 0
 
     def begin(self, places: Sequence[Place], *, sampled: bool) -> None:
@@ -43,11 +46,12 @@ class Drift:
             return
         matrices = [place for place in places if place.parameter.ndim >= 2 and place.parameter.requires_grad]
         some = matrices[:: 1 + len(matrices) // MATRICES]
+        self._places = some
         self.kept = {id(place.parameter): (place.name, _entries(place.parameter)) for place in some}
         for name, values in self.kept.values():
             self.first.setdefault(name, values)
         self._pending = dict(self.kept)
-        self._sentinels = [(place.parameter, place.parameter._version) for place in some[:: max(1, len(some) - 1)]]
+        self._sentinels = [(place.parameter, place.parameter._version) for place in some[:: -(-len(some) // SENTINELS) or 1]]
 
     def again(self) -> None:
         """A step begins that is not looked at."""
@@ -74,6 +78,10 @@ class Drift:
                 self._tried += not self._compare(held, dict(self.kept))
         self._stepped(held)
 
+    def moved(self) -> bool:
+        """Whether any weight that is looked at is not what it was first."""
+        return any(not torch.equal(self.first[place.name], _entries(place.parameter)) for place in self._places)
+
     def take(self) -> Iterator[Fact]:
         """What was found since the last call."""
         found, self.found = self.found, []
@@ -84,7 +92,7 @@ class Drift:
 
     def forget(self) -> None:
         """Let go of everything."""
-        self.kept, self._pending, self._sentinels, self.first = {}, {}, [], {}
+        self.kept, self._pending, self._sentinels, self.first, self._places = {}, {}, [], {}, ()
 
     def _stepped(self, held: Held) -> None:
         # What this optimizer's step changes is no other hand's doing.

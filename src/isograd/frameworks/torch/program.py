@@ -83,7 +83,7 @@ class Program:
 
     def end(self, steps: int, passes: int) -> tuple[Fact, ...]:
         """The watch is over after so many steps, and backward passes since the last: what is to be said of these."""
-        if steps or not passes:
+        if steps or not passes or self._drift.moved():  # weights may be stepped by hand
             return ()
         return (Fact("no_step", settings=(("passes", passes),)),)
 

@@ -125,11 +125,12 @@ def _left(case: Case, places: Sequence[str]) -> Fact | None:
     facts = [fact for _, fact in case.facts("detached")]
     inside = {f"{where}." for where in places}
 
-    def near(fact: Fact) -> tuple[bool, bool, bool]:
+    def near(fact: Fact) -> tuple[bool, bool, bool, bool]:
         return (
             str(fact.get("after", "")) not in places and fact.where not in places,
             not any(f"{fact.get('after', '')}.".startswith(where) for where in inside),
             not fact.where,
+            fact.get("operation", "") not in BLIND,
         )
 
     return min(facts, key=near, default=None)
