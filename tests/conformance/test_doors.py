@@ -90,6 +90,7 @@ def test_what_the_loss_was_given_is_the_same(door, case):
         assert ours.value == pytest.approx(wanted.value, rel=1e-12)
         assert ours.floor == pytest.approx(wanted.floor, rel=1e-12, abs=1e-15)
         assert ours.output_range == pytest.approx(wanted.output_range, rel=1e-12)
+        assert (ours.beyond, ours.shortfall) == pytest.approx((wanted.beyond, wanted.shortfall), rel=1e-12)
         assert ours.rows == (wanted.rows and pytest.approx(wanted.rows, rel=1e-9, abs=1e-9))
         agree(ours.output, wanted.output)
         agree(ours.target, wanted.target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from isograd.records.moments import Moments, Pairs
@@ -23,6 +24,20 @@ class Features:
     smallest: float
     largest_at: int
     offset: float
+
+
+REACH: dict[str, tuple[float, float]] = {
+    "relu": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+    "exp": (0.0, math.inf),
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "log_softmax": (-math.inf, 0.0),
+    "log_sigmoid": (-math.inf, 0.0),
+}
+"""What a function at the head can put out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,8 @@ class InputSample:
 class LossSample:
     """One call of the loss in a step; ``training`` False: an evaluation, with gradients off or the model in evaluation mode.
 
+    A loss that no backward pass of the step began with, although others did, counts as an evaluation too.
+
     ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
     amounts to where that is certain, with ``written`` True, else "". ``head`` names the functions that the output came through
     since the last weighted operation, the last first ("softmax",), ``source`` the line of the call, ``head_source`` and
@@ -59,7 +76,9 @@ class LossSample:
     (-1: no classification); beyond 4,096 classes they are empty. ``agreement`` pairs outputs and targets, each less its mean
     (regression; binary targets, with the probabilities that the outputs stand for). ``rows`` are the extremes of the sums of
     outputs over the class axis: 1, 1 for probabilities; for losses that take logarithms of them, the sums of their
-    exponentials. ``weights`` are the class weights handed to the loss.
+    exponentials. ``weights`` are the class weights handed to the loss. ``beyond`` is the share of the targets of a regression
+    that the last function of ``head`` cannot put out (a ReLU: negative ones), ``shortfall`` the mean square of how far they are
+    beyond, over the variance of the targets: what no training can explain.
 
     Of large outputs some examples or positions are looked at only; ``floor`` and ``value`` speak of all.
     """
@@ -89,3 +108,5 @@ class LossSample:
     hits: int = -1
     agreement: Pairs | None = None
     weights: tuple[float, ...] = ()
+    beyond: float = 0.0
+    shortfall: float = 0.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isograd.frameworks.reference.network import Activation, Array, Loss, Network
 from isograd.frameworks.reference.sums import moments, pairs
-from isograd.records.batch import LossSample
+from isograd.records.batch import REACH, LossSample
 
 
 def loss_sample(network: Network, outputs: Array, targets: NDArray[np.generic], loss: Loss, value: float) -> LossSample:
@@ -20,7 +20,7 @@ def loss_sample(network: Network, outputs: Array, targets: NDArray[np.generic], 
         if not isinstance(layer, Activation):
             break
         head.append(layer.function)
-    found = _of_classes(outputs, targets) if loss == "cross_entropy" else _of_values(outputs, targets)
+    found = _of_classes(outputs, targets) if loss == "cross_entropy" else _of_values(outputs, targets, head)
     return LossSample(
         "cross_entropy" if loss == "cross_entropy" else "mse_loss",
         head=tuple(head),
@@ -41,6 +41,8 @@ def loss_sample(network: Network, outputs: Array, targets: NDArray[np.generic], 
         answers=found.answers,
         hits=found.hits,
         agreement=found.agreement,
+        beyond=found.beyond,
+        shortfall=found.shortfall,
     )
 
 
@@ -60,11 +62,15 @@ def _of_classes(outputs: Array, targets: NDArray[np.generic]) -> LossSample:
     )
 
 
-def _of_values(outputs: Array, targets: NDArray[np.generic]) -> LossSample:
+def _of_values(outputs: Array, targets: NDArray[np.generic], head: list[str]) -> LossSample:
     """The floor is the variance of each column, averaged over the columns."""
     wanted = targets.astype(np.float64)
+    low, high = REACH[head[0]] if head else (-math.inf, math.inf)
+    away = wanted - np.clip(wanted, low, high)
     return LossSample(
         "",
         floor=float(wanted.var(axis=0).mean()),
         agreement=pairs(outputs - outputs.mean(axis=0), wanted - wanted.mean(axis=0)),
+        beyond=float((np.abs(away) > 1e-5 * np.abs(wanted).max()).mean()),
+        shortfall=float((away**2).mean() / wanted.var()),
     )

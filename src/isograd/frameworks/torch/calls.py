@@ -19,6 +19,9 @@ from isograd.records.fact import Fact
 CALLS = 16
 """Calls of a loss that are looked at in a step, at most: micro-batches beyond are like those before."""
 
+SEARCHED = 256
+"""Operations between a backward pass and its losses that are looked through at most."""
+
 SPREAD = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss", "soft_margin_loss")
 """Losses that spread two shapes against each other."""
 
@@ -31,6 +34,8 @@ class Calls:
 
     samples: list[LossSample] = field(default_factory=list)
     facts: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    _reached: set[int] = field(default_factory=set)
+    _whole: bool = True
     _written: Written = field(default_factory=Written)
 
     def called(
@@ -70,20 +75,25 @@ class Calls:
                 self._spread(made, wanted, sample.source)
 
     def backward(self, root: Tensor) -> None:
-        """A backward pass begins: what it starts from was no evaluation."""
-        if all(sample.training for sample in self.samples):
-            return
-        reached = _marks(root.grad_fn)
-        self.samples = [
-            dataclasses.replace(sample, training=True) if place in reached else sample
-            for place, sample in enumerate(self.samples)
-        ]
+        """A backward pass begins: the losses that it starts from are no evaluation."""
+        reached, whole = _marks(root.grad_fn)
+        self._reached |= reached
+        self._whole = self._whole and whole
 
     def close(self, loss: float | None) -> tuple[LossSample, ...]:
         """The samples of the step; where none is known, the value of what was stepped."""
-        if loss is not None and not any(sample.training for sample in self.samples):
-            return (*self.samples, LossSample("", value=loss))
-        return tuple(self.samples)
+        samples = [
+            dataclasses.replace(sample, training=place in self._reached or (sample.training and not self._told))
+            for place, sample in enumerate(self.samples)
+        ]
+        if loss is not None and not any(sample.training for sample in samples):
+            samples.append(LossSample("", value=loss))
+        return tuple(samples)
+
+    @property
+    def _told(self) -> bool:
+        """Whether the backward passes told of every loss whether it is stepped."""
+        return bool(self._reached) and self._whole
 
     def _keep(self, sample: LossSample, result: Any) -> None:
         mark(result, _KEY, len(self.samples))
@@ -110,18 +120,21 @@ def _is_square(made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(column) == 2 and len(row) == 1 and column == (row[0], 1) and row[0] > 1
 
 
-def _marks(node: Any) -> set[int]:
-    """The losses that a backward pass from ``node`` begins with."""
-    found, waiting = set(), [node]
-    for _ in range(64):
-        if not waiting:
-            break
-        node = waiting.pop(0)
-        if node is None or not hasattr(node, "metadata"):
+def _marks(node: Any) -> tuple[set[int], bool]:
+    """The losses that a backward pass from ``node`` begins with, and whether the search came to its end."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen or not hasattr(node, "metadata"):
             continue
+        if len(seen) >= SEARCHED:
+            return found, False
+        seen.add(node)
         mark = node.metadata.get(_KEY)
         if isinstance(mark, int):
             found.add(mark)
         else:
             waiting.extend(other for other, _ in node.next_functions)
-    return found
+    return found, True

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of
 from isograd.frameworks.torch.heads import head_of
 from isograd.frameworks.torch.sums import moments, pairs_of_all, values_of
-from isograd.records.batch import LossSample
+from isograd.records.batch import REACH, LossSample
 from isograd.records.moments import Pairs
 
 CLASSES = 4_096
@@ -29,6 +29,7 @@ KINDS = 64
 
 INDEXED = ("cross_entropy", "nll_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOGARITHMIC = ("nll_loss", "kl_div")
 """Losses that take logarithms of probabilities."""
 
@@ -80,6 +81,8 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         found |= {"target": moments(numbers), "target_range": _range(targets), "target_shape": tuple(target.shape)}
         found |= {"target_dtype": _dtype(target), "floor": floor_of(function, given, reduction)}
         found |= _fit(function, output.detach(), target.detach(), int(given.get("ignore_index", -100)))
+        if function in REGRESSION and head.functions:
+            found |= _missed(targets.double(), head.functions[0])
     weight = given.get("weight") if function in INDEXED else None
     if isinstance(weight, Tensor) and weight.numel() <= CLASSES:
         found["weights"] = tuple(weight.detach().double().tolist())
@@ -225,6 +228,17 @@ def _counted(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
 def _is_one_hot(targets: Tensor) -> bool:
     ones = (targets == 1).sum(1)
     return bool((ones == 1).all()) and int((targets != 0).sum()) == len(targets)
+
+
+def _missed(targets: Tensor, function: str) -> dict[str, float]:
+    """Targets beyond the reach of a function, by more than rounding, and what that costs at least."""
+    low, high = REACH.get(function, (-math.inf, math.inf))
+    away = targets - targets.clamp(low, high)
+    variance = float(targets.var(correction=0))
+    slack = 1e-5 * float(targets.abs().max())
+    if not variance > 0.0:
+        return {}
+    return {"beyond": float((away.abs() > slack).double().mean()), "shortfall": float(away.square().mean()) / variance}
 
 
 def _sums(rows: Tensor) -> tuple[float, float]:

@@ -1,0 +1,57 @@
+"""A loss that broadcasts: outputs (N, 1) met targets (N,), and each output was compared with all N targets.
+
+The N x N differences have one best answer: the mean of the targets for every example. So the network is taught to ignore its
+inputs; torch only warns, and a loss written by hand says nothing. A certain fact: no bound.
+Look-alikes that are healthy: differences of all pairs on purpose (both sides are outputs, or the loss keeps the table of pairs
+with reduction="none", which is a note); (N, C) against (N, C); one example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.records.fact import Fact
+from isograd.records.finding import Evidence, Finding
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding a line."""
+    seen: set[str | None] = set()
+    for step, fact in case.facts("broadcast"):
+        if fact.source not in seen and (rows := _rows(fact)) > 1:
+            seen.add(fact.source)
+            kept = any(sample.source == fact.source and sample.reduction == "none" for _, sample in case.losses)
+            yield _finding(step, fact, rows, kept=kept)
+
+
+def _rows(fact: Fact) -> int:
+    """How many outputs met all targets: entries of the shorter shape where the longer is the same with an axis of one."""
+    left, right = (_shape(str(fact.get(side, ""))) for side in ("left", "right"))
+    long, short = (left, right) if len(left) > len(right) else (right, left)
+    if not short or long != (*short, 1):
+        return 0
+    return short[-1]
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split("x") if size)
+
+
+def _finding(step: int, fact: Fact, rows: int, *, kept: bool) -> Finding:
+    left, right = (f"({str(fact.get(side, '')).replace('x', ', ')})" for side in ("left", "right"))
+    shorter = "output" if len(left) < len(right) else "target"
+    return Finding(
+        "broadcast_loss",
+        "note" if kept else "critical",
+        0.6 if kept else 0.98,
+        "loss",
+        f"Outputs of shape {left} met targets of shape {right}: each of {rows} outputs is compared with all {rows} targets, "
+        "and the best it can do is their mean, whatever the input.",
+        (Evidence(f"{rows} x {rows} differences where {rows} were meant", "differences", float(rows**2), bound=float(rows)),),
+        source=fact.source,
+        since=step,
+        cause="one side has an axis of one that the other has not, so that both are spread to a square",
+        remedy=f"{shorter} = {shorter}.unsqueeze(-1), so that both shapes are alike",
+        references=("Humbatova et al. 2020, Taxonomy of real faults in deep learning systems, arXiv:1910.11015",),
+    )

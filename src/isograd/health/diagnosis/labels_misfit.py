@@ -1,0 +1,136 @@
+"""Labels that do not fit the loss: out of range, no distributions, none left after ignoring, or classes that never come.
+
+Torch raises for most of them (``isograd.explain`` has those); what it takes silently:
+  binary cross-entropy with targets outside of [0, 1] (-1 and 1, 1 and 2) has no least value: -t log p falls for ever
+  cross-entropy with class probabilities that do not sum to 1: the mean of n rows over C classes is then not 1 / C
+  an index loss whose labels are all ignored is 0 / 0
+These are arithmetic. OFTEN is from chance: at 20 looks a class on average, a class as frequent as the others stays unseen with
+probability exp(-20); a rare one may, so that outputs without a class are a note.
+Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, uses
+from isograd.records.finding import Evidence, Finding, Severity
+
+OFTEN = 20
+MANY = 1_000
+"""Classes above which some are rare by nature (words)."""
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for each loss of the program whose labels do not fit."""
+    for use in uses(case):
+        wrong = None
+        if use.last.function in BINARY:
+            wrong = _binary(use)
+        elif use.last.function in INDEXED:
+            wrong = _indices(use) if use.last.target_shape != use.last.output_shape else _distributions(use)
+        if wrong is not None:
+            yield wrong
+
+
+def _binary(use: Use) -> Finding | None:
+    low = min((look.target_range[0] for look in use.looks), default=0.0)
+    high = max((look.target_range[1] for look in use.looks), default=1.0)
+    if low >= -1e-6 and high <= 1.0 + 1e-6:
+        return None
+    hopeless = low >= 1.0 - 1e-6 or high <= 1e-6
+    more = "No target says the contrary, so that the same answer is best for all. " if hopeless else ""
+    return _finding(
+        use,
+        "critical" if hopeless else "warning",
+        f"{SHOWN[use.last.function].capitalize()} takes targets between 0 and 1 and was given {low:g} to {high:g}: the loss "
+        f"has no least value and falls for ever while the outputs grow. {more}".rstrip(),
+        Evidence("the target farthest outside", "target_range", *((low, "", 0.0) if low < -1e-6 else (high, "", 1.0))),
+        _to_unit(low, high),
+    )
+
+
+def _to_unit(low: float, high: float) -> str:
+    if (low, high) == (-1.0, 1.0):
+        return "target = (target + 1) / 2"
+    return "target = target - 1" if (low, high) == (1.0, 2.0) else "target = (target > threshold).float()"
+
+
+def _indices(use: Use) -> Finding | None:
+    low = min(look.target_range[0] for look in use.looks)
+    high = max(look.target_range[1] for look in use.looks)
+    if use.outputs > 0 and high >= use.outputs and len(use.last.output_shape) > 1:
+        return _finding(
+            use,
+            "critical",
+            f"The labels go up to {high:g} and there are {use.outputs} outputs, for the classes 0 to {use.outputs - 1}.",
+            Evidence("the largest label", "target_range", high, bound=float(use.outputs - 1)),
+            f"labels that count from 0, or a last layer with {int(high) + 1} outputs",
+        )
+    if high < 0 and all(look.target_range[1] < 0 for look in use.looks):
+        return _finding(
+            use,
+            "critical",
+            f"Every label is {low:g}, which is ignored: there is nothing to learn from, and the loss is 0 / 0.",
+            Evidence("the largest label", "target_range", high, bound=0.0),
+            "give the loss the labels themselves; ignore_index is for padding",
+        )
+    return _unseen(use)
+
+
+def _unseen(use: Use) -> Finding | None:
+    seen = [0] * use.outputs
+    for look in use.looks:
+        if len(look.classes) != use.outputs:
+            return None
+        seen = [a + b for a, b in zip(seen, look.classes, strict=True)]
+    never = [label for label, count in enumerate(seen) if not count]
+    if not never or use.outputs > MANY or sum(seen) < OFTEN * use.outputs or len(never) == use.outputs - 1:
+        return None
+    which = ", ".join(map(str, never[:5])) + (", ..." if len(never) > 5 else "")
+    return _finding(
+        use,
+        "note",
+        f"There are {use.outputs} outputs, and {len(never)} of their classes ({which}) never came in {sum(seen):,} labels.",
+        Evidence("classes without a label", "classes", float(len(never)), bound=0.0),
+        f"a last layer with {use.outputs - len(never)} outputs, if there are no more classes; labels that count from 0",
+    )
+
+
+def _distributions(use: Use) -> Finding | None:
+    means = [look.target.mean * use.outputs for look in use.looks if look.target is not None and look.target.count]
+    low = min((look.target_range[0] for look in use.looks), default=0.0)
+    if not means or use.outputs < 2 or not use.last.target_dtype.startswith(("float", "bfloat")):
+        return None
+    total = max(means, key=lambda mean: abs(mean - 1.0))
+    if abs(total - 1.0) <= 2e-2 and low >= -1e-3:
+        return None
+    severity: Severity = "warning" if low < -1e-3 or not math.isfinite(total) else "note"
+    fault = f"the smallest is {low:.3g}" if low < -1e-3 else f"they sum to {total:.3g} an example on average"
+    return _finding(
+        use,
+        severity,
+        f"{SHOWN[use.last.function].capitalize()} with targets of the shape of the outputs takes probabilities of the classes; "
+        f"{fault}.",
+        Evidence("sum of the targets of an example, on average", "target", total, bound=1.0),
+        "class indices, or targets that are at least 0 and sum to 1; for several labels at once "
+        "F.binary_cross_entropy_with_logits(output, target)",
+    )
+
+
+def _finding(use: Use, severity: Severity, summary: str, evidence: Evidence, remedy: str) -> Finding:
+    return Finding(
+        "labels_misfit",
+        severity,
+        0.97,
+        "loss",
+        summary,
+        (evidence,),
+        source=use.last.source,
+        since=use.since,
+        cause="the labels are not of the form that the loss takes",
+        remedy=remedy,
+        references=("Humbatova et al. 2020, Taxonomy of real faults in deep learning systems, arXiv:1910.11015",),
+    )

@@ -1,0 +1,221 @@
+"""Loss mismatch: the head of the network is not what the loss takes: softmax twice, logits for probabilities, a log missing.
+
+All of it is read from the program, so no bound is calibrated. What it costs follows from what each loss can reach:
+  cross-entropy over C outputs squeezed into [0, 1] stays above log(1 + (C - 1) / e), into [-1, 1] above log(1 + (C - 1) / e^2)
+  binary cross-entropy of a probability taken for a logit stays above log 2 for every negative example
+  the likelihood of what is no logarithm of a probability has no least value: it falls for ever and says nothing
+The program is wrong whatever it costs; a network often learns nonetheless, so that is a warning. Critical is only what cuts the
+gradient off: a softmax over one output, cross-entropy over one class.
+
+Look-alikes that are healthy: log_softmax before cross-entropy (it changes nothing); logarithms of probabilities; a softmax for
+a metric (no backward pass begins there); logits clipped as 10 tanh(x) (the last function is the factor). Where the head does
+not stand on a layer (a mixture of experts), or the loss is weighted example by example (policy gradients), it is a note.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.losses import BINARY, SHOWN, Use, sums_to_one, uses
+from isograd.records.anatomy import spoken
+from isograd.records.fact import Fact
+from isograd.records.finding import Evidence, Finding, Severity
+
+SQUEEZED = {"softmax": 1.0, "sigmoid": 1.0, "tanh": 2.0}
+"""Functions before cross-entropy by how far apart two of their outputs can be."""
+
+UNARY = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "elu", "softplus", "clamp")
+"""Functions that leave numbers which are neither probabilities nor their logarithms."""
+
+SURE = 0.97
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for each loss of the program whose head does not fit it."""
+    axes = {fact.where: (step, fact) for step, fact in reversed(case.facts("softmax_axis"))}
+    for use in uses(case):
+        if use.last.function in ("cross_entropy", "nll_loss", "kl_div", *BINARY) or "softmax" in use.head:
+            wrong = _axis(use, axes.get(use.last.head_where)) or _of(use)
+            if wrong is not None:
+                yield wrong
+
+
+def _of(use: Use) -> Finding | None:
+    function = use.last.function
+    if function == "cross_entropy":
+        return _cross_entropy(use)
+    if function in ("nll_loss", "kl_div"):
+        return _likelihood(use)
+    return _binary(use) if function in BINARY else None
+
+
+def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
+    """A softmax over the examples, or over a single output."""
+    if known is None or "softmax" not in use.head:
+        return None
+    _, fact = known
+    axis, size = int(fact.get("axis", 0)), int(fact.get("size", 0))
+    if size == 1:
+        value = "0" if use.head == "log_softmax" else "1"
+        return _finding(
+            use,
+            "critical",
+            f"The {use.head} at {_place(use)} runs over a single output, so that it gives {value} whatever the network says: "
+            "no gradient passes and nothing is learned.",
+            Evidence(f"axis {axis} has {size} entry", "softmax_axis", float(size), bound=2.0),
+            "return the output as it is and use nn.BCEWithLogitsLoss(), or give the last layer one output a class",
+        )
+    return _finding(
+        use,
+        "warning",
+        f"The {use.head} at {_place(use)} runs over axis {axis}, the {size} examples of the batch, and not over the "
+        f"{use.outputs} classes: each answer depends on the other examples.",
+        Evidence(f"axis {axis} has {size} entries, the examples", "softmax_axis", float(axis), bound=1.0),
+        f"{use.head}(..., dim=1)"
+        if use.head == "log_softmax"
+        else "no softmax before cross-entropy; elsewhere softmax(..., dim=1)",
+    )
+
+
+def _cross_entropy(use: Use) -> Finding | None:
+    classes = use.outputs
+    if len(use.last.output_shape) > 1 and classes == 1:
+        return _finding(
+            use,
+            "critical",
+            "Cross-entropy over one output is 0 whatever the network says: no gradient comes and nothing is learned.",
+            Evidence("the outputs have one class", "outputs", 1.0, bound=2.0),
+            "loss = F.binary_cross_entropy_with_logits(output.squeeze(1), target.float()), or one output a class",
+        )
+    if use.head in SQUEEZED and classes > 1:
+        least = math.log1p((classes - 1) * math.exp(-SQUEEZED[use.head]))
+        twice = "applies a softmax itself, and here one was applied before" if use.head == "softmax" else "takes logits"
+        bounds = "[-1, 1]" if use.head == "tanh" else "[0, 1]"
+        return _finding(
+            use,
+            _harm(use),
+            f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into {bounds}, so that with {classes} "
+            f"classes the loss cannot fall below {least:.2f} and gradients are small.",
+            Evidence("the least loss that can be reached", "loss", use.last.value or math.nan, "nats", least),
+            f"return the output of the last layer without {use.head}; apply softmax only to show probabilities",
+        )
+    if use.head == "relu":
+        return _finding(
+            use,
+            _harm(use),
+            f"Cross-entropy takes logits: the ReLU at {_place(use)} cuts off all below 0, so that no class can be ruled out "
+            "and outputs that are 0 get no gradient.",
+            Evidence("the smallest output", "output_range", use.last.output_range[0], bound=0.0),
+            "return the output of the last layer without the ReLU",
+        )
+    if classes > 1 and use.probabilities:
+        least = math.log1p((classes - 1) / math.e)
+        return _finding(
+            use,
+            _harm(use),
+            f"Cross-entropy takes logits and was given probabilities: with {classes} classes it cannot fall below {least:.2f}.",
+            Evidence("outputs lie in [0, 1] and sum to 1", "rows", use.last.rows[1] if use.last.rows else 1.0, bound=1.0),
+            "loss = F.nll_loss(torch.log(probabilities), target), or give cross-entropy the logits",
+        )
+    return None
+
+
+def _likelihood(use: Use) -> Finding | None:
+    """Losses that take logarithms of probabilities; ``rows`` has the sums of the exponentials, which are then 1."""
+    shown = SHOWN[use.last.function]
+    if use.head == "softmax":
+        return _finding(
+            use,
+            _harm(use),
+            f"{_capital(shown)} takes logarithms of probabilities and was given the probabilities themselves: "
+            f"the log is missing at {_place(use)}.",
+            Evidence("the loss, which is above 0 for logarithms", "loss", use.last.value or math.nan, bound=0.0),
+            "log_softmax instead of softmax, or F.cross_entropy on the output of the last layer",
+        )
+    logits = use.bare or (use.head in UNARY and use.last.base in ("linear", "conv"))
+    if logits and use.last.rows is not None and not any(sums_to_one(look) for look in use.looks):
+        negative = use.last.function == "nll_loss" and use.last.value is not None and use.last.value < 0.0
+        return _finding(
+            use,
+            "critical" if negative else "warning",
+            f"{_capital(shown)} takes logarithms of probabilities and was given logits: the loss has no least value and falls "
+            "for ever while the outputs grow.",
+            Evidence("sums of exponentials of the outputs, 1 for probabilities", "rows", use.last.rows[1], bound=1.0),
+            "loss = F.cross_entropy(output, target), or F.log_softmax(output, dim=1) before the loss",
+        )
+    return None
+
+
+def _binary(use: Use) -> Finding | None:
+    function, look = use.last.function, use.last
+    if function == "binary_cross_entropy_with_logits" and use.head in ("sigmoid", "softmax", "tanh"):
+        least = math.log1p(math.exp(-1.0)) if use.head == "tanh" else math.log(2.0)
+        low = "0.27" if use.head == "tanh" else "0.5"
+        return _finding(
+            use,
+            _harm(use),
+            f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} every answer "
+            f"lies between {low} and 0.73, and a negative example costs at least {least:.2f}.",
+            Evidence("the least loss of a negative example", "loss", look.value or math.nan, "nats", least),
+            f"return the output without {use.head}, or use nn.BCELoss() on probabilities",
+        )
+    if function == "binary_cross_entropy_with_logits" and use.head == "relu":
+        return _finding(
+            use,
+            _harm(use),
+            f"Binary cross-entropy takes logits: after the ReLU at {_place(use)} no answer is below 0.5, so that no negative "
+            "example can be told.",
+            Evidence("the smallest output", "output_range", look.output_range[0], bound=0.0),
+            "return the output of the last layer without the ReLU",
+        )
+    cut = use.head in ("relu", "clamp", "leaky_relu") and look.base in ("linear", "conv")
+    if function == "binary_cross_entropy" and not look.written and (use.bare or cut):
+        return _finding(
+            use,
+            "warning",
+            "Binary cross-entropy takes probabilities and was given logits: an output outside of [0, 1] raises, and one that "
+            "is cut off there gets no gradient.",
+            Evidence("the largest output", "output_range", look.output_range[1], bound=1.0),
+            "loss = F.binary_cross_entropy_with_logits(output, target), or torch.sigmoid(output) before the loss",
+        )
+    if use.outputs > 2 and len(look.classes) == use.outputs and use.head in ("", "sigmoid"):
+        return _finding(
+            use,
+            "note",
+            f"Each example has exactly one of {use.outputs} classes, and the loss asks {use.outputs} yes-or-no questions: "
+            "cross-entropy knows that they exclude one another.",
+            Evidence("classes, one each", "outputs", float(use.outputs)),
+            "loss = F.cross_entropy(logits, target.argmax(1))",
+        )
+    return None
+
+
+def _harm(use: Use) -> Severity:
+    """A warning, unless the program may mean it: a head that stands on no layer, or losses weighted one by one."""
+    return "warning" if use.last.base in ("linear", "conv") and use.last.reduction != "none" else "note"
+
+
+def _place(use: Use) -> str:
+    return spoken(use.last.head_where) if use.last.head_where else use.last.head_source or "the head"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _finding(use: Use, severity: Severity, summary: str, evidence: Evidence, remedy: str) -> Finding:
+    return Finding(
+        "loss_mismatch",
+        severity,
+        SURE,
+        use.where,
+        summary,
+        (evidence,),
+        source=use.source,
+        since=use.since,
+        cause="the last function of the network and the loss do not fit",
+        remedy=remedy,
+        references=("Humbatova et al. 2020, Taxonomy of real faults in deep learning systems, arXiv:1910.11015",),
+    )

@@ -1,0 +1,93 @@
+"""The calls of the loss that belong together: one place in the program, looked at in several steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isograd.health.case import Case
+from isograd.records.batch import LossSample
+
+INDEXED = ("cross_entropy", "nll_loss")
+"""Losses whose targets are class indices."""
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+"""Losses whose targets are probabilities of yes."""
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+"""Losses whose targets are numbers."""
+
+SHOWN = {
+    "cross_entropy": "cross-entropy",
+    "nll_loss": "the negative log-likelihood (nll_loss)",
+    "binary_cross_entropy": "binary cross-entropy",
+    "binary_cross_entropy_with_logits": "binary cross-entropy with logits",
+    "kl_div": "the Kullback-Leibler divergence (kl_div)",
+    "mse_loss": "the squared error",
+    "l1_loss": "the absolute error",
+    "smooth_l1_loss": "the smooth absolute error",
+    "huber_loss": "the Huber loss",
+}
+"""Losses in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One loss of the program at one line with one head, as every look saw it, the first at step ``since``."""
+
+    since: int
+    looks: tuple[LossSample, ...]
+
+    @property
+    def last(self) -> LossSample:
+        """What was seen last."""
+        return self.looks[-1]
+
+    @property
+    def head(self) -> str:
+        """The function that the output came through last, "" where it came straight from a layer."""
+        return self.last.head[0] if self.last.head else ""
+
+    @property
+    def bare(self) -> bool:
+        """Whether the output comes straight from a weighted layer."""
+        return not self.last.head and self.last.base in ("linear", "conv")
+
+    @property
+    def outputs(self) -> int:
+        """Length of the class axis."""
+        shape = self.last.output_shape
+        return shape[1] if len(shape) > 1 else 1
+
+    @property
+    def where(self) -> str:
+        """The module of the head, or "loss"."""
+        return self.last.head_where or "loss"
+
+    @property
+    def source(self) -> str | None:
+        """The line of the head, or of the loss."""
+        return self.last.head_source or self.last.source
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether all outputs lay in [0, 1] and summed to 1 over the classes in every look (1e-2: half precision)."""
+        return all(sums_to_one(look) and look.output_range[0] >= 0.0 and look.output_range[1] <= 1.01 for look in self.looks)
+
+
+def sums_to_one(look: LossSample) -> bool:
+    """Whether the sums over the class axis were 1 (of the exponentials, where the loss takes logarithms).
+
+    >>> sums_to_one(LossSample("cross_entropy", rows=(0.999, 1.001))), sums_to_one(LossSample("cross_entropy"))
+    (True, False)
+    """
+    return look.rows is not None and all(abs(total - 1.0) <= 1e-2 for total in look.rows)
+
+
+def uses(case: Case) -> Iterator[Use]:
+    """The training losses by their place in the program; evaluations and losses of an unknown function are left out."""
+    found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = {}
+    for step, sample in case.losses:
+        if sample.training and sample.function:
+            key = (sample.function, sample.source, sample.head, sample.head_where, sample.base)
+            found.setdefault(key, []).append((step, sample))
+    for looks in found.values():
+        yield Use(looks[0][0], tuple(sample for _, sample in looks))

@@ -1,0 +1,51 @@
+"""A batch that comes again is seen by its sums, and the look for a loader leaves no trace."""
+
+import gc
+import sys
+import weakref
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_loss_calls import watched
+
+
+def test_a_batch_that_comes_again_is_a_fact_with_the_loader_that_has_more():
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(320, 6)), batch_size=32)
+    step = watched(nn.Linear(6, 1), F.mse_loss)
+    assert len(loader) == 10
+    (fact,) = [fact for fact in step.facts if fact.kind == "same_batch"]
+    assert fact.get("steps", 0) == 1 and fact.get("dataset", 0) == 320
+    fresh = watched(nn.Linear(6, 1), F.mse_loss, forward=nn.Linear(6, 1))
+    assert not [fact for fact in fresh.facts if fact.kind == "same_batch"]
+
+
+def test_other_targets_make_it_another_batch():
+    def loss(output, target):
+        return F.mse_loss(output, target + torch.rand(1))
+
+    assert not [fact for fact in watched(nn.Linear(6, 1), loss).facts if fact.kind == "same_batch"]
+
+
+def test_looking_for_a_loader_keeps_nothing_alive_and_leaves_locals_alone():
+    from isograd.frameworks.torch.sameness import loader_of
+
+    def function(kept):
+        big = torch.zeros(3)
+        mine = locals() if kept else None
+        loader_of(32)
+        gone = weakref.ref(big)
+        if kept:
+            assert mine["big"] is big
+            return True
+        del big
+        return gone() is None
+
+    gc.disable()
+    try:
+        assert function(False) and function(True)
+    finally:
+        gc.enable()

@@ -1,0 +1,75 @@
+"""Labels that torch takes silently and that make the loss mean something else."""
+
+import pytest
+from loss_cases import case, named, sample, trained
+
+from isograd.health.diagnosis import labels_misfit
+from isograd.records.moments import Moments
+
+
+def found(*samples, looks=2):
+    return list(labels_misfit.diagnose(case(*samples, looks=looks)))
+
+
+def binary(low, high):
+    return sample("binary_cross_entropy_with_logits", output_shape=(8, 1), target_shape=(8, 1), target_range=(low, high))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "remedy"), [(-1.0, 1.0, "(target + 1) / 2"), (0.0, 255.0, "threshold"), (-3.0, 0.5, "threshold")]
+)
+def test_binary_targets_outside_of_the_unit_interval_are_a_warning(low, high, remedy):
+    (finding,) = found(binary(low, high))
+    assert finding.severity == "warning" and remedy in finding.remedy and finding.source == "train.py:9"
+
+
+def test_binary_targets_that_never_say_no_are_critical():
+    (finding,) = found(binary(1.0, 2.0))
+    assert finding.severity == "critical" and finding.remedy == "target = target - 1"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.1, 0.9), (1.0, 1.0), (0.0, 0.0)])
+def test_probabilities_soft_labels_and_a_discriminator_s_constants_are_sound(low, high):
+    assert found(binary(low, high)) == []
+
+
+def test_a_label_without_an_output_and_labels_that_are_all_ignored():
+    (finding,) = found(sample("cross_entropy", target_range=(0.0, 3.0)))
+    assert finding.severity == "critical" and "0 to 2" in finding.summary
+    (finding,) = found(sample("cross_entropy", target_range=(-100.0, -100.0)))
+    assert finding.severity == "critical" and "ignored" in finding.summary
+    assert found(sample("cross_entropy", target_range=(-100.0, 2.0))) == []
+
+
+def test_a_class_that_never_comes_in_many_labels_is_a_note():
+    often = sample("cross_entropy", classes=(0, 20, 20))
+    (finding,) = found(often)
+    assert finding.severity == "note" and "(0)" in finding.summary
+    assert found(sample("cross_entropy", classes=(0, 10, 10)), looks=1) == []
+    assert found(sample("cross_entropy", classes=(1, 20, 20))) == []
+    assert found(sample("cross_entropy", classes=(0, 0, 80))) == []  # one class only: that is another disease
+
+
+def soft(*row):
+    low, high = min(row), max(row)
+    return sample(
+        "cross_entropy", target=Moments.of(row), target_shape=(8, 3), target_dtype="float32", target_range=(low, high)
+    )
+
+
+def test_class_probabilities_must_sum_to_one():
+    assert found(soft(0.2, 0.3, 0.5)) == [] and found(soft(0.0, 0.0, 1.0)) == []
+    assert [finding.severity for finding in found(soft(1.0, 0.0, 1.0))] == ["note"]
+    assert [finding.severity for finding in found(soft(-1.0, 1.0, 1.0))] == ["warning"]
+
+
+def test_real_trainings_on_signs_and_on_zeros_and_ones():
+    torch = pytest.importorskip("torch")
+    F, nn = torch.nn.functional, torch.nn
+    x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
+    y = x.sum(1, keepdim=True).sign()
+    (finding,) = named(trained(nn.Linear(4, 1), F.binary_cross_entropy_with_logits, x, y), "labels_misfit")
+    assert finding.severity == "warning" and "loss_cases.py" in finding.source
+    assert named(trained(nn.Linear(4, 1), F.binary_cross_entropy_with_logits, x, (y + 1) / 2), "labels_misfit") == []
+    smooth = 0.9 * F.one_hot((y[:, 0] > 0).long(), 2) + 0.05
+    assert named(trained(nn.Linear(4, 2), F.cross_entropy, x, smooth), "labels_misfit") == []

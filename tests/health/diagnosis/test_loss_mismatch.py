@@ -1,0 +1,187 @@
+"""A head that the loss does not take is named with its line; what only looks like it is left alone."""
+
+import math
+
+import pytest
+from loss_cases import case, fact, named, sample, trained
+
+from isograd.health.diagnosis import loss_mismatch
+
+
+def found(*samples, facts=()):
+    return list(loss_mismatch.diagnose(case(*samples, facts=facts)))
+
+
+HEADED = {"head_where": "net.3", "head_source": "net.py:4"}
+
+
+@pytest.mark.parametrize(("head", "least"), [("softmax", 0.5514), ("sigmoid", 0.5514), ("tanh", 0.2395)])
+def test_squeezed_outputs_before_cross_entropy_are_a_warning_with_the_loss_they_cannot_pass(head, least):
+    (finding,) = found(sample("cross_entropy", head=(head,), rows=(1.0, 1.0), output_range=(0.0, 1.0), **HEADED))
+    assert finding.severity == "warning" and finding.where == "net.3" and finding.source == "net.py:4" and finding.since == 1
+    assert finding.evidence[0].bound == pytest.approx(least, abs=1e-4)
+    assert head in finding.summary and finding.remedy
+
+
+def test_a_relu_before_cross_entropy_is_a_warning():
+    (finding,) = found(sample("cross_entropy", head=("relu",), source="train.py:9"))
+    assert finding.severity == "warning" and finding.where == "loss" and finding.source == "train.py:9"
+
+
+@pytest.mark.parametrize(
+    "head", [(), ("log_softmax",), ("log_softmax", "relu"), ("log", "softmax"), ("mul", "tanh"), ("leaky_relu",)]
+)
+def test_what_cross_entropy_takes_or_does_not_mind_is_silent(head):
+    assert found(sample("cross_entropy", head=head, rows=(-20.0, -3.0))) == []
+
+
+def test_probabilities_that_came_another_way_are_known_by_their_sums():
+    (finding,) = found(sample("cross_entropy", head=("div",), rows=(0.9999, 1.0001), output_range=(0.1, 0.8)))
+    assert finding.severity == "warning" and "probabilities" in finding.summary
+    mixture = sample("cross_entropy", head=("add",), base="", rows=(1.0, 1.0), output_range=(0.1, 0.8))
+    assert [finding.severity for finding in found(mixture)] == ["note"]
+    assert found(sample("cross_entropy", rows=(0.9999, 1.0001), output_range=(-1.0, 2.0))) == []
+
+
+def test_a_weighted_loss_of_each_example_is_a_note():
+    (finding,) = found(sample("cross_entropy", head=("softmax",), reduction="none"))
+    assert finding.severity == "note"
+
+
+def test_a_softmax_for_a_metric_is_silent():
+    assert found(sample("cross_entropy", head=("softmax",), training=False), sample("cross_entropy")) == []
+
+
+def test_one_output_is_critical():
+    (finding,) = found(sample("cross_entropy", output_shape=(8, 1)))
+    assert finding.severity == "critical" and "0 whatever" in finding.summary
+
+
+@pytest.mark.parametrize("head", ["softmax", "log_softmax"])
+def test_a_softmax_over_one_output_is_critical_and_told_once(head):
+    axis = fact("softmax_axis", "net.3", axis=1, size=1)
+    (finding,) = found(sample("mse_loss", head=(head,), output_shape=(8, 1), **HEADED), facts=[axis])
+    assert finding.severity == "critical" and finding.where == "net.3"
+    (finding,) = found(sample("binary_cross_entropy", head=(head,), output_shape=(8, 1), **HEADED), facts=[axis])
+    assert finding.severity == "critical"
+
+
+def test_a_softmax_over_the_batch_is_told_instead_of_a_softmax_twice():
+    axis = fact("softmax_axis", "net.3", axis=0, size=8)
+    (finding,) = found(sample("cross_entropy", head=("softmax",), **HEADED), facts=[axis])
+    assert "8 examples" in finding.summary and "dim=1" in finding.remedy
+    assert found(sample("nll_loss", head=("log_softmax",), rows=(1.0, 1.0), head_where="other"), facts=[axis]) == []
+
+
+def test_likelihood_of_probabilities_misses_the_log():
+    (finding,) = found(sample("nll_loss", head=("softmax",), rows=(3.2, 3.9), value=-0.3))
+    assert finding.severity == "warning" and "log is missing" in finding.summary
+    (finding,) = found(sample("kl_div", head=("softmax",), rows=(3.2, 3.9)))
+    assert "kl_div" in finding.summary
+
+
+def test_likelihood_of_logits_has_no_least_value_and_is_critical_once_it_is_negative():
+    (finding,) = found(sample("nll_loss", rows=(0.5, 9.0)))
+    assert finding.severity == "warning" and "logits" in finding.summary
+    (finding,) = found(sample("nll_loss", rows=(0.5, 9.0), value=-3.0))
+    assert finding.severity == "critical"
+
+
+@pytest.mark.parametrize(("head", "base"), [(("log_softmax",), "linear"), (("log", "add"), ""), (("log", "softmax"), "linear")])
+def test_logarithms_of_probabilities_are_what_likelihood_takes(head, base):
+    assert found(sample("nll_loss", head=head, base=base, rows=(0.999, 1.001))) == []
+
+
+def test_likelihood_of_an_unknown_head_is_left_alone():
+    assert found(sample("nll_loss", head=("add",), base="", rows=(0.5, 9.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("head", "least"), [("sigmoid", math.log(2)), ("softmax", math.log(2)), ("tanh", math.log1p(math.exp(-1)))]
+)
+def test_a_sigmoid_twice_is_a_warning(head, least):
+    (finding,) = found(sample("binary_cross_entropy_with_logits", head=(head,), output_shape=(8, 1)))
+    assert finding.severity == "warning" and finding.evidence[0].bound == pytest.approx(least)
+
+
+def test_logits_where_probabilities_are_due():
+    (finding,) = found(sample("binary_cross_entropy", output_shape=(8, 1)))
+    assert finding.severity == "warning" and "logits" in finding.summary
+    assert len(found(sample("binary_cross_entropy", head=("clamp",), output_shape=(8, 1)))) == 1
+    assert found(sample("binary_cross_entropy", head=("sigmoid",), output_shape=(8, 1))) == []
+    assert found(sample("binary_cross_entropy", head=("clamp", "sigmoid"), base="", output_shape=(8, 1))) == []
+    assert found(sample("binary_cross_entropy_with_logits", output_shape=(8, 1))) == []
+
+
+def test_yes_or_no_questions_about_classes_that_exclude_one_another_are_a_note():
+    exclusive = sample("binary_cross_entropy_with_logits", classes=(3, 3, 2), target_shape=(8, 3))
+    assert [finding.severity for finding in found(exclusive)] == ["note"]
+    assert found(sample("binary_cross_entropy_with_logits", classes=(20, 4), target_shape=(8, 3))) == []
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid", "relu", "tanh"])
+def test_a_squared_error_takes_any_head(head):
+    assert found(sample("mse_loss", head=(head,))) == []
+
+
+@pytest.fixture(scope="module")
+def classes():
+    torch = pytest.importorskip("torch")
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 3
+    return 3 * torch.randn(3, 6, generator=draw)[y] + torch.randn(300, 6, generator=draw), y
+
+
+def test_real_trainings_with_a_wrong_and_with_a_right_head(classes):
+    import torch.nn.functional as F
+    from torch import nn
+
+    x, y = classes
+    wrong = trained(nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), nn.CrossEntropyLoss(), x, y)
+    (finding,) = named(wrong, "loss_mismatch")
+    assert (finding.severity, finding.where) == ("warning", "1") and "loss_cases.py" in finding.source
+    over = trained(nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(0)), F.nll_loss, x, y)
+    assert "64 examples" in named(over, "loss_mismatch")[0].summary
+    constant = trained(
+        nn.Sequential(nn.Linear(6, 1), nn.Softmax(1)), lambda o, t: F.binary_cross_entropy(o, (t[:, None] > 0).float()), x, y
+    )
+    assert [finding.severity for finding in named(constant, "loss_mismatch")] == ["critical"]
+    logits = trained(nn.Linear(6, 3), F.nll_loss, x, y)
+    assert [finding.severity for finding in named(logits, "loss_mismatch")] == ["critical"]
+    for net, loss in (
+        (nn.Linear(6, 3), F.cross_entropy),
+        (nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(1)), F.nll_loss),
+        (nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(1)), F.cross_entropy),
+        (nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), lambda o, t: F.nll_loss(torch_log(o), t)),
+    ):
+        assert named(trained(net, loss, x, y), "loss_mismatch") == []
+
+
+def torch_log(tensor):
+    return tensor.log()
+
+
+def test_a_real_mixture_of_experts_and_clipped_logits_are_sound(classes):
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Mixture(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.a, self.b = nn.Linear(6, 2), nn.Linear(6, 3), nn.Linear(6, 3)
+
+        def forward(self, x):
+            gate = self.gate(x).softmax(1)
+            return (gate[:, :1] * self.a(x).softmax(1) + gate[:, 1:] * self.b(x).softmax(1)).log()
+
+    class Clipped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return 10.0 * self.a(x).tanh()
+
+    x, y = classes
+    assert named(trained(Mixture(), F.nll_loss, x, y), "loss_mismatch") == []
+    assert named(trained(Clipped(), F.cross_entropy, x, y), "loss_mismatch") == []
