@@ -182,7 +182,7 @@ def test_our_own_error_is_reported_once_and_the_training_goes_on(monkeypatch):
     nothing_is_left()
 
 
-@pytest.mark.parametrize("where", ["parameters.moments_of_all", "parameters.norms_of", "recorder.norm_of", "passes.of_module"])
+@pytest.mark.parametrize("where", ["parameters.moments_of_all", "parameters.norms_of", "opened.norm_of", "passes.of_module"])
 def test_our_own_error_anywhere_stays_out_of_a_loop_that_makes_errors_of_warnings(monkeypatch, where):
     import importlib
 

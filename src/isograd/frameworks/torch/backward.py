@@ -96,20 +96,22 @@ class Loss:
     In the memory of the host a value is read at once, elsewhere it stays on the device until ``value`` is asked for.
     """
 
-    __slots__ = ("_late", "_ready", "_scaled", "closure", "passes", "scaler")
+    __slots__ = ("_scaled", "closure", "late", "passes", "ready", "scaler")
 
     def __init__(self) -> None:
         self.scaler: GradScaler | None = None
+        self.late: list[tuple[Tensor, Tensor | None]] = []
+        """What is still on a device, with the scale to divide it by."""
         self.clear()
 
     def clear(self) -> None:
         """A new step."""
-        self.passes = 0
+        self.passes = self._scaled = 0
         """Backward passes in this step."""
         self.closure = False
-        self._scaled = 0
-        self._ready: float | None = None
-        self._late: list[tuple[Tensor, Tensor | None]] = []
+        self.ready: float | None = None
+        if self.late:
+            self.late = []
 
     def scaled(self, scaler: GradScaler) -> None:
         """The next backward pass is of a loss that ``scaler`` multiplies."""
@@ -131,25 +133,20 @@ class Loss:
             scale = None if scaler is None else scaler._scale
             if root.is_cpu:
                 value: float = root.item() / (1.0 if scale is None else scale.item())
-                self._ready = value if self._ready is None else self._ready + value
+                self.ready = value if self.ready is None else self.ready + value
             elif not (root.is_cuda and torch.cuda.is_current_stream_capturing()):
-                self._late.append((root.detach().clone(), None if scale is None else scale.clone()))
-        return self._ready
+                self.late.append((root.detach().clone(), None if scale is None else scale.clone()))
+        return self.ready
 
     def take(self) -> Callable[[], float | None]:
         """What gives the value later, when the device has long been done."""
-        ready, late = self._ready, self._late
+        ready, late = self.ready, self.late
 
         def value() -> float | None:
             values = [root.item() / (1.0 if scale is None else scale.item()) for root, scale in late]
             return sum(values, ready or 0.0) if values else ready
 
         return value
-
-    @property
-    def waits(self) -> bool:
-        """Whether something of it is still on a device."""
-        return bool(self._late)
 
 
 class Ear:

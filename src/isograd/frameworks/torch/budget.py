@@ -25,7 +25,7 @@ TIMED = 16
 LOSS_JUMP, NORM_JUMP = 4.0, 10.0
 """Times the running median from which a loss or the norm of the whole gradient calls for a look."""
 ENDLESS = sys.float_info.max
-_PAUSE = 0.001  # seconds of training between two questions whether a look is paid for
+_PAUSE = 0.01  # seconds of training between two questions whether a look is paid for
 
 
 @dataclass
@@ -65,8 +65,9 @@ class Budget:
     diagnoses: Account = field(default_factory=Account)
     alarmed: bool = False
     """Whether something alarming was seen that the next look should follow."""
+    asked: int = 0
+    """The step at which to ask again whether a look is paid for."""
     _looked: int = 0
-    _asked: int = 0
     _extra: float = 0.0
 
     @property
@@ -91,12 +92,12 @@ class Budget:
         if self.share is None or index <= 2 or index == self.planned:  # how it ended is worth its price
             self._looked = index
             return True, True
-        if index < self._asked and not self.alarmed:
+        if index < self.asked and not self.alarmed:
             return False, False
         elapsed = self.elapsed
         pace = max(elapsed - self.own, 1e-9) / index
         if index > 64:
-            self._asked = index + min(64, max(1, int(_PAUSE / pace)))
+            self.asked = index + min(64, max(1, int(_PAUSE / pace)))
         allowance = max(self.share * elapsed, FLOOR)
         # What every step costs, looked at or not, is paid first, out of the largest part.
         looks = allowance * (1 - NORMS - DIAGNOSES) - self.overhead * HIDDEN

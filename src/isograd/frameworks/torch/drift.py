@@ -55,7 +55,8 @@ class Drift:
 
     def again(self) -> None:
         """A step begins that is not looked at."""
-        self._pending = {}
+        if self._pending:
+            self._pending = {}
         if self._tried < PATIENCE:
             self._sentinels = [(parameter, parameter._version) for parameter, _ in self._sentinels]
 

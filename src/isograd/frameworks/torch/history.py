@@ -105,6 +105,14 @@ class History:
         self._condense()
 
 
+def padded(step: Step, width: int) -> Step:
+    """A step with a norm for each of ``width`` parameters: one that joined later had no gradient before."""
+    norms = step.gradient_norms
+    if not norms or len(norms) >= width:
+        return step
+    return dataclasses.replace(step, gradient_norms=norms + (None,) * (width - len(norms)))
+
+
 def thinned(glances: Sequence[Glance]) -> list[Glance]:
     """Of every eight the first, and those with the largest and the smallest loss; what is not finite counts as largest.
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+from torch.optim import Optimizer
+
 from isograd.frameworks.torch.hooks import Walk
-from isograd.frameworks.torch.parameters import Motion, Norms
+from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
+from isograd.frameworks.torch.roster import Held
 from isograd.records.fact import Fact
 from isograd.records.trace import ParameterSample
 
@@ -35,6 +39,20 @@ class Open:
         self.index, self.timed, self.cost, self.learning_rate = index, timed, 0.0, None
         self.done.clear()
         self.facts.clear()
+
+    def gradients(self, optimizer: Optimizer, held: Held, last: dict[int, Tensor]) -> None:
+        """Take the gradients as the optimizer is about to get them; ``last`` are those of the last look, renewed."""
+        if not self.normed:
+            return
+        # A fused optimizer divides by the loss scale inside its step: until then the gradients are scaled.
+        scale = getattr(optimizer, "grad_scale", None)
+        factor = 1.0 if scale is None else 1.0 / float(scale)
+        if self.motion is None:
+            self.norms.append(norms_of(held.slots, held.parameters, factor))
+            return
+        self.motion.arrived(last, factor)
+        found = zip(held.slots, self.motion.gradients, strict=True)
+        self.norms.append(Norms([], {slot: norm_of(of) for slot, of in found if of is not None}))
 
     def unseen(self, passes: Passes, walk: Walk) -> tuple[Fact, ...]:
         """Why a step that was to be looked at closely shows no layer."""

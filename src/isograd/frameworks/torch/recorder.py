@@ -20,10 +20,10 @@ from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
 from isograd.frameworks.torch.budget import LOSS_JUMP, NORM_JUMP, TIMED, Alarm, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
-from isograd.frameworks.torch.history import Glance, History
+from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.opened import Open, has_closure
-from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are, norm_of, norms_of
+from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled, places_of
 from isograd.frameworks.torch.program import Program
@@ -71,7 +71,7 @@ class TorchRecorder(Recorder):
         self._ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
         self._alarms = Alarm(LOSS_JUMP), Alarm(NORM_JUMP)
-        self._diagnosed = 0
+        self._diagnosed, self._alone, self._quick = 0, 0, 0
         self._pending: tuple[Step, list[Norms], Callable[[], float | None]] | None = None
         self._last: dict[int, torch.Tensor] = {}
         self._start: Anatomy | None = None
@@ -137,13 +137,7 @@ class TorchRecorder(Recorder):
         """All that was seen so far: anatomy, steps (old ones thinned where there are thousands), and what it cost."""
         self._flush()
         names = tuple(self._roster.names)
-        missing = (None,) * len(names)  # a parameter that joined later had no gradient before
-        steps = tuple(
-            dataclasses.replace(step, gradient_norms=(step.gradient_norms + missing)[: len(names)])
-            if step.gradient_norms and len(step.gradient_norms) < len(names)
-            else step
-            for step in self._history.steps
-        )
+        steps = tuple(padded(step, len(names)) for step in self._history.steps)
         return Trace(self._anatomy or self._described(), names, steps, self._planned, self.meter)
 
     @property
@@ -154,22 +148,38 @@ class TorchRecorder(Recorder):
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
-        if opened.normed or opened.timed or id(optimizer) in opened.done or self._program.disturbed:
+        if opened.normed or id(optimizer) in opened.done or self._program.disturbed:
             self._hooked(self._before, optimizer, args, kwargs)
         elif (len(args) > 1 or kwargs) and threading.get_ident() == self._thread:
             self._loss.closure = has_closure(args, kwargs)
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
-        if opened.normed or opened.timed:
+        if opened.normed or threading.get_ident() != self._thread or self.stopped_by is not None:
             self._hooked(self._after, optimizer, args, kwargs)
-        elif threading.get_ident() == self._thread:
-            try:
-                held = self._roster.held_by(optimizer)
-                if held is not None:
-                    self._after(optimizer, held, False)
-            except Exception as error:  # noqa: BLE001  the same as in ``_hooked``, which costs more
-                self._failed(error)
+            return
+        self._entered = time.thread_time() if opened.timed else 0.0
+        try:
+            if opened.index < self._quick and id(optimizer) == self._alone and not self._loss.late and not opened.facts:
+                self._hurry(optimizer)
+            elif (held := self._roster.held_by(optimizer)) is not None:
+                self._after(optimizer, held, False)
+        except Exception as error:  # noqa: BLE001  the same as in ``_hooked``, which costs more
+            self._failed(error)
+
+    def _hurry(self, optimizer: Optimizer) -> None:
+        """Close a step and open the next one where nothing is to be measured in either."""
+        opened, loss = self._open, self._loss
+        rate = optimizer.param_groups[0].get("lr")
+        self._counts[0] += 1
+        self._glance(opened.index, loss.ready, rate if type(rate) is float else None)
+        if opened.timed:
+            self._budget.overhead += (self._ear.spent + time.thread_time() - self._entered) * TIMED
+            self._ear.spent = 0.0
+        loss.clear()
+        opened.index += 1
+        opened.timed = self._ear.timed = not opened.index % TIMED
+        self._program.again(opened.index)
 
     def _hooked(self, work: Callable[[Optimizer, Held, bool], None], optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if threading.get_ident() != self._thread or os.getpid() != self._process:
@@ -223,12 +233,12 @@ class TorchRecorder(Recorder):
             if opened.sampled:
                 self._walk.pause()
                 self._passes.layers.settle()
-            self._gradients(optimizer, held)
+            opened.gradients(optimizer, held, self._last)
 
     def _after(self, optimizer: Optimizer, held: Held, closure: bool) -> None:
         opened = self._open
         if closure:
-            self._gradients(optimizer, held)
+            opened.gradients(optimizer, held, self._last)
         if opened.motion is not None:
             opened.parameters.extend(opened.motion.after())
             opened.motion = None
@@ -241,20 +251,6 @@ class TorchRecorder(Recorder):
         opened.done.add(id(optimizer))
         if opened.done >= self._expected or opened.done >= self._expected & {id(one) for one in self._roster.optimizers()}:
             self._close()
-
-    def _gradients(self, optimizer: Optimizer, held: Held) -> None:
-        opened = self._open
-        if not opened.normed:
-            return
-        # A fused optimizer divides by the loss scale inside its step: until then the gradients are scaled.
-        scale = getattr(optimizer, "grad_scale", None)
-        factor = 1.0 if scale is None else 1.0 / float(scale)
-        if opened.motion is None:
-            opened.norms.append(norms_of(held.slots, held.parameters, factor))
-            return
-        opened.motion.arrived(self._last, factor)
-        found = zip(held.slots, opened.motion.gradients, strict=True)
-        opened.norms.append(Norms([], {slot: norm_of(of) for slot, of in found if of is not None}))
 
     def _close(self) -> None:
         """The step is complete: keep what was seen, pay for it, and decide about the next one."""
@@ -275,7 +271,7 @@ class TorchRecorder(Recorder):
         if self._pending is not None:
             self._flush()
         self._counts[0] += 1
-        late, later = loss.waits, loss.take()
+        late, later = bool(loss.late), loss.take()
         if not (opened.normed or opened.facts or late):
             self._glance(opened.index, later(), opened.learning_rate)
             return
@@ -299,7 +295,7 @@ class TorchRecorder(Recorder):
     def _glance(self, index: int, loss: float | None, rate: float | None) -> None:
         self._history.glance(Glance(index, loss, rate))
         if loss is not None and self._alarms[0](loss):
-            self._budget.alarmed = True
+            self._budget.alarmed, self._quick = True, 0
 
     def _flush(self) -> None:
         """Read the loss and the norms of the step before, which the device has finished by now."""
@@ -346,6 +342,8 @@ class TorchRecorder(Recorder):
             before.again(index, timed=not index % TIMED)
             self._ear.timed = before.timed
             self._program.again(index)
+            self._alone = next(iter(self._expected)) if len(self._expected) == 1 and self._loss.scaler is None else 0
+            self._quick = self._budget.asked - 1
             return
         self._open = Open(index, sampled, sampled or normed)
         self._ear.timed, self._ear.told = self._open.normed, self._backward if sampled else None
