@@ -21,6 +21,7 @@ optimizer at the start.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import DEFAULT_STEPS, Case, late
@@ -38,6 +39,8 @@ CONSTANT = 0.1
 SHORT = 50
 """A run of fewer steps ends before anybody could know."""
 WASTED = 1 / 3
+LEFT = 0.05
+"""Part of the constant answer's loss by which the loss must be below it to have left it."""
 POOR = 0.5
 SPREADING = ("batch", "instance")
 """Normalisations that divide by the difference of examples, and so bring it back."""
@@ -70,19 +73,30 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _judged(
     case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], judged: Outcome, steps: int
 ) -> Finding | None:
-    now = min(late(series))
-    bound = 1.0 / math.sqrt(steps)
+    now, bound = min(late(series)), 1.0 / math.sqrt(steps)
+    over = case.ended or (case.planned is not None and case.taken >= case.planned)
     still = now < bound and now < GROWN * series[0].value
-    told = case.taken >= SHORT if case.ended else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
+    told = case.taken >= SHORT if over else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
     if still and told and _nowhere(judged):
-        return _finding(case, head, signal, things, series, steps, "lost")
-    back = next((r.step for r in series if r.value >= bound), None)
-    wasted = back is not None and back >= WASTED * case.taken and case.taken >= SHORT
-    if case.ended and wasted and judged.poor(POOR) and judged.falling:
-        return _finding(case, head, signal, things, series, steps, "late")
+        return _finding(case, head, signal, things, series, steps, None)
+    back = _takes_off(case, judged)
+    wasted = back >= WASTED * case.taken and case.taken >= SHORT and series[-1].value >= bound
+    if over and wasted and judged.poor(POOR) and judged.falling:
+        return _finding(case, head, signal, things, series, steps, back)
     if things == "examples" and series[-1].value < LOST and judged.learning is not True:
-        return _finding(case, head, signal, things, series, steps, "remark")
+        return _finding(case, head, signal, things, series, steps, 0)
     return None
+
+
+def _takes_off(case: Case, judged: Outcome) -> int:
+    """The step at which the loss left what the best constant answer gets; 0 where it never did, or where that is not known."""
+    rows = case.series("loss")
+    size = max(5, len(rows) // 20)
+    for place in range(0, len(rows) - size + 1, size):
+        part = [row.value for row in rows[place : place + size]]
+        if judged.floor is not None and statistics.median(part) < (1.0 - LEFT) * judged.floor:
+            return rows[place].step
+    return 0
 
 
 def _nowhere(judged: Outcome) -> bool:
@@ -128,25 +142,27 @@ def _read_by(case: Case, head: Node, signal: str) -> list[tuple[Reading, ...]]:
     return found
 
 
-def _finding(case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], steps: int, kind: str) -> Finding:
+def _finding(
+    case: Case, head: Node, signal: str, things: str, series: tuple[Reading, ...], steps: int, back: int | None
+) -> Finding:
+    """``back``: the step at which the signal came back; None: it has not; 0: it is too early to say."""
     start, now = series[0].value, series[-1].value
     bound = 1.0 / math.sqrt(steps)
     lost = [n for n in case.anatomy.nodes if any(r.value < bound for r in case.series(signal, n.path)[:1])]
     place = lost[0] if lost else head
     here = spoken(head.path)
     need = f"about {1 / max(start, 1e-9) ** 2:.0e} steps"
-    if kind == "lost":
+    if back is None:
         text = f"{_capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, "
         text += "and training does not change that."
-    elif kind == "late":
-        back = next(r.step for r in series if r.value >= bound)
+    elif back:
         text = f"{_capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
     else:
         text = f"At the start {things} look alike to {here}: what tells them apart is {start:.0e} of what it reads."
     return Finding(
         "rank_collapse",
-        "note" if kind == "remark" else "critical" if kind == "lost" and now < LOST else "warning",
-        0.95 if kind == "lost" else 0.8,
+        "note" if back == 0 else "critical" if back is None and now < LOST else "warning",
+        0.95 if back is None else 0.8,
         place.path,
         text,
         (

@@ -61,7 +61,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 
 def _harmful(case: Case, node: Node, judged: Outcome) -> bool:
-    told = case.taken >= SHORT if case.ended else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
+    over = case.ended or (case.planned is not None and case.taken >= case.planned)
+    told = case.taken >= SHORT if over else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
     series = case.series("time_reach", node.path)
     grown = series[-1].value >= GROWN * max(1.0, series[0].value)
     return told and not grown and _nowhere(judged)
