@@ -176,6 +176,8 @@ def _paths(place: str, eyes: Eyes) -> list[str]:
             found = [path for path, _ in model.named_modules() if path]
         elif place == "generator":
             found = [path for path, _ in model.named_modules() if path] if number == 0 else []
+        elif place == "hidden":
+            found = ["blocks"]
         elif place == "first":
             found = weighted[:1]
         elif place == "last":

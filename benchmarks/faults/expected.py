@@ -58,7 +58,8 @@ class Expected:
 
     Places: "data", "loss", "optimizer" and "loop" stand for themselves; "any layer" is every module of the models; "first"
     and "last" are the first and the last layer with weights; "starved" are modules that got no gradient or are held by no
-    optimizer, as the models and optimizers themselves tell after the run; "recurrent" and "generator" are such modules.
+    optimizer, as the models and optimizers themselves tell after the run; "recurrent" and "generator" are such modules, and
+    "hidden" is the list that hides layers from the model ("blocks" in these programs).
     """
 
     diseases: frozenset[str]
@@ -122,12 +123,12 @@ FAMILIES: dict[str, Expected] = {
         "gradients carried from step to step, or thrown away before the step",
     ),
     "parameters": _row(
-        "optimizer_misses_parameters", "optimizer, loop, starved, any layer", "parameters that no optimizer holds"
+        "optimizer_misses_parameters", "optimizer, loop, starved", "parameters that no optimizer holds"
     ),
-    "frozen": _row("frozen_layers", "starved, any layer", "layers at their first values that ask for no gradient"),
+    "frozen": _row("frozen_layers", "starved", "layers at their first values that ask for no gradient"),
     "cut": _row(
         "cut_graph exception gradients_lost",
-        "starved, loss, loop, any layer",
+        "starved, loss, loop",
         "no gradient reaches what stands before the cut; where nothing is left torch raises",
     ),
     "mode": _row("wrong_mode", "loop, any layer", "dropout and normalisation in the wrong mode"),
@@ -203,6 +204,14 @@ OPERATORS: dict[str, Expected] = {
     ),
     "error without square": _row(
         "loss_mismatch exploding nonfinite learning_rate", "loss, last, any layer", "a mean difference has no lower bound"
+    ),
+    "layers in a list": _row(
+        "optimizer_misses_parameters", "optimizer, loop, hidden", "layers that the model does not know of, nor the optimizer"
+    ),
+    "layers hidden in a list": _row(
+        "optimizer_misses_parameters vanishing rank_collapse",
+        "optimizer, loop, hidden, any layer",
+        "layers that the model does not know of, so many of them that the signal is lost as well",
     ),
     "samples detached": _row("cut_graph exception", "starved, generator, loss, loop", "the generator is outside of the graph"),
     "loss wrapped anew": _row("cut_graph gradients_lost", "loss, loop, starved, any layer", "a new tensor has no history"),
