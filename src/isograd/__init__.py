@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isograd.api import Report, check, diagnose, watch
+    from isograd.api import Report, check, diagnose, explain, watch
 
 __version__ = "0.1.0"
-__all__ = ["Report", "check", "diagnose", "watch"]
+__all__ = ["Report", "check", "diagnose", "explain", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,11 +13,13 @@ from typing import Any
 from isograd.errors import ModelError, RequestError
 from isograd.ports import Patient, Recorder
 from isograd.recordings import read_trace
-from isograd.records.trace import Meter, Trace
+from isograd.records.anatomy import Anatomy
+from isograd.records.fact import Fact
+from isograd.records.trace import Meter, Step, Trace
 from isograd.reporting import Report, report_of
 from isograd.watching import Watch
 
-__all__ = ["Report", "Watch", "check", "diagnose", "watch"]
+__all__ = ["Report", "Watch", "check", "diagnose", "explain", "watch"]
 
 _LOOKS = 2
 """Real steps of a check: the second shows what a layer that starts at zero, or a rate that warms up, does next."""
@@ -119,6 +121,30 @@ def diagnose(trace: Trace | str | PathLike[str]) -> Report:
         return report_of("diagnose", trace, [])
     found, remarks = read_trace(Path(trace))
     return report_of("diagnose", found, remarks)
+
+
+def explain(exception: BaseException) -> Report:
+    """Say what an exception out of a training step means: cause, place, line, and what to change.
+
+    Works without a framework loaded; an exception that is not known is told as it is. The exception stays as it is.
+
+    Raises ``RequestError`` for what is no exception.
+
+    >>> report = explain(IndexError("Target 5 is out of bounds."))
+    >>> report.findings[0].cause
+    'label out of range'
+    """
+    if not isinstance(exception, BaseException):
+        raise RequestError(
+            f"an exception is to be explained, not {type(exception).__name__}", remedy="except Exception as e: explain(e)"
+        )
+    if "torch" in sys.modules:
+        fact = _module("torch", "exceptions").raised(exception)
+    else:
+        told = (("type", type(exception).__name__), ("message", str(exception)), ("own", False))
+        fact = Fact("raised", settings=told)
+    steps = () if fact is None else (Step(0, facts=(fact,)),)
+    return report_of("explain", Trace(Anatomy("", (), ()), steps=steps), [])
 
 
 def _door(model: Any) -> str:

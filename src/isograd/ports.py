@@ -43,8 +43,8 @@ class Recorder(Protocol):
         """Begin to watch."""
         ...
 
-    def detach(self) -> None:
-        """Leave nothing behind."""
+    def detach(self, error: BaseException | None = None) -> None:
+        """Leave nothing behind; ``error`` is the exception that ended the loop, if one did."""
         ...
 
     def take(self) -> tuple[Step, ...]:

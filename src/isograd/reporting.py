@@ -71,7 +71,7 @@ def report_of(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> R
     """Diagnose a trace, and add what a person must know of how it was taken."""
     case = case_of(trace)
     findings = diagnose_case(case)
-    unseen = () if origin == "check" else coverage.remarks(trace)
+    unseen = () if origin in ("check", "explain") else coverage.remarks(trace)
     return Report(
         records.Report(
             origin,

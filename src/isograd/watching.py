@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from isograd import files
+from isograd.health.diagnosis.exception import explained, in_a_line
+from isograd.health.raising import known
 from isograd.ports import Recorder
 from isograd.records import codec
 from isograd.records.finding import Finding
@@ -39,8 +41,21 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # What goes wrong here must not hide what went wrong in the loop, nor stop a training that went well.
-        self._recorder.detach()
+        self._recorder.detach(error)
         self._write()
+        if error is not None:
+            self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        """Add what is known of an exception to its traceback; the exception itself goes on as it is."""
+        try:
+            trace = self._recorder.trace()
+            for step in trace.steps[-1:]:
+                for fact in step.facts:
+                    if fact.kind == "raised" and known(fact) and not getattr(error, "__notes__", None):
+                        error.add_note(in_a_line(explained(fact, step.index)))
+        except Exception as ours:  # noqa: BLE001 - what goes wrong here must not hide what went wrong in the loop
+            self._remarks.append(f"the exception was not explained: {ours}")
 
     @property
     def trace(self) -> Trace:

@@ -26,6 +26,7 @@ PUBLIC = {
     "check": "(model, batch=None, loss=None, optimizer=None, *, steps=None)",
     "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None)",
     "diagnose": "(trace)",
+    "explain": "(exception)",
     "Report": "healthy risk findings record to_json to_html figure",
     "Finding": "disease severity confidence where source since time_step evidence cause remedy references",
 }
@@ -33,8 +34,8 @@ PUBLIC = {
 
 
 def test_the_public_surface_is_the_frozen_one() -> None:
-    assert sorted(isograd.__all__) == ["Report", "check", "diagnose", "watch"]
-    for name in ("check", "watch", "diagnose"):
+    assert sorted(isograd.__all__) == ["Report", "check", "diagnose", "explain", "watch"]
+    for name in ("check", "watch", "diagnose", "explain"):
         signature = inspect.signature(getattr(isograd, name))
         bare = signature.replace(
             parameters=[p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()],
@@ -92,7 +93,7 @@ def test_a_signal_states_unit_range_and_source(folder: str) -> None:
                     assert heading in docstring, f"{file.name}: {node.name} has no {heading}"
 
 
-@pytest.mark.parametrize("name", ["check", "watch", "diagnose"])
+@pytest.mark.parametrize("name", ["check", "watch", "diagnose", "explain"])
 def test_a_public_function_says_what_it_raises_and_shows_an_example(name: str) -> None:
     docstring = inspect.getdoc(getattr(isograd, name)) or ""
     assert "Raises" in docstring

@@ -70,7 +70,8 @@ def case_of(trace: Trace, readings: Readings | None = None) -> Case:
     0
     """
     readings = signals.measure(trace) if readings is None else readings
-    taken = max((step.index for step in trace.steps), default=0)
+    whole = (step.index for step in trace.steps if not any(fact.kind == "raised" for fact in step.facts))
+    taken = max(whole, default=0)
     return Case(
         trace.anatomy,
         theory.foretell(trace.anatomy, _input_rms(trace)),

@@ -39,6 +39,9 @@ FACTS = {
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output",
     "no_graph": "the loss has no graph",
+    "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
+    "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "
+    "of that shape; left: where the graph was left",
 }
 """The closed vocabulary of ``Fact.kind`` that every door speaks, with what ``settings`` hold."""
 

@@ -11,7 +11,7 @@ from isograd.records.finding import Finding
 from isograd.records.reading import Readings
 from isograd.records.trace import Meter
 
-Origin = Literal["check", "watch", "diagnose"]
+Origin = Literal["check", "watch", "diagnose", "explain"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ def _row(label: str, text: str, width: int) -> list[str]:
 
 
 def _looked_at(report: Report) -> str:
+    if report.origin == "explain":
+        return "an exception"
     weighted = sum(bool(node.parameters) for node in report.anatomy.nodes)
     text = f"{weighted} layers, {sum(parameter.size for parameter in report.anatomy.parameters):,} parameters"
     if report.origin == "check":

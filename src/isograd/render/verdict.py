@@ -49,6 +49,8 @@ def _no_alarm(report: Report) -> str:
     """No alarm: the sentence claims no more than was looked at."""
     if report.origin == "check":
         return "Healthy: nothing stands in the way of the gradients."
+    if report.origin == "explain":
+        return "The cause of this exception is not known."
     if not report.steps:
         return "Nothing can be said: no step was seen."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):

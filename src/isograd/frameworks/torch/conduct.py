@@ -19,6 +19,8 @@ CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
 HEEDED = frozenset(LEAVING) | CLIPPING
 FACTS = 8
 """Places told of one kind in one step at most."""
+CHANGES = 64
+"""Changes in place that are remembered of one step."""
 _DEPTH = 8
 
 
@@ -32,6 +34,8 @@ class Conduct:
     unlearning: dict[str, str] = field(default_factory=dict)
     """Models called in training mode with gradients off."""
     facts: dict[tuple[str, str, str | None], Fact] = field(default_factory=dict)
+    changes: list[tuple[tuple[int, ...], str | None]] = field(default_factory=list)
+    """Shape and line of what was changed in place."""
     after: str = ""
     _learning: bool = True
 
@@ -39,6 +43,7 @@ class Conduct:
         """A new step."""
         for kept in (self.evaluated, self.trained, self.unlearning, self.facts):
             kept.clear()
+        self.changes.clear()
         self.after = ""
 
     def enters(self, module: nn.Module, path: str, *, outermost: bool, learning: bool) -> None:
@@ -65,6 +70,11 @@ class Conduct:
                 self._left(LEAVING[name], path or "")
         elif path is None and name in CLIPPING:
             self._clipped()
+
+    def changed(self, tensor: Any) -> None:
+        """A tensor is changed in place."""
+        if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter) and len(self.changes) < CHANGES:
+            self.changes.append((tuple(tensor.shape), persons_line()))
 
     def close(self, stepped: Callable[[str], bool]) -> Iterator[Fact]:
         """What is to be told; ``stepped`` says whether the parameters of a model got a gradient and were stepped."""

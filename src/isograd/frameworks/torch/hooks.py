@@ -25,6 +25,7 @@ from isograd.frameworks.torch.places import modules_of, tensors_in
 from isograd.frameworks.torch.written import WRITTEN
 
 _HEEDED = LOSSES | HEADS | WRITTEN
+_IN_PLACE = frozenset({"__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__"})
 
 EVALUATIONS = 4
 """Evaluation passes of a sampled step whose losses are looked at, at most."""
@@ -73,6 +74,9 @@ class Beside(Protocol):
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run."""
 
+    def changes(self, tensor: Any) -> None:
+        """A tensor is changed in place."""
+
     def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A heeded function is called, inside the module at ``path``, or outside of all (None): there, before it runs."""
 
@@ -104,7 +108,7 @@ class _Mode(TorchFunctionMode):
             walk.function(func, args, kwargs, output)
             return output
         name = name_of(func)
-        walk.coming(name, args, kwargs)
+        walk.coming(func, name, args, kwargs)
         output = func(*args, **kwargs)
         if name in _HEEDED and name != "backward":
             walk.outside(name, args, kwargs, output)
@@ -251,7 +255,7 @@ class Walk:
     def function(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function was called inside a watched module."""
         name = name_of(func)
-        self._calls_beside(name, self.inside[-1][1], args, kwargs)
+        self._calls_beside(func, name, self.inside[-1][1], args, kwargs)
         if not any(True for _ in tensors_in(output)):
             return
         path = f"{self.inside[-1][1]}.{name}".lstrip(".")
@@ -262,17 +266,22 @@ class Walk:
                 break
         self._tell(lambda: self._eyes.function(called, name, args, kwargs, output))
 
-    def _calls_beside(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        if name in self._heeded and (beside := self._beside) is not None:
+    def _calls_beside(self, func: Any, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        if (beside := self._beside) is None:
+            return
+        if name in self._heeded:
             self._tell(lambda: beside.calls(name, path, args, kwargs))
+        plain = getattr(func, "__name__", "")
+        if args and (plain in _IN_PLACE or (plain[-1:] == "_" and plain[-2:] != "__")):
+            self._tell(lambda: beside.changes(args[0]))
 
     def pause(self) -> None:
         """Take the mode away until the next pass: an optimizer calls hundreds of functions that say nothing."""
         leave(self._mode)
 
-    def coming(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    def coming(self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A torch function is about to be called outside of the watched modules."""
-        self._calls_beside(name, None, args, kwargs)
+        self._calls_beside(func, name, None, args, kwargs)
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function was called outside of the watched modules."""

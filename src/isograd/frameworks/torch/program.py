@@ -13,6 +13,7 @@ from isograd.frameworks.torch import conduct
 from isograd.frameworks.torch.arrivals import Arrivals
 from isograd.frameworks.torch.conduct import Conduct
 from isograd.frameworks.torch.drift import Drift
+from isograd.frameworks.torch.exceptions import raised
 from isograd.frameworks.torch.operations import LOSSES
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sequences import Sequences
@@ -81,11 +82,19 @@ class Program:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
 
-    def end(self, steps: int, passes: int) -> tuple[Fact, ...]:
-        """The watch is over after so many steps, and backward passes since the last: what is to be said of these."""
-        if steps or not passes or self._drift.moved():  # weights may be stepped by hand
-            return ()
-        return (Fact("no_step", settings=(("passes", passes),)),)
+    def end(self, steps: int, passes: int, error: BaseException | None) -> tuple[Fact, ...]:
+        """The watch is over after so many steps, and backward passes since the last: what is to be said of these.
+
+        ``error`` is the exception that ended it.
+        """
+        found: list[Fact] = []
+        if not steps and passes and not self._drift.moved():  # weights may be stepped by hand
+            found.append(Fact("no_step", settings=(("passes", passes),)))
+        if error is not None:
+            seen = [*self._conduct.facts.values(), *self._sequences.close()] if self._sampled else []
+            fact = raised(error, self._arrivals.models, seen, self._conduct.changes if self._sampled else ())
+            found += [] if fact is None else [fact]
+        return tuple(found)
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
@@ -105,7 +114,13 @@ class Program:
         """A leaf module has run."""
         self._arrivals.leaves.add(path)
         self._conduct.after = path
+        if getattr(module, "inplace", False):
+            self._conduct.changed(output)
         self._sequences.leaves(module, path, arguments, output)
+
+    def changes(self, tensor: Any) -> None:
+        """A tensor is changed in place."""
+        self._conduct.changed(tensor)
 
     def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """A heeded function is called."""

@@ -100,8 +100,8 @@ class TorchRecorder(Recorder):
         self._begin()
         self._budget.overhead += self._budget.elapsed
 
-    def detach(self) -> None:
-        """Leave nothing behind: no hook, no mode, none of the person's objects."""
+    def detach(self, error: BaseException | None = None) -> None:
+        """Leave nothing behind: no hook, no mode, none of the person's objects. ``error`` is what ended the loop."""
         if not self._handles:
             return
         for handle in self._handles:
@@ -115,8 +115,8 @@ class TorchRecorder(Recorder):
             self._flush()
             self._look_back()
             self._ear.close()
-            if (facts := self._program.end(self._counts[0], passes)) and self.stopped_by is None:
-                self._history.add(Step(self._counts[0], facts=facts))
+            if (facts := self._program.end(self._counts[0], passes, error)) and self.stopped_by is None:
+                self._history.add(Step(self._counts[0] + (error is not None), facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
             self._failed(error)

@@ -11,6 +11,7 @@ from isograd.health.diagnosis import (
     clipping,
     cut_graph,
     dead_units,
+    exception,
     exploding,
     frozen_layers,
     gradients_lost,
@@ -41,6 +42,7 @@ from isograd.health.diagnosis import (
 from isograd.records.finding import Finding
 
 DISEASES = (
+    exception,
     gradients_lost,
     gradients_not_cleared,
     cut_graph,
