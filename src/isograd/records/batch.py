@@ -65,10 +65,11 @@ class LossSample:
     A loss that no backward pass of the step began with, although others did, counts as an evaluation too.
 
     ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
-    amounts to where that is certain, with ``written`` True, else "". ``head`` names the functions that the output came through
-    since the last weighted operation, the last first ("softmax",), ``source`` the line of the call, ``head_source`` and
-    ``head_where`` the line and the path of the first of ``head``; ``base`` is the operation that the head stands on ("linear",
-    "conv"), "" where it was not found. ``value`` is the loss as the program reduces it, by ``reduction`` (the mean for "none").
+    amounts to where that is certain ("difference": the mean of outputs less targets), with ``written`` True, else "".
+    ``head`` names the functions that the output came through since the last weighted operation, the last first ("softmax",),
+    ``source`` the line of the call, ``head_source`` and ``head_where`` the line and the path of the first of ``head``; ``base``
+    is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``value`` is the loss as the program
+    reduces it, by ``reduction`` (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
     frequencies; mean of the targets): what a model without inputs can reach. None where it is not known.
@@ -78,7 +79,8 @@ class LossSample:
     outputs over the class axis: 1, 1 for probabilities; for losses that take logarithms of them, the sums of their
     exponentials. ``weights`` are the class weights handed to the loss. ``beyond`` is the share of the targets of a regression
     that the last function of ``head`` cannot put out (a ReLU: negative ones), ``shortfall`` the mean square of how far they are
-    beyond, over the variance of the targets: what no training can explain.
+    beyond, over the variance of the targets: what no training can explain. ``negated``: the backward pass began with minus the
+    loss, and nothing else.
 
     Of large outputs some examples or positions are looked at only; ``floor`` and ``value`` speak of all.
     """
@@ -110,3 +112,4 @@ class LossSample:
     weights: tuple[float, ...] = ()
     beyond: float = 0.0
     shortfall: float = 0.0
+    negated: bool = False

@@ -49,3 +49,12 @@ def test_looking_for_a_loader_keeps_nothing_alive_and_leaves_locals_alone():
         assert function(False) and function(True)
     finally:
         gc.enable()
+
+
+def test_a_check_gives_one_batch_several_times_and_nobody_is_blamed():
+    from isograd.frameworks.torch.patient import TorchPatient
+
+    net, batch = nn.Linear(6, 1), (torch.randn(8, 6), torch.randn(8, 1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    trace = TorchPatient.copy_of(net, batch, F.mse_loss, optimizer).observe([batch] * 3, 3)
+    assert not [fact for step in trace.steps for fact in step.facts if fact.kind == "same_batch"]

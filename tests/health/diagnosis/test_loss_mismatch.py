@@ -124,6 +124,26 @@ def test_a_squared_error_takes_any_head(head):
     assert found(sample("mse_loss", head=(head,))) == []
 
 
+def test_training_on_minus_a_loss_is_critical_unless_another_loss_or_the_optimizer_means_it():
+    (finding,) = found(sample("mse_loss", negated=True))
+    assert finding.severity == "critical" and "minus the squared error" in finding.summary
+    assert found(sample("mse_loss", negated=True), sample("cross_entropy")) == []
+    assert found(sample("", negated=True)) == []
+
+
+def test_a_plain_difference_is_a_warning():
+    (finding,) = found(sample("difference"))
+    assert finding.severity == "warning" and "whatever the targets" in finding.summary
+
+
+def test_class_indices_as_numbers_are_a_note_and_counts_of_two_kinds_are_silent():
+    (finding,) = found(sample("mse_loss", classes=(9, 9, 9), hits=-1))
+    assert finding.severity == "note"
+    assert found(sample("mse_loss", classes=(9, 9), hits=-1)) == [] == found(sample("mse_loss", classes=(1, 1, 1), hits=-1))
+    assert found(sample("mse_loss", classes=(9, 9, 9), hits=5)) == []  # one-hot: the Brier score
+    assert [finding.severity for finding in found(sample("l1_loss", classes=(9, 9, 9), hits=5))] == ["note"]
+
+
 @pytest.fixture(scope="module")
 def classes():
     torch = pytest.importorskip("torch")
@@ -155,6 +175,31 @@ def test_real_trainings_with_a_wrong_and_with_a_right_head(classes):
         (nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), lambda o, t: F.nll_loss(torch_log(o), t)),
     ):
         assert named(trained(net, loss, x, y), "loss_mismatch") == []
+
+
+def test_real_signs_that_are_wrong_and_right(classes):
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    x, y = classes
+    (finding,) = named(trained(nn.Linear(6, 3), lambda o, t: -F.cross_entropy(o, t), x, y), "loss_mismatch")
+    assert finding.severity == "critical" and "minus" in finding.summary
+
+    def likelihood(o, t):
+        p = torch.sigmoid(o[:, 0])
+        return -((t > 0).float() * torch.log(p) + (1 - (t > 0).float()) * torch.log(1 - p)).mean()
+
+    plain = trained(nn.Linear(6, 3), lambda o, t: (o[:, 0] - t.float()).mean(), x, y)
+    assert [finding.severity for finding in named(plain, "loss_mismatch")] == ["warning"]
+    for sound in (
+        likelihood,
+        lambda o, t: torch.neg(-F.cross_entropy(o, t)),
+        lambda o, t: F.cross_entropy(o, t) - 0.01 * torch.distributions.Categorical(logits=o).entropy().mean(),
+        lambda o, t: -torch.distributions.Categorical(logits=o).log_prob(t).mean(),
+        lambda o, t: 1 - F.cosine_similarity(o, F.one_hot(t, 3).float()).mean(),
+    ):
+        assert named(trained(nn.Linear(6, 3), sound, x, y), "loss_mismatch") == []
 
 
 def torch_log(tensor):

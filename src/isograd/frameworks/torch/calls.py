@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.heads import HEADS, Head, head_of, mark, tag
+from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, mark, tag
 from isograd.frameworks.torch.losses import given_to, sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.written import Written
@@ -35,6 +35,7 @@ class Calls:
     samples: list[LossSample] = field(default_factory=list)
     facts: dict[tuple[str, str], Fact] = field(default_factory=dict)
     _reached: set[int] = field(default_factory=set)
+    _negated: set[int] = field(default_factory=set)
     _whole: bool = True
     _written: Written = field(default_factory=Written)
 
@@ -77,13 +78,19 @@ class Calls:
     def backward(self, root: Tensor) -> None:
         """A backward pass begins: the losses that it starts from are no evaluation."""
         reached, whole = _marks(root.grad_fn)
+        if len(reached) == 1 and _turned(root.grad_fn):
+            self._negated |= reached
         self._reached |= reached
         self._whole = self._whole and whole
 
     def close(self, loss: float | None) -> tuple[LossSample, ...]:
         """The samples of the step; where none is known, the value of what was stepped."""
         samples = [
-            dataclasses.replace(sample, training=place in self._reached or (sample.training and not self._told))
+            dataclasses.replace(
+                sample,
+                training=place in self._reached or (sample.training and not self._told),
+                negated=place in self._negated and not (sample.written and sample.function == "binary_cross_entropy"),
+            )
             for place, sample in enumerate(self.samples)
         ]
         if loss is not None and not any(sample.training for sample in samples):
@@ -138,3 +145,18 @@ def _marks(node: Any) -> tuple[set[int], bool]:
         else:
             waiting.extend(other for other, _ in node.next_functions)
     return found, True
+
+
+def _turned(node: Any) -> bool:
+    """Whether a backward pass begins with minus a loss: a lone chain of sums, means and one turn of the sign above it."""
+    turns = 0
+    for _ in range(SEARCHED):
+        below = [other for other, _ in node.next_functions if other is not None]
+        kind = kind_of(node)
+        if isinstance(node.metadata.get(_KEY), int):
+            return turns % 2 == 1
+        if len(below) != 1 or kind not in ("Neg", "Mean", "Sum", "View", "Squeeze", "Clone"):
+            return False
+        turns += kind == "Neg"
+        node = below[0]
+    return False

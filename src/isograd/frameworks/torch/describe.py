@@ -22,7 +22,7 @@ from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter, Setting
 from isograd.records.moments import Moments
 
 _NAMES = {"lr": "learning_rate", "betas": "beta"}
-_PLUMBING = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable", "maximize", "initial_lr"})
+_PLUMBING = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable", "initial_lr"})
 
 
 def describe(model: nn.Module | Sequence[nn.Module], batch: Any = None, loss: Any = None, optimizer: Any = None) -> Anatomy:
@@ -114,7 +114,7 @@ def optimizer_facts(optimizer: Any) -> Optimizer:
 def _settings(group: Mapping[str, Any]) -> Settings:
     facts: dict[str, float | int | bool | str] = {}
     for key, value in group.items():
-        if key in _PLUMBING:
+        if key in _PLUMBING or (key == "maximize" and not value):
             continue
         name = _NAMES.get(key, key)
         several = value if isinstance(value, tuple | list) else None

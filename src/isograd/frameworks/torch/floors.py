@@ -19,6 +19,11 @@ Find = Callable[[Mapping[str, Any], str], float | None]
 """From the arguments by name and the reduction to the floor."""
 
 
+def wide(tensor: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()
+
+
 def every(count: int, limit: int) -> int:
     """The odd stride that leaves at most ``limit`` of ``count``.
 
@@ -62,10 +67,10 @@ def cross_entropy(given: Mapping[str, Any], reduction: str) -> float | None:
     output, target = given["input"], given["target"]
     classes = output.shape[0] if output.ndim == 1 else output.shape[1]
     smoothing, weight = float(given.get("label_smoothing") or 0.0), given.get("weight")
-    scale = 1.0 if weight is None else weight.detach().double()
+    scale = 1.0 if weight is None else wide(weight.detach())
     if target.is_floating_point():
         axes = [axis for axis in range(target.ndim) if axis != (0 if target.ndim == 1 else 1)]
-        counts = target.detach().double().sum(axes) if axes else target.detach().double()
+        counts = wide(target.detach()).sum(axes) if axes else wide(target.detach())
         examples = float(target.numel() // classes)
         mass = scale * ((1.0 - smoothing) * counts + smoothing / classes * examples)
         return _of_mass(mass, 1.0 if reduction == "sum" else examples)
@@ -77,7 +82,7 @@ def cross_entropy(given: Mapping[str, Any], reduction: str) -> float | None:
         examples = sum(numbers)
         least = examples * math.log(examples) - math.fsum(number * math.log(number) for number in numbers)
         return max(0.0, least) / (1.0 if reduction == "sum" else examples)
-    counts = torch.bincount(labels, minlength=classes).double()
+    counts = wide(torch.bincount(labels, minlength=classes))
     examples, weighed = float(labels.numel()), float((scale * counts).sum())
     mass = scale * ((1.0 - smoothing) * counts + smoothing / classes * examples)
     return _of_mass(mass, {"sum": 1.0, "none": examples}.get(reduction, weighed))
@@ -112,9 +117,9 @@ def _table(given: Mapping[str, Any]) -> tuple[Tensor, int] | None:
     if not target.numel():
         return None
     if output.shape == target.shape:
-        return columns(target).double(), target.numel()
+        return wide(columns(target)), target.numel()
     terms = _spread(tuple(output.shape), tuple(target.shape))
-    return target.reshape(-1, 1)[:: every(target.numel(), ENTRIES)].double(), terms
+    return wide(target.reshape(-1, 1)[:: every(target.numel(), ENTRIES)]), terms
 
 
 def _spread(one: tuple[int, ...], other: tuple[int, ...]) -> int:
@@ -176,7 +181,7 @@ def _binary(given: Mapping[str, Any], reduction: str) -> float | None:
     output, target = given["input"], given["target"].detach()
     if output.shape != target.shape or not target.numel():
         return None
-    positive, negative = target.double(), 1.0 - target.double()
+    positive, negative = wide(target), 1.0 - wide(target)
     if float(positive.min()) < 0.0 or float(negative.min()) < 0.0:
         return None
     if given.get("pos_weight") is not None:
@@ -190,7 +195,7 @@ def _binary(given: Mapping[str, Any], reduction: str) -> float | None:
 
 
 def _divergence(given: Mapping[str, Any], reduction: str) -> float | None:
-    target = given["target"].detach().double()
+    target = wide(given["target"].detach())
     target = target.exp() if given.get("log_target") else target
     if target.shape != given["input"].shape or target.ndim < 2:
         return None

@@ -288,6 +288,9 @@ class Walk:
         self._tell(lambda: self._eyes.outside(name, args, kwargs, output, evaluation=self._evaluating))
 
     def _tell(self, what: Callable[[], None]) -> None:
+        if os.getpid() != self._process:  # a worker that was forked with our mode in its stack
+            self.muted = True
+            return
         start = time.thread_time()
         self.learning = torch.is_grad_enabled()
         try:

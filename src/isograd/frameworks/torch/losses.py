@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of
+from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of, wide
 from isograd.frameworks.torch.heads import head_of
 from isograd.frameworks.torch.sums import moments, pairs_of_all, values_of
 from isograd.records.batch import REACH, LossSample
@@ -70,22 +70,22 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
     reduction = reduction_of(given)
     output, target = given.get("input"), given.get("target")
     value = _value(result, given)
-    if values_of(output) is None or not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or values_of(output) is None or not _plain(output):
         return LossSample(function, training, reduction, source=source, value=value)
     head = head_of(output)
     outputs = _some(output.detach())
     found: dict[str, Any] = {"output": moments(outputs), "output_range": _range(outputs)}
     if isinstance(target, Tensor) and _plain(target):
         targets = _some(target.detach())
-        numbers = targets if targets.is_floating_point() else targets.double()
+        numbers = targets if targets.is_floating_point() else wide(targets)
         found |= {"target": moments(numbers), "target_range": _range(targets), "target_shape": tuple(target.shape)}
         found |= {"target_dtype": _dtype(target), "floor": floor_of(function, given, reduction)}
         found |= _fit(function, output.detach(), target.detach(), int(given.get("ignore_index", -100)))
         if function in REGRESSION and head.functions:
-            found |= _missed(targets.double(), head.functions[0])
+            found |= _missed(wide(targets), head.functions[0])
     weight = given.get("weight") if function in INDEXED else None
     if isinstance(weight, Tensor) and weight.numel() <= CLASSES:
-        found["weights"] = tuple(weight.detach().double().tolist())
+        found["weights"] = tuple(wide(weight.detach()).tolist())
     return LossSample(
         function,
         training,
@@ -103,18 +103,21 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
 
 
 def _value(result: Any, given: Mapping[str, Any]) -> float | None:
-    if not isinstance(result, Tensor) or not result.numel() or values_of(result) is None:
+    if not isinstance(result, Tensor) or values_of(result) is None or not _plain(result):
         return None
     if result.numel() == 1:
         return float(result.detach())
     target, ignored = given.get("target"), given.get("ignore_index")
     if isinstance(target, Tensor) and ignored is not None and not target.is_floating_point():
         heard = int((target != ignored).sum())
-        return float(result.detach().double().sum()) / heard if heard else None
+        return float(wide(result.detach()).sum()) / heard if heard else None
     return float(result.detach().mean())
 
 
 def _plain(tensor: Tensor) -> bool:
+    """Whether its entries are numbers here: of a distributed tensor every rank would have to ask at once."""
+    if hasattr(tensor, "_local_tensor"):
+        return False
     return tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_complex() and tensor.numel() > 0
 
 
@@ -144,7 +147,7 @@ def _fit(function: str, output: Tensor, target: Tensor, ignored: int) -> dict[st
         return _binary(output, target, logits=function == BINARY[1])
     found: dict[str, Any] = {"agreement": _agreement(output, target)}
     if function in LOGARITHMIC and output.ndim > 1:
-        found["rows"] = _sums(_some(output).double().exp())
+        found["rows"] = _sums(wide(_some(output)).exp())
     return found | _counted(_some(output), _some(target))
 
 
@@ -171,7 +174,7 @@ def _classified(output: Tensor, target: Tensor, ignored: int, *, logarithmic: bo
     if target.numel() * classes != output.numel() and target.shape != output.shape:
         return {}
     rows, labels = _positions(output, target)
-    found: dict[str, Any] = {"rows": _sums(rows.double().exp() if logarithmic else rows)}
+    found: dict[str, Any] = {"rows": _sums(wide(rows).exp() if logarithmic else rows)}
     if labels.is_floating_point():
         if labels.ndim != 2:
             return found
@@ -238,7 +241,7 @@ def _missed(targets: Tensor, function: str) -> dict[str, float]:
     slack = 1e-5 * float(targets.abs().max())
     if not variance > 0.0:
         return {}
-    return {"beyond": float((away.abs() > slack).double().mean()), "shortfall": float(away.square().mean()) / variance}
+    return {"beyond": float(wide(away.abs() > slack).mean()), "shortfall": float(away.square().mean()) / variance}
 
 
 def _sums(rows: Tensor) -> tuple[float, float]:
@@ -253,8 +256,8 @@ def _agreement(output: Tensor, target: Tensor) -> Pairs | None:
         output, target = output.reshape(-1), target.reshape(-1)
     sides = []
     for side in (_some(output), _some(target)):
-        wide = side.double()
-        sides.append((wide - wide.mean(0) if wide.ndim and len(wide) > 1 else wide - wide.mean()).reshape(-1))
+        numbers = wide(side)
+        sides.append((numbers - numbers.mean(0) if numbers.ndim and len(numbers) > 1 else numbers - numbers.mean()).reshape(-1))
     return _pairs(*sides)
 
 

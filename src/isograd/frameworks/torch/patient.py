@@ -95,7 +95,7 @@ class TorchPatient(Patient):
             unheld = tuple(dataclasses.replace(parameter, in_optimizer=None) for parameter in anatomy.parameters)
             anatomy = dataclasses.replace(anatomy, optimizer=None, parameters=unheld)
             trace = dataclasses.replace(trace, steps=tuple(_without_updates(step) for step in trace.steps))
-        return dataclasses.replace(trace, anatomy=anatomy)
+        return dataclasses.replace(trace, anatomy=anatomy, steps=tuple(_without_sameness(step) for step in trace.steps))
 
     def apply(self, edit: Edit) -> Self:
         """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path."""
@@ -157,3 +157,8 @@ class TorchPatient(Patient):
 def _without_updates(step: Step) -> Step:
     parameters = tuple(dataclasses.replace(sample, update=None, motion=None) for sample in step.parameters)
     return dataclasses.replace(step, parameters=parameters, learning_rate=None)
+
+
+def _without_sameness(step: Step) -> Step:
+    """Which batches come is for the caller to say here, not for the person's loop."""
+    return dataclasses.replace(step, facts=tuple(fact for fact in step.facts if fact.kind != "same_batch"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from isograd.frameworks.torch.floors import wide
 from isograd.frameworks.torch.heads import kind_of
 from isograd.frameworks.torch.losses import sample_of
 from isograd.frameworks.torch.places import persons_line
@@ -44,7 +45,7 @@ class _Difference:
 class Written:
     """The parts of one step, by a number that is written on their node of the graph.
 
-    Known are the mean or sum of the square or magnitude of a difference one side of which needs no gradient, and binary
+    Known are the mean or sum of a difference one side of which needs no gradient, of its square or magnitude, and binary
     cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``.
     """
 
@@ -90,7 +91,7 @@ class Written:
             dataclasses.replace(sample_of(function, given, None, training=training, source=None), written=True)
             for function in ("mse_loss", "l1_loss")
         )
-        away = output.detach().double()
+        away = wide(output.detach())
         found = _Difference(
             squared, absolute, float(away.square().mean()), float(away.abs().mean()), (tuple(made.shape), tuple(wanted.shape))
         )
@@ -111,6 +112,9 @@ class Written:
             return self._error(below[0], float(output.detach()), squared=True)
         if kind == "Abs":
             return self._error(below[0], float(output.detach()), squared=False)
+        if _number(node, "Sub") is not None or _number(node, "Rsub") is not None:
+            found = self._error(node, float(output.detach()), squared=True)
+            return found and (dataclasses.replace(found[0], function="difference", floor=None, reduction="mean"), found[1])
         if kind in ("Add", "Sub") and len(below) == 2 and None not in below:
             return self._binary(below, output, training)
         return None

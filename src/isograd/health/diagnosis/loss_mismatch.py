@@ -7,6 +7,11 @@ All of it is read from the program, so no bound is calibrated. What it costs fol
 The program is wrong whatever it costs; a network often learns nonetheless, so that is a warning. Critical is only what cuts the
 gradient off: a softmax over one output, cross-entropy over one class.
 
+Two more are read off the program: training on minus a loss that has a least value (critical: it can only get worse, unless the
+optimizer maximises), and on the plain mean of differences, whose gradient does not know the targets. And two are a note that
+becomes a warning only where the training comes to nothing: class indices as numbers (they may be counts or grades), absolute
+errors on one-hot targets (their best constant answer is no class at all).
+
 Look-alikes that are healthy: log_softmax before cross-entropy (it changes nothing); logarithms of probabilities; a softmax for
 a metric (no backward pass begins there); logits clipped as 10 tanh(x) (the last function is the factor). Where the head does
 not stand on a layer (a mixture of experts), or the loss is weighted example by example (policy gradients), it is a note.
@@ -18,7 +23,8 @@ import math
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.losses import BINARY, SHOWN, Use, sums_to_one, uses
+from isograd.health.losses import BINARY, REGRESSION, SHOWN, Use, sums_to_one, uses
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding, Severity
@@ -30,20 +36,27 @@ UNARY = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "elu", "softpl
 """Functions that leave numbers which are neither probabilities nor their logarithms."""
 
 SURE = 0.97
+OFTEN = 5
+"""Labels of each class from which whole numbers look like classes."""
+POOR = 0.3
+"""Skill below which a training came to little."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each loss of the program whose head does not fit it."""
     axes = {fact.where: (step, fact) for step, fact in reversed(case.facts("softmax_axis"))}
     for use in uses(case):
-        if use.last.function in ("cross_entropy", "nll_loss", "kl_div", *BINARY) or "softmax" in use.head:
-            wrong = _axis(use, axes.get(use.last.head_where)) or _of(use)
-            if wrong is not None:
-                yield wrong
+        wrong = _sign(case, use) or _axis(use, axes.get(use.last.head_where)) or _of(case, use)
+        if wrong is not None:
+            yield wrong
 
 
-def _of(use: Use) -> Finding | None:
+def _of(case: Case, use: Use) -> Finding | None:
     function = use.last.function
+    if function == "difference":
+        return _difference(use)
+    if function in REGRESSION:
+        return _numbers(case, use)
     if function == "cross_entropy":
         return _cross_entropy(use)
     if function in ("nll_loss", "kl_div"):
@@ -76,6 +89,62 @@ def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
         f"{use.head}(..., dim=1)"
         if use.head == "log_softmax"
         else "no softmax before cross-entropy; elsewhere softmax(..., dim=1)",
+    )
+
+
+def _sign(case: Case, use: Use) -> Finding | None:
+    """Gradient descent on minus the only loss of the program."""
+    optimizer = case.anatomy.optimizer
+    if not all(look.negated for look in use.looks) or (optimizer is not None and optimizer.get("maximize", False)):
+        return None
+    alone = all(sum(sample.training for sample in step.losses) <= 1 for step in case.steps)
+    if use.last.function not in SHOWN or not alone:
+        return None
+    return _finding(
+        use,
+        "critical",
+        f"The backward pass begins with minus {SHOWN[use.last.function]}: every step makes the loss larger.",
+        Evidence("the loss itself, before its sign was turned", "loss", use.last.value or math.nan),
+        "loss.backward() without the minus",
+    )
+
+
+def _difference(use: Use) -> Finding:
+    return _finding(
+        use,
+        "warning",
+        "The loss is the plain mean of outputs less targets: differences above and below cancel, and the gradient is the same "
+        "whatever the targets are.",
+        Evidence("the loss, which has no least value", "loss", use.last.value or math.nan),
+        "loss = F.mse_loss(output, target)",
+    )
+
+
+def _numbers(case: Case, use: Use) -> Finding | None:
+    """Errors of numbers where classes are meant."""
+    counts = [sum(column) for column in zip(*(look.classes for look in use.looks), strict=False)]
+    kinds = [count for count in counts if count]
+    if len(kinds) < 3 or min(kinds) < OFTEN:
+        return None
+    judged = outcome(case)
+    severity: Severity = "warning" if judged.share is not None and judged.share >= 1.0 and judged.poor(POOR) else "note"
+    if use.last.hits < 0:
+        return _finding(
+            use,
+            severity,
+            f"The targets are whole numbers of {len(kinds)} kinds, and the loss takes them for amounts. If they are classes, "
+            "class 2 is not the middle of 1 and 3.",
+            Evidence("kinds of targets", "classes", float(len(kinds)), bound=3.0),
+            "for classes: a last layer with one output a class, and loss = F.cross_entropy(output, target.long())",
+        )
+    if use.last.function != "l1_loss":
+        return None
+    return _finding(
+        use,
+        severity,
+        f"Under an absolute error the best answer to an uncertain example of {len(kinds)} classes is 0 everywhere, no class.",
+        Evidence("classes, one each", "classes", float(len(kinds)), bound=3.0),
+        "loss = F.cross_entropy(output, target.argmax(1))",
     )
 
 
