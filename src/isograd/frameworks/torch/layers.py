@@ -18,7 +18,7 @@ from isograd.frameworks.torch.sums import moments, moments_and_units, scaled
 from isograd.records.anatomy import WEIGHTED, Settings, spoken
 from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Units
-from isograd.records.trace import LayerSample
+from isograd.records.trace import Attention, LayerSample
 
 
 @dataclass
@@ -32,6 +32,7 @@ class _Entry:
     gradient: Moments | None = None
     replay: Replay | None = None
     through_time: tuple[Moments, ...] = ()
+    attention: Attention | None = None
 
 
 @dataclass
@@ -98,6 +99,12 @@ class Layers:
             if not tensor.is_leaf:
                 tensor.register_hook(self._final_of(entry, name))
 
+    def see_attention(self, where: str, found: Attention | None) -> None:
+        """After ``see``: how the attention at this place spreads."""
+        entry = self.entries.get((where, self._calls.get(where, -1)))
+        if entry is not None:
+            entry.attention = found
+
     def settle(self) -> None:
         """All gradients of the step have arrived: run the recurrent layers again, while their weights are what they were."""
         for entry in self.entries.values():
@@ -157,6 +164,7 @@ class Layers:
                 entry.units,
                 entry.through_time,
                 entry.gram,
+                entry.attention,
             )
             for entry in self.entries.values()
         )

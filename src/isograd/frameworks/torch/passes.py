@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from isograd.frameworks.torch import attention
 from isograd.frameworks.torch.calls import Calls
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.heads import HEADS, tag
@@ -85,6 +86,10 @@ class Passes:
         self.layers.see(path, operation, settings, output, learning=self.learning())
         if isinstance(module, nn.RNNBase):
             self.layers.see_through_time(path, module, arguments, output)
+        elif self.layers.deep and isinstance(module, nn.MultiheadAttention):
+            self.layers.see_attention(path, attention.of_module(module, *arguments))
+        elif self.layers.deep and isinstance(module, nn.Softmax):
+            self.layers.see_attention(path, attention.of_softmax(next(tensors_in(arguments), None), module.dim))
         if operation in ("activation", "softmax"):
             tag(output, path, None)
         elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
@@ -98,6 +103,11 @@ class Passes:
         if path in self.flow.paths:
             operation, settings = of_function(name, args, kwargs, by_parameter=False)
             self.layers.see(path, operation, settings, output, learning=self.learning())
+            if self.layers.deep and name == "scaled_dot_product_attention":
+                self.layers.see_attention(path, attention.of_fused(args, kwargs))
+            elif self.layers.deep and name == "softmax":
+                axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+                self.layers.see_attention(path, attention.of_softmax(kwargs.get("input", args[0] if args else None), axis))
         if name in HEADS:
             tag(output, path, None)
         elif name in LOSSES:
