@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
+    attention,
     balance,
     batch_size,
     broadcast_loss,
@@ -63,6 +64,7 @@ DISEASES = (
     vanishing,
     recurrent,
     rank_collapse,
+    attention,
     dead_units,
     learning_rate,
     clipping,

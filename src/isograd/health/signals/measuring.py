@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from isograd.health.signals import learning, rank, steps, time
+from isograd.health.signals import attention, learning, rank, steps, time
 from isograd.health.signals.depth import backward_slope, total_gradient_norm
 from isograd.health.signals.layers import (
     activation_rms,
@@ -77,6 +77,7 @@ class Measuring:
         for samples in places:
             values.extend(rank.read(samples, step.index))
             values.extend(time.read(samples, step.index))
+            values.extend(attention.read(samples, step.index))
         layers = [_merged(samples) for samples in places]
         for sample in layers:
             values.extend(_layer(sample, step.index, self._recent))
