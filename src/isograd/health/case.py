@@ -22,7 +22,7 @@ DEFAULT_STEPS = 10_000
 """Length assumed of a run that did not say how long it will be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Case:
     """One network, and all that is known of its training so far.
 

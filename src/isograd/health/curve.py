@@ -1,0 +1,343 @@
+"""The learning curve of a loss beside what the best constant answer would pay on the same examples, with standard errors.
+
+Several doors lead to the same question, whether anything was learned, and each has its own noise:
+  - value against floor on the very same batch: what is hard about a batch cancels (``beat``)
+  - right answers against the most frequent class (``hits``)
+  - outputs against targets, whatever their scale (``correlation``)
+The floor of one batch is lower than that of the data, for the constant was chosen on it: by (classes - 1) / (2 n) nats for a
+cross-entropy (Miller 1955), 1 / (2 n) a column for a binary one, and by the factor (n - 1) / n for a squared or absolute error.
+This is put back. Of batches below ``BATCH`` examples the targets of all looks are pooled instead.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import weakref
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from isograd.health.case import Case
+from isograd.health.signals.learning import entropy
+from isograd.records.batch import LossSample
+from isograd.records.moments import Pairs
+
+BATCH = 8
+"""Examples from which the floor of one batch, put right, says something of the data."""
+LATE = 1 / 3
+"""Share of the steps that counts as late."""
+LATE_STEPS = 10
+"""Late losses from which their mean says something."""
+LATE_LOOKS = 4
+"""Looks that are late at least, as long as half of all are not."""
+ALIKE = 0.05
+"""Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
+ENTROPIES = ("cross_entropy", "nll_loss")
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How well a network answers over some looks; ``None``: not known.
+
+    ``beat`` is 1 - loss / floor, ``error`` its standard error. ``hits`` is the share of right answers, chance-corrected by the
+    most frequent class, ``hits_error`` its standard error, ``right`` and ``majority`` the shares themselves. ``correlation``
+    is the cosine of outputs and targets, each less its mean, over ``pairs`` numbers. ``favourite`` is the share of answers that
+    are the most frequent of their batch, ``spread`` how far outputs spread over the examples, in units of the targets' spread.
+    """
+
+    looks: int = 0
+    beat: float | None = None
+    error: float = math.inf
+    hits: float | None = None
+    hits_error: float = math.inf
+    right: float | None = None
+    majority: float | None = None
+    correlation: float | None = None
+    pairs: int = 0
+    favourite: float | None = None
+    spread: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One training loss of a program. ``looks`` are the calls that were looked at; ``steps`` the losses of all known steps.
+
+    ``floor`` is the loss of the best constant answer over all looks on the scale of ``looks``; ``steps`` are on that scale
+    where ``told`` (the loss that is stepped is this one), else they are those of the looks. ``classes`` are the targets of all
+    looks by class. ``taken`` is the last step of the training.
+    """
+
+    looks: tuple[tuple[int, LossSample], ...]
+    steps: tuple[tuple[int, float], ...]
+    told: bool
+    floor: float | None
+    classes: tuple[int, ...]
+    taken: int
+
+    @property
+    def function(self) -> str:
+        """The loss function's name."""
+        return self.looks[-1][1].function
+
+    @property
+    def rows(self) -> int:
+        """Examples (or positions) in a batch, on average."""
+        return max(1, round(statistics.fmean(examples(sample) for _, sample in self.looks)))
+
+    def late(self) -> Standing:
+        """How the last third of the training stands: the looks, and where it is more certain the losses of all its steps."""
+        found = self.standing(self.late_looks())
+        beat, error = self._beat_of_steps()
+        return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
+
+    def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
+        """The looks of the last third of the steps; ``LATE_LOOKS`` of them at least while half of all are not."""
+        begin = (1.0 - LATE) * self.taken
+        recent = sum(step > begin for step, _ in self.looks)
+        return self.looks[-max(1, recent, min(LATE_LOOKS, len(self.looks) // 2)) :]
+
+    def standing(self, looks: Sequence[tuple[int, LossSample]]) -> Standing:
+        """How the network answered in these looks."""
+        samples = [sample for _, sample in looks]
+        beat, error = self._beat(samples)
+        right, majority, hits, hits_error = self._hits(samples)
+        correlation, pairs, spread = _agreement(samples)
+        return Standing(
+            len(samples), beat, error, hits, hits_error, right, majority, correlation, pairs, _favourite(samples), spread
+        )
+
+    @property
+    def answered(self) -> float | None:
+        """How good the late answers are: chance-corrected hits where classes are counted, else 1 - loss / floor."""
+        late = self.late()
+        return late.hits if late.hits is not None else late.beat
+
+    def values(self, begin: float, end: float) -> list[float]:
+        """The losses of the steps from the share ``begin`` to the share ``end`` of all."""
+        return [value for step, value in self.steps if begin * self.taken < step <= end * self.taken]
+
+    def _beat_of_steps(self) -> tuple[float | None, float]:
+        """1 - loss / floor by the losses of all late steps, and its standard error, that of the pooled floor included."""
+        late = self.values(1.0 - LATE, 1.0)
+        if not self.told or self.floor is None or len(late) < LATE_STEPS:
+            return None, math.inf
+        ratio = statistics.fmean(late) / self.floor
+        noise = statistics.stdev(late) / math.sqrt(len(late)) / self.floor
+        return 1.0 - ratio, math.hypot(noise, ratio * self._floor_error())
+
+    def _floor_error(self) -> float:
+        """Relative standard error of the pooled floor: of an entropy by the spread of log p, of a variance as if Gaussian."""
+        seen = sum(examples(sample) for _, sample in self.looks)
+        total = sum(self.classes)
+        if not total:
+            return math.sqrt(2.0 / seen)
+        squares = sum(n / total * math.log(n / total) ** 2 for n in self.classes if n)
+        spread = max(0.0, squares - entropy(self.classes) ** 2)
+        return math.sqrt(spread / seen) / (self.floor or 1.0)
+
+    def _beat(self, samples: Sequence[LossSample]) -> tuple[float | None, float]:
+        values = [sample.value or 0.0 for sample in samples]
+        floors = [_corrected(sample) for sample in samples]
+        if not all(math.isfinite(floor) and floor > 0.0 for floor in floors):
+            if self.floor is None:
+                return None, math.inf
+            floors = [self.floor] * len(samples)
+        total = sum(floors)
+        return 1.0 - sum(values) / total, _ratio_error(values, floors)
+
+    def _hits(self, samples: Sequence[LossSample]) -> tuple[float | None, float | None, float | None, float]:
+        asked = sum(sum(sample.classes) for sample in samples if sample.hits >= 0)
+        if not asked or not sum(self.classes) or samples[-1].weights:  # what is weighted is not after the most hits
+            return None, None, None, math.inf
+        right = sum(sample.hits for sample in samples if sample.hits >= 0) / asked
+        majority = max(self.classes) / sum(self.classes)
+        if majority >= 1.0:
+            return right, majority, None, math.inf
+        spread = max(right * (1.0 - right), majority * (1.0 - majority), 1.0 / asked)
+        error = math.sqrt(spread / asked + majority * (1.0 - majority) / sum(self.classes)) / (1.0 - majority)
+        return right, majority, (right - majority) / (1.0 - majority), error
+
+
+def examples(sample: LossSample) -> int:
+    """How many targets one call judged: by class where they are counted, else the length of the batch."""
+    return sum(sample.classes) or (sample.target_shape[0] if sample.target_shape else 1)
+
+
+_known: list[tuple[weakref.ref[Case], tuple[Curve, ...]]] = []
+
+
+def curves(case: Case) -> tuple[Curve, ...]:
+    """The training losses that were looked at, by the line that calls them (their order in the step where no line is known).
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> curves(Case(Anatomy("torch", (), ())))
+    ()
+    """
+    if _known and _known[0][0]() is case:  # several diseases ask about the same case, one after the other
+        return _known[0][1]
+    found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = defaultdict(list)
+    for step in case.steps:
+        training = [sample for sample in step.losses if sample.training]
+        for place, sample in enumerate(training):
+            if sample.value is not None and math.isfinite(sample.value):
+                line = sample.source or place
+                found[line, sample.function, sample.target_shape[1:], sample.reduction].append((step.index, sample))
+    made = tuple(_curve(case, looks) for looks in found.values())
+    _known[:] = [(weakref.ref(case), made)]
+    return made
+
+
+def main(case: Case) -> Curve | None:
+    """The one loss of a program that has one; nothing where there are several, or two optimizers take turns."""
+    found = curves(case)
+    looked = {step for curve in found for step, _ in curve.looks}
+    most = max(found, key=lambda curve: len(curve.looks), default=None)
+    if most is None or contested(case):
+        return None
+    others = sum(len(curve.looks) for curve in found if curve is not most)
+    return most if 10 * others <= len(most.looks) and 2 * len(most.looks) >= len(looked) else None
+
+
+def contested(case: Case) -> bool:
+    """Whether several losses or optimizers take turns: steps that update disjoint sets of parameters."""
+    groups: list[frozenset[str]] = []
+    for step in case.sampled:
+        moved = frozenset(s.name for s in step.parameters if s.update is not None and s.update.largest > 0.0)
+        if moved and moved not in groups:
+            groups.append(moved)
+        if len(groups) > 8:
+            break
+    return any(not one & other for one in groups for other in groups) or _two_sided(case)
+
+
+def _two_sided(case: Case) -> bool:
+    """Whether one of several losses always asks for the same answer, as those of a generator and its judge do."""
+    found = [[sample for sample in step.losses if sample.training] for step in case.steps if len(step.losses) > 1]
+    ask_alike = [any(s.floor is not None and s.floor <= 1e-9 for s in samples) and len(samples) > 1 for samples in found]
+    return len(found) > 2 and 2 * sum(ask_alike) > len(found)
+
+
+def poor(case: Case, bound: float) -> bool:
+    """Whether the one loss of the program is known and its late answers are below ``bound``, beyond two standard errors.
+
+    A loss that is not below its floor by half of ``bound`` says the same of answers that few looks counted.
+    """
+    curve = main(case)
+    if curve is None or len(curve.looks) < 2:
+        return False
+    late = curve.late()
+    if late.hits is not None and late.hits + 2.0 * late.hits_error < bound:
+        return True
+    bound = bound if late.hits is None else bound / 2.0
+    return late.beat is not None and math.isfinite(late.error) and late.beat + 2.0 * late.error < bound
+
+
+def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
+    totals: dict[int, list[float]] = defaultdict(list)
+    for step, sample in looks:
+        totals[step].append(sample.value or 0.0)
+    seen = {step: statistics.fmean(values) for step, values in totals.items()}
+    stepped = {step.index: step.loss for step in case.steps if step.loss is not None and math.isfinite(step.loss)}
+    ratios = [stepped[step] / value for step, value in seen.items() if step in stepped and value and stepped[step]]
+    middle = statistics.median(ratios) if ratios else 0.0
+    alike = [abs(ratio / middle - 1.0) <= ALIKE for ratio in ratios] if middle > 0.0 else []
+    told = len(alike) >= 2 and sum(alike) >= 0.9 * len(alike) and len(ratios) >= 0.9 * len(seen)
+    steps = {step: value / middle for step, value in stepped.items()} if told else seen
+    classes = _added([sample.classes for _, sample in looks])
+    taken = max(case.taken, looks[-1][0])
+    return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken)
+
+
+def _added(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    width = max(map(len, counts), default=0)
+    return tuple(sum(count[i] for count in counts if i < len(count)) for i in range(width))
+
+
+def _floor(looks: Sequence[tuple[int, LossSample]], classes: tuple[int, ...]) -> float | None:
+    """What the best constant answer pays over all looks: pooled where the loss is known well enough, else the batches' mean."""
+    samples = [sample for _, sample in looks]
+    if any(sample.floor is None for sample in samples):
+        return None
+    kinds = sum(map(bool, classes))
+    smoothing = _smoothing(samples)
+    if smoothing is not None:
+        pooled = _smoothed(classes, smoothing, samples[-1].weights) + (kinds - 1) / (2 * sum(classes))
+        return pooled if pooled > 0.0 and kinds > 1 else None
+    single = all(sample.target is not None and sample.target.count == examples(sample) for sample in samples)
+    if single and all(sample.function == "mse_loss" and sample.reduction == "mean" for sample in samples):
+        targets = [sample.target for sample in samples if sample.target is not None]
+        whole = sum(targets[1:], targets[0])
+        pooled = whole.std**2 * whole.count / (whole.count - 1) if whole.count > 1 else 0.0
+        return pooled if pooled > 0.0 else None
+    floors = [_corrected(sample) for sample in samples]
+    known = [floor for floor in floors if math.isfinite(floor) and floor > 0.0]
+    return statistics.fmean(known) if len(known) == len(samples) else None
+
+
+def _smoothed(counts: Sequence[int], smoothing: float, weights: Sequence[float] = ()) -> float:
+    """Entropy of class frequencies, weighted, of which a part is spread evenly over all classes: a cross-entropy's floor."""
+    shares = [n * w for n, w in zip(counts, weights or [1.0] * len(counts), strict=False)]
+    total = sum(shares)
+    if not total:
+        return 0.0
+    spread = [(1.0 - smoothing) * share / total + smoothing / len(shares) for share in shares]
+    return -sum(p * math.log(p) for p in spread if p > 0.0)
+
+
+def _smoothing(samples: Sequence[LossSample]) -> float | None:
+    """The label smoothing that explains the floors of all batches of a cross-entropy; None where none does."""
+    if any(s.function not in (*ENTROPIES, *BINARY) or s.reduction != "mean" or sum(s.classes) == 0 for s in samples):
+        return None
+    first = min(samples, key=lambda sample: entropy(sample.classes))  # the more uneven, the more smoothing shows
+    low, high = 0.0, 0.0 if first.weights or first.function in BINARY or _told(samples, 0.0) else 1.0
+    for _ in range(30 if high else 0):  # the entropy grows with the part that is spread evenly
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _smoothed(first.classes, middle) < (first.floor or 0.0) else (low, middle)
+    found = 0.0 if high < 1e-3 else high
+    return found if _told(samples, found) else None
+
+
+def _told(samples: Sequence[LossSample], smoothing: float) -> bool:
+    """Whether this smoothing gives the floors of all batches."""
+    floors = [(_smoothed(s.classes, smoothing, s.weights), s.floor or 0.0) for s in samples]
+    return all(abs(made - seen) <= 0.01 * max(0.1, seen) for made, seen in floors)
+
+
+def _corrected(sample: LossSample) -> float:
+    """The floor of one batch put right for having been chosen on it; NaN where the batch is too small to say."""
+    count = examples(sample)
+    if sample.floor is None or count < BATCH or not sample.floor > 0.0:
+        return math.nan
+    if sample.function in ENTROPIES and sample.classes:
+        there = entropy(sample.classes)
+        return sample.floor * (1.0 + (sum(map(bool, sample.classes)) - 1) / (2 * count * there)) if there > 0.0 else math.nan
+    if sample.function in BINARY:
+        return sample.floor + 1.0 / (2 * count) if sample.reduction == "mean" else sample.floor
+    return sample.floor * count / (count - 1)
+
+
+def _ratio_error(values: Sequence[float], floors: Sequence[float]) -> float:
+    """Standard error of sum(values) / sum(floors), by the deviations from it."""
+    if len(values) < 2:
+        return math.inf
+    total, n = sum(floors), len(values)
+    ratio = sum(values) / total
+    squares = sum((value - ratio * floor) ** 2 for value, floor in zip(values, floors, strict=True))
+    return math.sqrt(squares * n / (n - 1)) / total
+
+
+def _agreement(samples: Sequence[LossSample]) -> tuple[float | None, int, float | None]:
+    pairs = [sample.agreement for sample in samples if sample.agreement is not None and sample.agreement.count]
+    if not pairs:
+        return None, 0, None
+    whole: Pairs = sum(pairs[1:], pairs[0])
+    cosine, ratio = whole.cosine, whole.ratio
+    return None if math.isnan(cosine) else cosine, whole.count, ratio if math.isfinite(ratio) else None
+
+
+def _favourite(samples: Sequence[LossSample]) -> float | None:
+    """By batch: an answer that is the same for all examples may still change from step to step."""
+    answered = [sample.answers for sample in samples if sum(sample.answers) >= BATCH]
+    return statistics.fmean(max(answers) / sum(answers) for answers in answered) if answered else None

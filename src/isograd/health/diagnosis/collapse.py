@@ -1,0 +1,98 @@
+"""Collapse: the network gives every example the same answer, the mean or one class, or never gives one of the classes.
+
+The best constant answer is the first thing that a network finds, and the only thing left where its inputs do not reach the
+output (dead or saturated layers, a cut graph, a step that destroyed everything) or say nothing of the targets.
+Bounds (``health.worth``): 98 % of the late answers are one class although at most 4 of 5 targets are, or outputs spread by less
+than 5 % of the targets' spread; and the loss is no better than the best constant answer. Only when the run has ended.
+LOST: a class with half of its fair share of the targets or more that is not answered once where 30 were due, although the
+rest is learned, is worth a remark: the output of that class may be dead, or the class hides behind another (as words do).
+
+Look-alikes that are healthy: one class that is nearly all of the data; a batch of one class; a start before the first steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.health.curve import Curve, Standing
+from isograd.health.worth import constant, learned_nothing
+from isograd.records.finding import Evidence, Finding
+
+STEPS = 50
+LOOKS = 2
+DUE = 30
+LEARNED = 0.3
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that all answers are alike, or that one of them never comes."""
+    curve = curves.main(case)
+    if curve is None or not case.ended or case.taken < STEPS or len(curve.looks) < LOOKS:
+        return
+    if constant(curve) and learned_nothing(curve):
+        yield _same(case, curve, curve.late())
+        return
+    lost = _lost(curve)
+    if lost:
+        yield _never(case, curve, lost)
+
+
+def _same(case: Case, curve: Curve, late: Standing) -> Finding:
+    if late.favourite is not None:
+        answers = [sum(counts) for counts in zip(*(s.answers for _, s in curve.late_looks() if s.answers), strict=False)]
+        label = answers.index(max(answers))
+        common = 100 * (late.majority or 0.0)
+        text = f"{100 * late.favourite:.0f} % of a batch get one answer, {common:.0f} % of the targets are one class"
+        evidence = Evidence(text, "answer_entropy", late.favourite, "share of one answer", late.majority)
+        what = f"the network gives every example of a batch the same answer, mostly class {label},"
+    else:
+        spread = late.spread or 0.0
+        text = f"outputs spread by {spread:.1e} of what the targets do"
+        evidence = Evidence(text, "output_spread", spread, "of the targets' spread", 0.05)
+        what = "the network answers nearly the same number"
+    beat = late.beat or 0.0
+    return Finding(
+        "collapse",
+        "critical",
+        0.97,
+        "loss",
+        f"After {case.taken:,} steps {what} whatever it is shown: it has found the best constant answer and nothing else.",
+        (evidence, Evidence(f"1 - loss / best constant answer: {beat:.3f}", "skill", beat)),
+        source=curve.looks[-1][1].source,
+        since=curve.late_looks()[0][0],
+        remedy="look whether the inputs reach the output at all (dead, saturated or cut layers: see the other findings) and "
+        "whether inputs and targets belong together",
+    )
+
+
+def _lost(curve: Curve) -> list[int]:
+    """Classes that are due in the late looks and never answered, where the rest is learned."""
+    late = curve.late()
+    if late.hits is None or late.hits < LEARNED:
+        return []
+    samples = [sample for _, sample in curve.late_looks() if sample.answers and sample.classes]
+    fair = 0.5 * sum(curve.classes) / max(1, sum(map(bool, curve.classes)))
+    return [
+        label
+        for label, total in enumerate(curve.classes)
+        if total >= fair
+        and sum(sample.classes[label] for sample in samples if label < len(sample.classes)) >= DUE
+        and not any(sample.answers[label] for sample in samples if label < len(sample.answers))
+    ]
+
+
+def _never(case: Case, curve: Curve, lost: list[int]) -> Finding:
+    names = ", ".join(map(str, lost))
+    return Finding(
+        "collapse",
+        "note",
+        0.7,
+        "loss",
+        f"After {case.taken:,} steps the network never answers class {names}, which the targets hold as often as others.",
+        (Evidence(f"no answer is class {names} in the last {len(curve.late_looks())} looks", "answer_entropy", 0.0),),
+        source=curve.looks[-1][1].source,
+        since=curve.late_looks()[0][0],
+        remedy="look at the last layer: a ReLU there, or a dead unit, keeps an output from ever being the largest",
+    )

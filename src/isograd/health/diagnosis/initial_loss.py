@@ -1,0 +1,49 @@
+"""The loss at the start against what a model that knows nothing must have: the entropy of the classes, the variance of targets.
+
+A network at birth should be unsure: about log(C) for C classes of equal share, the targets' second moment for a squared error.
+FAR above it, it is sure of wrong answers: outputs are too large (initialisation, unscaled inputs), and the first steps undo
+that. It is a remark by itself, for most networks recover in a few steps; an alarm where the loss has not come below
+the best constant answer by the end of what was seen, although enough steps were made.
+Bound: FAR 5 times the best constant answer; logits of rms s cost about s * 0.8 for classes, so that 5 * log(10) is rms 14.
+
+Look-alikes that are healthy: regressions on targets whose mean is far from zero (see ``targets``), a network trained before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.health.curve import BINARY, ENTROPIES
+from isograd.records.finding import Evidence, Finding
+
+FAR = 5.0
+FEW = 5
+FEW = 5
+STEPS = 50
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that the outputs were far too sure at the start."""
+    curve = curves.main(case)
+    if curve is None or case.taken < FEW or curve.floor is None or curve.function not in (*ENTROPIES, *BINARY):
+        return
+    step, first = curve.looks[0]
+    if step > 2 or first.value is None or first.value < FAR * curve.floor:
+        return
+    late = curve.late()
+    harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * min(late.error, 1.0) < 0.0
+    times = first.value / curve.floor
+    yield Finding(
+        "initial_loss",
+        "warning" if harmed else "note",
+        0.85 if harmed else 0.7,
+        "loss",
+        f"The loss began at {first.value:.3g}, {times:.0f} times what a model that knows nothing has ({curve.floor:.3g}): "
+        "the first outputs are far too large" + (", and it has not recovered." if harmed else "."),
+        (Evidence(f"first loss over best constant answer: {times:.3g}", "skill", 1.0 - times, "", 1.0 - FAR),),
+        source=first.source,
+        since=step,
+        remedy="scaled inputs, the default initialisation, a small last layer",
+    )

@@ -1,0 +1,126 @@
+"""Inputs of unsuitable size: unscaled, far from zero, one feature in huge units, constant, empty or not finite.
+
+A weight is born for inputs of unit size. Its gradient is the error times the input: where one column is s times as large as the
+others, the curvature along its weights is s**2 times as large, and the one learning rate that the network has can serve either
+it or the others (LeCun et al. 1998, section 4.3; the condition number of the Hessian of a linear layer is that of E[x x^T]).
+Bounds:
+  APART   one column spreads 100 times as far as the middle one: a condition number of 1e4 from the data alone
+  OFFSET  a column's mean is 10 times its own neighbours' spread: condition number 1 + 10**2, all from the mean
+  LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
+  POOR    each of these is only an alarm where the late answers are poor, below 0.5: Adam and normalisation put up with much
+Certain without an outcome: a batch of nothing but zeros or of one value, seen again and again.
+
+Look-alikes that are healthy: trees of one-hot columns (rare ones spread little: the *largest* over the middle is what counts),
+integer indices for an embedding, a few constant columns, a network that opens with a normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.records.batch import Features, InputSample
+from isograd.records.finding import Evidence, Finding, Severity
+
+APART = 100.0
+OFFSET = 10.0
+LARGE = 30.0
+POOR = 0.5
+LOOKS = 3
+REFERENCES = ("LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, section 4.3",)
+_SCALE = "standardise each column with the mean and deviation of the training part: x = (x - mean) / (std + 1e-8)"
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One finding for each input that is of unsuitable size."""
+    by_place: dict[tuple[str, int], list[tuple[int, InputSample]]] = {}
+    for step, sample in case.inputs:
+        by_place.setdefault((sample.where, sample.position), []).append((step, sample))
+    for looks in by_place.values():
+        found = _empty(looks) or _size(case, looks)
+        if found is not None:
+            yield found
+
+
+def _empty(looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
+    """Inputs that say nothing: every look holds one single value."""
+    if len(looks) < LOOKS or any(sample.shape[:1] and sample.shape[0] < 2 for _, sample in looks):
+        return None
+    if any(sample.low != sample.high or sample.values.nonfinite for _, sample in looks):
+        return None
+    if len({sample.low for _, sample in looks}) > 1 or "int" in looks[0][1].dtype or math.prod(looks[0][1].shape) < 16:
+        return None
+    value = looks[0][1].low
+    return Finding(
+        "inputs",
+        "warning",
+        0.9,
+        "data",
+        f"Every number that the model was given is {value:g}, in all {len(looks)} batches looked at: nothing to learn from.",
+        (Evidence(f"lowest and highest value are both {value:g}", "input_range", 0.0),),
+        since=looks[0][0],
+        remedy="print a batch just before the model: most often the data were scaled twice, masked or never filled in",
+    )
+
+
+def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
+    sample = looks[0][1]
+    if not sample.dtype.startswith(("float", "bfloat")) or _normalised(case):
+        return None
+    rms = statistics.median(one.values.rms for _, one in looks)
+    columns = [one.features for _, one in looks if one.features is not None]
+    found = _columns(columns) or _whole(rms, sample)
+    if found is None:
+        return None
+    text, evidence = found
+    harmed = curves.poor(case, POOR)
+    severity: Severity = "warning" if harmed else "note"
+    ending = " and the answers are poor: one learning rate cannot serve it" if harmed else ""
+    return Finding(
+        "inputs",
+        severity,
+        0.85 if harmed else 0.6,
+        "data",
+        f"{text[0].upper()}{text[1:]}{ending}.",
+        (evidence,),
+        since=looks[0][0],
+        remedy=_SCALE,
+        references=REFERENCES,
+    )
+
+
+def _columns(columns: Sequence[Features]) -> tuple[str, Evidence] | None:
+    """One column in huge units, or columns that sit far from zero, in the middle of all looks."""
+    varied = [one for one in columns if one.median > 0.0]
+    if not varied or varied[0].count < 2:
+        return None
+    apart = statistics.median(one.largest / one.median for one in varied)
+    if apart >= APART:
+        at = statistics.mode(one.largest_at for one in varied)
+        text = f"column {at} of the input spreads {apart:.3g} times as far as the middle one"
+        return text, Evidence(text, "feature_spread", apart, "times the median deviation", APART)
+    offset = statistics.median(one.offset for one in varied)
+    if offset >= OFFSET:
+        text = f"a column of the input sits {offset:.3g} deviations away from zero"
+        return text, Evidence(text, "feature_offset", offset, "median deviations", OFFSET)
+    return None
+
+
+def _whole(rms: float, sample: InputSample) -> tuple[str, Evidence] | None:
+    if not rms >= LARGE:
+        return None
+    text = f"inputs run from {sample.low:.4g} to {sample.high:.4g} (rms {rms:.3g}) where the first layer expects about 1"
+    return text, Evidence(text, "input_rms", rms, "", LARGE)
+
+
+def _normalised(case: Case) -> bool:
+    """Whether the network opens with a normalisation, or with an embedding that takes indices."""
+    for node in case.anatomy.nodes:
+        if node.operation in ("norm", "embedding"):
+            return True
+        if node.operation in ("linear", "conv", "recurrent", "attention"):
+            return False
+    return False

@@ -1,0 +1,91 @@
+"""Interrupted: the run ended while the loss was still falling as fast as before, and the answers are poor.
+
+A learning curve that converges is convex: what the second half of the steps gains is a small part of what the first half gained
+(for a loss that falls like exp(-t/T), exp(-n/2T) of it; for one that falls like 1/t, about (t0/n)). Where the second half gains
+nearly as much as the first, the run has not begun to converge, and the final loss says where it was stopped, not what the
+network can do.
+Bounds:
+  MATERIAL  it gains 2 % of the loss at least
+  LINEAR  the second half gains at least 60 % of what the first half gained, beyond three standard errors
+  POOR    and the answers are poor: chance-corrected hits (or the share of variance explained) below 0.5, the loss not below
+          half of its floor
+
+Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
+a long run of which each part gains little.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.health.curve import Curve
+from isograd.health.worth import CLEAR, gain, learned_nothing
+from isograd.records.finding import Evidence, Finding
+
+LINEAR = 0.6
+POOR = 0.5
+MATERIAL = 0.02
+FEW = 10
+STEPS = 50
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that the training was stopped before it had begun."""
+    curve = curves.main(case)
+    if curve is None or not case.ended or case.taken < 6 or len(curve.looks) < 3:
+        return
+    late = curve.late()
+    skill = late.hits if late.hits is not None else late.beat
+    if skill is None or late.beat is None or skill >= POOR or late.beat >= POOR:
+        return
+    gains = _gains(curve)
+    if gains is None:
+        if FEW <= case.taken < STEPS and learned_nothing(curve):
+            yield _hardly(case, curve, late.beat)
+        return
+    first, second = gains
+    value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
+    yield Finding(
+        "interrupted",
+        "warning",
+        0.85,
+        "loop",
+        f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "
+        f"its second half gained {second:.2g}, its first {first:.2g}.",
+        (
+            Evidence(f"the first half gained {first:.2g}, the second {second:.2g}", "loss", second, "", LINEAR * first),
+            Evidence(f"1 - loss / best constant answer: {late.beat:.2f}", "skill", late.beat, "", POOR),
+        ),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[-1][0],
+        remedy="train longer, several times as many epochs; or a higher learning rate, where the layers hardly move in a step",
+    )
+
+
+def _hardly(case: Case, curve: Curve, beat: float) -> Finding:
+    return Finding(
+        "interrupted",
+        "warning",
+        0.8,
+        "loop",
+        f"The run ended after {case.taken} steps, before anything was learned.",
+        (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat),),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[-1][0],
+        remedy="train longer: hundreds of steps at least",
+    )
+
+
+def _gains(curve: Curve) -> tuple[float, float] | None:
+    """What both halves gained, where the second gained nearly as much, beyond noise."""
+    start, middle, end = curve.values(-0.01, 0.15), curve.values(0.425, 0.575), curve.values(0.85, 1.0)
+    if min(len(start), len(middle), len(end)) < 5:  # the noise of fewer is not known
+        start, middle, end = curve.values(-0.01, 1 / 3), curve.values(1 / 3, 2 / 3), curve.values(2 / 3, 1.0)
+    first, noise = gain(start, middle)
+    second, error = gain(middle, end)
+    if second <= CLEAR * error or second < MATERIAL * abs(statistics.fmean(middle)) or second < LINEAR * first - 0.5 * noise:
+        return None
+    return first, second

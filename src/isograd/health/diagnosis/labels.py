@@ -1,0 +1,150 @@
+"""Labels that cannot be learned from: one class only, sorted, weighted the wrong way round, or unrelated to the inputs.
+
+  one class   every target of every look is the same class, and the network has found out: nothing else can come of it
+  sorted      batches of one class each while classes change over time. With shuffled data of class shares p, a batch of n
+              has one class with probability sum(p**n); that most looks have one is then out of the question (binomial, below
+              1e-6). The network learns the class of the hour and forgets the others
+  inverted    the rarest class has the smallest weight by a factor of 2, and is hardly ever answered
+  unrelated   nothing was learned although every layer turned by its own size and the answers do change with the inputs: the
+              network tries, and finds nothing. Said beside the plateau it explains, never alone
+
+Look-alikes that are healthy: contrastive losses whose target is always index 0 (the loss stays high), rare classes, small
+batches, full batches, the two halves of a GAN's batch, class weights that favour the rare.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health import layers as gather
+from isograd.health.case import Case
+from isograd.health.curve import BATCH, Curve
+from isograd.health.worth import constant, falls, learned_nothing
+from isograd.records.finding import Evidence, Finding
+
+LOOKS = 4
+CHANCE = 1e-6
+ONE_CLASS_LOSS = 0.1
+INVERTED = 2.0
+TURNED = 0.3
+STEPS = 100
+ABOVE = -0.15
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """At most one finding: what is wrong with the labels."""
+    curve = curves.main(case)
+    if curve is None or len(curve.looks) < LOOKS:
+        return
+    found = _one_class(case, curve) or _sorted(curve) or _inverted(case, curve) or _unrelated(case, curve)
+    if found is not None:
+        yield found
+
+
+def _one_class(case: Case, curve: Curve) -> Finding | None:
+    total = sum(curve.classes)
+    if total < 32 or sum(map(bool, curve.classes)) != 1 or len(curve.classes) < 2:
+        return None
+    first, late = curve.looks[0][1].value or 0.0, curve.late_looks()[-1][1]
+    found_out = (late.value or 0.0) - (late.floor or 0.0) < ONE_CLASS_LOSS * first and late.hits == sum(late.classes)
+    if not found_out:
+        return None
+    label = next(i for i, count in enumerate(curve.classes) if count)
+    return Finding(
+        "labels",
+        "warning",
+        0.9,
+        "data",
+        f"All {total:,} targets that were looked at are class {label}: the network learns to say {label} and nothing else.",
+        (Evidence(f"{total:,} of {total:,} targets are class {label}", "majority_rate", 1.0, "", 1.0),),
+        source=curve.looks[0][1].source,
+        since=curve.looks[0][0],
+        remedy="look at how the targets are read, filtered or cast (a column of the wrong name, a float cut to 0)",
+    )
+
+
+def _sorted(curve: Curve) -> Finding | None:
+    samples = [sample for _, sample in curve.looks if sum(sample.classes) >= BATCH]
+    if len(samples) < LOOKS or sum(map(bool, curve.classes)) < 2:
+        return None
+    single = sum(sum(map(bool, sample.classes)) == 1 for sample in samples)
+    total, rows = sum(curve.classes), min(sum(sample.classes) for sample in samples)
+    chance = sum((count / total) ** rows for count in curve.classes)
+    if single < 0.6 * len(samples) or _binomial(len(samples), single, chance) > CHANCE:
+        return None
+    share = single / len(samples)
+    return Finding(
+        "labels",
+        "warning",
+        0.9,
+        "data",
+        f"{single} of {len(samples)} batches looked at hold one class, although there are {sum(map(bool, curve.classes))}: "
+        "the data are sorted by label, and what is learned of one class is forgotten over the next.",
+        (Evidence(f"shuffled data give such a batch with probability {chance:.1g}", "majority_rate", share, "", chance),),
+        source=curve.looks[0][1].source,
+        since=curve.looks[0][0],
+        remedy="shuffle: DataLoader(..., shuffle=True), or a random permutation of the rows before each epoch",
+    )
+
+
+def _binomial(count: int, hits: int, p: float) -> float:
+    """Probability of that many hits or more."""
+    if p >= 1.0:
+        return 1.0
+    return sum(math.comb(count, k) * p**k * (1.0 - p) ** (count - k) for k in range(hits, count + 1))
+
+
+def _inverted(case: Case, curve: Curve) -> Finding | None:
+    weights = curve.looks[-1][1].weights
+    if len(weights) != len(curve.classes) or not all(w > 0.0 for w in weights) or sum(map(bool, curve.classes)) < 2:
+        return None
+    common = max(range(len(weights)), key=lambda i: curve.classes[i])
+    rare = min((i for i in range(len(weights)) if curve.classes[i]), key=lambda i: curve.classes[i])
+    lopsided = weights[common] >= INVERTED * weights[rare] and curve.classes[common] >= INVERTED * curve.classes[rare]
+    if not lopsided:
+        return None
+    samples = [sample for _, sample in curve.late_looks() if len(sample.answers) == len(weights)]
+    answered = sum(sample.answers[rare] for sample in samples)
+    due = sum(sample.classes[rare] for sample in samples)
+    ratio = weights[common] / weights[rare]
+    harmed = case.taken >= STEPS and due >= 10 and answered < 0.5 * due
+    return Finding(
+        "labels",
+        "warning" if harmed else "note",
+        0.85 if harmed else 0.6,
+        "loss",
+        f"The rarest class ({rare}) has weight {weights[rare]:.3g} and the most frequent ({common}) {weights[common]:.3g}: "
+        "the weights are the wrong way round"
+        + (f", and class {rare} is answered {answered} times where {due} were due." if harmed else "."),
+        (Evidence("weight of the most frequent class over that of the rarest", "class_weight", ratio, "", 1.0),),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[0][0],
+        remedy="weights that fall with the class's frequency: total / (classes * count)",
+    )
+
+
+def _unrelated(case: Case, curve: Curve) -> Finding | None:
+    if not case.ended or case.taken < STEPS or not learned_nothing(curve) or constant(curve) or falls(curve):
+        return None
+    late = curve.late()
+    moving = [layer.movement * case.taken for layer in gather.layers(case) if layer.movement is not None]
+    least = min(moving, default=0.0)
+    if least < TURNED or (late.beat or 0.0) < ABOVE:
+        return None
+    return Finding(
+        "labels",
+        "warning",
+        0.7,
+        "data",
+        f"Nothing was learned in {case.taken:,} steps although every layer moved by its own size or so and the answers change "
+        "with the inputs: the targets look unrelated to the inputs.",
+        (
+            Evidence(f"1 - loss / best constant answer: {late.beat or 0.0:.3f}", "skill", late.beat or 0.0),
+            Evidence(f"the layer that moved least moved by {least:.2g} of its size", "turning_ratio", least, "", TURNED),
+        ),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[0][0],
+        remedy="check that inputs and targets are shuffled and filtered together: look at ten pairs by eye",
+    )

@@ -1,0 +1,127 @@
+"""Plateau: after enough steps the network answers no better than the best constant answer would.
+
+A constant answer needs no input and no network: whoever does not beat it has learned nothing, whatever the cause, and the final
+model is worthless. Three doors lead to it (``health.curve``), and all that are known must be shut:
+  - the loss of the late looks is not below its floor by ``GAIN``
+  - the late answers are not right more often than the most frequent class by ``GAIN``, chance-corrected, beyond 3 errors
+  - outputs and targets of a regression do not go together: correlation squared, what the best rescaling of the outputs could
+    explain, is below ``GAIN`` too, or the loss is above the floor
+Bounds:
+  GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
+  FLAT    a loss that still falls is not yet a plateau while the run goes on: networks that take off late (parity, copying over
+          time, deep chains) fall slowly before; when the run has ended it is judged by where it stands
+  HALF    while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was, and never critical
+  STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
+Where no floor is known (a loss written by hand), only that the loss of the last third is where that of the first tenth was,
+to within ``STILL``, with standard errors that would have shown less than that.
+
+Look-alikes that are healthy: hard problems on which the best model is little better than a constant (its little is beyond
+noise), imbalanced classes (the loss tells more than the hits), a GAN whose discriminator is held at ln 2 (two optimizers take
+turns: nothing is said), a late take-off, batches of one class, a loss that is 0 from the start.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.health.curve import Curve, Standing
+from isograd.health.worth import GAIN, constant, falls, learned_nothing
+from isograd.records.finding import Evidence, Finding
+
+STEPS = 50
+LOOKS = 2
+HALF = 0.6
+UNTOLD = 5_000
+STILL = 0.02
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that nothing was learned."""
+    if case.taken < STEPS or not (case.ended or _far(case)) or curves.contested(case):
+        return
+    found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
+    judged = [one for one in found if one.late().beat is not None]
+    if judged:
+        if all(learned_nothing(one) and (case.ended or not falls(one)) for one in judged):
+            curve = max(judged, key=lambda one: len(one.looks))
+            if not (constant(curve) and case.ended):  # then it is a collapse, which says more
+                yield _finding(case, curve)
+    elif case.ended and len(found) <= 1:
+        yield from _untold(case)
+
+
+def _far(case: Case) -> bool:
+    return case.taken >= HALF * case.planned if case.planned else case.taken >= UNTOLD
+
+
+def _finding(case: Case, curve: Curve) -> Finding:
+    late = curve.late()
+    beat = late.beat or 0.0
+    value = statistics.fmean(sample.value or 0.0 for _, sample in curve.late_looks())
+    floor = value / (1.0 - beat)
+    what = f"{100 * -beat:.0f} % above" if beat < -GAIN else "no better than"
+    summary = (
+        f"After {case.taken:,} steps the loss is {value:.4g}, {what} the {floor:.4g} that the best constant answer gets: "
+        "the network has learned nothing that helps."
+    )
+    return Finding(
+        "plateau",
+        "critical" if case.ended else "warning",
+        0.97 if case.ended else 0.85,
+        "loss",
+        summary,
+        tuple(_evidence(late, value, floor)),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[0][0],
+        remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
+        "step (see the other findings); if it can, look at how inputs and targets belong together",
+        references=(
+            "Karpathy 2019, A recipe for training neural networks (overfit one batch; beat an input-independent baseline)",
+        ),
+    )
+
+
+def _evidence(late: Standing, value: float, floor: float) -> Iterator[Evidence]:
+    beat = late.beat or 0.0
+    error = f" (standard error {late.error:.2g})" if math.isfinite(late.error) else ""
+    yield Evidence(f"1 - loss / best constant answer over {late.looks} late looks: {beat:.3f}{error}", "skill", beat, "", GAIN)
+    yield Evidence(f"the best constant answer gets {floor:.4g}, the network {value:.4g}", "loss", value, "", floor)
+    if late.right is not None and late.majority is not None:
+        yield Evidence(
+            f"{100 * late.right:.1f} % of the answers are right; the most frequent class gives {100 * late.majority:.1f} %",
+            "hit_rate",
+            late.right,
+            "",
+            late.majority,
+        )
+    if late.correlation is not None:
+        yield Evidence(f"correlation of outputs and targets: {late.correlation:.2f}", "correlation", late.correlation)
+
+
+def _untold(case: Case) -> Iterator[Finding]:
+    """A loss of unknown floor that stands where it began, measured finely enough to see less than ``STILL``."""
+    rows = [(step.index, step.loss) for step in case.steps if step.loss is not None]
+    if len(rows) < STEPS or not all(math.isfinite(value) and value > 0.0 for _, value in rows):
+        return
+    early = [value for step, value in rows if step <= max(5, 0.1 * case.taken)]
+    late = [value for step, value in rows if step > (1.0 - curves.LATE) * case.taken]
+    if min(len(early), len(late)) < 5:
+        return
+    before, after = statistics.fmean(early), statistics.fmean(late)
+    error = math.hypot(*(statistics.stdev(part) / math.sqrt(len(part)) for part in (early, late)))
+    if error > STILL * before / 2.0 or abs(after - before) > STILL * before:
+        return
+    yield Finding(
+        "plateau",
+        "warning",
+        0.8,
+        "loss",
+        f"After {case.taken:,} steps the loss is {after:.4g}; it began at {before:.4g} and has not moved beyond noise.",
+        (Evidence(f"loss of the last third over that of the first tenth: {after / before:.3f}", "loss", after, "", before),),
+        since=rows[0][0],
+        remedy="first make the network learn 10 examples by heart; if it cannot, look at the model, the loss and the step",
+    )

@@ -1,0 +1,62 @@
+"""Targets of a size that the outputs cannot reach: a regression on unscaled numbers.
+
+A head is born with outputs of about unit size around zero. To answer targets of mean m and deviation s it must move its bias by
+m and its weights by s. Under Adam every weight and bias moves by at most about the learning rate a step (Kingma & Ba 2015,
+section 2.1), so that n steps move a bias by at most n * lr; plain gradient descent gets there, but with gradients s times as
+large as those that its learning rate was chosen for, and breaks instead.
+Bounds:
+  FAR     targets whose mean or deviation is 10 times the size that the outputs had at the start
+  POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained
+
+Look-alikes that are healthy: large targets that are reached all the same; targets of unit size with a hard problem behind them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.records.finding import Evidence, Finding
+
+FAR = 10.0
+POOR = 0.5
+REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that the targets are out of the outputs' reach."""
+    curve = curves.main(case)
+    if curve is None or curve.function not in REGRESSIONS:
+        return
+    step, first = curve.looks[0]
+    targets = [sample.target for _, sample in curve.looks if sample.target is not None]
+    if first.output is None or not targets:
+        return
+    whole = sum(targets[1:], targets[0])
+    size = max(first.output.rms, 1.0)
+    far = max(abs(whole.mean), whole.std) / size
+    if not (math.isfinite(far) and far >= FAR):
+        return
+    last = curve.looks[-1][1]
+    now = last.output.rms if last.output is not None else math.nan
+    harmed = case.taken >= 20 and curves.poor(case, POOR)
+    yield Finding(
+        "targets",
+        "warning" if harmed else "note",
+        0.9 if harmed else 0.6,
+        "data",
+        f"Targets have mean {whole.mean:.3g} and deviation {whole.std:.3g}; the outputs began at a size of "
+        f"{first.output.rms:.2g} and are at {now:.3g} after {case.taken:,} steps"
+        + (": most of the run is spent on getting to their size." if harmed else "."),
+        (
+            Evidence(f"targets are {far:.3g} times the size of the first outputs", "target_size", far, "", FAR),
+            Evidence(f"first loss: {first.value:.3g}", "loss", first.value or 0.0),
+        ),
+        source=curve.looks[-1][1].source,
+        since=step,
+        remedy="train on (y - mean) / std, both taken from the training part, and undo it on the outputs; or start the last "
+        "bias at the mean of the targets",
+        references=("Kingma & Ba 2015, arXiv:1412.6980, section 2.1: the step is bounded by about the learning rate",),
+    )

@@ -1,0 +1,121 @@
+"""Underfitting: the network learned something and stays far from what it knows or could know, for a reason that shows.
+
+That a loss stays high says little by itself: nobody knows what the data allow. Two things can be known from inside:
+  SHY     the answers are in the right order and of the wrong size: with the share of right answers that it has, a network whose
+          confidence fits pays a certain loss at most (Fano's inequality read backwards; for a regression, what rescaling the
+          outputs would explain: the correlation squared), and this one has reached less than a third of that
+  REASON  what the network is made of bars it from learning more: no nonlinearity between its layers, a layer of one unit in
+          the middle, dropout of 80 % and more; and the late loss is flat and poor
+Bounds: KNOWS 0.2: enough is known (chance-corrected hits, or variance that rescaling would explain) for the order to count.
+
+Look-alikes that are healthy: label smoothing and class weights (their floor is another: nothing is said), linear models on
+purpose (one layer), problems that are linear, autoencoders (narrow on purpose: their targets are their inputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health import curve as curves
+from isograd.health.case import Case
+from isograd.health.curve import Curve
+from isograd.health.worth import allowed, falls
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
+from isograd.records.finding import Evidence, Finding
+
+KNOWS = 0.2
+SHY = 1 / 3
+POOR = 0.5
+STEPS = 50
+LOOKS = 2
+DROPPED = 0.8
+NARROW = 1
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that the network stays below what it knows, or could not know more."""
+    curve = curves.main(case)
+    reason = barred(case.anatomy)
+    if curve is None or not case.ended or case.taken < STEPS or len(curve.looks) < LOOKS:
+        return
+    late = curve.late()
+    if late.beat is None:
+        return
+    reachable = allowed(curve)
+    if reachable is not None and _knows(curve) and reachable >= KNOWS and late.beat < SHY * reachable:
+        yield _shy(case, curve, late.beat, reachable)
+    elif reason is not None and curves.poor(case, POOR) and late.beat < POOR and not falls(curve):
+        yield _barred(case, curve, late.beat, *reason)
+
+
+def _knows(curve: Curve) -> bool:
+    late = curve.late()
+    if late.hits is not None:
+        return late.hits >= KNOWS and late.hits > 3.0 * late.hits_error
+    return late.correlation is not None and late.correlation**2 >= KNOWS
+
+
+def _shy(case: Case, curve: Curve, beat: float, reachable: float) -> Finding:
+    late = curve.late()
+    knows = (
+        f"{100 * late.right:.0f} % of the answers are right"
+        if late.right is not None
+        else f"outputs and targets have a correlation of {late.correlation or 0.0:.2f}"
+    )
+    return Finding(
+        "underfitting",
+        "warning",
+        0.85,
+        "loss",
+        f"After {case.taken:,} steps {knows}, but the loss is only {100 * beat:.0f} % below that of the best constant answer, "
+        f"where outputs of the right size would be {100 * reachable:.0f} % below: they are in order and of the wrong size.",
+        (
+            Evidence(
+                f"1 - loss / best constant answer: {beat:.2f}; with these hits at least {reachable:.2f}",
+                "skill",
+                beat,
+                "",
+                reachable,
+            ),
+        ),
+        source=curve.looks[-1][1].source,
+        since=curve.late_looks()[0][0],
+        remedy="a higher learning rate or more steps, if the loss still falls; else look at what bounds the outputs: an "
+        "activation after the last layer, a clipped gradient, weight decay, targets of another size",
+    )
+
+
+def barred(anatomy: Anatomy) -> tuple[Node, str, str] | None:
+    """What bars a network from learning more: the place, what it is, and the way out."""
+    nodes = [node for node in anatomy.nodes if node.operation in WEIGHTED]
+    if not nodes or not anatomy.traced:
+        return None
+    for node in anatomy.nodes:
+        if node.operation == "dropout" and float(node.get("p", 0.0)) >= DROPPED:
+            p = float(node.get("p", 0.0))
+            return node, f"{spoken(node.path)} drops {100 * p:.0f} % of its inputs", "dropout of 0.1 to 0.5"
+    for node in nodes[:-1]:
+        if node.operation == "linear" and node.get("fan_out", 0) == NARROW and node is not nodes[-1]:
+            return node, f"everything has to pass through the {NARROW} unit of {spoken(node.path)}", "more units there"
+    plain = [node for node in nodes if node.operation in ("linear", "conv")]
+    bends = ("activation", "recurrent", "attention", "softmax", "pool", "unknown", "norm", "dropout")
+    if len(plain) >= 2 and len(plain) == len(nodes) and not any(node.operation in bends for node in anatomy.nodes):
+        between = plain[0]
+        what = f"no activation stands between its {len(plain)} layers, which amount to one linear layer"
+        return between, what, "an activation (ReLU, GELU, tanh) after every layer but the last"
+    return None
+
+
+def _barred(case: Case, curve: Curve, beat: float, node: Node, what: str, remedy: str) -> Finding:
+    return Finding(
+        "underfitting",
+        "warning",
+        0.75,
+        node.path,
+        f"The loss no longer falls and is only {100 * beat:.0f} % below that of the best constant answer: {what}.",
+        (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat, "", POOR),),
+        (node.path,),
+        node.source,
+        curve.late_looks()[0][0],
+        remedy=remedy,
+    )

@@ -1,0 +1,85 @@
+"""What a learning curve is worth: whether anything was learned, whether the answers are constant, what its hits allow.
+
+Bounds:
+  GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
+  CLEAR   3 standard errors: 1 in 700 by chance, one-sided
+  SAME    98 % of the answers are one class although it is at most 4 of 5 targets; or the outputs of a regression spread by
+          less than 5 % of what the targets do
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from isograd.health.curve import ENTROPIES, Curve, Standing
+from isograd.health.signals.learning import entropy
+
+GAIN = 0.03
+CLEAR = 3.0
+SAME = 0.98
+COMMON = 0.8
+SPREAD = 0.05
+ANSWERS = 32
+
+
+def learned_nothing(curve: Curve) -> bool:
+    """Whether the late looks show nothing that a constant answer could not do."""
+    late = curve.late()
+    return late.beat is not None and late.beat < GAIN and not _proven(late)
+
+
+def _proven(late: Standing) -> bool:
+    """Whether some little was learned for certain: more right answers than the most frequent class, or a lower loss."""
+    beat = late.beat or 0.0
+    if beat > 0.005 and beat > CLEAR * late.error:
+        return True
+    return late.hits is not None and late.hits >= GAIN and late.hits > CLEAR * late.hits_error and beat > 0.0
+
+
+def constant(curve: Curve) -> bool:
+    """Whether the late answers are one and the same for all examples, although the targets are not."""
+    late = curve.late()
+    answers = sum(sum(sample.answers) for _, sample in curve.late_looks())
+    if late.favourite is not None:
+        return answers >= ANSWERS and late.favourite >= SAME and (late.majority or 1.0) <= COMMON
+    return late.spread is not None and late.spread < SPREAD
+
+
+def falls(curve: Curve, begin: float = 0.5) -> bool:
+    """Whether the loss fell from the first to the second half of the steps since ``begin``, beyond two standard errors."""
+    middle = (1.0 + begin) / 2.0
+    before, after = curve.values(begin, middle), curve.values(middle, 1.0)
+    return gain(before, after)[0] > 2.0 * gain(before, after)[1]
+
+
+def gain(before: list[float], after: list[float]) -> tuple[float, float]:
+    """How much lower the mean of the later losses is, and its standard error, infinite where it cannot be told."""
+    if min(len(before), len(after)) < 2:
+        return 0.0, math.inf
+    error = math.hypot(*(statistics.stdev(part) / math.sqrt(len(part)) for part in (before, after)))
+    return statistics.fmean(before) - statistics.fmean(after), error
+
+
+def allowed(curve: Curve) -> float | None:
+    r"""The skill that a network with as many right answers has at least, if only its outputs are of the right size.
+
+    .. math:: 1 - \frac{H(a) + (1 - a) \log(K - 1)}{H_0}
+
+    for a share ``a`` of right answers out of ``K`` classes: a network whose confidence fits its hits pays at most that much
+    (Fano's inequality read backwards). For a regression the correlation squared: what the best affine rescaling of the
+    outputs would explain. None where it cannot be said (weighted or smoothed losses have another floor).
+    """
+    late = curve.late()
+    kinds = sum(map(bool, curve.classes))
+    if curve.function in ENTROPIES or (late.right is not None and kinds == 2):
+        if late.right is None or curve.floor is None or kinds < 2:
+            return None
+        if abs(entropy(curve.classes) - curve.floor) > 0.05 * curve.floor:
+            return None
+        a = min(1.0 - 1e-9, max(late.right, 1.0 / kinds))
+        pays = -a * math.log(a) - (1.0 - a) * math.log((1.0 - a) / max(1, kinds - 1))
+        return max(0.0, 1.0 - pays / curve.floor)
+    if late.correlation is None or late.correlation <= 0.0:
+        return None
+    return late.correlation**2

@@ -1,0 +1,27 @@
+"""The first loss against what ignorance costs: a remark, and an alarm where it never recovers."""
+
+import pytest
+from lessons import classes, numbers, training
+
+from isograd.health.diagnosis import initial_loss
+
+
+def found(case):
+    return list(initial_loss.diagnose(case))
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_first_loss_of_thirty_is_far_too_sure(recovers):
+    def sample(t):
+        return classes(t, value=30.0 if t < 10 else 0.3 if recovers else 4.0, right=0.9 if recovers else None)
+
+    (finding,) = found(training(sample))
+    assert finding.alarm != recovers and "began at 30" in finding.summary
+
+
+def test_log_c_at_the_start_is_as_it_should_be():
+    assert found(training(classes)) == []
+
+
+def test_numbers_are_left_to_the_targets():
+    assert found(training(lambda t: numbers(t, mean=100.0, outputs=0.0))) == []

@@ -1,0 +1,77 @@
+"""Inputs of unsuitable size: an alarm where the answers are poor, a remark where they are not."""
+
+import dataclasses
+
+import pytest
+from lessons import classes, final, table, training
+
+from isograd.health.diagnosis import inputs
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.moments import Moments
+
+
+def found(case):
+    return list(inputs.diagnose(case))
+
+
+def poor(t):
+    return classes(t, right=0.2, value=1.3)
+
+
+def good(t):
+    return classes(t, right=0.9, value=0.3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (table(largest=1000.0), "olumn 3"),
+        (table(offset=50.0), "away from zero"),
+        (table(rms=140.0, low=0.0, high=255.0), "from 0 to 255"),
+    ],
+)
+def test_unscaled_inputs_are_an_alarm_only_where_the_answers_are_poor(given, words):
+    (finding,) = found(training(poor, inputs=(given,)))
+    assert finding.severity == "warning" and words in finding.summary and finding.where == "data"
+    (remark,) = found(training(good, inputs=(given,)))
+    assert remark.severity == "note"
+
+
+def test_scaled_inputs_and_rare_columns_are_fine():
+    assert found(training(poor, inputs=(table(),))) == []
+    assert found(training(poor, inputs=(table(largest=0.5, median=0.02),))) == []
+
+
+def test_indices_have_no_size():
+    assert found(training(poor, inputs=(table(rms=500.0, dtype="int64"),))) == []
+
+
+def test_a_network_that_opens_with_a_normalisation_scales_for_itself():
+    nodes = (Node("input", "input", "input"), Node("norm", "norm", "BatchNorm1d", (0,)), Node("l", "linear", "Linear", (1,)))
+    assert found(training(poor, inputs=(table(rms=140.0),), anatomy=Anatomy("torch", nodes, ()))) == []
+
+
+def test_batches_of_nothing_but_zeros_are_said_whatever_the_outcome():
+    empty = dataclasses.replace(table(low=0.0, high=0.0), values=Moments.of([0.0, 0.0]))
+    (finding,) = found(training(good, inputs=(empty,)))
+    assert finding.alarm and "nothing to learn from" in finding.summary
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_real_training_on_inputs_far_from_zero(digits, mlp, offset):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    model = mlp(3, torch.nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isograd.watch(model, optimizer, budget=None, steps=120) as watch:
+        for step in range(120):
+            rows = torch.arange(64) + 11 * step
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[rows] + offset), y[rows]).backward()
+            optimizer.step()
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert ("inputs" in said) == (offset > 0.0)

@@ -1,0 +1,50 @@
+"""Interrupted: a run that was stopped before its learning curve had bent."""
+
+import math
+import random
+
+import pytest
+from lessons import classes, training
+
+from isograd.health.diagnosis import interrupted
+
+
+def found(case):
+    return list(interrupted.diagnose(case))
+
+
+def falling(curve, right=None, steps=300, **more):
+    draw = random.Random(3)
+    return training(lambda t: classes(t, value=curve(t) + draw.gauss(0.0, 0.01), right=right), steps, **more)
+
+
+def test_a_loss_that_falls_in_a_straight_line_was_interrupted():
+    (finding,) = found(falling(lambda t: 1.38 - 0.001 * t))
+    assert finding.severity == "warning" and finding.where == "loop" and "still falling" in finding.summary
+
+
+def test_a_loss_that_has_bent_was_not():
+    assert found(falling(lambda t: 0.9 + 0.45 * math.exp(-t / 60), right=0.4)) == []
+
+
+def test_a_late_gain_that_arrives_is_fine():
+    assert found(falling(lambda t: 1.38 if t < 200 else max(0.1, 1.38 - 0.02 * (t - 200)), right=0.9)) == []
+
+
+def test_nothing_is_said_while_the_run_goes_on():
+    assert found(falling(lambda t: 1.38 - 0.001 * t, ended=False, planned=1000)) == []
+
+
+def test_a_handful_of_steps_in_which_nothing_was_learned_is_too_few():
+    (finding,) = found(falling(lambda t: 1.4, steps=20))
+    assert "before anything was learned" in finding.summary
+    assert found(falling(lambda t: 1.4, steps=4)) == []
+
+
+@pytest.mark.parametrize(("rate", "said"), [(1e-4, True), (0.3, False)])
+def test_a_real_run_at_a_rate_too_low_to_arrive(train, mlp, rate, said):
+    import torch
+
+    report, _ = train(lambda: mlp(2, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=rate), steps=150)
+    diseases = {finding.disease for finding in report.findings if finding.alarm}
+    assert bool({"interrupted", "plateau", "learning_rate", "underfitting"} & diseases) == said

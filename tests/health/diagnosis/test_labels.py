@@ -1,0 +1,96 @@
+"""Labels that teach nothing: one class, sorted, weighted the wrong way round, unrelated to the inputs."""
+
+import dataclasses
+
+import pytest
+from bodies import body
+from lessons import EMPTY, classes, final, numbers, training
+
+from isograd.health.case import case_of
+from isograd.health.diagnosis import labels
+from isograd.records.moments import Moments, Pairs
+from isograd.records.trace import ParameterSample, Trace
+
+
+def found(case):
+    return list(labels.diagnose(case))
+
+
+def only(kind, t, value):
+    return classes(t, shares=[float(k == kind) for k in range(4)], answer=kind, value=value)
+
+
+def test_one_class_only_is_said_once_the_network_has_found_out():
+    (finding,) = found(training(lambda t: only(2, t, 2.0 / t)))
+    assert finding.severity == "warning" and "are class 2" in finding.summary
+
+
+def test_a_contrastive_loss_whose_target_is_always_the_first_stays_high_and_is_fine():
+    assert found(training(lambda t: only(0, t, 2.0))) == []
+
+
+def test_batches_of_one_class_each_are_sorted_data():
+    (finding,) = found(training(lambda t: only(t // 10 % 4, t, 0.2)))
+    assert finding.severity == "warning" and "sorted by label" in finding.summary and "shuffle" in finding.remedy
+
+
+def test_rare_classes_and_small_batches_may_miss_a_class():
+    assert found(training(lambda t: classes(t, kinds=2, rows=8, shares=[0.96, 0.04], value=0.1))) == []
+    assert found(training(lambda t: classes(t, kinds=2, rows=2, value=0.1, right=0.9))) == []
+
+
+@pytest.mark.parametrize("weights", [(10.0, 1.0), (1.0, 10.0), (1.0, 1.0)])
+def test_weights_are_inverted_where_the_frequent_class_has_the_larger(weights):
+    case = training(lambda t: classes(t, kinds=2, shares=[0.8, 0.2], answer=0, value=0.3, weights=weights))
+    assert [finding.alarm for finding in found(case)] == ([True] if weights[0] > weights[1] else [])
+
+
+def test_inverted_weights_that_do_no_harm_are_a_remark():
+    case = training(lambda t: classes(t, kinds=2, shares=[0.8, 0.2], right=0.95, value=0.1, weights=(10.0, 1.0)))
+    (finding,) = found(case)
+    assert finding.severity == "note"
+
+
+def moving(case, turn):
+    """The same run with a network whose layers turn by ``turn`` of their size at each look."""
+    anatomy = body(3)
+    sample = [
+        ParameterSample(
+            p.name, Moments.of([1.0, 0.0]), Moments.of([1.0]), Moments.of([turn, 0.0]), Pairs.of([0.0, turn], [1.0, 0.0])
+        )
+        for p in anatomy.parameters
+    ]
+    steps = [dataclasses.replace(s, parameters=tuple(sample) if s.losses else ()) for s in case.steps]
+    return case_of(Trace(anatomy, (), tuple(steps), ended=True))
+
+
+def test_labels_are_unrelated_where_the_network_moved_and_answers_vary_and_nothing_came_of_it():
+    (finding,) = found(moving(training(classes), 0.01))
+    assert finding.severity == "warning" and "unrelated" in finding.summary
+    assert found(moving(training(classes), 1e-6)) == []
+    assert found(moving(training(lambda t: classes(t, right=0.5, value=0.9)), 0.01)) == []
+
+
+def test_numbers_have_no_classes():
+    assert found(training(lambda t: numbers(t, explained=0.5), anatomy=EMPTY)) == []
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_real_training_on_digits_sorted_by_label(digits, mlp, shuffled):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    order = torch.randperm(len(y)) if shuffled else torch.argsort(y, stable=True)
+    model = mlp(3, torch.nn.ReLU)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None, steps=110) as watch:
+        for step in range(110):
+            rows = order[step * 16 : step * 16 + 16]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert ("labels" in said) == (not shuffled)

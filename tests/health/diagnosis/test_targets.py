@@ -1,0 +1,54 @@
+"""Targets out of reach: said where the run is spent on getting to their size."""
+
+import pytest
+from lessons import classes, final, numbers, training
+
+from isograd.health.diagnosis import targets
+
+
+def found(case):
+    return list(targets.diagnose(case))
+
+
+def climbing(t):
+    """Outputs that rise from 0 by a tenth a step towards targets around 200."""
+    return numbers(t, mean=200.0, scale=30.0, outputs=0.1 * t)
+
+
+def test_targets_a_hundred_times_the_outputs_that_are_not_reached_are_a_warning():
+    (finding,) = found(training(climbing))
+    assert finding.severity == "warning" and finding.where == "data" and "mean 2" in finding.summary
+
+
+def test_large_targets_that_were_reached_are_a_remark():
+    def reached(t):
+        return climbing(t) if t < 20 else numbers(t, mean=200.0, scale=30.0, explained=0.8)
+
+    (finding,) = found(training(reached))
+    assert finding.severity == "note"
+
+
+@pytest.mark.parametrize("sample", [lambda t: numbers(t, explained=0.1), classes])
+def test_targets_of_unit_size_and_classes_are_none_of_its_business(sample):
+    assert found(training(sample)) == []
+
+
+@pytest.mark.parametrize("scale", [1.0, 150.0])
+def test_real_regression_on_unscaled_targets(mlp, digits, scale):
+    import torch
+
+    import isograd
+
+    x, _ = digits
+    wanted = scale * (x[:, 20:28].sum(1, keepdim=True) / 4 + 1.0)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None, steps=150) as watch:
+        for step in range(150):
+            rows = torch.arange(64) + 9 * step
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(x[rows]), wanted[rows]).backward()
+            optimizer.step()
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert ("targets" in said) == (scale > 1.0)

@@ -1,0 +1,74 @@
+"""The learning curve beside the best constant answer: what is put right, pooled, joined and left out."""
+
+import math
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
+
+from lessons import Step, classes, numbers, training
+
+from isograd.health import curve
+from isograd.records.batch import LossSample
+from isograd.records.moments import Moments
+from isograd.records.trace import ParameterSample
+
+
+@pytest.mark.parametrize("rows", [4, 8, 64])
+@pytest.mark.parametrize("kind", [classes, numbers])
+def test_what_a_constant_pays_is_right_for_every_size_of_batch(rows, kind):
+    """The floor of one batch is chosen on it and too low; put right, an ignorant network stands at 0."""
+    more = {"stray": 1e-6} if kind is numbers else {}
+    late = curve.main(training(lambda t: kind(t, rows=rows, **more), steps=600)).late()
+    assert abs(late.beat) < 3.5 * late.error + 0.01
+
+
+def test_the_losses_of_all_steps_are_used_where_they_are_those_of_the_looks():
+    found = curve.main(training(lambda t: classes(t), total=lambda t: 0.25 * classes(t).value))
+    assert found.told and len(found.steps) == 300
+    assert found.steps[9][1] == pytest.approx(classes(10).value, rel=0.1)
+
+
+def test_a_loss_with_a_penalty_of_its_own_is_judged_by_its_looks():
+    found = curve.main(training(lambda t: classes(t), total=lambda t: classes(t).value + 5.0 / t))
+    assert not found.told and len(found.steps) == len(found.looks)
+
+
+def test_smoothed_labels_are_recognised_by_their_floor():
+    def smoothed(t):
+        one = classes(t, rows=4)
+        total = sum(one.classes)
+        shares = [0.9 * n / total + 0.025 for n in one.classes]
+        floor = -sum(p * math.log(p) for p in shares)
+        return LossSample("cross_entropy", value=1.0, floor=floor, classes=one.classes, answers=one.answers, hits=one.hits)
+
+    assert curve.main(training(smoothed)).floor == pytest.approx(math.log(4), abs=0.01)
+
+
+def test_two_losses_of_a_step_are_two_curves_and_no_main_one():
+    case = training(lambda t: (classes(t), numbers(t, explained=0.5)))
+    assert len(curve.curves(case)) == 2 and curve.main(case) is None
+
+
+def test_evaluations_are_no_training():
+    case = training(lambda t: (classes(t), classes(-t, training=False)))
+    assert len(curve.curves(case)) == 1
+
+
+def test_two_optimizers_that_take_turns_contest_a_loss():
+    def step(index, name):
+        return Step(index, parameters=(ParameterSample(name, Moments.of([1.0]), update=Moments.of([0.1])),))
+
+    turns = training(classes, steps=2)
+    two = type(turns)(turns.anatomy, steps=(step(1, "g.weight"), step(2, "d.weight")))
+    assert curve.contested(two) and not curve.contested(type(turns)(turns.anatomy, steps=(step(1, "a"), step(2, "a"))))
+
+
+def test_imbalanced_answers_are_judged_beside_the_most_frequent_class():
+    draw = random.Random(0)
+    late = curve.main(training(lambda t: classes(t, kinds=2, shares=[0.9, 0.1], answer=0, value=draw.random()))).late()
+    assert late.majority == pytest.approx(0.9, abs=0.02) and abs(late.hits) < 3 * late.hits_error
+    assert late.favourite == 1.0
