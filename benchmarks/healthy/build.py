@@ -27,8 +27,8 @@ from looking import Journal, each, plain
 
 SHARE = 0.75
 LEAST = 0.05
-DRAWS = 15
-"""Configurations of each family: 36 families a side give 540 runs a side, of which at least 400 have to end well."""
+DRAWS = 13
+"""Configurations of each family: 36 families a side give 468 runs a side, of which at least 400 have to end well."""
 JOURNAL = Path(__file__).resolve().parents[2] / ".benchmarks" / "healthy.jsonl"
 
 
