@@ -69,7 +69,7 @@ class Varying(nn.Module):
 class Packed(nn.Module):
     """Sequences of unequal length through two layers with dropout between them."""
 
-    def __init__(self, kind: type[nn.RNNBase], both: bool = False) -> None:
+    def __init__(self, kind: Callable[..., nn.RNNBase], both: bool = False) -> None:
         super().__init__()
         self.rnn = kind(5, 6, num_layers=2, dropout=0.3, batch_first=True, bidirectional=both)
         self.head = nn.Linear(6, 3)
