@@ -1,6 +1,6 @@
 """How many harmful faults a watch notices, names and places, how soon, and what it says of the healthy twins.
 
-    python benchmarks/detection.py [--side calibration|held-out] [--limit N] [--operator NAME] [--program NAME] [--workers 1]
+    python benchmarks/detection.py [--side calibration|held-out] [--limit N] [--operator NAME] [--program NAME] [--no-twins]
 
 Every kept case of benchmarks/results/faults_cases.json runs once more (seed 0) under ``isograd.watch`` with its default budget,
 every healthy twin with five seeds. An alarm is a finding of severity "warning" or above in the final report. The held-out side
@@ -280,6 +280,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="so many cases alone, spread over the list")
     parser.add_argument("--operator", help="cases of operators whose name holds this")
     parser.add_argument("--program", help="cases of this program alone")
+    parser.add_argument("--no-twins", action="store_true", help="leave the healthy twins out")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     path = RESULTS / "faults_cases.json"
@@ -288,7 +289,7 @@ def main() -> None:
     cases = [case for case in cases if options.program in (None, case["program"])]
     if options.limit and options.limit < len(cases):
         cases = [cases[position * len(cases) // options.limit] for position in range(options.limit)]
-    names = [name for name in side["twins"] if options.program in (None, name)]
+    names = [name for name in side["twins"] if options.program in (None, name) and not options.no_twins]
     warnings.simplefilter("ignore")
     with get_context("spawn").Pool(options.workers) as pool:
         found = list(_told(pool.imap(detect, cases), len(cases), "faults"))
@@ -296,7 +297,7 @@ def main() -> None:
         twins = list(_told(pool.imap(healthy, tasks), len(tasks), "healthy twins"))
     figures = summary(found, twins)
     result = {"figures": figures, "cases": [asdict(one) for one in found], "twins": twins}
-    if len(cases) == len(side["cases"]):
+    if len(cases) == len(side["cases"]) and len(names) == len(side["twins"]):
         where = write(f"detection_{options.side}", result)
     else:
         harm.LOG.parent.mkdir(exist_ok=True)
