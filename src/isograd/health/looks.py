@@ -65,9 +65,14 @@ def lasting(case: Case, kind: str) -> dict[str, Lasting]:
     }
 
 
+def over(case: Case) -> bool:
+    """Whether the run has ended, or made all the steps that it announced."""
+    return case.ended or (case.planned is not None and case.taken >= case.planned)
+
+
 def holds(found: Lasting, case: Case, *, least: int = 3) -> bool:
     """Whether a fact was there at every look since the first time, in ``least`` looks (in two where the run has ended)."""
-    return found.always and found.seen >= (min(least, 2) if case.ended else least)
+    return found.always and found.seen >= (min(least, 2) if over(case) else least)
 
 
 def as_drawn(parameter: Parameter, node: Node | None) -> bool:

@@ -37,7 +37,8 @@ FACTS = {
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
-    "loss_outside": "the loss is not computed from a watched model's output",
+    "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
+    "parameters: how many; layers: which",
     "no_graph": "the loss has no graph",
     "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
     "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import isograd
 from isograd.frameworks.torch.recorder import TorchRecorder
 
 
@@ -247,6 +248,33 @@ def test_a_step_without_a_backward_pass_is_told_unless_gradients_are_set_by_hand
                         p.grad = g
                 optimizer.step()
         assert watch.kinds() == (set() if by_hand else {"no_backward"})
+
+
+def adversaries(fakes, every=1):
+    """A maker and a judge; the maker's loss sees its fakes as ``fakes`` leaves them, in every so many steps."""
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(2, 3), nn.Linear(3, 1)
+    first, second = sgd(maker.parameters()), sgd(judge.parameters())
+    with isograd.watch((maker, judge), (first, second), steps=30) as watch:
+        for step in range(30):
+            second.zero_grad()
+            fake = maker(torch.randn(8, 2))
+            (judge(torch.randn(8, 3)).mean() - judge(fake.detach()).mean()).backward()
+            second.step()
+            first.zero_grad()
+            if step % every == every - 1:
+                judge(fakes(fake)).mean().backward()
+            first.step()
+    return [finding for finding in watch.report().findings if finding.disease == "cut_graph" and finding.alarm]
+
+
+def test_a_maker_whose_fakes_are_detached_gets_no_gradient_at_all():
+    (found,) = adversaries(lambda fake: fake.detach())
+    assert (found.severity, found.where, found.layers) == ("critical", "0", ("0",))
+
+
+def test_a_maker_that_learns_in_some_steps_only_is_not_cut_off():
+    assert adversaries(lambda fake: fake, every=7) == []
 
 
 def test_nothing_of_the_person_is_kept_alive():

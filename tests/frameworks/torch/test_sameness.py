@@ -31,12 +31,12 @@ def test_other_targets_make_it_another_batch():
 
 
 def test_looking_for_a_loader_keeps_nothing_alive_and_leaves_locals_alone():
-    from isograd.frameworks.torch.sameness import loader_of
+    from isograd.frameworks.torch.sameness import examples_for
 
     def function(kept):
         big = torch.zeros(3)
         mine = locals() if kept else None
-        loader_of(32)
+        examples_for(32)
         gone = weakref.ref(big)
         if kept:
             assert mine["big"] is big
@@ -58,3 +58,14 @@ def test_a_check_gives_one_batch_several_times_and_nobody_is_blamed():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     trace = TorchPatient.copy_of(net, batch, F.mse_loss, optimizer).observe([batch] * 3, 3)
     assert not [fact for step in trace.steps for fact in step.facts if fact.kind == "same_batch"]
+
+
+def test_a_table_of_examples_that_holds_the_batch_is_found_and_no_other():
+    from isograd.frameworks.torch.sameness import examples_for
+
+    table, others = torch.randn(400, 3), torch.randn(500, 3)
+    batch = table[torch.tensor([5, 77, 3])]
+    assert examples_for(3, batch) == 400
+    assert examples_for(3, torch.randn(3, 3)) == 0
+    assert examples_for(200, table[:200]) == 0  # a part for training of all data
+    assert len(others) == 500

@@ -64,11 +64,12 @@ class Arrivals:
     clean: int = 0
     """The last step at which a gradient was seen to begin empty."""
     _before: dict[int, tuple[weakref.ref[Tensor], int]] = field(default_factory=dict)
-    _steps: int = 0
+    _rounds: list[set[int]] = field(default_factory=list)
+    """The parameters of each optimizer that has stepped."""
 
     def begin(self, held: set[int], *, again: bool) -> None:
         """A step that is to be looked at; ``held`` are the parameters that an optimizer holds, ``again`` looks them all up."""
-        self.backwards, self.carried = 0, []
+        self.backwards, self.carried, self._rounds = 0, [], []
         for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self._before):
             kept.clear()
         if again or not self.places:
@@ -93,6 +94,7 @@ class Arrivals:
             if id(parameter) in self.dirty:
                 self.carried.append(self.dirty.pop(id(parameter)))
             self.stepped[id(parameter)] = None if parameter.grad is None else holds
+        self._rounds.append({id(parameter) for parameter in held.parameters})
 
     def trained(self, path: str) -> bool:
         """Whether a parameter of the model at ``path`` got a gradient and was stepped."""
@@ -116,6 +118,11 @@ class Arrivals:
                 return
             if not reached:
                 yield Fact("loss_outside")
+        for parameters in self._rounds:
+            own = [place for place in mine if id(place.parameter) in parameters]
+            if own and len(own) < len(mine) and all(self.stepped[id(place.parameter)] is None for place in own):
+                settings = (("parameters", len(own)), ("layers", " ".join(dict.fromkeys(place.layer for place in own))))
+                yield Fact("loss_outside", own[0].layer, settings=settings)
         yield from self._cut(place for place in mine if self.stepped[id(place.parameter)] is None)
         held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
         yield from self._unheld(held, reached)

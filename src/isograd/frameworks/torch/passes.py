@@ -60,7 +60,7 @@ class Passes:
         if is_recomputation() or not self.learning():
             return
         self._take(path, 0, arguments)
-        self._same.look(self.inputs)
+        self._same.look(self.inputs, arguments)
 
     def ends(self, path: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """What came in by name is counted after what came by position."""

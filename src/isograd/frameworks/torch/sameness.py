@@ -1,4 +1,4 @@
-"""Whether a step was given the batch of the last look again, and whether a loader with more examples is at hand."""
+"""Whether a step was given the batch of the last look again, and whether many more examples are at hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from isograd.frameworks.torch.places import is_persons
+from isograd.frameworks.torch.places import is_persons, tensors_in
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.fact import Fact
 
 FARTHEST = 32
 """Frames of the program that are looked through at most."""
+
+MANY = 8
+"""Times the batch that a table has to be long: the whole data may lie beside the part that is trained on at once."""
+CELLS = 2**22
+"""Numbers of a table beyond which it is not looked through."""
 
 Inputs = Mapping[tuple[str, int], InputSample]
 
@@ -29,11 +35,12 @@ class Sameness:
         self._since = 0
         self._examples: int | None = None
 
-    def look(self, inputs: Inputs) -> None:
-        """While the loop's frames are there, and once only: look for a loader where the inputs came again."""
+    def look(self, inputs: Inputs, arguments: Any = ()) -> None:
+        """While the loop's frames are there, and once only: look for more examples where the inputs came again."""
         if self._examples is None and inputs and inputs == self._inputs:
             first = next(iter(inputs.values()))
-            self._examples = loader_of(first.shape[0]) if first.shape else 0
+            batch = next(tensors_in(tuple(arguments)), None)
+            self._examples = examples_for(first.shape[0], batch) if first.shape else 0
 
     def close(self, step: int, inputs: Inputs, losses: tuple[LossSample, ...]) -> Iterator[Fact]:
         """The fact, where inputs and targets are those of the last look."""
@@ -45,8 +52,11 @@ class Sameness:
         yield Fact("same_batch", settings=found)
 
 
-def loader_of(batch: int) -> int:
-    """Examples behind a ``DataLoader`` of this batch size in a variable of the person's running functions; 0: none found."""
+def examples_for(size: int, batch: Tensor | None = None) -> int:
+    """Examples at hand in a variable of the person's running functions for a batch of this size; 0: none found.
+
+    Those behind a ``DataLoader`` of this batch size, or in a table ``MANY`` times as long that holds the examples of ``batch``.
+    """
     frame: FrameType | None = sys._getframe(1)
     seen: set[int] = set()
     most = 0
@@ -55,7 +65,7 @@ def loader_of(batch: int) -> int:
             break
         if is_persons(frame) and "site-packages" not in frame.f_code.co_filename:
             for value in (*_locals(frame), *(frame.f_globals.values() if id(frame.f_globals) not in seen else ())):
-                most = max(most, _examples(value, batch))
+                most = max(most, _examples(value, size), 0 if batch is None else _rows(value, batch))
             seen.add(id(frame.f_globals))
         frame = frame.f_back
     return most
@@ -69,6 +79,16 @@ def _examples(value: Any, batch: int) -> int:
     except Exception:  # noqa: BLE001  a dataset without a length, or with one of the person's own that fails
         return 0
     return count if count > batch else 0
+
+
+def _rows(value: Any, batch: Tensor) -> int:
+    """The length of a table of examples that holds the first and the last of a batch."""
+    if type(value) is not Tensor or value.ndim < 2 or value.shape[1:] != batch.shape[1:] or value.dtype != batch.dtype:
+        return 0
+    if len(value) < MANY * len(batch) or not len(batch) or value.device != batch.device or value.numel() > CELLS:
+        return 0
+    ends = ((value == batch[end]).flatten(1).all(1).any() for end in (0, -1))
+    return len(value) if all(bool(there) for there in ends) else 0
 
 
 def _locals(frame: FrameType) -> list[Any]:

@@ -2,7 +2,8 @@
 
 Certain as a fact: the optimizer holds the parameter, it ran, the backward pass came, and its gradient is nothing at all (not
 zero: there is no path). Intent is not certain, so an alarm needs that it does harm:
-  ALL      no parameter at all is reached: the loss is not computed from the model's output; or
+  ALL      no parameter at all of a model, or of one optimizer, is reached: the loss is not computed from what it puts out (and
+           the norms of all steps between the looks show no gradient either); or
   BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
            layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
            graph was left is one that nobody chooses for its own sake (numpy, .data, wrapping in a new tensor)
@@ -36,13 +37,15 @@ _WORDS = {
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The layers that are cut off, and the remark on layers that never run."""
-    outside = lasting(case, "loss_outside").get("")
+    outside = [found for found in lasting(case, "loss_outside").values() if holds(found, case, least=LEAST)]
+    outside = [found for found in outside if not _came(case, found)]
     cut = {where: found for where, found in lasting(case, "cut_off").items() if found.always}
     used = {where: found for where, found in cut.items() if found.fact.get("used", False) and _computes(where, found, case)}
-    if outside is not None and holds(outside, case, least=LEAST):
-        yield _outside(case, outside, tuple(used))
-    elif used:
-        yield from _cut(case, used)
+    for one in outside:
+        yield _outside(case, one, _layers(one) or tuple(used))
+    rest = {where: found for where, found in used.items() if all(_layers(one) and where not in _layers(one) for one in outside)}
+    if rest:
+        yield from _cut(case, rest)
     idle = [where for where in cut if not cut[where].fact.get("used", False)]
     if idle:
         whom, looks = listed([spoken(where) for where in idle]), cut[idle[0]].looks
@@ -94,18 +97,32 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
 def _outside(case: Case, outside: Lasting, places: tuple[str, ...]) -> Finding:
     left = _left(case, places)
     at = f" ({_WORDS.get(str(left.get('operation', '')), '')} at {left.source})" if left else ""
+    whom = f"No parameter of {listed([spoken(where) for where in places])}" if _layers(outside) else "No parameter"
+    made = "what they put out" if _layers(outside) else "the model's output"
     return Finding(
         "cut_graph",
         "critical",
         1.0,
-        "loss",
-        f"No parameter gets a gradient: the loss is not computed from the model's output{at}.",
-        (Evidence(f"in {outside.seen} of {outside.looks} looks the backward pass reached no layer", "loss_outside", 0.0),),
+        outside.fact.where or "loss",
+        f"{whom} gets a gradient: no loss is computed from {made}{at}.",
+        (Evidence(f"in {outside.seen} of {outside.looks} looks the backward pass reached none of them", "loss_outside", 0.0),),
         places,
         left.source if left else None,
         outside.first,
         remedy="compute the loss from what model(inputs) returns, without detach, numpy or a new tensor on the way",
     )
+
+
+def _layers(outside: Lasting) -> tuple[str, ...]:
+    """The layers of the one optimizer that gets no gradient; none where no optimizer does."""
+    return tuple(str(outside.fact.get("layers", "")).split())
+
+
+def _came(case: Case, outside: Lasting) -> bool:
+    """Whether a gradient came to one of these layers in a step between the looks."""
+    layers = _layers(outside)
+    names = {p.name for p in case.anatomy.parameters if not layers or p.layer in layers}
+    return any(reading.step >= outside.first for name in names for reading in case.series("gradient_norm", name))
 
 
 def _evidence(first: Lasting, new: Sequence[str]) -> Iterator[Evidence]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import fresh, listed, opening, weighted
+from isograd.health.looks import fresh, listed, opening, over, weighted
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
@@ -35,7 +35,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not frozen or not moving:
         return
     new = fresh(anatomy, frozen)
-    enough = case.taken >= STEPS or case.ended or not case.steps
+    enough = case.taken >= STEPS or over(case) or not case.steps
     alarm = bool(new) and enough and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new
     some = new or frozen

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, fresh, lasting, listed, looked, opening, weighted
+from isograd.health.looks import Lasting, fresh, lasting, listed, looked, opening, over, weighted
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding, Severity
@@ -39,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _sure(case: Case, found: Lasting) -> bool:
     steps = looked(case)
     spans = bool(steps) and steps[-1] - found.first + 1 >= SPAN
-    return (found.seen >= LEAST and (spans or case.ended)) or (case.ended and found.seen >= 2)
+    return (found.seen >= LEAST and spans) or (over(case) and found.seen >= 2)
 
 
 def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:

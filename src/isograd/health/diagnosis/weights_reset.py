@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import lasting, listed
+from isograd.health.looks import lasting, listed, over
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
@@ -34,7 +34,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     times: Counter[str] = Counter()
     for _, fact in case.facts("weights_changed"):
         times[fact.where] += int(fact.get("times", 1))
-    sure = [where for where in found if times[where] >= (2 if case.ended else LEAST)]
+    sure = [where for where in found if times[where] >= (2 if over(case) else LEAST)]
     where = max(sure or found, key=lambda place: times[place])
     some, one, count = sure or list(found), found[where], times[where]
     severity: Severity = "note" if not sure else "critical" if count >= OFTEN * one.last else "warning"
