@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
+from isograd.live import OnFinding
 from isograd.ports import Patient, Recorder
 from isograd.recordings import read_trace
 from isograd.records.anatomy import Anatomy
@@ -72,12 +73,15 @@ def watch(
     steps: int | None = None,
     budget: float | None = 0.03,
     trace: str | PathLike[str] | None = None,
+    on_finding: OnFinding | None = None,
 ) -> Watch:
     """Watch a training loop that stays as it is, for at most ``budget`` of its time.
 
     ``model`` and ``optimizer`` are one or several; optimizers are found by the parameters they hold where they are not given.
     ``steps`` is the planned length of the run; ``budget=None`` measures everything at every step. ``trace`` names a file that
-    what was seen is appended to, in blocks, so that a killed program leaves a readable trace behind.
+    what was seen is appended to, in blocks, so that a killed program leaves a readable trace behind. ``on_finding`` is called
+    in the loop with each ``Finding`` once, when it has become certain, and again with ``until`` set when it is over; an error
+    that it raises is reported, and it is not called again.
 
     Raises ``RequestError`` for a budget or a number of steps that makes no sense, ``ModelError`` for what is no model.
 
@@ -98,13 +102,15 @@ def watch(
             f"budget is a share of the step time in (0, 1], not {budget}", remedy="budget=0.03, or None for no limit"
         )
     door = _door(model)
+    if on_finding is not None and not callable(on_finding):
+        raise RequestError(f"on_finding is a function of a finding, not {type(on_finding).__name__}", remedy="on_finding=print")
     if loss is not None and not callable(loss) and not isinstance(loss, str):
         raise RequestError(f"loss is a function of outputs and targets, not {type(loss).__name__}")
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
     optimizers = None if optimizer is None else tuple(optimizer) if isinstance(optimizer, tuple | list) else (optimizer,)
     recorder = _recorder(door, models, optimizers, budget, steps)
     name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
-    return Watch(recorder, None if trace is None else Path(trace), name)
+    return Watch(recorder, None if trace is None else Path(trace), name, on_finding)
 
 
 def diagnose(trace: Trace | str | PathLike[str]) -> Report:

@@ -28,7 +28,11 @@ def read_trace(path: Path) -> tuple[Trace, list[str]]:
     for number, line in enumerate(lines, 1):
         with _line_of(path, number):
             if line.startswith('{"format":"isograd.Trace"'):
-                header, steps, recordings = codec.loads(Trace, line), [], recordings + 1
+                found = codec.loads(Trace, line)
+                if found.ended and header is not None and not header.ended:  # the end of the same recording
+                    header = found
+                else:
+                    header, steps, recordings = found, [], recordings + 1
             elif header is None:
                 raise DamagedError("this is not a trace: it does not begin with the header of one")
             else:

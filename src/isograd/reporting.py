@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isograd.health import coverage
-from isograd.health.case import case_of
+from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import diagnose as diagnose_case
 from isograd.records import codec
 from isograd.records import report as records
@@ -67,16 +67,21 @@ class Report:
         return f"<isograd {self.record.origin} report: {'healthy' if self.healthy else f'{alarms} alarms'}>"
 
 
-def report_of(origin: records.Origin, trace: Trace, remarks: Sequence[str]) -> Report:
-    """Diagnose a trace, and add what a person must know of how it was taken."""
-    case = case_of(trace)
-    findings = diagnose_case(case)
+def report_of(
+    origin: records.Origin,
+    trace: Trace,
+    remarks: Sequence[str],
+    case: Case | None = None,
+    findings: tuple[Finding, ...] | None = None,
+) -> Report:
+    """Diagnose a trace, where that was not done already, and add what a person must know of how it was taken."""
+    case = case_of(trace) if case is None else case
     unseen = () if origin in ("check", "explain") else coverage.remarks(trace)
     return Report(
         records.Report(
             origin,
             trace.anatomy,
-            findings,
+            diagnose_case(case) if findings is None else findings,
             case.expectations,
             case.readings,
             case.taken,

@@ -12,6 +12,7 @@ from typing import Self
 from isograd import files
 from isograd.health.diagnosis.exception import explained, in_a_line
 from isograd.health.raising import known
+from isograd.live import Live, OnFinding
 from isograd.ports import Recorder
 from isograd.records import codec
 from isograd.records.finding import Finding
@@ -21,28 +22,36 @@ from isograd.reporting import Report, report_of
 _BLOCK_SECONDS = 2.0
 """How often a watch writes what it saw to its trace file: what a killed program loses at most."""
 
+_BLOCK_SHARE = 0.01
+"""The share of the time so far that it loses at most where that is more: so the file of a long run stays small."""
+
 
 class Watch:
     """A recorder at work: use it as a context manager around the loop; ask it at any time."""
 
-    def __init__(self, recorder: Recorder, path: Path | None, loss: str | None = None) -> None:
+    def __init__(
+        self, recorder: Recorder, path: Path | None, loss: str | None = None, on_finding: OnFinding | None = None
+    ) -> None:
         self._recorder = recorder
+        self._live, self._eager = Live(on_finding), on_finding is not None
+        self._known: tuple[Trace, Report] | None = None
         self._path = path
         self._loss = loss
         self._headed = False
         self._remarks: list[str] = []
-        self._written = time.monotonic()
+        self._begun = self._written = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._path is not None:
-            self._recorder.on_step = self._maybe_write
+        self._recorder.on_step = self._looked
         self._recorder.attach()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # What goes wrong here must not hide what went wrong in the loop, nor stop a training that went well.
         self._recorder.detach(error)
-        self._write()
+        self._write(last=True)
+        if self._eager:
+            self._live.look(lambda: self.trace)
         if error is not None:
             self._tell(error)
 
@@ -75,7 +84,12 @@ class Watch:
 
     def report(self) -> Report:
         """Everything so far: findings, what theory foretold and what was measured."""
-        return report_of("watch", self.trace, self._remarks)
+        trace = self.trace
+        if self._known is None or not _same(self._known[0], trace):
+            case = self._live.case(trace)
+            findings = self._live.findings(case)
+            self._known = trace, report_of("watch", trace, (*self._remarks, *self._live.remarks), case, findings)
+        return self._known[1]
 
     def health_line(self) -> str:
         """One line for beside a progress bar."""
@@ -89,18 +103,24 @@ class Watch:
         lines = [codec.dumps(replace(trace, steps=())), *map(codec.dumps, trace.steps)]
         files.write_text(Path(path), "\n".join(lines) + "\n")
 
-    def _maybe_write(self, due: bool) -> None:
-        if time.monotonic() - self._written >= _BLOCK_SECONDS:
+    def _looked(self, due: bool) -> None:
+        """A step has been looked at; a diagnosis may be due."""
+        if due:
+            self._live.look(lambda: self.trace)
+        now = time.monotonic()
+        if self._path is not None and now - self._written >= max(_BLOCK_SECONDS, _BLOCK_SHARE * (now - self._begun)):
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, *, last: bool = False) -> None:
         """Append what is new to the trace file; a disk that refuses costs the trace, never the training."""
         if self._path is None:
             return
         self._written = time.monotonic()
         lines = [codec.dumps(step) for step in self._recorder.take()]
         if lines and not self._headed:
-            lines.insert(0, codec.dumps(replace(self.trace, steps=())))
+            lines.insert(0, codec.dumps(replace(self.trace, steps=(), ended=False)))
+        if last and (lines or self._headed):
+            lines.append(codec.dumps(replace(self.trace, steps=())))
         try:
             if lines:
                 files.append_line(self._path, "\n".join(lines))
@@ -108,3 +128,8 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - whatever the disk does, the training goes on
             self._remarks.append(f"the trace file is incomplete from here on: {error}")
             self._path = None
+
+
+def _same(one: Trace, other: Trace) -> bool:
+    """Whether nothing came to a recording."""
+    return (one.meter.steps, len(one.steps), one.ended) == (other.meter.steps, len(other.steps), other.ended)

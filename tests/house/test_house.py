@@ -24,11 +24,11 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 PUBLIC = {
     "check": "(model, batch=None, loss=None, optimizer=None, *, steps=None)",
-    "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None)",
+    "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None, on_finding=None)",
     "diagnose": "(trace)",
     "explain": "(exception)",
     "Report": "healthy risk findings record to_json to_html figure",
-    "Finding": "disease severity confidence where source since time_step evidence cause remedy references",
+    "Finding": "disease severity confidence where source since noticed time_step evidence cause remedy references",
 }
 """The public surface. Growing it is a decision that CHANGELOG.md explains."""
 

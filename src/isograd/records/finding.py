@@ -26,7 +26,8 @@ class Finding:
 
     ``disease`` is a file name of ``health.diagnosis``; ``summary`` is the sentence a person reads first. ``where`` is a
     module path, or "optimizer", "data", "loss", "loop"; ``layers`` are all places that it holds, the worst first.
-    ``confidence`` is in [0, 1].
+    ``confidence`` is in [0, 1]. ``since`` and ``until`` are the steps from which and up to which it held; ``noticed`` is the
+    step at which a live watch told of it, None where none did.
     """
 
     disease: str
@@ -43,6 +44,7 @@ class Finding:
     cause: str | None = None
     remedy: str | None = None
     references: tuple[str, ...] = ()
+    noticed: int | None = None
 
     @property
     def alarm(self) -> bool:

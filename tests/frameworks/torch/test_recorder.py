@@ -343,7 +343,7 @@ def test_a_debt_is_paid_before_the_next_look(monkeypatch):
     meter.charge(1.0, sampled=True, normed=True)
     now[0] = 80.0
     assert meter.next(2) == (True, True) and meter.next(3) == (False, True)
-    now[0] = 2 * 1.0 * budget.HIDDEN / (0.03 * (1 - budget.NORMS - budget.DIAGNOSES)) + 0.1
+    now[0] = 2 * 1.0 * budget.HIDDEN / (0.03 * (1 - budget.NORMS)) + 0.1
     assert meter.next(3) == (True, True)
     meter.charge(10.0, sampled=False, normed=False)  # what every step costs is paid first
     assert meter.next(4) == (False, True)

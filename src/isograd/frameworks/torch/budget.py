@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 HIDDEN = 1.5
 """True cost over what our own clock sees: it misses hook dispatch, evicted caches and the allocator."""
 NORMS = 1 / 4
-"""The part of the budget that the gradient norms may use."""
-DIAGNOSES = 1 / 4
-"""The part of the budget that diagnoses in the loop may use; looks at layers and parameters have the rest."""
+"""The part of the budget that the gradient norms may use; looks at layers and parameters have the rest."""
+DIAGNOSES = 1 / 2
+"""The part of the budget that diagnoses in the loop may use of what the others have left: they are few in a long run."""
 ALARMED = 1 / 8
 """The part of the budget that looks right after something alarming may use, besides the ordinary ones."""
 FLOOR = 0.1
@@ -100,29 +100,34 @@ class Budget:
             self.asked = index + min(64, max(1, int(_PAUSE / pace)))
         allowance = max(self.share * elapsed, FLOOR)
         # What every step costs, looked at or not, is paid first, out of the largest part.
-        looks = allowance * (1 - NORMS - DIAGNOSES) - self.overhead * HIDDEN
-        sampled = self.samples.may(looks) and self._due(index, elapsed, pace)
+        left = allowance - self.own * HIDDEN
+        looks = allowance * (1 - NORMS) - self.overhead * HIDDEN
+        fits = self.samples.may(looks) and self.samples.last * HIDDEN < left
+        sampled = fits and self._due(index, elapsed, pace)
         if not sampled and self.alarmed and (self._extra + self.samples.last) * HIDDEN < allowance * ALARMED:
             sampled, self._extra = True, self._extra + self.samples.last
         self.alarmed = False
         if sampled:
             self._looked = index
-        return sampled, self.norms.may(allowance * NORMS)
+        return sampled, self.norms.may(allowance * NORMS) and self.norms.last * HIDDEN < left
 
     def may_diagnose(self, looks: int, before: int) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
-        if self.share is None:
-            return looks >= before * (1 + SPREAD)
         if looks < max(2.0, before * (1 + SPREAD)):
             return False
-        return self.diagnoses.may(max(self.share * self.elapsed, FLOOR) * DIAGNOSES)
+        if self.share is None:
+            return True
+        allowance = max(self.share * self.elapsed, FLOOR)
+        expected = self.diagnoses.last * (1 + SPREAD)  # there is more to look at each time
+        paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
+        return paid or self.diagnoses.count == 0
 
     def _due(self, index: int, elapsed: float, pace: float) -> bool:
         assert self.share is not None
         last = self._looked
         if self.planned is None or self.planned <= index:
             return self.share * elapsed > FLOOR or index >= last * (1 + SPREAD)
-        total = max(self.share * pace * self.planned, FLOOR) * (1 - NORMS - DIAGNOSES)
+        total = max(self.share * pace * self.planned, FLOOR) * (1 - NORMS)
         left = max(1.0, (total / HIDDEN - self.overhead - self.samples.spent) / max(self.samples.last, 1e-9))
         ratio = (self.planned / last) ** (1 / left)  # so many looks at this ratio just reach the end
         gap = last * (ratio - 1) if ratio > 1 + SPREAD else min(last * SPREAD, (self.planned - last) / left)

@@ -138,7 +138,7 @@ class TorchRecorder(Recorder):
         self._flush()
         names = tuple(self._roster.names)
         steps = tuple(padded(step, len(names)) for step in self._history.steps)
-        return Trace(self._anatomy or self._described(), names, steps, self._planned, self.meter)
+        return Trace(self._anatomy or self._described(), names, steps, self._planned, self.meter, self._total is not None)
 
     @property
     def meter(self) -> Meter:
