@@ -15,11 +15,12 @@ NORMS = 1 / 4
 DIAGNOSES = 1 / 2
 """The part of the budget that diagnoses in the loop may use of what the others have left: they are few in a long run."""
 ALARMED = 1 / 8
-"""The part of the budget that looks right after something alarming may use, besides the ordinary ones."""
+"""The part of the budget that looks right after something alarming may use besides the ordinary ones, and again so much for
+the diagnoses that follow them."""
 FLOOR = 0.1
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
-"""Within the floor the next look comes when so much of the steps so far has been added: 5, 7, 9, 12, 15 ..."""
+"""Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
 TIMED = 16
 """Of the steps that are not looked at every so many-th is timed, and counted for all."""
 LOSS_JUMP, NORM_JUMP = 4.0, 10.0
@@ -69,6 +70,7 @@ class Budget:
     """The step at which to ask again whether a look is paid for."""
     _looked: int = 0
     _extra: float = 0.0
+    _urgent: bool = False
 
     @property
     def elapsed(self) -> float:
@@ -106,6 +108,7 @@ class Budget:
         sampled = fits and self._due(index, elapsed, pace)
         if not sampled and self.alarmed and (self._extra + self.samples.last) * HIDDEN < allowance * ALARMED:
             sampled, self._extra = True, self._extra + self.samples.last
+        self._urgent = self._urgent or (self.alarmed and sampled)
         self.alarmed = False
         if sampled:
             self._looked = index
@@ -113,25 +116,30 @@ class Budget:
 
     def may_diagnose(self, looks: int, before: int) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
-        if looks < max(2.0, before * (1 + SPREAD)):
+        if looks < max(2.0, before + 1.0 if self._urgent else before * (1 + SPREAD)):
             return False
+        urgent, self._urgent = self._urgent, False
         if self.share is None:
             return True
         allowance = max(self.share * self.elapsed, FLOOR)
         expected = self.diagnoses.last * (1 + SPREAD)  # there is more to look at each time
+        if urgent and (self._extra + expected) * HIDDEN < allowance * 2 * ALARMED:
+            self._extra += expected
+            return True
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
         return paid or self.diagnoses.count == 0
 
     def _due(self, index: int, elapsed: float, pace: float) -> bool:
         assert self.share is not None
-        last = self._looked
-        if self.planned is None or self.planned <= index:
-            return self.share * elapsed > FLOOR or index >= last * (1 + SPREAD)
-        total = max(self.share * pace * self.planned, FLOOR) * (1 - NORMS)
+        if self.planned is None and self.share * elapsed > FLOOR:
+            return True
+        # Spread what can be paid for over the steps to the end, or to where the share of the time is more than the floor.
+        last, end = self._looked, self.planned or FLOOR / self.share / pace
+        total = max(self.share * pace * (self.planned or 0), FLOOR) * (1 - NORMS)
         left = max(1.0, (total / HIDDEN - self.overhead - self.samples.spent) / max(self.samples.last, 1e-9))
-        ratio = (self.planned / last) ** (1 / left)  # so many looks at this ratio just reach the end
-        gap = last * (ratio - 1) if ratio > 1 + SPREAD else min(last * SPREAD, (self.planned - last) / left)
-        return index >= last + gap
+        ratio = max(end / last, 1.0) ** (1 / left)
+        gap = last * (ratio - 1) if ratio > 1 + SPREAD or not self.planned else min(last * SPREAD, (end - last) / left)
+        return index >= last + max(gap, 1.0 if self.planned else last * SPREAD)
 
 
 class Alarm:
