@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch_loops as loops
 
 from isograd.errors import ModelError, RequestError
-from isograd.frameworks.torch import budget, history, parameters
+from isograd.frameworks.torch import history, parameters
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.records.trace import LayerSample, Step
 
@@ -334,19 +334,6 @@ def test_the_budget_is_kept_by_our_own_clock_and_the_first_two_steps_are_always_
     assert [step.index for step in trace.steps if step.sampled][:2] == [1, 2]
     assert 2 < trace.meter.sampled < 300 and trace.meter.normed >= trace.meter.sampled and trace.meter.steps == 600
     assert 0.02 < trace.meter.share < 0.1
-
-
-def test_a_debt_is_paid_before_the_next_look(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(budget.time, "thread_time", lambda: now[0])
-    meter = budget.Budget(0.03, clock=0.0)
-    meter.charge(1.0, sampled=True, normed=True)
-    now[0] = 80.0
-    assert meter.next(2) == (True, True) and meter.next(3) == (False, True)
-    now[0] = 2 * 1.0 * budget.HIDDEN / (0.03 * (1 - budget.NORMS)) + 0.1
-    assert meter.next(3) == (True, True)
-    meter.charge(10.0, sampled=False, normed=False)  # what every step costs is paid first
-    assert meter.next(4) == (False, True)
 
 
 def test_old_steps_are_thinned_and_the_extreme_ones_stay(monkeypatch):

@@ -146,7 +146,7 @@ class Alarm:
     """Whether a number that comes at every step has just left the ordinary: not finite, or far above its running median.
 
     The loss of a small batch stays within a factor of about 2 of its median (it is a mean of many terms); 4 leaves room. To be
-    calibrated. Only the first of several alarming values in a row counts.
+    calibrated. Where numbers of both signs come, their spread stands for the median. Only the first of several alarming values in a row counts.
     """
 
     __slots__ = ("_alarming", "_bound", "_count", "_factor", "_recent")
@@ -165,5 +165,5 @@ class Alarm:
         self._count += 1
         if not self._count % 16 or self._count == 4:
             median = statistics.median(self._recent)
-            self._bound = self._factor * median if median > 0.0 else ENDLESS
+            self._bound = median + (self._factor - 1.0) * max(abs(median), max(self._recent) - min(self._recent))
         return False

@@ -1,0 +1,120 @@
+"""When the next look comes: paid for, spread over the run, soon after something alarming."""
+
+import itertools
+import math
+
+import pytest
+
+from isograd.frameworks.torch import budget
+from isograd.frameworks.torch.budget import FLOOR, HIDDEN, NORMS, Alarm, Budget
+
+
+class Clock:
+    """Thread time that passes as told."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(budget.time, "thread_time", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def run(clock, steps, *, pace, look, planned=None, share=0.03, alarms=(), norm=0.0):
+    """Steps of ``pace`` seconds with looks of ``look`` seconds: the budget, the sampled steps."""
+    meter, sampled = Budget(share, planned, clock=0.0), []
+    for index in range(1, steps + 1):
+        if index in alarms:
+            meter.alarmed = True
+            meter.asked = 0
+        looked, normed = meter.next(index)
+        sampled += [index] * looked
+        cost = look if looked else norm if normed else 0.0
+        clock.now += pace + cost
+        meter.charge(cost, sampled=looked, normed=looked or normed)
+    return meter, sampled
+
+
+def test_a_debt_is_paid_before_the_next_look(clock):
+    meter = Budget(0.03, clock=0.0)
+    meter.charge(1.0, sampled=True, normed=True)
+    clock.now = 80.0
+    assert meter.next(2) == (True, True) and meter.next(3) == (False, True)
+    clock.now = 2 * 1.0 * HIDDEN / (0.03 * (1 - NORMS)) + 0.1
+    assert meter.next(3) == (True, True)
+    meter.charge(10.0, sampled=False, normed=False)  # what every step costs is paid first
+    assert meter.next(4) == (False, False)
+
+
+def test_a_short_run_is_looked_at_geometrically_and_costs_no_more_than_the_floor(clock):
+    meter, sampled = run(clock, 400, pace=0.001, look=0.001)
+    assert sampled[:7] == [1, 2, 3, 4, 5, 7, 9] and sampled[-1] > 250
+    gaps = [b / a for a, b in itertools.pairwise(sampled[4:])]
+    assert all(1.2 <= gap <= 1.6 for gap in gaps)
+    assert meter.own * HIDDEN <= FLOOR
+
+
+def test_dear_looks_are_spread_further_apart_so_that_some_are_left(clock):
+    meter, sampled = run(clock, 400, pace=0.001, look=0.008)
+    assert 4 <= len(sampled) <= 8 and sampled[-1] > 50
+    assert meter.own * HIDDEN <= FLOOR
+
+
+def test_a_long_run_never_pays_more_than_its_share(clock):
+    meter, sampled = run(clock, 20_000, pace=0.002, look=0.01)
+    assert meter.own * HIDDEN <= 0.03 * meter.elapsed
+    assert len(sampled) > 40 and sampled[-1] > 19_000
+
+
+@pytest.mark.parametrize(("steps", "look"), [(100, 0.001), (1_000, 0.004), (20_000, 0.01)])
+def test_an_announced_run_is_looked_at_from_its_beginning_to_its_end(clock, steps, look):
+    meter, sampled = run(clock, steps, pace=0.002, look=look, planned=steps)
+    assert sampled[0] == 1 and sampled[-1] == steps
+    assert sum(index > steps / 2 for index in sampled) >= 2
+    assert max(b - a for a, b in itertools.pairwise(sampled)) <= 0.5 * steps
+    assert meter.own * HIDDEN <= max(FLOOR, 0.03 * meter.elapsed) + look * HIDDEN  # the last look is worth its price
+
+
+def test_without_a_budget_every_step_is_looked_at(clock):
+    assert run(clock, 5, pace=0.001, look=1.0, share=None)[1] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_goes_on_after_its_announced_end_is_still_looked_at(clock):
+    assert run(clock, 20_000, pace=0.002, look=0.005, planned=100)[1][-1] > 10_000
+
+
+def test_an_alarm_brings_a_look_at_a_small_price(clock):
+    quiet = run(clock, 1_000, pace=0.002, look=0.005)[0]
+    clock.now = 0.0
+    meter, sampled = run(clock, 1_000, pace=0.002, look=0.005, alarms={500})
+    assert 500 in sampled
+    clock.now = 0.0
+    meter, _ = run(clock, 1_000, pace=0.002, look=0.005, alarms=range(100, 1_000))
+    assert meter.own <= quiet.own + budget.ALARMED * FLOOR / HIDDEN + 0.005
+
+
+def test_diagnoses_come_when_the_looks_have_grown_by_a_quarter_and_are_paid_for(clock):
+    meter = Budget(0.03, clock=0.0)
+    assert not meter.may_diagnose(1, 0) and meter.may_diagnose(2, 0)
+    meter.diagnoses.add(0.001)
+    assert [looks for looks in range(3, 12) if meter.may_diagnose(looks, 8)] == [10, 11]
+    meter.diagnoses.add(0.05)
+    assert not meter.may_diagnose(100, 8)
+    clock.now = 100.0
+    assert meter.may_diagnose(100, 8)
+
+
+def test_an_alarm_is_the_first_number_far_above_the_others_or_not_finite():
+    alarm = Alarm(4.0)
+    assert not any(alarm(value) for value in [1.0, 1.2, 0.9, 1.1, 1.0, 3.0, 0.8])
+    assert [alarm(value) for value in [5.0, 6.0, 1.0, math.nan, math.nan, 1.0, math.inf]] == [
+        True, False, False, True, False, False, True,
+    ]  # fmt: skip
+
+
+def test_a_loss_that_crosses_zero_is_no_alarm():
+    alarm = Alarm(4.0)
+    assert not any(alarm(-10.0 + index) for index in range(40))
+    assert alarm(1_000.0)
