@@ -146,7 +146,8 @@ class Alarm:
     """Whether a number that comes at every step has just left the ordinary: not finite, or far above its running median.
 
     The loss of a small batch stays within a factor of about 2 of its median (it is a mean of many terms); 4 leaves room. To be
-    calibrated. Where numbers of both signs come, their spread stands for the median. Only the first of several alarming values in a row counts.
+    calibrated. Where numbers of both signs come, their spread stands for the median. Only the first of several alarming values
+    in a row counts.
     """
 
     __slots__ = ("_alarming", "_bound", "_count", "_factor", "_recent")
