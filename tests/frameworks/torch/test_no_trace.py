@@ -230,7 +230,7 @@ def test_none_of_the_persons_tensors_lives_longer():
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["compiled wrapper", "compiled in place"])
-def test_a_compiled_model_is_watched_at_its_parameters_and_not_compiled_again(whole):
+def test_a_compiled_model_is_seen_by_its_shadow_and_not_compiled_again(whole):
     graphs = []
 
     def backend(graph, inputs):
@@ -261,7 +261,8 @@ def test_a_compiled_model_is_watched_at_its_parameters_and_not_compiled_again(wh
         same(plain, loop(watch))
         assert len(graphs) == 2 * alone > 0
         last = watch.recorder.trace().steps[-1]
-        assert last.parameters and not last.layers
+        seen = {layer.where: layer for layer in last.layers}
+        assert last.parameters and seen["head"].gradient.norm > 0.0 and seen["features.0"].gradient.norm > 0.0
         assert last.parameters[0].name == "features.0.weight"
     finally:
         torch._dynamo.reset()

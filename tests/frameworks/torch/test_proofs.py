@@ -29,6 +29,8 @@ if sys.argv[1] == "watched":
     trace = watch.trace
     assert watch.meter.steps == 40, watch.meter
     assert any(any(norm for norm in step.gradient_norms) for step in trace.steps)
+    assert all(layer.gradient.norm > 0.0 for layer in trace.steps[0].layers) and len(trace.steps[0].layers) >= 6
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 """
 
 RANK = """

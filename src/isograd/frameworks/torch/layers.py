@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from isograd.frameworks.torch.alike import gram
 from isograd.frameworks.torch.hooks import Quiet, is_recomputation
@@ -53,6 +54,8 @@ class Layers:
     """By how much the loss of the present backward pass is scaled; its gradients are divided by it."""
     stream: Tensor | None = None
     """The random stream as the recurrent layer that runs now found it."""
+    edges: list[GradientEdge] | None = None
+    """Where the outputs of the layers stand in the graph, if somebody wants to send gradients through them."""
     facts: list[Fact] = field(default_factory=list)
     entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
     _cells: dict[tuple[str, int], list[_Entry]] = field(default_factory=dict)
@@ -80,6 +83,8 @@ class Layers:
             self._cells.setdefault((where.partition("@")[0], call), []).append(entry)
         if not tensor.is_leaf:
             tensor.register_hook(self._gradient_of(entry))  # type: ignore[no-untyped-call]
+            if self.edges is not None:
+                self.edges.append(get_gradient_edge(tensor))
 
     def see_through_time(self, where: str, module: nn.RNNBase, arguments: Any, output: Any) -> None:
         """After ``see``, on a deep look: keep what it takes to follow the gradient back through the steps of a fused layer."""

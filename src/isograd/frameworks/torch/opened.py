@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,13 @@ class Open:
         self.done.clear()
         self.facts.clear()
 
+    def before(self, held: Held, names: Sequence[str], *, whole: bool) -> None:
+        """Remember the weights as they are now; ``names`` are those of all slots, ``whole``: of large tensors all rows."""
+        if self.motion is not None:  # a step that raised on its way
+            self.norms.clear()
+        self.motion = Motion(held.slots, [names[slot] for slot in held.slots], held.parameters, whole)
+        self.motion.before()
+
     def gradients(self, optimizer: Optimizer, held: Held, last: dict[int, Tensor]) -> None:
         """Take the gradients as the optimizer is about to get them; ``last`` are those of the last look, renewed."""
         if not self.normed:
@@ -60,7 +68,7 @@ class Open:
             return ()
         reason = "the model was not called as model(inputs) in the thread that entered the watch"
         if self.compiled:
-            reason = "torch.compile is at work in this program, and a look inside would change it"
+            reason = "torch.compile is at work in this program, and the watched model could not be run again beside it"
         elif walk.skipped:
             reason = "the model was in evaluation mode; model.train() before the loop shows them"
         return (Fact("unseen", settings=(("reason", reason),)),)

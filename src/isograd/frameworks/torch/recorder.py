@@ -23,11 +23,12 @@ from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.opened import Open, has_closure
-from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are
+from isograd.frameworks.torch.parameters import Norms, as_they_are
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled, places_of
 from isograd.frameworks.torch.program import Program
 from isograd.frameworks.torch.roster import Held, Roster
+from isograd.frameworks.torch.shadow import Shadow
 from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Recorder
 from isograd.records.anatomy import Anatomy
@@ -41,8 +42,8 @@ class TorchRecorder(Recorder):
     One ``Step`` is one round of all watched optimizers (a GAN's two make one); one that a gradient scaler skipped counts.
     Of every step the loss and the learning rate are kept, of normed ones the gradient norms too, of sampled ones everything.
     With ``budget=None`` every step is measured in full, otherwise as often as that share of the thread's time allows, the
-    first two steps always. Where ``torch.compile`` is at work only norms and parameters are measured: hooks in the layers
-    would make it another program (``eager`` vouches that nothing compiled runs).
+    first two steps always. Where ``torch.compile`` is at work sampled steps are run again eagerly beside it (``shadow``): hooks
+    in the layers would make it another program (``eager`` vouches that nothing compiled runs).
 
     An error of ours is reported once as a warning; the watching stops then, and the loop goes on. Raises ``ModelError`` for
     models that cannot be watched and for an optimizer that holds none of their parameters.
@@ -66,6 +67,7 @@ class TorchRecorder(Recorder):
         self._passes = Passes(self._models, self._spent, self._failed)
         self._program = Program(self._models, self._roster)
         self._walk = Walk(self._models, self._passes, beside=self._program)
+        self._shadow = Shadow(self._models, self._failed)
         self._handles: list[RemovableHandle] = []
         self._open = Open(1, sampled=False, normed=False)
         self._ear = Ear(self._failed, self._scaled, self._skipped)
@@ -108,6 +110,7 @@ class TorchRecorder(Recorder):
             handle.remove()
         self._handles = []
         self._walk.disarm()
+        self._shadow.leave()
         before, passes = self._budget.elapsed, self._loss.passes
         try:
             if self._open.done and self.stopped_by is None:
@@ -186,6 +189,7 @@ class TorchRecorder(Recorder):
             return
         if self.stopped_by is not None:
             self._walk.disarm()
+            self._shadow.leave()
             return
         self._entered = time.thread_time()
         try:
@@ -224,15 +228,11 @@ class TorchRecorder(Recorder):
         self._loss.closure = closure
         self._program.before_step(optimizer, held, closure=closure)
         if opened.sampled:
-            if opened.motion is not None:  # a step that raised on its way
-                opened.norms.clear()
-            names = [self._roster.names[slot] for slot in held.slots]
-            opened.motion = Motion(held.slots, names, held.parameters, self._budget.share is None)
-            opened.motion.before()
+            opened.before(held, self._roster.names, whole=self._budget.share is None)
         if not closure:  # with a closure the passes of this step are yet to come
             if opened.sampled:
                 self._walk.pause()
-                self._passes.layers.settle()
+                self._shadow.settle(self._passes)
             opened.gradients(optimizer, held, self._last)
 
     def _after(self, optimizer: Optimizer, held: Held, closure: bool) -> None:
@@ -350,6 +350,7 @@ class TorchRecorder(Recorder):
         self._passes.begin()
         self._program.begin(index, sampled=sampled)
         self._open.compiled = sampled and not self._eager and is_compiled(self._models)
+        self._shadow.follow(compiled=self._open.compiled)
         if not sampled or self._open.compiled:
             self._walk.disarm()
             return
