@@ -67,9 +67,9 @@ class LossSample:
     ``function`` is the name of torch's function ("cross_entropy", "mse_loss", ...); for a loss written by hand the function it
     amounts to where that is certain ("difference": the mean of outputs less targets), with ``written`` True, else "".
     ``head`` names the functions that the output came through since the last weighted operation, the last first ("softmax",),
-    ``source`` the line of the call, ``head_source`` and ``head_where`` the line and the path of the first of ``head``; ``base``
-    is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``value`` is the loss as the program
-    reduces it, by ``reduction`` (the mean for "none").
+    ``source`` the line of the call, ``head_source`` the line of the first of ``head`` and ``head_where`` its path where it is a
+    module; ``base`` is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``value`` is the
+    loss as the program reduces it, by ``reduction`` (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
     frequencies; mean of the targets): what a model without inputs can reach. None where it is not known.

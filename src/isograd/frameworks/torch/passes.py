@@ -129,17 +129,25 @@ class Passes:
 
     def losses(self, total: float | None) -> tuple[LossSample, ...]:
         """The losses of the step, ``total`` what was stepped; heads inside the models get the line of their node's call."""
-        lines = {node.path: node.source for node in self.flow.nodes}
         return tuple(
-            dataclasses.replace(sample, head_source=lines.get(sample.head_where)) if sample.head_where else sample
+            dataclasses.replace(sample, head_where=place, head_source=line) if sample.head_where else sample
             for sample in self.calls.close(total)
+            for place, line in [self._place(sample.head_where)]
         )
 
     def facts(self) -> tuple[Fact, ...]:
         """What the calls of the loss show of the program, and which layers could not be followed."""
-        lines = {node.path: node.source for node in self.flow.nodes}
         found = [
-            dataclasses.replace(fact, source=lines.get(fact.where)) if fact.where else fact
-            for fact in (*self.calls.facts.values(), *self.layers.facts)
+            dataclasses.replace(fact, where=place, source=line) if fact.where else fact
+            for fact in self.calls.facts.values()
+            for place, line in [self._place(fact.where)]
         ]
+        found.extend(dataclasses.replace(fact, source=self._place(fact.where)[1]) for fact in self.layers.facts)
         return (*found, *self._same.close(self._steps, self.inputs, tuple(self.calls.samples)))
+
+    def _place(self, path: str) -> tuple[str, str | None]:
+        """The path of a head that is a module, "" for one that is a function, and its line."""
+        node = next((node for node in self.flow.nodes if node.path == path), None)
+        if node is None:
+            return path, None
+        return (path if node.label[:1].isupper() else ""), node.source
