@@ -116,3 +116,12 @@ def test_the_share_of_the_run_is_known_where_it_was_announced_or_is_over():
     assert judged(noisy(1.0)).share is None
     assert judged(noisy(1.0), planned=400).share == 0.25
     assert judged(noisy(1.0), planned=400, ended=True).share == 1.0
+
+
+def test_accumulated_gradients_are_judged_by_the_mean_of_their_losses():
+    def sample(_, loss):
+        for _ in range(4):
+            yield LossSample("huber_loss", value=loss, floor=0.5, target=Moments.of([1.0] * 16), target_shape=(16, 1))
+
+    found = judged(noisy(0.1), sample)
+    assert found.floor == 0.5 and found.skill == pytest.approx(0.8, abs=0.03)

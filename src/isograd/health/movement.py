@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, late
@@ -18,6 +19,7 @@ from isograd.records.reading import Reading
 SHORT = 0.1
 """A path that leaves a layer what it was: to turn a weight into another of its size takes a path of sqrt(2) at least, and
 networks that learned were found to go 0.4 and more (to be calibrated)."""
+LOOKS, GAP = 4, 0.6
 MOST = 1.0
 """What one step may add to a path: a layer that starts at zero moves infinitely far, relative to its size."""
 
@@ -29,7 +31,8 @@ class Movement:
     ``path`` is the longest path of a layer over the steps taken, ``planned_path`` over the whole run if it goes on like this.
     ``turning`` is the late turning ratio of a typical (median) layer, ``largest`` the largest step ever of a typical layer in
     units of 1 / sqrt(fan_in), the size at which it replaces what was there. ``agreement`` is the late median of
-    ``gradient_turn``; ``fed`` says whether most layers get a gradient.
+    ``gradient_turn``; ``fed`` says whether most layers get a gradient, ``sure`` whether the looks lie so close that a path can
+    be told from them.
     """
 
     layers: int
@@ -39,6 +42,7 @@ class Movement:
     largest: float
     agreement: float | None
     fed: bool
+    sure: bool
 
     @property
     def starved(self) -> bool:
@@ -59,7 +63,8 @@ def movement(case: Case) -> Movement | None:
     rows = {name: series for name, series in rows.items() if series}
     if not rows:
         return None
-    path = max(path_of(series, case.taken) for series in rows.values())
+    rates = {r.step: r.value for r in case.series("learning_rate")}
+    path = max(path_of(series, case.taken, rates) for series in rows.values())
     longer = max(1.0, case.planned / case.taken) if case.planned and case.taken and not case.ended else 1.0
     gradients = [statistics.median(late(series)) for name in rows if (series := at(case.rows, "parameter_gradient_rms", name))]
     turns = late(at(case.rows, "gradient_turn"))
@@ -71,21 +76,41 @@ def movement(case: Case) -> Movement | None:
         _largest(case, fan_in),
         statistics.median(turns) if turns else None,
         2 * sum(gradient > 0.0 for gradient in gradients) > len(rows),
+        _close(next(iter(rows.values())), case.taken),
     )
 
 
-def path_of(series: Sequence[Reading], taken: int) -> float:
-    """Sum of the turning ratios over all steps up to ``taken``, steps between two looks by the mean of both.
+def path_of(series: Sequence[Reading], taken: int, rates: Mapping[int, float] | None = None) -> float:
+    """Sum of the turning ratios over all steps up to ``taken``; steps between two looks by the mean of both.
+
+    Where ``rates`` tells the learning rate of a step, the ratio is taken per unit of it: schedules change between looks.
 
     >>> path_of([Reading("turning_ratio", "w", 1, 0.2), Reading("turning_ratio", "w", 3, 0.1)], 5)
     0.65
+    >>> path_of([Reading("turning_ratio", "w", 1, 0.2), Reading("turning_ratio", "w", 3, 0.1)], 3, {1: 1.0, 2: 0.0, 3: 1.0})
+    0.3
     """
-    total, before, seen = 0.0, min(MOST, series[0].value), 0
-    for reading in series:
-        value = min(MOST, reading.value)
-        total += (reading.step - seen - 1) * 0.5 * (before + value) + value
-        before, seen = value, reading.step
-    return round(total + max(0, taken - seen) * before, 12)
+    rates = rates or {}
+    known = {reading.step: min(MOST, reading.value) for reading in series}
+    per = [(step, value / rate) for step, value in known.items() if (rate := rates.get(step, 0.0)) > 0.0]
+    if len(per) < len(known) or not rates:  # where a rate of a look is zero or unknown, ratios speak for themselves
+        per, rates = list(known.items()), {}
+    total, place = 0.0, 0
+    for step in range(1, taken + 1):
+        if step in known:
+            total += known[step]
+            continue
+        while place < len(per) and per[place][0] < step:
+            place += 1
+        beside = per[max(0, place - 1) : place + 1] or per[-1:]
+        total += min(MOST, statistics.fmean(value for _, value in beside) * rates.get(step, 1.0 if not rates else 0.0))
+    return round(total, 12)
+
+
+def _close(series: Sequence[Reading], taken: int) -> bool:
+    """Whether there are four looks at least, and no gap between them longer than six tenths of what was taken."""
+    steps = [reading.step for reading in series]
+    return len(steps) >= LOOKS and max(b - a for a, b in pairwise([0, *steps, taken])) <= GAP * taken
 
 
 def _largest(case: Case, fan_in: dict[str, float]) -> float:

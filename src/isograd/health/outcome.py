@@ -30,8 +30,12 @@ CLEAR = 3.0
 """Standard errors that a difference must have: 1 in 700 by chance, one-sided."""
 CHANCE = 0.03
 """Skill below which a network is no better than a constant answer in practice."""
+DECIDED = 0.6
+"""Share of an announced run that must be over; many sound runs lie on a plateau for a third or half of it."""
 FALLEN = 0.1
 """Share of its start that a loss of unknown floor must have lost to count as learning."""
+QUIET = 0.5
+"""Noise, relative to the loss, below which a loss without floor that has not fallen says something."""
 BATCH = 8
 """Examples from which the floor of one batch says something of the data."""
 
@@ -60,6 +64,11 @@ class Outcome:
     error: float = 0.0
     trend: float = 0.0
     learning: bool | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether so much of the run is over that a poor result speaks against it."""
+        return self.share is not None and self.share >= DECIDED
 
     @property
     def falling(self) -> bool:
@@ -101,7 +110,8 @@ def outcome(case: Case) -> Outcome:
     best = min(statistics.median(values[i:j]) for i, j in _tenths(len(values)))
     floor, paid = _floor(looks), now
     if looks and not _told_alike(case, looks):  # the loss that is stepped holds more than the looks: compare looks with looks
-        paid = statistics.median(_tail([(step, sum(s.value or 0.0 for s in one)) for step, one in looks], LATE))
+        last = looks[-1][0] - LATE * (looks[-1][0] - looks[0][0])
+        paid = statistics.median(_told(one) for step, one in looks if step >= last)
     skills: list[tuple[float, float]] = []
     if floor is not None:
         skills.append((1.0 - paid / floor, _standard_error(noise, len(late)) / floor))
@@ -132,7 +142,8 @@ def _learning(skill: float | None, error: float, start: float, late: float, nois
         return False if skill < CHANCE + error else None
     if late < start - CLEAR * noise and (start - late) > FALLEN * abs(start):
         return True
-    return False if late > start - noise else None
+    quiet = noise < QUIET * abs(late)
+    return False if quiet and late > start - noise else None
 
 
 def _looks(case: Case) -> list[tuple[int, list[LossSample]]]:
@@ -154,9 +165,9 @@ def _floor(looks: Sequence[tuple[int, Sequence[LossSample]]]) -> float | None:
     if not samples:
         return None
     pooled = _pooled(samples)
-    if pooled is not None and all(len(one) == 1 for _, one in looks):
+    if pooled is not None and all(_same(one) for _, one in looks):
         return pooled if pooled > 0.0 else None
-    floors = [sum(_corrected(sample) for sample in one) for _, one in looks]
+    floors = [_together(one, [_corrected(sample) for sample in one]) for _, one in looks]
     floors = [floor for floor in floors if math.isfinite(floor)]
     floor = statistics.median(floors) if floors else 0.0
     return floor if floor > 0.0 else None
@@ -194,12 +205,26 @@ def _corrected(sample: LossSample) -> float:
     return sample.floor * rows / (rows - 1) if sample.function == "mse_loss" else sample.floor
 
 
+def _same(samples: Sequence[LossSample]) -> bool:
+    """Whether the losses of a step are one function called several times: gradients that are accumulated."""
+    return len({(sample.function, sample.reduction, sample.source) for sample in samples}) == 1
+
+
+def _together(samples: Sequence[LossSample], values: Sequence[float]) -> float:
+    return statistics.fmean(values) if _same(samples) else sum(values)
+
+
+def _told(samples: Sequence[LossSample]) -> float:
+    """What a look says that the step paid."""
+    return _together(samples, [sample.value or 0.0 for sample in samples])
+
+
 def _told_alike(case: Case, looks: Sequence[tuple[int, Sequence[LossSample]]]) -> bool:
     """Whether the loss that is stepped is the one that was looked at, within 1 %, in most looks."""
     stepped = {step.index: step.loss for step in case.steps}
     agree = 0
     for index, samples in looks:
-        loss, told = stepped.get(index), sum(s.value or 0.0 for s in samples)
+        loss, told = stepped.get(index), _told(samples)
         agree += loss is not None and abs(loss - told) <= 0.01 * max(abs(told), 1e-12)
     return 2 * agree > len(looks)
 

@@ -28,8 +28,8 @@ def test_two_hundred_steps_of_a_ten_thousandth_lead_nowhere():
     assert finding.evidence[0].value == pytest.approx(0.02)
 
 
-def test_half_way_through_a_low_rate_is_judged_by_where_the_whole_run_would_lead():
-    assert alarms(found(losses=FLAT, turning=1e-4, planned=400, ended=False))
+def test_two_thirds_through_a_low_rate_is_judged_by_where_the_whole_run_would_lead():
+    assert alarms(found(losses=FLAT, turning=1e-4, planned=300, ended=False))
     assert not found(losses=FLAT, turning=1e-4, planned=100_000, ended=False)
 
 

@@ -25,7 +25,6 @@ from isograd.records.finding import Evidence, Finding
 APART = 1e-3
 MOVES = 1e-2
 SKILL = 0.3
-DECIDED = 0.5
 STEPS = 20
 
 
@@ -36,15 +35,16 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     most = max(layer.movement or 0.0 for layer in found)
     longer = max(1.0, case.planned / case.taken) if case.planned and not case.ended else 1.0
+    rates = {r.step: r.value for r in case.series("learning_rate")}
     still = []
     for layer in found[:-1]:
-        path = path_of(at(case.rows, "turning_ratio", layer.weight.name), case.taken) * longer
+        path = path_of(at(case.rows, "turning_ratio", layer.weight.name), case.taken, rates) * longer
         if (layer.movement or 0.0) < APART * most and path < MOVES:
             still.append((layer.movement or 0.0, layer.node))
     if not still:
         return
     judged = outcome(case)
-    harm = judged.share is not None and judged.share >= DECIDED and judged.poor(SKILL)
+    harm = judged.decided and judged.poor(SKILL)
     slowest, node = min(still, key=lambda row: row[0])
     text = f"a step turns {spoken(node.path)} by {slowest:.0e} of its size and the fastest layer by {most:.0e}"
     yield Finding(

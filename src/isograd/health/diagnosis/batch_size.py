@@ -36,7 +36,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     tiny = batch <= TINY and scale > NOISY * batch
     if scale > FAR * batch or tiny:
         found = outcome(case)
-        harm = tiny and found.learning is False and found.share is not None and found.share >= 0.5
+        harm = tiny and found.decided and found.learning is False
         text = f"batches of {batch:,.0f}, and the gradient's noise equals its signal only at {many} examples"
         yield Finding(
             "batch_size",

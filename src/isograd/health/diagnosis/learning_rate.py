@@ -41,8 +41,6 @@ AGREE = 0.3
 """Cosine of successive gradients above which they point the same way in spite of the noise of their batches."""
 LOW_SKILL, HIGH_SKILL, DECAY_SKILL = 0.75, 0.5, 0.9
 """Skill from which a training counts as too good for the symptom to matter."""
-DECIDED = 0.3
-"""Share of the run after which a rate may be called too low or too high."""
 REFERENCES = (
     "Goodfellow, Bengio & Courville 2016, Deep Learning, section 11.4.1",
     "Cohen et al. 2021, Gradient descent on neural networks typically occurs at the edge of stability, arXiv:2103.00065",
@@ -96,7 +94,7 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
     tenth = next(step for step, rate in rates[peak:] if rate <= 0.1 * top)
     before = [r.value for r in case.series("loss") if r.step <= tenth]
     at_once = tenth - rates[peak][0] < AT_ONCE
-    if not found.poor(DECAY_SKILL) or not (at_once or _falls(before) or found.learning is not True):
+    if not found.decided or not found.poor(DECAY_SKILL) or not (at_once or _falls(before) or found.learning is not True):
         return None
     text = f"the learning rate fell below 1/1,000 of its largest value at step {gone:,} of {length:,}"
     while_ = "before anything could be learned" if at_once else "while the loss was still falling"
@@ -120,7 +118,7 @@ def _falls(values: list[float]) -> bool:
 
 
 def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
-    if case.taken < SOME or found.share is None or found.share < DECIDED or not moved.fed or not found.poor(LOW_SKILL):
+    if case.taken < SOME or not found.decided or not moved.fed or not moved.sure or not found.poor(LOW_SKILL):
         return None
     way = found.falling or (moved.agreement is not None and moved.agreement > AGREE)
     if not (moved.starved or (moved.planned_path < LONGER and (way or found.learning is False))):
@@ -172,7 +170,7 @@ def _agreement(moved: Movement) -> Iterator[Evidence]:
 
 
 def _high(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
-    if (found.share is None and not case.ended) or (found.share is not None and found.share < DECIDED):
+    if not found.decided:
         return None
     torn = moved.turning >= TURNS and found.poor(HIGH_SKILL)
     blown = moved.largest >= BLOW and found.poor(0.3) and found.learning is not True

@@ -80,8 +80,8 @@ def _velocity(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Find
     if memory < FORGETS * length:
         return
     text = f"a {name} of {momentum:g} remembers the gradients of {memory:,.0f} steps, and the run has {length:,}"
-    late = found.share is not None and found.share >= HALF_WAY
-    yield _finding(case, found, text, momentum, 1.0 - 1.0 / (FORGETS * length), alarm=late and found.poor(SKILL), sure=0.8)
+    late, bound = found.decided, 1.0 - 1.0 / (FORGETS * length)
+    yield _finding(case, found, text, momentum, bound, alarm=late and found.poor(SKILL), sure=0.8)
 
 
 def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding
     if optimizer.kind not in ("adam", "adamw", "nadam", "radam") or first * first <= second:
         return
     text = f"beta1 = {first:g} and beta2 = {second:g}: the size that steps are divided by forgets faster than the gradient"
-    yield _finding(case, found, text, first * first, second, alarm=found.learning is False and found.poor(0.1), sure=0.75)
+    yield _finding(case, found, text, first * first, second, alarm=found.decided and found.learning is False, sure=0.75)
 
 
 def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
@@ -106,9 +106,8 @@ def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
     text = (
         f"eps = {float(eps):g} is {share:.2g} times the largest gradient of a layer: the optimizer is plain SGD with tiny steps"
     )
-    late = found.share is not None and found.share >= 0.3
-    slow = moved.planned_path < HALF_WAY
-    yield _finding(case, found, text, share, DEGENERATE, alarm=late and slow and found.poor(SKILL), sure=0.9)
+    slow = moved.sure and moved.planned_path < HALF_WAY
+    yield _finding(case, found, text, share, DEGENERATE, alarm=found.decided and slow and found.poor(SKILL), sure=0.9)
 
 
 def _finding(case: Case, found: Outcome, text: str, value: float, bound: float, *, alarm: bool, sure: float) -> Finding:

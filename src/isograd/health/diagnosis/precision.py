@@ -53,7 +53,7 @@ def _swallowed(case: Case) -> Iterator[Finding]:
         return
     found = outcome(case)
     low = case.anatomy.dtype in ("bfloat16", "float16")
-    harm = low and found.poor(SKILL) and found.share is not None and found.share >= 0.3
+    harm = low and found.decided and found.poor(SKILL)
     severity: Severity = "warning" if harm else "note"
     share = statistics.median(row[0] for row in lost)
     digits = DIGITS.get(case.anatomy.dtype, 25)

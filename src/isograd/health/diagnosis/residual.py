@@ -25,7 +25,6 @@ DOMINATES = 10.0
 DEAD = 1e-3
 BLOCKS = 3
 SKILL = 0.3
-DECIDED = 0.5
 PASSING = ("dropout", "reshape")
 """Operations that leave the size of a signal as it is, more or less, and are not always measured."""
 REFERENCES = (
@@ -70,7 +69,7 @@ def _size(case: Case, place: int) -> float | None:
 
 def _finding(case: Case, places: Sequence[tuple[float, Node]], text: str, what: str, bound: float) -> Finding:
     judged = outcome(case)
-    harm = judged.share is not None and judged.share >= DECIDED and judged.poor(SKILL)
+    harm = judged.decided and judged.poor(SKILL)
     node = places[0][1]
     typical = statistics.median(share for share, _ in places)
     return Finding(

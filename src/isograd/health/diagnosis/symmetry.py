@@ -44,7 +44,7 @@ def _alike(layer: Layer) -> bool:
 def _finding(case: Case, copies: Sequence[Layer]) -> Finding:
     judged = outcome(case)
     goes_well = judged.learning is True and not judged.poor(SKILL)
-    severity: Severity = "note" if goes_well else "critical" if judged.learning is False else "warning"
+    severity: Severity = "note" if goes_well else "critical" if judged.learning is False and judged.decided else "warning"
     first = copies[0]
     zero = first.weight.values.rms == 0.0
     what = "zero" if zero else f"the same number ({first.weight.values.mean:.3g})"

@@ -27,7 +27,6 @@ from isograd.records.finding import Evidence, Finding
 STRONGER, MUCH = 1.0, 3.0
 SHRUNK, FALLS = 0.5, 0.9
 SKILL = 0.6
-DECIDED = 0.3
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
     "Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101",
@@ -53,7 +52,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not (typical >= STRONGER and size <= SHRUNK) and not (typical >= MUCH and size <= FALLS):
         return
     found = outcome(case)
-    if found.share is None or found.share < DECIDED or not found.poor(SKILL):
+    if not found.decided or not found.poor(SKILL):
         return
     node = max(shares, key=lambda row: row[0])[1].node
     pull = f"decay of {decay:g} pulls a typical layer {typical:.2g} times as hard as the gradient does"
