@@ -73,6 +73,12 @@ def layers(case: Case) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def weights(case: Case) -> tuple[Parameter, ...]:
+    """The weight matrices of ``layers``; where there is none (embeddings alone, calls not followed) all that learn."""
+    found = tuple(layer.weight for layer in layers(case))
+    return found or tuple(p for p in case.anatomy.matrices if p.trainable and p.in_optimizer is not False)
+
+
 def _movement(rows: Table, name: str, optimizer: Optimizer | None) -> float | None:
     turned = middle(at(rows, "turning_ratio", name))
     if turned is None or optimizer is None:

@@ -19,7 +19,7 @@ from isograd.records.reading import Reading
 SHORT = 0.1
 """A path that leaves a layer what it was: to turn a weight into another of its size takes a path of sqrt(2) at least, and
 networks that learned were found to go 0.4 and more (to be calibrated)."""
-LOOKS, GAP = 4, 0.6
+LOOKS, GAP, RECENT = 4, 0.6, 0.6
 MOST = 1.0
 """What one step may add to a path: a layer that starts at zero moves infinitely far, relative to its size."""
 
@@ -32,7 +32,7 @@ class Movement:
     ``turning`` is the late turning ratio of a typical (median) layer, ``largest`` the largest step ever of a typical layer in
     units of 1 / sqrt(fan_in), the size at which it replaces what was there. ``agreement`` is the late median of
     ``gradient_turn``; ``fed`` says whether most layers get a gradient, ``sure`` whether the looks lie so close that a path can
-    be told from them.
+    be told from them, ``recent`` whether the last look lies in the last four tenths of the steps.
     """
 
     layers: int
@@ -43,6 +43,7 @@ class Movement:
     agreement: float | None
     fed: bool
     sure: bool
+    recent: bool
 
     @property
     def starved(self) -> bool:
@@ -58,7 +59,7 @@ def movement(case: Case) -> Movement | None:
     True
     """
     fan_in = {layer.weight.name: float(layer.node.get("fan_in", 0)) for layer in gather.layers(case)}
-    names = list(fan_in) or [p.name for p in case.anatomy.matrices if p.trainable and p.in_optimizer is not False]
+    names = [weight.name for weight in gather.weights(case)]
     rows = {name: [r for r in at(case.rows, "turning_ratio", name) if not math.isnan(r.value)] for name in names}
     rows = {name: series for name, series in rows.items() if series}
     if not rows:
@@ -77,6 +78,7 @@ def movement(case: Case) -> Movement | None:
         statistics.median(turns) if turns else None,
         2 * sum(gradient > 0.0 for gradient in gradients) > len(rows),
         _close(next(iter(rows.values())), case.taken),
+        max(series[-1].step for series in rows.values()) >= RECENT * case.taken,
     )
 
 
@@ -93,7 +95,7 @@ def path_of(series: Sequence[Reading], taken: int, rates: Mapping[int, float] | 
     rates = rates or {}
     known = {reading.step: min(MOST, reading.value) for reading in series}
     per = [(step, value / rate) for step, value in known.items() if (rate := rates.get(step, 0.0)) > 0.0]
-    if len(per) < len(known) or not rates:  # where a rate of a look is zero or unknown, ratios speak for themselves
+    if not per:  # no rate is known at any look: ratios speak for themselves
         per, rates = list(known.items()), {}
     total, place = 0.0, 0
     for step in range(1, taken + 1):

@@ -36,6 +36,8 @@ FALLEN = 0.1
 """Share of its start that a loss of unknown floor must have lost to count as learning."""
 QUIET = 0.5
 """Noise, relative to the loss, below which a loss without floor that has not fallen says something."""
+BEGUN = 0.7
+"""First loss, relative to the floor, below which a network knew something already; untrained ones begin at 1 or above."""
 BATCH = 8
 """Examples from which the floor of one batch says something of the data."""
 
@@ -81,6 +83,11 @@ class Outcome:
         if self.start is None or self.late is None or not self.start > 0.0:
             return 0.0
         return 1.0 - self.late / self.start
+
+    @property
+    def advanced(self) -> bool:
+        """Whether it began well above a constant answer: a network that had been trained before."""
+        return self.start is not None and self.floor is not None and self.start < BEGUN * self.floor
 
     def poor(self, skill: float) -> bool:
         """Whether the skill is known and below ``skill``, beyond its error."""

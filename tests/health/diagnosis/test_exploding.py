@@ -4,9 +4,13 @@ import pytest
 from bodies import ADAM, WIDTH, body, case, geometric, recording
 
 from isograd.health import theory
+from isograd.health.case import case_of
 from isograd.health.diagnosis import exploding
 from isograd.records.anatomy import Optimizer
+from isograd.records.batch import LossSample
+from isograd.records.moments import Moments
 from isograd.records.reading import Readings
+from isograd.records.trace import Meter, Step, Trace
 
 
 def found(anatomy, readings, expectations=None):
@@ -88,7 +92,7 @@ def test_a_real_training_with_a_rate_a_hundred_times_too_high_is_found(train, ml
 
     report, accuracy = train(lambda: mlp(4, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=10.0), steps=40)
     assert accuracy < 0.3
-    assert {"exploding", "nonfinite"} & {f.disease for f in report.findings if f.alarm}
+    assert {"exploding", "nonfinite", "learning_rate"} & {f.disease for f in report.findings if f.alarm}
 
 
 def test_outputs_ten_thousand_times_the_inputs_are_found_where_an_adaptive_step_hides_them(torch_check):
@@ -121,3 +125,47 @@ def test_a_whole_step_of_a_method_that_knows_the_curvature_is_no_explosion():
     assert found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, losses=[2.3, 1.0, 0.1], **large)) == []
     (finding,) = found(anatomy, recording(anatomy, [1.0] * 5, [1.0] * 5, losses=[2.3, 50.0, 500.0], **large))
     assert "the loss grew" in finding.summary.lower()
+
+
+def sampled(losses, stepped, output, target=1.0):
+    """A run whose loss was looked at: its value, what was stepped, how large outputs and targets are."""
+    steps = tuple(
+        Step(
+            i,
+            stepped(loss),
+            losses=(
+                LossSample(
+                    "mse_loss",
+                    value=loss,
+                    floor=1.0,
+                    output=Moments.of([output, -output]),
+                    target=Moments.of([target, -target] * 16),
+                    target_shape=(32, 1),
+                    source="net.py:9",
+                ),
+            ),
+        )
+        for i, loss in enumerate(losses, 1)
+    )
+    trace = Trace(body(3), (), steps, len(losses), Meter(steps=len(losses)), ended=True)
+    return list(exploding.diagnose(case_of(trace)))
+
+
+def test_a_program_that_climbs_its_loss_is_told_so():
+    (finding,) = sampled([1.0 + i for i in range(30)], lambda loss: -loss, 1.0)
+    assert finding.severity == "critical" and finding.where == "loss" and "uphill" in finding.summary
+    assert finding.source == "net.py:9"
+
+
+def test_outputs_that_were_far_too_large_from_the_first_step_to_the_last():
+    (finding,) = sampled([1000.0 - i for i in range(30)], lambda loss: loss, 30.0)
+    assert finding.severity == "critical" and "too large" in finding.summary
+
+
+def test_large_targets_are_not_blamed_on_the_outputs():
+    assert sampled([1000.0 - i for i in range(30)], lambda loss: loss, 1.0, 30.0) == []
+
+
+@pytest.mark.parametrize("stepped", [lambda loss: loss, lambda loss: loss - 5.0, lambda loss: 0.5 * loss])
+def test_a_loss_with_bonus_or_weight_is_not_uphill(stepped):
+    assert sampled([1.0 + 0.05 * i for i in range(30)], stepped, 1.0) == []

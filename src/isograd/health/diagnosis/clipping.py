@@ -61,7 +61,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     found = outcome(case)
     text = f"the gradient had a norm of {bound:.3g} in nearly every step: clipping cut it down to that"
     evidence = [Evidence(text, "total_gradient_norm", bound, "after clipping", bound)]
-    short = moved.sure and moved.planned_path < MOVES and found.decided
+    sure = (moved.sure or found.learning is False) and not found.advanced
+    short = sure and moved.planned_path < MOVES and found.decided
     if short and found.poor(STILL_POOR if found.falling else SKILL):
         way = f"the layer that moved furthest moved by at most {moved.planned_path:.1g} of its size"
         evidence.append(Evidence(way, "turning_ratio", moved.planned_path, "of its size", MOVES))

@@ -6,10 +6,15 @@ Bounds, from theory:
           present size of the weights, is the yardstick, so that a layer that starts at zero is not taken for one that explodes.
           It must hold late in the recording, or, where the loss has not fallen below STILL of its start, at any time: one
           such step can leave a network that is dead and quiet
-  AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times
+  AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times; 100
+          times (FAR) where it is not known what that answer gets
   FORETOLD the gradient or the signal grows 1e4 times over the depth, by theory or, with a batch, by measurement; float32 has
           7 digits, and no learning rate fits layers whose gradients are 4 orders of magnitude apart. Where real updates
           were measured they decide about the gradient
+  UPHILL  the loss that is stepped is minus the one that was computed, in every look, and that one rises: for losses that
+          cannot be negative it has no end
+  LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
+          times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
 (a large gradient does not make a large step), spikes of the loss that come back.
 """
@@ -26,15 +31,23 @@ from isograd.health.case import Case, Table, at, late, middle
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
+from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
 
 WHOLE = 1.0
-AWAY = 10.0
+AWAY, FAR = 10.0, 100.0
 STILL = 0.9
 WELL = 0.6
 """Skill from which it does not matter (``health.outcome``)."""
 FORETOLD = 1e4
+LOUD, OUTPUTS, LOGITS = 10.0, 3.0, 30.0
+LOOKS = 3
+BOUNDED = (
+    *("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+)
+"""Losses that cannot be negative."""
 WHOLE_STEPS = ("lbfgs",)
 """Optimizers that step as far as the curvature allows, often by a layer's whole size: only the loss speaks against them."""
 REFERENCES = (
@@ -47,13 +60,23 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that steps tear the network apart, or that theory foretells it."""
     rows, anatomy, expectations = case.rows, case.anatomy, case.expectations
     found = gather.layers(case)
+    uphill = _uphill(case)
+    if uphill is not None:
+        yield uphill
+        return
     growth = _loss_growth(rows)
     whole = anatomy.optimizer is not None and anatomy.optimizer.kind in WHOLE_STEPS
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
+    if growth < FAR and outcome(case).floor is None:
+        growth = 0.0  # a loss of no known kind (a critic's, a bonus) may go anywhere
     if torn or growth >= AWAY:
         finding = _measured(torn, growth, found, rows, expectations)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
+        return
+    loud = _loud(case, found)
+    if loud is not None:
+        yield loud
     else:
         yield from _grown(found, rows, expectations, anatomy)
 
@@ -76,6 +99,75 @@ def _loss_growth(rows: Table) -> float:
     tenth = max(1, len(losses) // 10)
     first, last = statistics.median(losses[:tenth]), statistics.median(losses[-tenth:])
     return last / first if first > 0.0 else 0.0
+
+
+def _uphill(case: Case) -> Finding | None:
+    """Whether the program steps up its loss instead of down."""
+    looks = [(step, [s for s in step.losses if s.training]) for step in case.steps if step.losses and step.loss is not None]
+    looks = [(step, samples) for step, samples in looks if samples]
+    if len(looks) < LOOKS or any(len(samples) != 1 or samples[0].function not in BOUNDED for _, samples in looks):
+        return None
+    pairs = [(step.loss or 0.0, samples[0].value or 0.0) for step, samples in looks]
+    if any(value < 0.0 or abs(stepped + value) > 1e-3 * value for stepped, value in pairs):
+        return None
+    first, last = pairs[0][1], pairs[-1][1]
+    if not last > 2.0 * first > 0.0:
+        return None
+    sample = looks[0][1][0]
+    text = f"the loss that is stepped is minus {sample.function}, which rose from {first:.3g} to {last:.3g}"
+    return Finding(
+        "exploding",
+        "critical",
+        0.93,
+        "loss",
+        f"The training goes uphill: {text}.",
+        (Evidence(text, "loss", last / first, "of its start", 1.0),),
+        source=sample.source,
+        since=looks[0][0].index,
+        remedy="step the loss itself: take the minus sign away",
+    )
+
+
+def _loud(case: Case, found: tuple[Layer, ...]) -> Finding | None:
+    """Whether outputs were far too large from the first step to the last."""
+    judged = outcome(case)
+    if not judged.decided or judged.floor is None or judged.start is None or judged.late is None or not judged.poor(0.0):
+        return None
+    samples = [sample for _, sample in case.losses if sample.training and sample.output is not None]
+    if min(judged.start, judged.late) < LOUD * judged.floor or not samples:
+        return None
+    sizes = [_over_targets(sample) for sample in samples]
+    if min(sizes) < 1.0:
+        return None
+    places = [
+        (reading[0].value, node) for node in case.anatomy.nodes if (reading := at(case.rows, "activation_rms", node.path))
+    ]
+    node = max(places, key=lambda row: row[0])[1] if places else (found[-1].node if found else None)
+    times = judged.late / judged.floor
+    text = f"the loss stands {times:,.0f} times above that of the best constant answer, and never came near it"
+    return Finding(
+        "exploding",
+        "critical",
+        0.85,
+        node.path if node else "loss",
+        f"Outputs are far too large: {text}.",
+        (Evidence(text, "loss", times, "of the best constant answer", LOUD),),
+        (node.path,) if node else (),
+        node.source if node else None,
+        since=1,
+        cause="weights, or signals on the way, that were too large from the start",
+        remedy="He or Glorot initialisation where the weights were set by hand; normalisation; scaled inputs",
+        references=REFERENCES,
+    )
+
+
+def _over_targets(sample: LossSample) -> float:
+    """Size of the outputs in units of what is far too much of it."""
+    size = sample.output.rms if sample.output is not None else 0.0
+    if sample.agreement is None and sample.classes:
+        return size / LOGITS
+    target = sample.target.rms if sample.target is not None else 0.0
+    return size / (OUTPUTS * target) if target > 0.0 else 0.0
 
 
 def _measured(

@@ -7,8 +7,10 @@ Bounds, from theory and first runs:
   too low  no layer comes far: n steps that turn a layer by r move it by n r at most, and a path of 0.1 leaves what the network
            computes as it was. Up to a path of 0.3 only where the loss still falls or the gradients of successive looks agree
            (then there is a way, and it is long), or where nothing was learned at all
-  too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r), or a single
-           step of a quarter of the layer's natural size (1 / sqrt(fan_in) a weight) that the training has not recovered from
+  too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r); where
+  something
+           was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural size (1 /
+           sqrt(fan_in) a weight) that the training has not recovered from
 All but the first only where the late loss is far from what it could be (``health.outcome``): a run that answers well has the
 right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
 
@@ -23,7 +25,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.diagnosis import clipping, momentum
+from isograd.health.diagnosis import clipping, momentum, weight_decay
 from isograd.health.movement import Movement, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.finding import Evidence, Finding, Severity
@@ -37,9 +39,12 @@ SOME = 20
 LONGER = 0.3
 TURNS = 0.05
 BLOW = 0.25
+LOUD = 10.0
+NEXT_TO_NOTHING = 0.15
+"""Skill below which a path that is told from few looks may be trusted."""
 AGREE = 0.3
 """Cosine of successive gradients above which they point the same way in spite of the noise of their batches."""
-LOW_SKILL, HIGH_SKILL, DECAY_SKILL = 0.75, 0.5, 0.9
+LOW_SKILL, STIRRED, DECAY_SKILL = 0.75, 0.3, 0.9
 """Skill from which a training counts as too good for the symptom to matter."""
 REFERENCES = (
     "Goodfellow, Bengio & Courville 2016, Deep Learning, section 11.4.1",
@@ -94,7 +99,10 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
     tenth = next(step for step, rate in rates[peak:] if rate <= 0.1 * top)
     before = [r.value for r in case.series("loss") if r.step <= tenth]
     at_once = tenth - rates[peak][0] < AT_ONCE
-    if not found.decided or not found.poor(DECAY_SKILL) or not (at_once or _falls(before) or found.learning is not True):
+    early = found.skill is None and found.learning is not True and gone < length / 4
+    if not found.decided or not (found.poor(DECAY_SKILL) or early):
+        return None
+    if not (at_once or _falls(before) or found.learning is not True):
         return None
     text = f"the learning rate fell below 1/1,000 of its largest value at step {gone:,} of {length:,}"
     while_ = "before anything could be learned" if at_once else "while the loss was still falling"
@@ -118,10 +126,14 @@ def _falls(values: list[float]) -> bool:
 
 
 def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
-    if case.taken < SOME or not found.decided or not moved.fed or not moved.sure or not found.poor(LOW_SKILL):
+    if case.taken < SOME or not found.decided or not moved.fed or not found.poor(LOW_SKILL):
+        return None
+    nothing = found.learning is not True or found.poor(NEXT_TO_NOTHING)
+    limit = LONGER if moved.sure or found.learning is False else LONGER / 3.0 if nothing else 0.0
+    if found.advanced or _born_loud(found):
         return None
     way = found.falling or (moved.agreement is not None and moved.agreement > AGREE)
-    if not (moved.starved or (moved.planned_path < LONGER and (way or found.learning is False))):
+    if not (moved.starved and moved.sure) and not (moved.planned_path < limit and (way or found.learning is not True)):
         return None
     if clipping.pinned(case) or momentum.swallowed(case) is not None:
         return None
@@ -141,6 +153,11 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
         f"a learning rate {_factor(moved.planned_path)} times as high, or as many times more steps",
         0.9 if moved.starved else 0.8,
     )
+
+
+def _born_loud(found: Outcome) -> bool:
+    """Whether the first loss was far above that of a constant answer: outputs too large, not steps too small."""
+    return found.start is not None and found.floor is not None and found.start > LOUD * found.floor
 
 
 def _factor(path: float) -> str:
@@ -172,9 +189,11 @@ def _agreement(moved: Movement) -> Iterator[Evidence]:
 def _high(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
     if not found.decided:
         return None
-    torn = moved.turning >= TURNS and found.poor(HIGH_SKILL)
+    lost = found.learning is False and moved.turning >= TURNS
+    stirred = moved.turning >= 2.0 * TURNS and found.poor(STIRRED) and not found.falling
+    torn = moved.recent and (lost or stirred)
     blown = moved.largest >= BLOW and found.poor(0.3) and found.learning is not True
-    if not torn and not blown:
+    if not (torn or blown) or weight_decay.stronger(case) is not None:
         return None
     rate = max((rate for _, rate in rates), default=None)
     how = f" of {rate:.2g}" if rate is not None else ""

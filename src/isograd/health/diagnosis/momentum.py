@@ -49,7 +49,7 @@ def swallowed(case: Case) -> float | None:
     optimizer = case.anatomy.optimizer
     if optimizer is None or optimizer.kind not in ADAPTIVE or optimizer.kind == "adamax":
         return None
-    sizes = [middle(at(case.rows, "parameter_gradient_rms", layer.weight.name)) for layer in gather.layers(case)]
+    sizes = [middle(at(case.rows, "parameter_gradient_rms", weight.name)) for weight in gather.weights(case)]
     largest = max((size for size in sizes if size is not None), default=0.0)
     eps = float(optimizer.get("eps", 0.0))
     return eps / largest if largest > 0.0 and eps >= DEGENERATE * largest else None
@@ -106,8 +106,10 @@ def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
     text = (
         f"eps = {float(eps):g} is {share:.2g} times the largest gradient of a layer: the optimizer is plain SGD with tiny steps"
     )
-    slow = moved.sure and moved.planned_path < HALF_WAY
-    yield _finding(case, found, text, share, DEGENERATE, alarm=found.decided and slow and found.poor(SKILL), sure=0.9)
+    slow = (moved.sure or found.learning is False) and moved.planned_path < HALF_WAY
+    unjudged = found.skill is None and moved.starved  # then that no layer moves has to be enough
+    alarm = found.decided and not found.advanced and ((slow and found.poor(SKILL)) or unjudged)
+    yield _finding(case, found, text, share, DEGENERATE, alarm=alarm, sure=0.9)
 
 
 def _finding(case: Case, found: Outcome, text: str, value: float, bound: float, *, alarm: bool, sure: float) -> Finding:

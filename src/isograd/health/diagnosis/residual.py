@@ -24,6 +24,8 @@ from isograd.records.finding import Evidence, Finding
 DOMINATES = 10.0
 DEAD = 1e-3
 BLOCKS = 3
+RECENT = 0.6
+"""The last look must lie in the last four tenths of the steps: branches that start at zero need time."""
 SKILL = 0.3
 PASSING = ("dropout", "reshape")
 """Operations that leave the size of a signal as it is, more or less, and are not always measured."""
@@ -35,6 +37,9 @@ REFERENCES = (
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """What most residual blocks have in common, where it is wrong."""
+    seen = [series[-1].step for series in case.rows.get("activation_rms", {}).values()]
+    if not seen or max(seen) < RECENT * case.taken:
+        return
     shares = [(share, node) for node in case.anatomy.nodes if not math.isnan(share := _share(case, node))]
     if len(shares) < BLOCKS:
         return

@@ -2,11 +2,12 @@
 
 Bounds, from theory. A layer's weight obeys  dw = -rate (g + lambda w): decay wins where lambda |w| >= |g|; then the weight
 falls geometrically until both are equal, and what is left of it is small.
-  STRONGER the decay part of the update is at least the gradient part, in a typical layer, late. Where decay is coupled (SGD,
-           Adam, ...) that is lambda rms(w) / rms(g), with g as it comes from the loss; where it is decoupled (AdamW) it is
-           rate lambda rms(w) over the rest of the update
-  SHRUNK   and typical weights have fallen to half of what they were at birth, or below; to nine tenths is enough where decay
-           is MUCH (three times) stronger: they are then on their way
+  share    decay part over gradient part of the late updates of a typical weight. Where decay is coupled (SGD, Adam, ...) that
+           is lambda rms(w) / rms(g), with g as it comes from the loss; where it is decoupled (AdamW) it is rate lambda rms(w)
+           over the rest of the update
+  left     what typical weights have left of their first size
+  BOUNDS   decay wins, and half is left or less; it is three times as strong, and the weights are on their way (nine tenths);
+           it is half as strong, and it has already taken two thirds
 Both also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
 must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose scale does
 not matter; large decay that is right.
@@ -21,55 +22,61 @@ from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.layers import COUPLED
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Optimizer, spoken
+from isograd.records.anatomy import Optimizer
 from isograd.records.finding import Evidence, Finding
 
-STRONGER, MUCH = 1.0, 3.0
-SHRUNK, FALLS = 0.5, 0.9
-SKILL = 0.6
+BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
+SKILL = 0.75
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
     "Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101",
 )
 
 
-def diagnose(case: Case) -> Iterator[Finding]:
-    """The finding that decay empties the network."""
+def stronger(case: Case) -> tuple[float, float] | None:
+    """How many times as hard as the gradient decay pulls a typical weight, and what is left of it; None where that is sound."""
     optimizer = case.anatomy.optimizer
     decay = float(optimizer.get("weight_decay", 0.0)) if optimizer else 0.0
     if optimizer is None or decay <= 0.0:
-        return
+        return None
     shares, sizes = [], []
-    for layer in gather.layers(case):
-        series = at(case.rows, "weight_rms", layer.weight.name)
-        share = _share(case, layer.weight.name, optimizer, decay)
+    for weight in gather.weights(case):
+        series = at(case.rows, "weight_rms", weight.name)
+        share = _share(case, weight.name, optimizer, decay)
         if share is not None and series and series[0].value > 0.0:
-            shares.append((share, layer))
+            shares.append(share)
             sizes.append(series[-1].value / series[0].value)
     if not shares:
+        return None
+    typical, size = statistics.median(shares), statistics.median(sizes)
+    sick = any(typical >= share and size <= left for share, left in BOUNDS)
+    return (typical, size) if sick else None
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The finding that decay empties the network."""
+    found, optimizer = stronger(case), case.anatomy.optimizer
+    if found is None or optimizer is None:
         return
-    typical, size = statistics.median(share for share, _ in shares), statistics.median(sizes)
-    if not (typical >= STRONGER and size <= SHRUNK) and not (typical >= MUCH and size <= FALLS):
+    judged = outcome(case)
+    if not judged.decided or not judged.poor(SKILL):
         return
-    found = outcome(case)
-    if not found.decided or not found.poor(SKILL):
-        return
-    node = max(shares, key=lambda row: row[0])[1].node
+    typical, size = found
+    decay = float(optimizer.get("weight_decay", 0.0))
     pull = f"decay of {decay:g} pulls a typical layer {typical:.2g} times as hard as the gradient does"
     left = f"typical weights have fallen to {size:.1g} of their first size"
     yield Finding(
         "weight_decay",
-        "critical" if found.learning is False else "warning",
-        0.93 if found.learning is False else 0.85,
+        "critical" if judged.learning is False else "warning",
+        0.93 if judged.learning is False else 0.85,
         "optimizer",
         f"Weight {pull}, and {left}: the network is emptied.",
         (
-            Evidence(pull, "weight_rms", typical, "decay over gradient", STRONGER),
-            Evidence(left, "weight_rms", size, "of its start", SHRUNK),
+            Evidence(pull, "weight_rms", typical, "decay over gradient", BOUNDS[1][0]),
+            Evidence(left, "weight_rms", size, "of its start", BOUNDS[1][1]),
         ),
-        tuple(layer.node.path for share, layer in sorted(shares, key=lambda row: -row[0]) if share >= STRONGER),
+        tuple(weight.layer for weight in gather.weights(case)),
         since=1,
-        cause=f"{spoken(node.path)} has it worst",
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
     )
