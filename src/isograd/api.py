@@ -102,6 +102,8 @@ def watch(
             f"budget is a share of the step time in (0, 1], not {budget}", remedy="budget=0.03, or None for no limit"
         )
     door = _door(model)
+    if trace is not None and not isinstance(trace, str | PathLike):
+        raise RequestError(f"trace is the name of a file, not {type(trace).__name__}", remedy='trace="run.trace.jsonl"')
     if on_finding is not None and not callable(on_finding):
         raise RequestError(f"on_finding is a function of a finding, not {type(on_finding).__name__}", remedy="on_finding=print")
     if loss is not None and not callable(loss) and not isinstance(loss, str):
@@ -164,7 +166,8 @@ def _door(model: Any) -> str:
     reference = sys.modules.get("isograd.frameworks.reference.network")
     if reference is not None and all(isinstance(one, reference.Network) for one in models):
         return "reference"
-    odd = models[0]
+    known = torch.nn.Module if torch is not None else ()
+    odd = next(one for one in models if not isinstance(one, known))
     raise ModelError(
         f"a model is a torch.nn.Module or a tuple of them, not {type(odd).__module__}.{type(odd).__qualname__}",
         remedy="pass the model itself, not its class, its parameters or its output",

@@ -52,6 +52,14 @@ def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:
     if lazy:
         remedy = "run one batch through the model first: model(inputs)"
         raise ModelError("the model has lazy layers whose shape is not known yet", where=", ".join(lazy[:3]), remedy=remedy)
+    devices = sorted({str(parameter.device) for _, parameter in parameters})
+    if training and len(devices) > 1:
+        first = [name for name, parameter in parameters if str(parameter.device) == devices[0]]
+        raise ModelError(
+            f"the model is on several devices: {', '.join(devices)}",
+            where=f"{', '.join(first[:3])} {'is' if len(first) == 1 else 'are'} on {devices[0]}",
+            remedy=f"model.to({devices[-1]!r}), or one watch for the part on each device: a model is watched on one device",
+        )
     meta = [name for name, parameter in parameters if parameter.device.type == "meta"]
     if meta:
         remedy = "model.to_empty(device=...) and initialise it, or build it outside of torch.device('meta')"

@@ -36,6 +36,12 @@ class Roster:
         self._known: dict[int, tuple[weakref.ref[Optimizer], int, Held | None]] = {}
         self._look_up()
         for optimizer in given:
+            if not isinstance(optimizer, Optimizer):
+                raise ModelError(
+                    "the optimizer is not a torch optimizer",
+                    met=getattr(optimizer, "__qualname__", type(optimizer).__qualname__),
+                    remedy="pass the torch.optim.Optimizer that makes the steps, not its class, its scheduler or its scaler",
+                )
             if self.held_by(optimizer) is None:
                 raise ModelError(
                     "the optimizer holds none of the model's parameters",
