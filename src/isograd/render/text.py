@@ -63,17 +63,40 @@ def health_line(report: Report) -> str:
             f"{alarms[0].disease.replace('_', ' ')} at {spoken(alarms[0].where)}"
             + (f" and {len(alarms) - 1} more" if alarms[1:] else "")
         ]
-    ends = _ends(report.readings, report.anatomy)
-    if ends and ends[3]:
-        parts.append(f"first/last layer {ends[1] / ends[3]:.1g}")
-    moved = _latest(report.readings, "update_ratio", {parameter.name for parameter in report.anatomy.matrices})
-    if moved:
-        parts.append(f"updates {statistics.median(moved.values()):.0e}".replace("e-0", "e-").replace("e+0", "e+"))
-    dead = _latest(report.readings, "dead_fraction", _dying(report.anatomy))
-    if dead:
-        parts.append(f"dead {statistics.fmean(dead.values()):.0%}".replace("%", " %"))
+    found = vitals(report)
+    if "first_over_last" in found:
+        parts.append(f"first/last layer {found['first_over_last']:.1g}")
+    if "update_ratio" in found:
+        parts.append(f"updates {found['update_ratio']:.0e}".replace("e-0", "e-").replace("e+0", "e+"))
+    if "dead_fraction" in found:
+        parts.append(f"dead {found['dead_fraction']:.0%}".replace("%", " %"))
     parts.append(watching(report.meter))
     return " · ".join(parts)
+
+
+def vitals(report: Report) -> dict[str, float]:
+    """The latest numbers of gradient health that are known.
+
+    ``loss``; ``gradient_norm`` of the whole gradient; ``first_over_last``: rms gradient at the first over the last layer;
+    ``update_ratio``: median over the weight matrices of update over weight; ``dead_fraction``: mean share of dead units.
+
+    >>> vitals(Report("watch", Anatomy("torch", (), ())))
+    {}
+    """
+    readings, found = report.readings, dict[str, float]()
+    for name, signal in (("loss", "loss"), ("gradient_norm", "total_gradient_norm")):
+        if known := _latest(readings, signal, {""}):
+            found[name] = known[""]
+    ends = _ends(readings, report.anatomy)
+    if ends and ends[3]:
+        found["first_over_last"] = ends[1] / ends[3]
+    moved = _latest(readings, "update_ratio", {parameter.name for parameter in report.anatomy.matrices})
+    if moved:
+        found["update_ratio"] = statistics.median(moved.values())
+    dead = _latest(readings, "dead_fraction", _dying(report.anatomy))
+    if dead:
+        found["dead_fraction"] = statistics.fmean(dead.values())
+    return found
 
 
 def _verdict(report: Report, width: int) -> str:
