@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from isograd.health.case import Case
 from isograd.records.batch import LossSample
@@ -45,6 +46,17 @@ class Use:
     def head(self) -> str:
         """The function that the output came through last, "" where it came straight from a layer."""
         return self.last.head[0] if self.last.head else ""
+
+    @property
+    def plain(self) -> Use:
+        """The same, where the last function belongs to the loss: what log_softmax or sigmoid got, under the loss of logits."""
+        head = self.last.head
+        own = {"cross_entropy": "log_softmax", "nll_loss": "log_softmax", BINARY[0]: "sigmoid"}.get(self.last.function)
+        if len(head) < 2 or head[0] != own:
+            return self
+        function = BINARY[1] if self.last.function in BINARY else "cross_entropy"
+        changes: dict[str, Any] = {"function": function, "head": head[1:], "head_where": "", "head_source": None, "rows": None}
+        return Use(self.since, tuple(replace(look, **changes) for look in self.looks)).plain
 
     @property
     def bare(self) -> bool:

@@ -378,3 +378,10 @@ def test_outputs_targets_and_losses_die_with_their_step():
         gc.enable()
         recorder.detach()
     assert len(recorder.trace().steps[-1].losses) == 2
+
+
+def test_a_softmax_over_one_below_a_sigmoid_is_a_fact_and_attention_to_one_key_is_none():
+    step = watched(nn.Sequential(nn.Linear(6, 1), nn.Softmax(1), nn.Sigmoid()), F.binary_cross_entropy, y=(R > 0).float())
+    assert [fact.where for fact in step.facts if fact.kind == "softmax_axis"] == ["1"]
+    step = watched(nn.Sequential(nn.Linear(6, 1), nn.Softmax(1)), lambda o, y: F.mse_loss(o * X[:, :1], y))
+    assert not [fact for fact in step.facts if fact.kind == "softmax_axis"]

@@ -28,9 +28,7 @@ def test_a_relu_before_cross_entropy_is_a_warning():
     assert finding.severity == "warning" and finding.where == "loss" and finding.source == "train.py:9"
 
 
-@pytest.mark.parametrize(
-    "head", [(), ("log_softmax",), ("log_softmax", "relu"), ("log", "softmax"), ("mul", "tanh"), ("leaky_relu",)]
-)
+@pytest.mark.parametrize("head", [(), ("log_softmax",), ("log", "softmax"), ("mul", "tanh"), ("leaky_relu",)])
 def test_what_cross_entropy_takes_or_does_not_mind_is_silent(head):
     assert found(sample("cross_entropy", head=head, rows=(-20.0, -3.0))) == []
 
@@ -55,6 +53,21 @@ def test_a_softmax_for_a_metric_is_silent():
 def test_one_output_is_critical():
     (finding,) = found(sample("cross_entropy", output_shape=(8, 1)))
     assert finding.severity == "critical" and "0 whatever" in finding.summary
+
+
+def test_what_comes_before_the_part_of_the_loss_counts():
+    (finding,) = found(sample("nll_loss", head=("log_softmax", "softmax"), rows=(1.0, 1.0)))
+    assert finding.severity == "warning" and "softmax" in finding.summary
+    assert "ReLU" in found(sample("cross_entropy", head=("log_softmax", "relu")))[0].summary
+    (finding,) = found(sample("binary_cross_entropy", head=("sigmoid", "sigmoid"), output_shape=(8, 1)))
+    assert "0.73" in finding.summary
+    assert found(sample("nll_loss", head=("log_softmax", "log_softmax"), rows=(1.0, 1.0))) == []
+
+
+def test_a_softmax_over_one_output_below_a_sigmoid_is_critical_too():
+    axis = fact("softmax_axis", axis=1, size=1)
+    (finding,) = found(sample("binary_cross_entropy", head=("sigmoid", "softmax"), output_shape=(8,)), facts=[axis])
+    assert finding.severity == "critical" and "single output" in finding.summary
 
 
 @pytest.mark.parametrize("head", ["softmax", "log_softmax"])

@@ -25,6 +25,9 @@ SEARCHED = 256
 SPREAD = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss", "soft_margin_loss")
 """Losses that spread two shapes against each other."""
 
+CURVES = ("sigmoid", "tanh", "relu", "log", "exp", "log_sigmoid")
+"""Functions above a softmax over one output that leave it the constant it is."""
+
 _KEY = "isograd.loss"
 
 
@@ -115,10 +118,13 @@ class Calls:
         if head.axis is None or not head.functions or len(head.shape) not in (2, 4):
             return
         size, classes = head.shape[head.axis], 1
-        over_batch = head.axis == 0 and size > 1 and head.shape[1] > classes and head.shape == sample.output_shape
-        if over_batch or (size == 1 and head.axis > 0):
+        direct = "softmax" in head.functions[0] and head.shape == sample.output_shape
+        over_batch = direct and head.axis == 0 and size > 1 and head.shape[1] > classes
+        above = head.functions[: next(i for i, name in enumerate(head.functions) if "softmax" in name)]
+        if over_batch or (size == 1 and head.axis > 0 and all(name in CURVES for name in above)):
             settings = (("axis", head.axis), ("size", size))
-            self.facts["softmax_axis", head.where] = Fact("softmax_axis", head.where, head.source, settings)
+            where, source = head.at
+            self.facts["softmax_axis", where] = Fact("softmax_axis", where, source, settings)
 
 
 def _is_square(made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

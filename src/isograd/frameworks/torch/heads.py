@@ -50,7 +50,7 @@ _BASES = {
 class Head:
     """Names of functions, the last first; where and at which line the last was called; what they stand on ("": not found).
 
-    ``shape`` is that of the last function's output, ``axis`` what it ran over where it is a softmax.
+    ``axis`` is what the last softmax among them ran over, ``shape`` that of its output, ``at`` its place and line.
     """
 
     functions: tuple[str, ...] = ()
@@ -59,6 +59,7 @@ class Head:
     base: str = ""
     axis: int | None = None
     shape: tuple[int, ...] = ()
+    at: tuple[str, str | None] = ("", None)
 
 
 def tag(output: Any, where: str, source: str | None) -> None:
@@ -99,36 +100,38 @@ def head_of(output: Tensor) -> Head:
     (('softmax',), 'linear', 1, (4, 2))
     """
     names: list[str] = []
-    first: Any = None
+    nodes: list[Any] = []
     node: Any = output.grad_fn
     for _ in range(FARTHEST):
         if node is None:
-            return _head(names, first, "")
+            return _head(names, nodes, "")
         kind = kind_of(node)
         if kind in _BASES:
-            return _head(names, first, _BASES[kind])
+            return _head(names, nodes, _BASES[kind])
         below = [other for other, _ in node.next_functions if other is not None]
         if len(below) > 1:  # a bias or a scale is no second signal
             below = [other for other in below if kind_of(other) != "AccumulateGrad"]
         if len(below) != 1:
-            return _head([*names, _snake(kind)], first or node, "")
+            return _head([*names, _snake(kind)], [*nodes, node], "")
         if kind not in _VIEWS and not (kind == "Add" and _is_product(below[0])):
             names.append(_snake(kind))
-            first = first or node
+            nodes.append(node)
         node = below[0]
-    return _head(names, first, "")
+    return _head(names, nodes, "")
 
 
-def _head(names: list[str], first: Any, base: str) -> Head:
-    if first is None:
+def _head(names: list[str], nodes: list[Any], base: str) -> Head:
+    if not nodes:
         return Head(base=base)
-    where, source = place_of(first)
-    axis: int | None = getattr(first, "_saved_dim", None) if "softmax" in names[0] else None
-    if axis is not None and axis >= 1 << 63:
+    where, source = place_of(nodes[0])
+    over = next((node for name, node in zip(names, nodes, strict=True) if name in ("softmax", "log_softmax")), None)
+    if over is None:
+        return Head(tuple(names), where, source, base)
+    axis = int(over._saved_dim)
+    if axis >= 1 << 63:
         axis -= 1 << 64  # torch keeps it without a sign
-    described = getattr(first, "_input_metadata", None)
-    shape = tuple(described[0].shape) if described else ()
-    return Head(tuple(names), where, source, base, None if axis is None else axis % max(1, len(shape)), shape)
+    shape = tuple(over._input_metadata[0].shape)
+    return Head(tuple(names), where, source, base, axis % max(1, len(shape)), shape, place_of(over))
 
 
 def _is_product(node: Any) -> bool:

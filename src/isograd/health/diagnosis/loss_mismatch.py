@@ -12,6 +12,8 @@ optimizer maximises), and on the plain mean of differences, whose gradient does 
 becomes a warning only where the training comes to nothing: class indices as numbers (they may be counts or grades), absolute
 errors on one-hot targets (their best constant answer is no class at all).
 
+A log_softmax before a likelihood, or a sigmoid before binary cross-entropy, belongs to the loss: what counts is what is before.
+
 Look-alikes that are healthy: log_softmax before cross-entropy (it changes nothing); logarithms of probabilities; a softmax for
 a metric (no backward pass begins there); logits clipped as 10 tanh(x) (the last function is the factor). Where the head does
 not stand on a layer (a mixture of experts), or the loss is weighted example by example (policy gradients), it is a note.
@@ -46,7 +48,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each loss of the program whose head does not fit it."""
     axes = {fact.where: (step, fact) for step, fact in reversed(case.facts("softmax_axis"))}
     for use in uses(case):
-        wrong = _sign(case, use) or _axis(use, axes.get(use.last.head_where)) or _of(case, use)
+        over = axes.get(use.last.head_where) or (next(iter(axes.values()), None) if not use.last.head_where else None)
+        wrong = _sign(case, use) or _axis(use, over) or _of(case, use.plain)
         if wrong is not None:
             yield wrong
 
@@ -66,16 +69,17 @@ def _of(case: Case, use: Use) -> Finding | None:
 
 def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
     """A softmax over the examples, or over a single output."""
-    if known is None or "softmax" not in use.head:
+    name = next((name for name in use.last.head if name in ("softmax", "log_softmax")), None)
+    if known is None or name is None:
         return None
     _, fact = known
     axis, size = int(fact.get("axis", 0)), int(fact.get("size", 0))
     if size == 1:
-        value = "0" if use.head == "log_softmax" else "1"
+        value = "0" if name == "log_softmax" else "1"
         return _finding(
             use,
             "critical",
-            f"The {use.head} at {_place(use)} runs over a single output, so that it gives {value} whatever the network says: "
+            f"The {name} at {_place(use)} runs over a single output, so that it gives {value} whatever the network says: "
             "no gradient passes and nothing is learned.",
             Evidence(f"axis {axis} has {size} entry", "softmax_axis", float(size), bound=2.0),
             "return the output as it is and use nn.BCEWithLogitsLoss(), or give the last layer one output a class",
