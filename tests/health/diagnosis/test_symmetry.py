@@ -42,6 +42,13 @@ def test_silent_on_random_layers_and_on_single_ones_that_start_at_zero(constants
     assert list(symmetry.diagnose(run(born(constants), losses=FLAT))) == []
 
 
+def test_tables_of_zeros_that_are_multiplied_learn_nothing():
+    anatomy = born([0.0, 0.0])
+    tables = tuple(replace(node, operation="embedding") for node in anatomy.nodes)
+    (finding,) = symmetry.diagnose(run(replace(anatomy, nodes=tables), losses=FLAT))
+    assert finding.severity == "critical" and finding.layers == ("l0", "l1")
+
+
 def test_a_real_network_of_constants(train, mlp):
     import torch
 

@@ -31,7 +31,7 @@ STEPS = 20
 def diagnose(case: Case) -> Iterator[Finding]:
     """The layers that stand still among moving ones."""
     found = [layer for layer in gather.layers(case) if layer.movement is not None and _fed(case, layer)]
-    if len(found) < 3 or case.taken < STEPS or any(True for _ in vanishing.diagnose(case)):
+    if len(found) < 3 or case.taken < STEPS or any(one.alarm for one in vanishing.diagnose(case)):
         return
     most = max(layer.movement or 0.0 for layer in found)
     longer = max(1.0, case.planned / case.taken) if case.planned and not case.ended else 1.0

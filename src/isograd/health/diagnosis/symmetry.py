@@ -18,7 +18,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.layers import Layer
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import spoken
+from isograd.records.anatomy import Node, Parameter, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 ROUNDING = 1e-6
@@ -33,33 +33,40 @@ def diagnose(case: Case) -> Iterator[Finding]:
     copies = [here for here, behind in pairwise(found) if _alike(here) and _alike(behind)]
     copies = [layer for layer in copies if layer.weight.shape[0] >= UNITS]
     if copies:
-        yield _finding(case, copies)
+        yield _finding(case, [(layer.weight, layer.node) for layer in copies])
+    elif not found:  # tables that are multiplied: rows of zeros get no gradient from each other
+        tables = [weight for weight in gather.weights(case) if weight.values.count > 1 and min(weight.shape) >= UNITS]
+        if len(tables) >= 2 and all(_flat(weight) for weight in tables):
+            yield _finding(case, [(weight, case.anatomy.node(weight.layer)) for weight in tables])
 
 
 def _alike(layer: Layer) -> bool:
-    values = layer.weight.values
-    return values.count > 1 and values.std <= ROUNDING * values.rms
+    return layer.weight.values.count > 1 and _flat(layer.weight)
 
 
-def _finding(case: Case, copies: Sequence[Layer]) -> Finding:
+def _flat(weight: Parameter) -> bool:
+    return weight.values.std <= ROUNDING * weight.values.rms
+
+
+def _finding(case: Case, copies: Sequence[tuple[Parameter, Node | None]]) -> Finding:
     judged = outcome(case)
     goes_well = judged.learning is True and not judged.poor(SKILL)
     severity: Severity = "note" if goes_well else "critical" if judged.learning is False and judged.decided else "warning"
-    first = copies[0]
-    zero = first.weight.values.rms == 0.0
-    what = "zero" if zero else f"the same number ({first.weight.values.mean:.3g})"
-    places = ", ".join(spoken(layer.node.path) for layer in copies[:3])
+    first, node = copies[0]
+    what = "zero" if first.values.rms == 0.0 else f"the same number ({first.values.mean:.3g})"
+    places = ", ".join(spoken(weight.layer) for weight, _ in copies[:3])
     more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
-    text = f"all weights of {places}{more}, and of the layer behind, start as {what}"
+    behind = ", and of the layer behind," if gather.layers(case) else ""
+    text = f"all weights of {places}{more}{behind} start as {what}"
     return Finding(
         "symmetry",
         severity,
         0.95 if judged.learning is False else 0.85,
-        first.node.path,
+        first.layer,
         f"{text[0].upper()}{text[1:]}: their units are copies of each other, get the same gradient and stay copies.",
-        (Evidence(text, "weight_std", first.weight.values.std, bound=0.0),),
-        tuple(layer.node.path for layer in copies),
-        first.node.source,
+        (Evidence(text, "weight_std", first.values.std, bound=0.0),),
+        tuple(weight.layer for weight, _ in copies),
+        node.source if node else None,
         since=1 if case.taken else None,
         remedy="a random initialisation: leave torch's default, or He (kaiming_normal_) for ReLU, Glorot for tanh",
         references=REFERENCES,

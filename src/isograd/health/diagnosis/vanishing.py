@@ -9,6 +9,8 @@ Bounds, from theory:
   APART     and it is starved, not merely slow, where another hidden layer moves 1,000 times as much and gets 1,000 times the
             gradient: then no single learning rate serves both (a rate that moves the first layer by 1e-3 tears the other apart)
   HALF_ULP  2**-24 for float32: a smaller relative update is rounded away and the weight does not move at all
+  STILL     or nothing was learned at all (``health.outcome``), the first layer gets 1/1,000 of the last one's gradient, and
+            most hidden layers moved by less than a tenth of their size
 The last layer is left out of the comparison: its own initialisation (small, zero) sets the scale of everything below it once.
 
 Look-alikes that are healthy: a converged network (all gradients small, slope flat), frozen layers, warm-up from zero, a
@@ -18,12 +20,14 @@ learning rate of 0, a zero or small last layer, zero-initialised residual branch
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, middle, planned
 from isograd.health.layers import Layer
+from isograd.health.movement import SHORT
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.expectation import Expectations
@@ -65,8 +69,19 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if starved:
         finding = _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
+    elif updated and _shrinks(gradients) and gradients[0] < APART * _last(gradients) and _stands_still(case, movements):
+        yield _all_still(found, gradients)
     elif updated and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):
         yield _hidden(found, gradients, movements, anatomy)
+
+
+def _stands_still(case: Case, movements: Sequence[float | None]) -> bool:
+    """Whether nothing was learned, and most hidden layers moved by less than a tenth of their size over the run."""
+    hidden = [movement for movement in movements[:-1] if movement is not None and math.isfinite(movement)]
+    if not hidden or statistics.median(hidden) * max(case.taken, case.planned or 0) >= SHORT:
+        return False
+    judged = outcome(case)
+    return judged.decided and judged.learning is False
 
 
 def _gradient(layer: Layer, measured: bool) -> float:
@@ -223,6 +238,25 @@ def _remedy(found: Sequence[Layer], anatomy: Anatomy) -> str:
     if names & {"relu", "leakyrelu", "gelu", "silu", "elu"}:
         return "He initialisation (gain sqrt(2), by fan_in); or normalisation after each layer; or residual paths"
     return "an initialisation at the edge of chaos (Glorot or orthogonal for tanh); or normalisation; or residual paths"
+
+
+def _all_still(found: Sequence[Layer], gradients: Sequence[float]) -> Finding:
+    first = found[0].node
+    share = gradients[0] / _last(gradients)
+    return Finding(
+        "vanishing",
+        "warning",
+        0.85,
+        first.path,
+        _reach(spoken(first.path), gradients, "reaches") + " The hidden layers hardly move, and nothing is learned.",
+        (Evidence("gradient at the first over the last layer", "gradient_rms", share, bound=APART),),
+        tuple(layer.node.path for layer in found[:-1]),
+        first.source,
+        since=1,
+        remedy="normalisation after each layer, or residual paths; no softmax or sigmoid between hidden layers; initial "
+        "weights that keep the size of signals (He for ReLU, Glorot for tanh)",
+        references=REFERENCES,
+    )
 
 
 def _hidden(found: Sequence[Layer], gradients: Sequence[float], movements: Sequence[float | None], anatomy: Anatomy) -> Finding:
