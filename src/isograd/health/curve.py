@@ -27,10 +27,10 @@ BATCH = 8
 """Examples from which the floor of one batch, put right, says something of the data."""
 LATE = 1 / 3
 """Share of the steps that counts as late."""
-LATE_STEPS = 10
+LATE_STEPS = 5
 """Late losses from which their mean says something."""
 LATE_LOOKS = 4
-"""Looks that are late at least, as long as half of all are not."""
+"""Looks that are late at least, as long as they are of the second half."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
 ENTROPIES = ("cross_entropy", "nll_loss")
@@ -93,10 +93,10 @@ class Curve:
         return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
 
     def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
-        """The looks of the last third of the steps; ``LATE_LOOKS`` of them at least while half of all are not."""
-        begin = (1.0 - LATE) * self.taken
-        recent = sum(step > begin for step, _ in self.looks)
-        return self.looks[-max(1, recent, min(LATE_LOOKS, len(self.looks) // 2)) :]
+        """The looks of the last third of the steps; ``LATE_LOOKS`` at least where the second half has so many."""
+        recent = sum(step > (1.0 - LATE) * self.taken for step, _ in self.looks)
+        second = sum(step > 0.5 * self.taken for step, _ in self.looks)
+        return self.looks[-max(1, recent, min(LATE_LOOKS, second)) :]
 
     def standing(self, looks: Sequence[tuple[int, LossSample]]) -> Standing:
         """How the network answered in these looks."""
@@ -113,6 +113,14 @@ class Curve:
         """How good the late answers are: chance-corrected hits where classes are counted, else 1 - loss / floor."""
         late = self.late()
         return late.hits if late.hits is not None else late.beat
+
+    def above(self) -> bool:
+        """Whether all late looks, two at least, and nine of ten late steps paid no less than a constant answer does."""
+        if self.floor is None or len(self.late_looks()) < 2 or len(self.looks) < 3:
+            return False
+        late = self.values(1.0 - LATE, 1.0)
+        looks = all((sample.value or 0.0) >= self.floor for _, sample in self.late_looks())
+        return looks and (not self.told or sum(value >= self.floor for value in late) >= 0.9 * len(late))
 
     def values(self, begin: float, end: float) -> list[float]:
         """The losses of the steps from the share ``begin`` to the share ``end`` of all."""
@@ -132,10 +140,14 @@ class Curve:
         seen = sum(examples(sample) for _, sample in self.looks)
         total = sum(self.classes)
         if not total:
-            return math.sqrt(2.0 / seen)
+            floors = [sample.floor or 0.0 for _, sample in self.looks]
+            mean = statistics.fmean(floors)
+            known = len(floors) > 2 and mean > 0.0
+            varied = 2.0 * statistics.stdev(floors) / mean / math.sqrt(len(floors)) if known else math.inf
+            return min(math.sqrt(2.0 / seen), varied)  # many columns together vary less than one
         squares = sum(n / total * math.log(n / total) ** 2 for n in self.classes if n)
         spread = max(0.0, squares - entropy(self.classes) ** 2)
-        return math.sqrt(spread / seen) / (self.floor or 1.0)
+        return math.hypot(math.sqrt(spread / seen), sum(map(bool, self.classes)) / (2 * seen)) / (self.floor or 1.0)
 
     def _beat(self, samples: Sequence[LossSample]) -> tuple[float | None, float]:
         values = [sample.value or 0.0 for sample in samples]

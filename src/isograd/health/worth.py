@@ -2,6 +2,7 @@
 
 Bounds:
   GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
+  CEILING the skill must be below 0.05 with two standard errors, or the share of right answers below HOPE, 0.1 of what is left
   CLEAR   3 standard errors: 1 in 700 by chance, one-sided
   SAME    98 % of the answers are one class although it is at most 4 of 5 targets; or the outputs of a regression spread by
           less than 5 % of what the targets do
@@ -17,6 +18,8 @@ from isograd.health.signals.learning import entropy
 
 GAIN = 0.03
 CLEAR = 3.0
+CEILING = 0.05
+HOPE = 0.1
 SAME = 0.98
 COMMON = 0.8
 SPREAD = 0.05
@@ -24,17 +27,38 @@ ANSWERS = 32
 
 
 def learned_nothing(curve: Curve) -> bool:
-    """Whether the late looks show nothing that a constant answer could not do."""
+    """Whether the late looks show, for certain, nothing that a constant answer could not do."""
     late = curve.late()
-    return late.beat is not None and late.beat < GAIN and not _proven(late)
+    if late.beat is None:
+        return False
+    if late.hits is None and _explains(late) < GAIN and late.beat < CEILING + 2.0 * late.error:
+        return True
+    if late.beat >= GAIN:
+        return False
+    certain = late.beat + 2.0 * late.error < CEILING or curve.above()
+    if late.hits is None:
+        return certain
+    answers = late.hits + 2.0 * late.hits_error < HOPE
+    return (certain or answers) and not _proven(late)
+
+
+def _explains(late: Standing) -> float:
+    r"""What outputs of spread s (in units of the targets') and correlation r explain of the targets at most: 2 r s - s**2.
+
+    With the correlation two standard errors higher than it looks; infinite where it is not known.
+    """
+    if late.spread is None or not late.pairs:
+        return math.inf
+    correlation = (late.correlation or 0.0) + 2.0 / math.sqrt(late.pairs)
+    return 2.0 * correlation * late.spread - late.spread**2
 
 
 def _proven(late: Standing) -> bool:
     """Whether some little was learned for certain: more right answers than the most frequent class, or a lower loss."""
-    beat = late.beat or 0.0
+    beat, hits = late.beat or 0.0, late.hits or 0.0
     if beat > 0.005 and beat > CLEAR * late.error:
         return True
-    return late.hits is not None and late.hits >= GAIN and late.hits > CLEAR * late.hits_error and beat > 0.0
+    return hits >= (GAIN if beat > 0.0 else HOPE) and hits > CLEAR * late.hits_error
 
 
 def constant(curve: Curve) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
+    adversarial,
     attention,
     balance,
     batch_size,
@@ -94,6 +95,7 @@ DISEASES = (
     collapse,
     underfitting,
     interrupted,
+    adversarial,
 )
 """In the order in which one hides the others: faults of the program first; what is not finite has no size any more."""
 

@@ -2,8 +2,8 @@
 
 A network at birth should be unsure: about log(C) for C classes of equal share, the targets' second moment for a squared error.
 FAR above it, it is sure of wrong answers: outputs are too large (initialisation, unscaled inputs), and the first steps undo
-that. It is a remark by itself, for most networks recover in a few steps; an alarm where the loss has not come below
-the best constant answer by the end of what was seen, although enough steps were made.
+that. It is a remark by itself, for most networks recover in a few steps; an alarm where the loss has not come
+below 0.6 of the best constant answer (POOR) by the end, although enough steps were made.
 Bound: FAR 5 times the best constant answer; logits of rms s cost about s * 0.8 for classes, so that 5 * log(10) is rms 14.
 
 Look-alikes that are healthy: regressions on targets whose mean is far from zero (see ``targets``), a network trained before.
@@ -19,7 +19,9 @@ from isograd.health.curve import BINARY, ENTROPIES
 from isograd.records.finding import Evidence, Finding
 
 FAR = 5.0
+POOR = 0.4
 FEW = 5
+POOR = 0.4
 FEW = 5
 STEPS = 50
 
@@ -33,7 +35,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if step > 2 or first.value is None or first.value < FAR * curve.floor:
         return
     late = curve.late()
-    harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * min(late.error, 1.0) < 0.0
+    harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * late.error < POOR
     times = first.value / curve.floor
     yield Finding(
         "initial_loss",

@@ -7,8 +7,9 @@ Bounds:
   APART   one column spreads 100 times as far as the middle one: a condition number of 1e4 from the data alone
   OFFSET  a column's mean is 10 times its own neighbours' spread: condition number 1 + 10**2, all from the mean
   LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
+  HUGE    from 1,000 on it is said also where nothing tells how good the answers are
   POOR    each of these is only an alarm where the late answers are poor, below 0.5: Adam and normalisation put up with much
-Certain without an outcome: a batch of nothing but zeros or of one value, seen again and again.
+Certain without an outcome: batches of nothing but one value, or in which all examples are alike.
 
 Look-alikes that are healthy: trees of one-hot columns (rare ones spread little: the *largest* over the middle is what counts),
 integer indices for an embedding, a few constant columns, a network that opens with a normalisation.
@@ -28,8 +29,9 @@ from isograd.records.finding import Evidence, Finding, Severity
 APART = 100.0
 OFFSET = 10.0
 LARGE = 30.0
+HUGE = 1000.0
 POOR = 0.5
-LOOKS = 3
+LOOKS = 2
 REFERENCES = ("LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, section 4.3",)
 _SCALE = "standardise each column with the mean and deviation of the training part: x = (x - mean) / (std + 1e-8)"
 
@@ -40,7 +42,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     for step, sample in case.inputs:
         by_place.setdefault((sample.where, sample.position), []).append((step, sample))
     for looks in by_place.values():
-        found = _empty(looks) or _size(case, looks)
+        found = _empty(looks) or _alike(case, looks) or _size(case, looks)
         if found is not None:
             yield found
 
@@ -66,6 +68,27 @@ def _empty(looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
     )
 
 
+def _alike(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
+    """Columns that are the same for all examples of a batch: all of them, or more than half where the answers are poor."""
+    columns = [s.features for _, s in looks if s.features is not None and s.shape[0] >= curves.BATCH and s.features.count > 1]
+    if len(columns) < 2:
+        return None
+    share = statistics.median(one.constant / one.count for one in columns)
+    if share < 1.0 and not (share > 0.5 and curves.poor(case, POOR)):
+        return None
+    text = f"{100 * share:.0f} % of the {columns[0].count} columns of the input are the same for all examples of a batch"
+    return Finding(
+        "inputs",
+        "warning",
+        0.9 if share >= 1.0 else 0.75,
+        "data",
+        f"{text}: they say nothing of an example.",
+        (Evidence(text, "constant_columns", share, "of the columns", 1.0),),
+        since=looks[0][0],
+        remedy="print a batch just before the model: a wrong axis, a mean in place of values, a fill with one value",
+    )
+
+
 def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
     sample = looks[0][1]
     if not sample.dtype.startswith(("float", "bfloat")) or _normalised(case):
@@ -76,9 +99,9 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
     if found is None:
         return None
     text, evidence = found
-    harmed = curves.poor(case, POOR)
+    harmed = curves.poor(case, POOR) or (evidence.value >= HUGE and curves.main(case) is None)
     severity: Severity = "warning" if harmed else "note"
-    ending = " and the answers are poor: one learning rate cannot serve it" if harmed else ""
+    ending = ": one learning rate cannot serve it, and the answers are poor or unknown" if harmed else ""
     return Finding(
         "inputs",
         severity,

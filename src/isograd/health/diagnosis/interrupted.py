@@ -7,8 +7,9 @@ network can do.
 Bounds:
   MATERIAL  it gains 2 % of the loss at least
   LINEAR  the second half gains at least 60 % of what the first half gained, beyond three standard errors
-  POOR    and the answers are poor: chance-corrected hits (or the share of variance explained) below 0.5, the loss not below
-          half of its floor
+  POOR    and the answers are poor: chance-corrected hits below 0.7, and the loss not below its floor by LOW, 0.4 of it
+
+A run of fewer than HARDLY steps with poor answers was too short anyway; so was one of fewer than 50 that learned nothing.
 
 Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
 a long run of which each part gains little.
@@ -16,19 +17,23 @@ a long run of which each part gains little.
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
-from isograd.health.worth import CLEAR, gain, learned_nothing
+from isograd.health.worth import CLEAR, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
 LINEAR = 0.6
-POOR = 0.5
+POOR = 0.7
+LOW = 0.4
 MATERIAL = 0.02
 FEW = 10
+HARDLY = 20
 STEPS = 50
 
 
@@ -39,11 +44,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     late = curve.late()
     skill = late.hits if late.hits is not None else late.beat
-    if skill is None or late.beat is None or skill >= POOR or late.beat >= POOR:
+    if skill is None or late.beat is None or skill >= POOR or late.beat >= LOW:
         return
     gains = _gains(curve)
     if gains is None:
-        if FEW <= case.taken < STEPS and learned_nothing(curve):
+        whole = case.anatomy.optimizer is not None and case.anatomy.optimizer.kind == "lbfgs"  # one step is a whole descent
+        if FEW <= case.taken < STEPS and not whole and (case.taken < HARDLY or learned_nothing(curve)):
             yield _hardly(case, curve, late.beat)
         return
     first, second = gains
@@ -57,7 +63,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         f"its second half gained {second:.2g}, its first {first:.2g}.",
         (
             Evidence(f"the first half gained {first:.2g}, the second {second:.2g}", "loss", second, "", LINEAR * first),
-            Evidence(f"1 - loss / best constant answer: {late.beat:.2f}", "skill", late.beat, "", POOR),
+            Evidence(f"1 - loss / best constant answer: {late.beat:.2f}", "skill", late.beat, "", LOW),
         ),
         source=curve.looks[-1][1].source,
         since=curve.looks[-1][0],
@@ -71,7 +77,7 @@ def _hardly(case: Case, curve: Curve, beat: float) -> Finding:
         "warning",
         0.8,
         "loop",
-        f"The run ended after {case.taken} steps, before anything was learned.",
+        f"The run ended after {case.taken} steps, before much was learned.",
         (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat),),
         source=curve.looks[-1][1].source,
         since=curve.looks[-1][0],
@@ -80,12 +86,17 @@ def _hardly(case: Case, curve: Curve, beat: float) -> Finding:
 
 
 def _gains(curve: Curve) -> tuple[float, float] | None:
-    """What both halves gained, where the second gained nearly as much, beyond noise."""
+    """What both halves gained, where the second gained nearly as much, beyond noise; by thirds of the run where it is short."""
     start, middle, end = curve.values(-0.01, 0.15), curve.values(0.425, 0.575), curve.values(0.85, 1.0)
-    if min(len(start), len(middle), len(end)) < 5:  # the noise of fewer is not known
+    if min(len(start), len(middle), len(end)) < 5:
         start, middle, end = curve.values(-0.01, 1 / 3), curve.values(1 / 3, 2 / 3), curve.values(2 / 3, 1.0)
-    first, noise = gain(start, middle)
-    second, error = gain(middle, end)
-    if second <= CLEAR * error or second < MATERIAL * abs(statistics.fmean(middle)) or second < LINEAR * first - 0.5 * noise:
+    if min(len(start), len(middle), len(end)) < 2:
+        return None
+    first, second = (statistics.fmean(a) - statistics.fmean(b) for a, b in ((start, middle), (middle, end)))
+    values = [value for _, value in curve.steps]
+    squares = [(b - a) ** 2 for a, b in itertools.pairwise(values)]
+    noise = math.sqrt(statistics.fmean(squares) / 2.0)  # from neighbours, so that the fall itself hardly counts
+    error = noise * math.sqrt(1.0 / len(middle) + 1.0 / min(len(start), len(end)))
+    if second <= CLEAR * error or second < MATERIAL * abs(statistics.fmean(middle)) or second < LINEAR * first - 0.5 * error:
         return None
     return first, second

@@ -1,6 +1,7 @@
 """Labels that cannot be learned from: one class only, sorted, weighted the wrong way round, or unrelated to the inputs.
 
   one class   every target of every look is the same class, and the network has found out: nothing else can come of it
+  one number  the same for a regression, unless it is 0
   sorted      batches of one class each while classes change over time. With shuffled data of class shares p, a batch of n
               has one class with probability sum(p**n); that most looks have one is then out of the question (binomial, below
               1e-6). The network learns the class of the hour and forgets the others
@@ -20,12 +21,13 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health import layers as gather
 from isograd.health.case import Case
-from isograd.health.curve import BATCH, Curve
+from isograd.health.curve import BATCH, Curve, examples
 from isograd.health.worth import constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
-LOOKS = 4
+LOOKS = 3
 CHANCE = 1e-6
+REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 ONE_CLASS_LOSS = 0.1
 INVERTED = 2.0
 TURNED = 0.3
@@ -38,7 +40,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     curve = curves.main(case)
     if curve is None or len(curve.looks) < LOOKS:
         return
-    found = _one_class(case, curve) or _sorted(curve) or _inverted(case, curve) or _unrelated(case, curve)
+    found = _one_class(case, curve) or _one_number(curve) or _sorted(curve) or _inverted(case, curve) or _unrelated(case, curve)
     if found is not None:
         yield found
 
@@ -62,6 +64,28 @@ def _one_class(case: Case, curve: Curve) -> Finding | None:
         source=curve.looks[0][1].source,
         since=curve.looks[0][0],
         remedy="look at how the targets are read, filtered or cast (a column of the wrong name, a float cut to 0)",
+    )
+
+
+def _one_number(curve: Curve) -> Finding | None:
+    """Targets of a regression that are all one number, and not 0: a residual is asked to be that on purpose."""
+    ranges = {sample.target_range for _, sample in curve.looks}
+    value = curve.looks[0][1].target_range[0]
+    if curve.function not in REGRESSIONS or ranges != {(value, value)} or value == 0.0:
+        return None
+    total = sum(examples(sample) for _, sample in curve.looks)
+    if total < 32:
+        return None
+    return Finding(
+        "labels",
+        "warning",
+        0.9,
+        "data",
+        f"All {total:,} targets that were looked at are {value:.4g}: there is nothing to learn but this number.",
+        (Evidence("the lowest and the highest target are the same", "target_range", 0.0),),
+        source=curve.looks[0][1].source,
+        since=curve.looks[0][0],
+        remedy="look at how the targets are read (a column of the wrong name, a mean in place of the values)",
     )
 
 

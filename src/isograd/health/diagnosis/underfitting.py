@@ -5,7 +5,7 @@ That a loss stays high says little by itself: nobody knows what the data allow. 
           confidence fits pays a certain loss at most (Fano's inequality read backwards; for a regression, what rescaling the
           outputs would explain: the correlation squared), and this one has reached less than a third of that
   REASON  what the network is made of bars it from learning more: no nonlinearity between its layers, a layer of one unit in
-          the middle, dropout of 80 % and more; and the late loss is flat and poor
+          the middle, dropout of 80 % and more; and the late loss is poor and flat, or below a quarter of the way
 Bounds: KNOWS 0.2: enough is known (chance-corrected hits, or variance that rescaling would explain) for the order to count.
 
 Look-alikes that are healthy: label smoothing and class weights (their floor is another: nothing is said), linear models on
@@ -24,8 +24,10 @@ from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
 from isograd.records.finding import Evidence, Finding
 
 KNOWS = 0.2
+SURE = 0.1
 SHY = 1 / 3
 POOR = 0.5
+HOPELESS = 0.25
 STEPS = 50
 LOOKS = 2
 DROPPED = 0.8
@@ -42,9 +44,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if late.beat is None:
         return
     reachable = allowed(curve)
-    if reachable is not None and _knows(curve) and reachable >= KNOWS and late.beat < SHY * reachable:
+    if reachable is not None and _knows(curve) and reachable >= SURE and late.beat + 2.0 * late.error < SHY * reachable:
         yield _shy(case, curve, late.beat, reachable)
-    elif reason is not None and curves.poor(case, POOR) and late.beat < POOR and not falls(curve):
+    elif reason is not None and curves.poor(case, POOR) and (late.beat < HOPELESS or (late.beat < POOR and not falls(curve))):
         yield _barred(case, curve, late.beat, *reason)
 
 

@@ -1,0 +1,66 @@
+"""Two networks against each other: a judge that has won, one that leads, and an even game."""
+
+import pytest
+from lessons import classes, final, training
+
+from isograd.health.diagnosis import adversarial, plateau
+from isograd.records.batch import LossSample
+
+
+def side(value, target, line):
+    return LossSample(
+        "binary_cross_entropy_with_logits", source=f"gan.py:{line}", value=value, floor=0.0, target_range=(target, target)
+    )
+
+
+def game(real, made_up, fooled):
+    """Losses of the judge on both kinds of examples, and of the generator, as they end."""
+
+    def now(end, t):
+        return 0.69 + (end - 0.69) * min(1.0, t / 150)
+
+    return training(lambda t: (side(now(real, t), 1.0, 5), side(now(made_up, t), 0.0, 6), side(now(fooled, t), 1.0, 9)))
+
+
+def test_a_judge_that_is_sure_and_a_generator_that_is_never_believed_is_a_warning():
+    (finding,) = adversarial.diagnose(game(0.01, 0.02, 6.0))
+    assert finding.severity == "warning" and finding.source == "gan.py:9" and "nothing to follow" in finding.summary
+
+
+def test_a_judge_that_leads_is_a_remark():
+    (finding,) = adversarial.diagnose(game(0.2, 0.15, 2.5))
+    assert finding.severity == "note"
+
+
+@pytest.mark.parametrize("losses", [(0.69, 0.69, 0.69), (0.5, 0.4, 1.1)])
+def test_an_even_game_is_healthy_and_no_plateau(losses):
+    case = game(*losses)
+    assert list(adversarial.diagnose(case)) == [] and list(plateau.diagnose(case)) == []
+
+
+def test_a_classifier_plays_against_nobody():
+    assert list(adversarial.diagnose(training(lambda t: classes(t, right=0.9, value=0.3)))) == []
+
+
+@pytest.mark.parametrize("lead", [True, False])
+def test_a_real_game_with_a_generator_that_hardly_moves(lead):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    nn, loss = torch.nn, torch.nn.functional.binary_cross_entropy_with_logits
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
+    made = torch.optim.Adam(maker.parameters(), lr=1e-6 if lead else 1e-2)
+    judged = torch.optim.Adam(judge.parameters(), lr=1e-2 if lead else 1e-3)
+    one, zero = torch.ones(32, 1), torch.zeros(32, 1)
+    with isograd.watch((maker, judge), (made, judged), budget=None, steps=240) as watch:
+        for _ in range(120):
+            real, noise = 5.0 + torch.randn(32, 2), torch.randn(32, 2)
+            judged.zero_grad()
+            (loss(judge(real), one) + loss(judge(maker(noise).detach()), zero)).backward()
+            judged.step()
+            made.zero_grad()
+            loss(judge(maker(noise)), one).backward()
+            made.step()
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert ("adversarial" in said) == lead and not {"plateau", "collapse"} & said
