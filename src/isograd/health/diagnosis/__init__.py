@@ -100,6 +100,8 @@ DISEASES = (
 """In the order in which one hides the others: faults of the program first; what is not finite has no size any more."""
 
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
+_SYMPTOMS = ("plateau", "collapse", "underfitting", "interrupted")
+"""That nothing is learned a person sees by themselves: of findings that weigh the same, those that say why come first."""
 
 
 def diagnose(case: Case) -> tuple[Finding, ...]:
@@ -110,4 +112,8 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     ()
     """
     found = [finding for disease in DISEASES for finding in disease.diagnose(case)]
-    return tuple(sorted(found, key=lambda finding: (_WEIGHT[finding.severity], -finding.confidence)))
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, bool, float]:
+    return _WEIGHT[finding.severity], finding.disease in _SYMPTOMS, -finding.confidence
