@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=SIDES, default="calibration")
     parser.add_argument("--families", nargs="+", help="these programs alone")
+    parser.add_argument("--skip", type=int, default=0, help="leave out this many runs at the beginning")
     parser.add_argument("--limit", type=int, help="at most this many runs")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, help="the JSON file; results/false_alarms.json unless told otherwise")
@@ -89,7 +90,7 @@ def main() -> None:
     unknown = set(options.families or ()) - set(FAMILIES[options.side])
     if unknown:
         parser.error(f"no such program on the {options.side} side: {', '.join(sorted(unknown))}")
-    jobs = healthy_runs(options.side, options.families)[: options.limit]
+    jobs = healthy_runs(options.side, options.families)[options.skip :][: options.limit]
     path = options.out or RESULTS / "false_alarms.json"
     records: list[dict[str, Any]] = []
     for record in each(looked_at, jobs, options.workers):
