@@ -56,8 +56,10 @@ class Arrivals:
     """By parameter: whether its gradient held something when the first backward pass since its optimizer's step began."""
     carried: list[bool] = field(default_factory=list)
     """The same of the parameters whose optimizer has stepped."""
-    stepped: dict[int, bool | None] = field(default_factory=dict)
-    """By parameter: whether its gradient held something when its optimizer stepped; None where it had none."""
+    stepped: dict[int, bool] = field(default_factory=dict)
+    """By parameter: whether it had a gradient when its optimizer stepped, of zeros or not."""
+    filled: bool = False
+    """Whether any of these held anything but zeros."""
     ran: set[str] = field(default_factory=set)
     leaves: set[str] = field(default_factory=set)
     strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class Arrivals:
 
     def begin(self, held: set[int], *, again: bool) -> None:
         """A step that is to be looked at; ``held`` are the parameters that an optimizer holds, ``again`` looks them all up."""
-        self.backwards, self.carried, self._rounds = 0, [], []
+        self.backwards, self.carried, self._rounds, self.filled = 0, [], [], False
         for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self._before):
             kept.clear()
         if again or not self.places:
@@ -90,10 +92,11 @@ class Arrivals:
 
     def step(self, held: Held) -> None:
         """An optimizer is about to step."""
-        for parameter, holds in zip(held.parameters, full([p.grad for p in held.parameters]), strict=True):
+        for parameter in reversed(held.parameters):  # near the loss gradients are rarely zero
             if id(parameter) in self.dirty:
                 self.carried.append(self.dirty.pop(id(parameter)))
-            self.stepped[id(parameter)] = None if parameter.grad is None else holds
+            self.stepped[id(parameter)] = parameter.grad is not None
+            self.filled = self.filled or full([parameter.grad])[0]
         self._rounds.append({id(parameter) for parameter in held.parameters})
 
     def trained(self, path: str) -> bool:
@@ -107,12 +110,12 @@ class Arrivals:
         if not self.stepped:
             return
         if not self.backwards:
-            if not any(self.stepped.values()):  # gradients may be set by hand
+            if not self.filled:  # gradients may be set by hand
                 yield Fact("no_backward")
             return
         reached = {sample.where.split("@")[0] for sample in layers if sample.gradient and sample.gradient.largest > 0}
         mine = [place for place in self.places if place.parameter.requires_grad and id(place.parameter) in self.stepped]
-        if mine and not any(self.stepped[id(place.parameter)] for place in mine):
+        if mine and not self.filled:
             if any(place.layer in reached and place.layer in self.leaves for place in mine):
                 yield Fact("cleared_early")
                 return
@@ -120,10 +123,10 @@ class Arrivals:
                 yield Fact("loss_outside")
         for parameters in self._rounds:
             own = [place for place in mine if id(place.parameter) in parameters]
-            if own and len(own) < len(mine) and all(self.stepped[id(place.parameter)] is None for place in own):
+            if own and len(own) < len(mine) and not any(self.stepped[id(place.parameter)] for place in own):
                 settings = (("parameters", len(own)), ("layers", " ".join(dict.fromkeys(place.layer for place in own))))
                 yield Fact("loss_outside", own[0].layer, settings=settings)
-        yield from self._cut(place for place in mine if self.stepped[id(place.parameter)] is None)
+        yield from self._cut(place for place in mine if not self.stepped[id(place.parameter)])
         held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
         yield from self._unheld(held, reached)
         yield from self._stale(optimizers)

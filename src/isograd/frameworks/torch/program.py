@@ -87,7 +87,7 @@ class Program:
 
         ``error`` is the exception that ended it.
         """
-        found: list[Fact] = []
+        found = list(self._drift.take())
         if not steps and passes and not self._drift.moved():  # weights may be stepped by hand
             found.append(Fact("no_step", settings=(("passes", passes),)))
         if error is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isograd.frameworks.torch.places import tensors_in
 from isograd.records.fact import Fact
 
+_READERS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 HEAD = 64
 """Entries of a state that are kept to know it again."""
 
@@ -40,9 +41,9 @@ class Sequences:
 
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run; ``arguments`` are its positional and keyword arguments."""
-        recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase)
-        if not recurrent and not isinstance(module, nn.MultiheadAttention):
+        if not isinstance(module, _READERS):
             return
+        recurrent = not isinstance(module, nn.MultiheadAttention)
         args, kwargs = arguments
         first = args[0] if args else kwargs.get("input", kwargs.get("query"))
         if isinstance(first, Tensor) and first.ndim == 3 and not isinstance(module, nn.RNNCellBase):
