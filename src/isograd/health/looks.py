@@ -78,10 +78,10 @@ def holds(found: Lasting, case: Case, *, least: int = 3) -> bool:
 def as_drawn(parameter: Parameter, node: Node | None) -> bool:
     r"""Whether a matrix looks as torch draws it for a new layer, so that nothing was ever learned or loaded into it.
 
-    Linear, convolution and recurrent weights are drawn uniformly within :math:`\pm b`, b = 1 / sqrt(fan_in) (1 / sqrt(hidden)):
-    of n draws the largest magnitude lies within 10 b / n below b (all but e^-10 of the time) and never above, and their rms
-    is b / sqrt(3) to within 4 standard errors (:math:`\sqrt{0.8 / n} / 2` of it). Embeddings are drawn from the unit
-    normal. Weights that were trained or loaded cross b; those drawn in another way are not known as fresh. Range: True, False.
+    Drawn uniformly within :math:`\pm b` (``_bounds``), of n entries the largest magnitude lies within 10 b / n below b (all
+    but e^-10 of the time) and never above, and their rms is b / sqrt(3) to within 4 standard errors (:math:`\sqrt{0.8 / n} / 2`
+    of it). Embeddings are drawn from the unit normal. Weights that were trained or loaded cross b, with time; those drawn in
+    another way are not known as new. Range: True, False.
     """
     values, n = parameter.values, parameter.values.count
     if n < FEWEST or values.nonfinite or len(parameter.shape) < 2:
@@ -89,23 +89,42 @@ def as_drawn(parameter: Parameter, node: Node | None) -> bool:
     if node is not None and node.operation == "embedding":
         mean = values.total / n
         return abs(values.rms - 1.0) < 4.0 / math.sqrt(2.0 * n) and abs(mean) < 4.0 / math.sqrt(n)
-    recurrent = node is not None and node.operation == "recurrent"
-    width = int(node.get("hidden", 0)) if recurrent and node is not None else math.prod(parameter.shape[1:])
-    if width < 1:
-        return False
-    bound = 1.0 / math.sqrt(width)
-    within = bound * (1.0 - 10.0 / n) <= values.largest <= bound * (1.0 + 1e-6)
-    return within and abs(values.rms * math.sqrt(3.0) / bound - 1.0) < 4.0 * math.sqrt(0.8 / n) / 2.0
+    for bound in _bounds(parameter, node):
+        within = bound * (1.0 - 10.0 / n) <= values.largest <= bound * (1.0 + 1e-6)
+        if within and abs(values.rms * math.sqrt(3.0) / bound - 1.0) < 4.0 * math.sqrt(0.8 / n) / 2.0:
+            return True
+    return False
+
+
+def _bounds(parameter: Parameter, node: Node | None) -> tuple[float, ...]:
+    """1 / sqrt(fan_in), that of linear and convolution layers; 1 / sqrt(hidden), recurrent; Glorot's, attention; He's."""
+    fan_in, area = math.prod(parameter.shape[1:]), math.prod(parameter.shape[2:])
+    if node is not None and node.operation == "recurrent":
+        fan_in = int(node.get("hidden", fan_in))
+    both = fan_in + parameter.shape[0] * area
+    return (1.0 / math.sqrt(fan_in), math.sqrt(6.0 / both), math.sqrt(6.0 / fan_in)) if fan_in > 0 else ()
 
 
 def fresh(anatomy: Anatomy, layers: Sequence[str]) -> list[str]:
-    """Those of some layers whose matrices are all as drawn; layers without a matrix are none of them."""
-    found = []
-    for layer in layers:
-        matrices = [parameter for parameter in anatomy.matrices if parameter.layer == layer]
-        if matrices and all(as_drawn(parameter, anatomy.node(layer)) for parameter in matrices):
-            found.append(layer)
-    return found
+    """Those of some layers that hold a matrix, if they look new, all of them; none where any shows traces of training.
+
+    They are judged together because training touches all that it reaches, and a small matrix may stay within its bound:
+    a matrix that is not as drawn, a bias beyond the bound, scales and shifts of a norm that differ from each other, and none
+    of the layers is new.
+    """
+    matrices = [parameter for parameter in anatomy.matrices if parameter.layer in layers]
+    bounds: dict[str, float] = {}
+    for matrix in matrices:
+        node = anatomy.node(matrix.layer)
+        widest = max(_bounds(matrix, node), default=0.0)
+        bounds[matrix.layer] = max(bounds.get(matrix.layer, 0.0), widest)
+        if not as_drawn(matrix, node) and (matrix.values.count >= FEWEST or matrix.values.largest > widest):
+            return []
+    others = [p for p in anatomy.parameters if p.layer in layers and len(p.shape) < 2 and p.values.std > 0.0]
+    if any(p.values.largest > bounds.get(p.layer, 0.0) * (1.0 + 1e-6) for p in others):
+        return []
+    known = any(matrix.values.count >= FEWEST for matrix in matrices)
+    return [layer for layer in layers if layer in bounds] if known else []
 
 
 def weighted(anatomy: Anatomy) -> list[str]:

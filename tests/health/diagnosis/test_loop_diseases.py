@@ -16,7 +16,7 @@ from isograd.health.diagnosis import (
     weights_reset,
     wrong_mode,
 )
-from isograd.health.looks import as_drawn
+from isograd.health.looks import as_drawn, fresh
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import InputSample
 from isograd.records.fact import Fact
@@ -175,6 +175,15 @@ def test_a_frozen_layer_that_was_never_trained_is_an_alarm_and_a_trained_one_is_
 def test_weights_as_drawn_are_told_by_their_bound(bound, crossed, new):
     parameter = Parameter("w", "w", (16, 16), True, True, drawn(bound, crossed=crossed))
     assert as_drawn(parameter, None) is new
+
+
+def test_a_trunk_that_was_trained_is_known_by_any_trace_although_a_small_layer_of_it_looks_new():
+    small, trained = layer("a", trainable=False), layer("b", trainable=False, new=False)
+    assert fresh(network(small, C), ["a"]) == ["a"]
+    assert fresh(network(small, trained, C), ["a", "b"]) == []
+    scale = Parameter("norm.weight", "norm", (4,), False, True, Moments.of([1.0, 1.1, 0.9, 1.0]))
+    anatomy = network(small, C)
+    assert fresh(Anatomy("torch", anatomy.nodes, (*anatomy.parameters, scale), anatomy.optimizer), ["a", "norm"]) == []
 
 
 def test_few_weights_tell_nothing_of_how_they_were_drawn():

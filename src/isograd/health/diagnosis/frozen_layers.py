@@ -34,7 +34,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     frozen = [layer for layer in order if layer not in moving]
     if not frozen or not moving:
         return
-    new = fresh(anatomy, frozen)
+    held = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable)
+    new = [layer for layer in fresh(anatomy, tuple(held)) if layer in frozen]
     enough = case.taken >= STEPS or over(case) or not case.steps
     alarm = bool(new) and enough and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new
