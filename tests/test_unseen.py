@@ -58,8 +58,16 @@ def test_a_forward_that_goes_around_the_hooks_is_told():
     assert "Healthy" not in str(report) and "not called as model(inputs)" in str(report)
 
 
-def test_a_compiled_model_says_that_its_layers_were_not_measured():
-    model = torch.compile(torch_model(), backend="eager")
+def test_a_compiled_model_is_measured_beside_the_program():
+    try:
+        report = watched(torch.compile(torch_model(), backend="eager"))
+    finally:
+        torch.compiler.reset()
+    assert report.record.remarks == ()
+
+
+def test_a_model_with_a_compiled_part_says_that_its_layers_were_not_measured():
+    model = nn.Sequential(torch.compile(torch_model(), backend="eager"))
     try:
         report = watched(model)
     finally:
