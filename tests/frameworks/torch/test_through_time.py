@@ -35,7 +35,7 @@ class Net(nn.Module):
         total = (data * torch.linspace(0.1, 1, data.shape[-1])).pow(2).sum() if self.every else data[-1].pow(2).sum()
         if self.finals:
             for end in ends if isinstance(ends, tuple) else (ends,):
-                total = total + (end * torch.linspace(-1, 1, end.shape[-1])).sum()
+                total = total + weighted(end)
         return total
 
 
@@ -100,7 +100,13 @@ def by_hand(rnn, x, state=None, lengths=None, gradient_of=None):
 def loss_by_hand(out, ends, mask=None):
     out = out if mask is None else out[mask]
     total = (out * torch.linspace(0.1, 1, out.shape[-1])).pow(2).sum()
-    return total + sum((end * torch.linspace(-1, 1, end.shape[-1])).sum() for end in ends)
+    return total + sum(weighted(end) for end in ends)
+
+
+def weighted(end):
+    """Every sequence with a weight of its own."""
+    count = torch.arange(1.0, 1.0 + end.shape[-2])[:, None] if end.ndim == 3 else 1.0
+    return (end * torch.linspace(-1, 1, end.shape[-1]) * count).sum()
 
 
 def same(found, expected, tolerance=1e-12):
@@ -171,7 +177,7 @@ def test_a_projected_state_is_unrolled_with_its_projection():
         h = (o.sigmoid() * c.tanh()) @ rnn.weight_hr_l0.T
         h.retain_grad()
         kept.append(h)
-    loss_by_hand(torch.stack(kept), [h, c]).backward()
+    loss_by_hand(torch.stack(kept), [h[None], c[None]]).backward()
     same(through_time(watched(net, x)), [h.grad for h in kept])
 
 
@@ -199,13 +205,27 @@ def test_the_gradient_at_a_step_is_what_a_nudge_of_the_state_there_does(kind):
 
 
 def ends_of(state):
-    return sum((end * torch.linspace(-1, 1, end.shape[-1])).sum() for end in (state if isinstance(state, tuple) else (state,)))
+    return sum(weighted(end) for end in (state if isinstance(state, tuple) else (state,)))
 
 
 def test_of_a_large_batch_four_sequences_speak():
     net = Net("gru", finals=False)
     found = through_time(watched(net, torch.randn(T, 20, WIDE)))
     assert {of.count for of in found} == {4 * H}
+
+
+def test_two_backward_passes_through_one_graph_add_up():
+    net, x = Net("gru"), torch.randn(T, N, WIDE)
+    expected = by_hand(net.rnn, x, gradient_of=loss_by_hand)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    recorder = TorchRecorder([net], [optimizer], budget=None)
+    recorder.attach()
+    loss = net(x)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    optimizer.step()
+    recorder.detach()
+    same(through_time(recorder.trace()), [2.0 * gradient for gradient in expected])
 
 
 def test_a_loss_at_the_end_alone_reaches_back_through_all_steps():
