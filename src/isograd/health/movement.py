@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -64,7 +64,7 @@ def movement(case: Case) -> Movement | None:
     rows = {name: series for name, series in rows.items() if series}
     if not rows:
         return None
-    rates = {r.step: r.value for r in case.series("learning_rate")}
+    rates = rates_so_far(case)
     path = max(path_of(series, case.taken, rates) for series in rows.values())
     longer = max(1.0, case.planned / case.taken) if case.planned and case.taken and not case.ended else 1.0
     gradients = [statistics.median(late(series)) for name in rows if (series := at(case.rows, "parameter_gradient_rms", name))]
@@ -82,30 +82,46 @@ def movement(case: Case) -> Movement | None:
     )
 
 
-def path_of(series: Sequence[Reading], taken: int, rates: Mapping[int, float] | None = None) -> float:
+def rates_so_far(case: Case) -> list[float]:
+    """Sum of the learning rates of the first n steps, n from 0 on; a step that was not kept had that of the one before.
+
+    Empty where no rate is known.
+    """
+    known = {reading.step: reading.value for reading in case.series("learning_rate")}
+    if not known:
+        return []
+    rate, total, sums = known[min(known)], 0.0, [0.0]
+    for step in range(1, case.taken + 1):
+        rate = known.get(step, rate)
+        total += rate
+        sums.append(total)
+    return sums
+
+
+def path_of(series: Sequence[Reading], taken: int, rates: Sequence[float] = ()) -> float:
     """Sum of the turning ratios over all steps up to ``taken``; steps between two looks by the mean of both.
 
-    Where ``rates`` tells the learning rate of a step, the ratio is taken per unit of it: schedules change between looks.
+    Where ``rates`` (``rates_so_far``) are known the ratio is taken per unit of the rate: schedules change between looks.
 
     >>> path_of([Reading("turning_ratio", "w", 1, 0.2), Reading("turning_ratio", "w", 3, 0.1)], 5)
     0.65
-    >>> path_of([Reading("turning_ratio", "w", 1, 0.2), Reading("turning_ratio", "w", 3, 0.1)], 3, {1: 1.0, 2: 0.0, 3: 1.0})
+    >>> path_of([Reading("turning_ratio", "w", 1, 0.2), Reading("turning_ratio", "w", 3, 0.1)], 3, [0.0, 1.0, 1.0, 2.0])
     0.3
     """
-    rates = rates or {}
-    known = {reading.step: min(MOST, reading.value) for reading in series}
-    per = [(step, value / rate) for step, value in known.items() if (rate := rates.get(step, 0.0)) > 0.0]
-    if not per:  # no rate is known at any look: ratios speak for themselves
-        per, rates = list(known.items()), {}
-    total, place = 0.0, 0
-    for step in range(1, taken + 1):
-        if step in known:
-            total += known[step]
-            continue
-        while place < len(per) and per[place][0] < step:
-            place += 1
-        beside = per[max(0, place - 1) : place + 1] or per[-1:]
-        total += min(MOST, statistics.fmean(value for _, value in beside) * rates.get(step, 1.0 if not rates else 0.0))
+    looks = [(reading.step, min(MOST, reading.value)) for reading in series if reading.step <= taken]
+    if not looks:
+        return 0.0
+    if rates:
+        each = [(step, value, rates[step] - rates[step - 1]) for step, value in looks]
+        per = [(step, value / rate) for step, value, rate in each if rate > 0.0]
+    if not rates or not per:  # no rate is known at any look: ratios speak for themselves
+        per, rates = looks, range(taken + 1)
+    total = sum(value for _, value in looks)
+    marks = [(0, per[0][1]), *per, (taken + 1, per[-1][1])]
+    for (start, before), (end, after) in pairwise(marks):
+        between = rates[end - 1] - rates[start]
+        between -= sum(rates[step] - rates[step - 1] for step, _ in looks if start < step < end)  # counted above
+        total += min(0.5 * (before + after) * between, MOST * (end - start))
     return round(total, 12)
 
 

@@ -17,7 +17,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.diagnosis import vanishing
 from isograd.health.layers import Layer
-from isograd.health.movement import path_of
+from isograd.health.movement import path_of, rates_so_far
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
@@ -35,7 +35,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     most = max(layer.movement or 0.0 for layer in found)
     longer = max(1.0, case.planned / case.taken) if case.planned and not case.ended else 1.0
-    rates = {r.step: r.value for r in case.series("learning_rate")}
+    rates = rates_so_far(case)
     still = []
     for layer in found[:-1]:
         path = path_of(at(case.rows, "turning_ratio", layer.weight.name), case.taken, rates) * longer
