@@ -31,6 +31,7 @@ from isograd.health.diagnosis import (
     nonfinite,
     optimizer_misses_parameters,
     optimizer_restarted,
+    overfitting,
     plateau,
     precision,
     rank_collapse,
@@ -94,6 +95,7 @@ DISEASES = (
     plateau,
     collapse,
     underfitting,
+    overfitting,
     interrupted,
     adversarial,
 )

@@ -1,0 +1,73 @@
+"""Overfitting: evaluations that get worse while training goes on; an alarm where the answers do too."""
+
+import dataclasses
+
+import pytest
+from lessons import classes, final, numbers, training
+
+from isograd.health.diagnosis import overfitting
+
+
+def found(case):
+    return list(overfitting.diagnose(case))
+
+
+def evaluated(t, value, right):
+    return dataclasses.replace(classes(-t, rows=400, value=value, right=right), training=False, source="test.py:3")
+
+
+def run(value, right):
+    """A training whose loss falls all the way, evaluated in between."""
+    return training(lambda t: (classes(t, value=1.4 - 0.004 * t, right=0.8), evaluated(t, value(t), right(t))))
+
+
+def rising(t):
+    return 1.0 + abs(t - 100) / 200
+
+
+def test_evaluations_that_get_worse_in_loss_and_answers_are_a_warning():
+    (finding,) = found(run(rising, lambda t: 0.8 if t < 150 else 0.5))
+    assert finding.severity == "warning" and "best at step" in finding.summary and finding.source == "test.py:3"
+
+
+def test_a_rising_loss_with_steady_answers_is_a_remark():
+    (finding,) = found(run(rising, lambda t: 0.8))
+    assert finding.severity == "note"
+
+
+def test_evaluations_that_keep_falling_or_never_came_are_fine():
+    assert found(run(lambda t: 1.4 - 0.003 * t, lambda t: 0.8)) == []
+    assert found(training(lambda t: classes(t, value=1.4 - 0.004 * t))) == []
+
+
+def test_a_regression_is_judged_by_what_it_explains():
+    def sample(t):
+        tried = dataclasses.replace(numbers(-t, explained=0.5, stray=max(0.0, (t - 100) / 150)), training=False)
+        return numbers(t, explained=min(0.9, 0.3 + t / 400)), tried
+
+    assert [finding.alarm for finding in found(training(sample))] == [True]
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_real_network_that_learns_thirty_examples_by_heart(digits, mlp, few):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    wrong = torch.randint(0, 10, (1797,))
+    y = torch.where(torch.rand(1797) < (0.3 if few else 0.0), wrong, y)
+    model = mlp(3, torch.nn.ReLU)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    loss = torch.nn.functional.cross_entropy
+    with isograd.watch(model, optimizer, budget=None, steps=120) as watch:
+        for step in range(120):
+            rows = torch.arange(64) if few else torch.arange(64) + 10 * step
+            optimizer.zero_grad()
+            loss(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+            with torch.no_grad():
+                loss(model(x[1400:]), y[1400:])
+    said = [finding for finding in final(watch).findings if finding.disease == "overfitting"]
+    assert said if few else not any(finding.alarm for finding in said)
