@@ -88,7 +88,7 @@ CASES = {
     "one-hot whole": (small, lambda net, x, y, _: F.cross_entropy(net(x), F.one_hot(y, 3)), "one-hot targets", "loss"),
     "probability": (small, lambda net, x, y, _: F.binary_cross_entropy(net(x) + 9, net(x)), "not probabilities", "loss"),
     "one example": (lambda: nn.BatchNorm1d(4), lambda net, x, y, _: net(x[:1]), "batch norm of one", "loop"),
-    "nan": (small, lambda net, x, y, _: torch.distributions.Normal(net(x) / 0 * 0, 1.0), "not a number", "loop"),
+    "nan": (small, lambda net, x, y, _: torch.distributions.Normal(net(x) / 0 * 0, 1.0, True), "not a number", "loop"),
     "shapes": (Narrow, lambda net, x, y, _: net(x), "shapes", "body.1"),
     "channels": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), lambda net, x, y, _: net(torch.ones(2, 1, 8, 8)), "shapes", "0"),
     "batches": (small, lambda net, x, y, _: F.cross_entropy(net(x), y[:5]), "shapes", "loss"),
