@@ -22,6 +22,10 @@ from isograd.records.moments import Gram, Moments, Units
 from isograd.records.trace import Attention, LayerSample
 
 
+COMPARED = 256
+"""Places of one step whose examples are compared; a loop over time makes a place of every call."""
+
+
 @dataclass
 class _Entry:
     where: str
@@ -117,7 +121,7 @@ class Layers:
                 entry.through_time, entry.replay = entry.replay.run(), None
 
     def _alike(self, where: str, operation: str, output: Tensor) -> Gram | None:
-        if not self.deep or operation not in (*WEIGHTED, "activation"):
+        if not self.deep or operation not in (*WEIGHTED, "activation") or len(self.entries) >= COMPARED:
             return None
         return gram(output, sequence=self.axes.get(where, -1) != 1)
 
