@@ -21,7 +21,6 @@ from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Units
 from isograd.records.trace import Attention, LayerSample
 
-
 COMPARED = 256
 """Places of one step whose examples are compared; a loop over time makes a place of every call."""
 
