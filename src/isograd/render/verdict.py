@@ -61,14 +61,13 @@ def _no_alarm(report: Report) -> str:
 
 
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:
-    if alarms[0].severity == "critical":
+    if any(finding.severity == "critical" for finding in alarms):
         return "bad", "This will not train." if before else "This is not training."
     return "unsure", "This will train badly." if before else "This is training badly."
 
 
 def _alarms(report: Report | None) -> list[Finding]:
-    found = [finding for finding in report.findings if finding.alarm] if report else []
-    return sorted(found, key=lambda finding: (finding.severity != "critical", -finding.confidence))
+    return [finding for finding in report.findings if finding.alarm] if report else []
 
 
 def _told(alarms: Sequence[Finding]) -> tuple[str, ...]:

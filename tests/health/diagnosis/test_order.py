@@ -1,11 +1,47 @@
-"""What a person reads first: the worst, and of equals the one that says why."""
+"""The order in which findings are told: what may be the cause before what follows from it, remarks last."""
 
+import re
+from pathlib import Path
+
+import pytest
 from bodies import body
 from runs import FLAT, run
 
-from isograd.health.diagnosis import diagnose
+import isograd.health.diagnosis
+from isograd.health.diagnosis import DISEASES, diagnose, in_order
+from isograd.records.finding import Finding
+
+FILES = sorted(p for p in Path(isograd.health.diagnosis.__file__).parent.glob("*.py") if p.stem != "__init__")
 
 
-def test_the_cause_is_told_before_the_symptom():
-    told = [finding.disease for finding in diagnose(run(body(4), losses=FLAT, turning=1e-5)) if finding.severity == "critical"]
+def test_a_fault_of_the_program_comes_before_the_plateau_that_follows_from_it_and_notes_come_last():
+    told = [
+        Finding("plateau", "critical", 0.99, "loss", ""),
+        Finding("gradients_not_cleared", "note", 0.99, "loop", ""),
+        Finding("exploding", "critical", 0.9, "0", ""),
+        Finding("exploding", "warning", 0.99, "1", ""),
+        Finding("loss_mismatch", "warning", 0.8, "loss", ""),
+    ]
+    found = [(finding.disease, finding.severity) for finding in in_order(told)]
+    assert found == [
+        ("loss_mismatch", "warning"),
+        ("exploding", "critical"),
+        ("exploding", "warning"),
+        ("plateau", "critical"),
+        ("gradients_not_cleared", "note"),
+    ]
+
+
+def test_every_file_of_a_disease_is_asked_once():
+    assert sorted(disease.__name__.rpartition(".")[2] for disease in DISEASES) == [file.stem for file in FILES]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_finding_bears_the_name_of_its_file(file):
+    named = set(re.findall(r'Finding\(\s*"(\w+)"', file.read_text("utf-8")))
+    assert named <= {file.stem}
+
+
+def test_of_a_run_that_goes_nowhere_the_rate_is_told_first():
+    told = [finding.disease for finding in diagnose(run(body(4), losses=FLAT, turning=1e-5)) if finding.alarm]
     assert told[0] == "learning_rate"

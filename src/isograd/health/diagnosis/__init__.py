@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
     adversarial,
@@ -52,7 +54,7 @@ from isograd.health.diagnosis import (
 )
 from isograd.records.finding import Finding
 
-DISEASES = (
+PROGRAM = (
     exception,
     gradients_lost,
     gradients_not_cleared,
@@ -69,6 +71,17 @@ DISEASES = (
     loss_mismatch,
     unreachable_targets,
     labels_misfit,
+)
+"""Faults of the program itself, read off it: certain, and what everything else may follow from."""
+
+DATA = (inputs, targets, labels)
+"""What the batches bring."""
+
+STEPS = (learning_rate, clipping, momentum, weight_decay, batch_size)
+"""Settings of the optimizer, by what its steps do."""
+
+FLOW = (
+    initial_loss,
     nonfinite,
     exploding,
     vanishing,
@@ -76,46 +89,44 @@ DISEASES = (
     rank_collapse,
     attention,
     dead_units,
-    learning_rate,
-    clipping,
-    momentum,
-    weight_decay,
     symmetry,
     precision,
-    batch_size,
     balance,
     spikes,
     shattered,
     residual,
     hidden_scale,
-    inputs,
-    targets,
-    labels,
-    initial_loss,
-    plateau,
-    collapse,
-    underfitting,
-    overfitting,
-    interrupted,
     adversarial,
 )
-"""In the order in which one hides the others: faults of the program first; what is not finite has no size any more."""
+"""What happens to signals and gradients on their way, whatever the reason."""
+
+OUTCOME = (plateau, collapse, underfitting, overfitting, interrupted)
+"""What has come of it: true of every failed training, and the last word where nothing says more."""
+
+DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)
 
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
-_SYMPTOMS = ("plateau", "collapse", "underfitting", "interrupted")
-"""That nothing is learned a person sees by themselves: of findings that weigh the same, those that say why come first."""
+_TIER = {
+    disease.__name__.rpartition(".")[2]: tier
+    for tier, group in enumerate((PROGRAM, DATA, STEPS, FLOW, OUTCOME))
+    for disease in group
+}
 
 
 def diagnose(case: Case) -> tuple[Finding, ...]:
-    """Everything that is wrong, the worst first.
+    """Everything that is wrong: alarms before notes, and among alarms what may be the cause before what follows from it.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    found = [finding for disease in DISEASES for finding in disease.diagnose(case)]
-    return tuple(sorted(found, key=_rank))
+    return in_order(finding for disease in DISEASES for finding in disease.diagnose(case))
 
 
-def _rank(finding: Finding) -> tuple[int, bool, float]:
-    return _WEIGHT[finding.severity], finding.disease in _SYMPTOMS, -finding.confidence
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings as a person should read them: faults of the program, data, settings, flow, then what came of it."""
+
+    def rank(finding: Finding) -> tuple[bool, int, int, float]:
+        return not finding.alarm, _TIER.get(finding.disease, 0), _WEIGHT[finding.severity], -finding.confidence
+
+    return tuple(sorted(findings, key=rank))
