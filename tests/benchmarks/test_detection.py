@@ -20,6 +20,7 @@ from torch import nn
 import detection
 from faults import expected
 from faults.grounds import OPERATORS, PROGRAMS, candidates
+from isograd.health.diagnosis import DISEASES
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -42,6 +43,11 @@ def test_every_fault_has_an_expectation_whose_diseases_stand_under_a_heading() -
         assert wanted.diseases and wanted.places and wanted.why
     assert set(expected.OPERATORS) <= set(OPERATORS)
     assert set(expected.FAMILIES) == {one.family for one in OPERATORS.values()}
+
+
+def test_every_disease_that_isograd_knows_stands_under_a_heading() -> None:
+    known = set().union(*expected.HEADINGS.values())
+    assert {disease.__name__.rpartition(".")[2] for disease in DISEASES} <= known
 
 
 def test_a_place_is_right_for_the_module_and_for_what_holds_it_but_not_for_its_neighbour() -> None:
