@@ -127,6 +127,10 @@ class Loss:
         if self._scaled:
             self._scaled -= 1
             scaler = self.scaler
+        if scaler is None and type(roots) is Tensor and roots.is_cpu and roots.numel() == 1 and not roots.is_complex():
+            only: float = roots.item()  # the usual case, quickly
+            self.ready = only if self.ready is None else self.ready + only
+            return self.ready
         for root in (roots,) if isinstance(roots, Tensor) else tuple(roots):
             if type(root) not in _ORDINARY or root.numel() != 1 or root.is_complex():
                 return None

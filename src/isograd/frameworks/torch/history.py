@@ -63,7 +63,8 @@ class History:
     def glance(self, glance: Glance) -> None:
         """Append a step that was not."""
         self.glances.append(glance)
-        self._condense()
+        if len(self.glances) > GLANCES:
+            self._condense()
 
     def _condense(self) -> None:
         if len(self.glances) > GLANCES:

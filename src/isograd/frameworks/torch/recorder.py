@@ -293,7 +293,7 @@ class TorchRecorder(Recorder):
             self._flush()
 
     def _glance(self, index: int, loss: float | None, rate: float | None) -> None:
-        self._history.glance(Glance(index, loss, rate))
+        self._history.glance(tuple.__new__(Glance, (index, loss, rate)))  # twice as quick as Glance(...)
         if loss is not None and self._alarms[0](loss):
             self._budget.alarmed, self._quick = True, 0
 
