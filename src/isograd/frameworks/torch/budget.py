@@ -23,6 +23,9 @@ SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
 TIMED = 16
 """Of the steps that are not looked at every so many-th is timed, and counted for all."""
+BRIEFLY = 5e-5
+"""Seconds that such a step is counted for at most. It is timed by the wall clock, because to ask for the thread's time costs as
+much as the step itself; what takes longer was another program."""
 LOSS_JUMP, NORM_JUMP = 4.0, 10.0
 """Times the running median from which a loss or the norm of the whole gradient calls for a look."""
 ENDLESS = sys.float_info.max

@@ -60,7 +60,6 @@ class Drift:
         if self._tried < PATIENCE:
             self._sentinels = [(parameter, parameter._version) for parameter, _ in self._sentinels]
 
-    @property
     def disturbed(self) -> bool:
         """Whether a sentinel has changed since the step began."""
         if self._tried < PATIENCE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -47,15 +47,10 @@ class Program:
             self._sequences.begin()
         self._drift.begin(self._arrivals.places, sampled=sampled)
 
-    def again(self, index: int) -> None:
-        """A step begins of which nothing is measured, as of the one before: the quick way."""
-        self._index = index
-        self._drift.again()
-
     @property
-    def disturbed(self) -> bool:
-        """Whether another hand may have changed a weight since the step began."""
-        return self._drift.disturbed
+    def quick(self) -> tuple[Callable[[], None], Callable[[], bool]]:
+        """For steps of which nothing is measured: called where one begins, and what tells whether a weight changed since."""
+        return self._drift.again, self._drift.disturbed
 
     def backward(self) -> None:
         """A backward pass of a sampled step is about to begin."""

@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
-from isograd.frameworks.torch.budget import LOSS_JUMP, NORM_JUMP, TIMED, Alarm, Budget
+from isograd.frameworks.torch.budget import BRIEFLY, LOSS_JUMP, NORM_JUMP, TIMED, Alarm, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.hooks import Quiet, Walk
@@ -62,10 +62,10 @@ class TorchRecorder(Recorder):
         self._roster = Roster(self._models, tuple(optimizers or ()))
         self._expected = {id(optimizer) for optimizer in optimizers or ()}
         self._planned, self._eager = planned_steps, eager
-        self._budget = Budget(budget, planned_steps)
-        self._history = History()
+        self._budget, self._history = Budget(budget, planned_steps), History()
         self._passes = Passes(self._models, self._spent, self._failed)
         self._program = Program(self._models, self._roster)
+        self._again, self._disturbed = self._program.quick
         self._walk = Walk(self._models, self._passes, beside=self._program)
         self._shadow = Shadow(self._models, self._failed)
         self._handles: list[RemovableHandle] = []
@@ -151,7 +151,7 @@ class TorchRecorder(Recorder):
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
-        if opened.normed or id(optimizer) in opened.done or self._program.disturbed:
+        if opened.normed or id(optimizer) in opened.done or self._disturbed():
             self._hooked(self._before, optimizer, args, kwargs)
         elif (len(args) > 1 or kwargs) and threading.get_ident() == self._thread:
             self._loss.closure = has_closure(args, kwargs)
@@ -161,28 +161,29 @@ class TorchRecorder(Recorder):
         if opened.normed or threading.get_ident() != self._thread or self.stopped_by is not None:
             self._hooked(self._after, optimizer, args, kwargs)
             return
-        self._entered = time.thread_time() if opened.timed else 0.0
+        start = time.perf_counter() if opened.timed else 0.0
         try:
             if opened.index < self._quick and id(optimizer) == self._alone and not self._loss.late and not opened.facts:
-                self._hurry(optimizer)
+                self._hurry(optimizer, start)
             elif (held := self._roster.held_by(optimizer)) is not None:
+                self._entered = time.thread_time() if opened.timed else 0.0
                 self._after(optimizer, held, False)
         except Exception as error:  # noqa: BLE001  the same as in ``_hooked``, which costs more
             self._failed(error)
 
-    def _hurry(self, optimizer: Optimizer) -> None:
+    def _hurry(self, optimizer: Optimizer, start: float) -> None:
         """Close a step and open the next one where nothing is to be measured in either."""
         opened, loss = self._open, self._loss
         rate = optimizer.param_groups[0].get("lr")
         self._counts[0] += 1
         self._glance(opened.index, loss.ready, rate if type(rate) is float else None)
         if opened.timed:
-            self._budget.overhead += (self._ear.spent + time.thread_time() - self._entered) * TIMED
+            self._budget.overhead += min(self._ear.spent + time.perf_counter() - start, BRIEFLY) * TIMED
             self._ear.spent = 0.0
         loss.clear()
         opened.index += 1
         opened.timed = self._ear.timed = not opened.index % TIMED
-        self._program.again(opened.index)
+        self._again()
 
     def _hooked(self, work: Callable[[Optimizer, Held, bool], None], optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if threading.get_ident() != self._thread or os.getpid() != self._process:
@@ -341,7 +342,7 @@ class TorchRecorder(Recorder):
         if not (sampled or normed or before.normed):  # nothing to put away, nothing to prepare
             before.again(index, timed=not index % TIMED)
             self._ear.timed = before.timed
-            self._program.again(index)
+            self._again()
             self._alone = next(iter(self._expected)) if len(self._expected) == 1 and self._loss.scaler is None else 0
             self._quick = self._budget.asked - 1
             return
