@@ -43,8 +43,8 @@ def looked(case: Case) -> tuple[int, ...]:
 
 
 def _looked(step: Step) -> bool:
-    # How the weights ended is looked up without a step: then no parameter has an update.
-    return bool(step.layers or step.facts or step.losses) or any(p.update is not None for p in step.parameters)
+    # How the weights ended is looked up without a step: then no parameter has an update. A loss may be listened to alone.
+    return bool(step.layers or step.facts) or any(p.update is not None for p in step.parameters)
 
 
 def lasting(case: Case, kind: str) -> dict[str, Lasting]:

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from isograd.frameworks.torch import budget
-from isograd.frameworks.torch.budget import FLOOR, HIDDEN, NORMS, Alarm, Budget
+from isograd.frameworks.torch.budget import ALL, FLOOR, HEARD, HIDDEN, NORMS, NOTHING, Alarm, Budget
 
 
 class Clock:
@@ -22,30 +22,32 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def run(clock, steps, *, pace, look, planned=None, share=0.03, alarms=(), norm=0.0):
+def run(clock, steps, *, pace, look, planned=None, share=0.03, alarms=(), norm=0.0, hear=0.0, heard=None):
     """Steps of ``pace`` seconds with looks of ``look`` seconds: the budget, the sampled steps."""
     meter, sampled = Budget(share, planned, clock=0.0), []
+    heard = [] if heard is None else heard
     for index in range(1, steps + 1):
         if index in alarms:
             meter.alarmed = True
             meter.asked = 0
-        looked, normed = meter.next(index)
-        sampled += [index] * looked
-        cost = look if looked else norm if normed else 0.0
+        found = meter.next(index)
+        sampled += [index] * found.sampled
+        cost = look if found.sampled else hear if found.heard else norm if found.normed else 0.0
+        heard.extend([index] * found.heard)
         clock.now += pace + cost
-        meter.charge(cost, sampled=looked, normed=looked or normed)
+        meter.charge(cost, found)
     return meter, sampled
 
 
 def test_a_debt_is_paid_before_the_next_look(clock):
     meter = Budget(0.03, clock=0.0)
-    meter.charge(1.0, sampled=True, normed=True)
+    meter.charge(1.0, ALL)
     clock.now = 80.0
-    assert meter.next(2) == (True, True) and meter.next(3) == (False, True)
-    clock.now = 2 * 1.0 * HIDDEN / (0.03 * (1 - NORMS)) + 0.1
-    assert meter.next(3) == (True, True)
-    meter.charge(10.0, sampled=False, normed=False)  # what every step costs is paid first
-    assert meter.next(4) == (False, False)
+    assert meter.next(2) is ALL and not meter.next(3).sampled
+    clock.now = 2 * 1.0 * HIDDEN / (0.03 * (1 - NORMS - HEARD)) + 0.1
+    assert meter.next(3) is ALL
+    meter.charge(10.0, NOTHING)  # what every step costs is paid first
+    assert not meter.next(4).sampled
 
 
 def test_a_short_run_is_looked_at_geometrically_and_costs_no_more_than_the_floor(clock):
@@ -118,3 +120,16 @@ def test_a_loss_that_crosses_zero_is_no_alarm():
     alarm = Alarm(4.0)
     assert not any(alarm(-10.0 + index) for index in range(40))
     assert alarm(1_000.0)
+
+
+def test_the_loss_is_listened_to_more_often_than_layers_are_looked_at_and_within_the_floor(clock):
+    heard = []
+    meter, sampled = run(clock, 400, pace=0.001, look=0.006, hear=0.0003, heard=heard)
+    assert len(heard) > 4 * len(sampled) and meter.own * HIDDEN <= FLOOR
+    assert sum(step > 267 for step in heard) >= 4  # the last third speaks for how it ended
+
+
+def test_in_an_announced_run_the_listening_lasts_to_the_end(clock):
+    heard = []
+    run(clock, 1000, pace=0.001, look=0.006, hear=0.0003, planned=1000, heard=heard)
+    assert heard[-1] > 950 and sum(step > 667 for step in heard) >= 6

@@ -7,17 +7,22 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 HIDDEN = 1.5
 """True cost over what our own clock sees: it misses hook dispatch, evicted caches and the allocator."""
-NORMS = 1 / 4
+NORMS = 1 / 5
 """The part of the budget that the gradient norms may use; looks at layers and parameters have the rest."""
+HEARD = 1 / 5
+"""The part of the budget that may go into listening to the loss alone: what it was given, and what it made of it."""
+HEARD_SPREAD = 0.06
+"""As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
 DIAGNOSES = 1 / 2
 """The part of the budget that diagnoses in the loop may use of what the others have left: they are few in a long run."""
 ALARMED = 1 / 8
 """The part of the budget that looks right after something alarming may use besides the ordinary ones, and again so much for
 the diagnoses that follow them."""
-FLOOR = 0.1
+FLOOR = 0.12
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
@@ -32,10 +37,26 @@ ENDLESS = sys.float_info.max
 _PAUSE = 0.01  # seconds of training between two questions whether a look is paid for
 
 
+class Look(NamedTuple):
+    """What is measured in a step: everything (``sampled``), the loss and what it was given (``heard``), gradient norms."""
+
+    sampled: bool
+    heard: bool
+    normed: bool
+
+
+NOTHING, NORM, LOSS, ALL = Look(False, False, False), Look(False, False, True), Look(False, True, False), Look(True, True, True)
+
+
 @dataclass
 class Account:
-    """What one kind of look has cost so far, and what the last one did, in seconds."""
+    """What one kind of look has cost so far, and what the last one did, in seconds.
 
+    ``part`` of the budget is meant for it; ``spread`` is the least growth of the number of steps between two of them.
+    """
+
+    part: float = 1.0
+    spread: float = SPREAD
     spent: float = 0.0
     last: float = 0.0
     count: int = 0
@@ -64,14 +85,16 @@ class Budget:
     planned: int | None = None
     clock: float = field(default_factory=time.thread_time)
     overhead: float = 0.0
-    samples: Account = field(default_factory=Account)
-    norms: Account = field(default_factory=Account)
+    samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD))
+    norms: Account = field(default_factory=lambda: Account(NORMS))
+    heard: Account = field(default_factory=lambda: Account(HEARD, HEARD_SPREAD))
     diagnoses: Account = field(default_factory=Account)
     alarmed: bool = False
     """Whether something alarming was seen that the next look should follow."""
     asked: int = 0
     """The step at which to ask again whether a look is paid for."""
     _looked: int = 0
+    _listened: int = 0
     _extra: float = 0.0
     _urgent: bool = False
 
@@ -83,22 +106,22 @@ class Budget:
     @property
     def own(self) -> float:
         """Thread seconds that were ours."""
-        return self.overhead + self.samples.spent + self.norms.spent + self.diagnoses.spent
+        return self.overhead + self.samples.spent + self.norms.spent + self.heard.spent + self.diagnoses.spent
 
-    def charge(self, seconds: float, *, sampled: bool, normed: bool) -> None:
+    def charge(self, seconds: float, look: Look) -> None:
         """A step is over and has cost so much of ours."""
-        if not normed:
+        if look is NOTHING:
             self.overhead += seconds
         else:
-            (self.samples if sampled else self.norms).add(seconds)
+            (self.samples if look.sampled else self.heard if look.heard else self.norms).add(seconds)
 
-    def next(self, index: int) -> tuple[bool, bool]:
-        """Whether step ``index`` is to be sampled, and whether its gradient norms are to be taken."""
+    def next(self, index: int) -> Look:
+        """How closely step ``index`` is to be looked at."""
         if self.share is None or index <= 2 or index == self.planned:  # how it ended is worth its price
-            self._looked = index
-            return True, True
+            self._looked = self._listened = index
+            return ALL
         if index < self.asked and not self.alarmed:
-            return False, False
+            return NOTHING
         elapsed = self.elapsed
         pace = max(elapsed - self.own, 1e-9) / index
         if index > 64:
@@ -106,16 +129,21 @@ class Budget:
         allowance = max(self.share * elapsed, FLOOR)
         # What every step costs, looked at or not, is paid first, out of the largest part.
         left = allowance - self.own * HIDDEN
-        looks = allowance * (1 - NORMS) - self.overhead * HIDDEN
+        looks = allowance * self.samples.part - self.overhead * HIDDEN
         fits = self.samples.may(looks) and self.samples.last * HIDDEN < left
-        sampled = fits and self._due(index, elapsed, pace)
+        sampled = fits and self._due(index, elapsed, pace, self.samples, self._looked)
         if not sampled and self.alarmed and (self._extra + self.samples.last) * HIDDEN < allowance * ALARMED:
             sampled, self._extra = True, self._extra + self.samples.last
         self._urgent = self._urgent or (self.alarmed and sampled)
         self.alarmed = False
         if sampled:
-            self._looked = index
-        return sampled, self.norms.may(allowance * NORMS) and self.norms.last * HIDDEN < left
+            self._looked = self._listened = index
+            return ALL
+        fits = self.heard.may(allowance * self.heard.part) and self.heard.last * HIDDEN < left
+        if fits and self._due(index, elapsed, pace, self.heard, self._listened):
+            self._listened = index
+            return LOSS
+        return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING
 
     def may_diagnose(self, looks: int, before: int) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
@@ -132,17 +160,19 @@ class Budget:
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
         return paid or self.diagnoses.count == 0
 
-    def _due(self, index: int, elapsed: float, pace: float) -> bool:
+    def _due(self, index: int, elapsed: float, pace: float, account: Account, last: int) -> bool:
         assert self.share is not None
         if self.planned is None and self.share * elapsed > FLOOR:
             return True
         # Spread what can be paid for over the steps to the end, or to where the share of the time is more than the floor.
-        last, end = self._looked, self.planned or FLOOR / self.share / pace
-        total = max(self.share * pace * (self.planned or 0), FLOOR) * (1 - NORMS)
-        left = max(1.0, (total / HIDDEN - self.overhead - self.samples.spent) / max(self.samples.last, 1e-9))
+        end = self.planned or FLOOR / self.share / pace
+        total = max(self.share * pace * (self.planned or 0), FLOOR) * account.part
+        overhead = self.overhead if account is self.samples else 0.0
+        left = max(1.0, (total / HIDDEN - overhead - account.spent) / max(account.last, 1e-9))
         ratio = max(end / last, 1.0) ** (1 / left)
-        gap = last * (ratio - 1) if ratio > 1 + SPREAD or not self.planned else min(last * SPREAD, (end - last) / left)
-        return index >= last + max(gap, 1.0 if self.planned else last * SPREAD)
+        even = ratio <= 1 + account.spread and self.planned is not None
+        gap = min(last * account.spread, (end - last) / left) if even else last * (ratio - 1)
+        return index >= last + max(gap, 1.0 if self.planned else last * account.spread)
 
 
 class Alarm:

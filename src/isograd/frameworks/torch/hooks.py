@@ -135,15 +135,16 @@ class Walk:
         self._eyes, self._beside = eyes, beside
         self._heeded = beside.heeded if beside is not None else frozenset()
         self._leaves = {id(module) for _, module in modules_of(models) if is_leaf(module)}
-        self._always, self._skipping, self._was_in = always, False, False
+        self._always, self._skipping, self._was_in, self._shallow = always, False, False, False
         self._evaluating, self._learned, self._evaluations = False, False, 0
         self._calls: Counter[str] = Counter()
         self._mode = _Mode(self)
         self._handles: list[RemovableHandle] = []
         self._thread, self._process = threading.get_ident(), os.getpid()
 
-    def arm(self) -> None:
-        """Follow the passes from here on."""
+    def arm(self, *, shallow: bool = False) -> None:
+        """Follow the passes from here on; ``shallow``: only what is called outside of the models, such as the loss."""
+        self._shallow = shallow
         self.inside.clear()
         self.blind, self._skipping, self.muted, self.skipped = 0, False, False, False
         self._evaluating, self._learned, self._evaluations = False, False, 0
@@ -196,7 +197,7 @@ class Walk:
                 self._tell(lambda: self._eyes.recurs(module))
 
     def _enters(self, module: nn.Module, path: str, *, known: bool) -> None:
-        if (beside := self._beside) is not None:
+        if (beside := self._beside) is not None and not self._shallow:
             at = {"known": known, "outermost": not self.inside, "learning": torch.is_grad_enabled()}
             self._tell(lambda: beside.enters(module, path, **at))
 
@@ -210,6 +211,10 @@ class Walk:
             self._was_in = self._learned or self._evaluations <= EVALUATIONS  # to see the loss that follows
             return False
         self._learned = True
+        if self._shallow:
+            self._pass_by(module, path)
+            self._was_in = True
+            return False
         enter(self._mode)
         self._tell(lambda: self._eyes.begins(path, args))
         return True
@@ -267,7 +272,7 @@ class Walk:
         self._tell(lambda: self._eyes.function(called, name, args, kwargs, output))
 
     def _calls_beside(self, func: Any, name: str, path: str | None, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        if (beside := self._beside) is None:
+        if (beside := self._beside) is None or self._shallow:
             return
         if name in self._heeded:
             self._tell(lambda: beside.calls(name, path, args, kwargs))

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from isograd.frameworks.torch.hooks import Walk
-from isograd.frameworks.torch.parameters import Motion, Norms, norm_of, norms_of
+from isograd.frameworks.torch.budget import NOTHING, Look
+from isograd.frameworks.torch.history import History
+from isograd.frameworks.torch.hooks import Quiet, Walk
+from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are, norm_of, norms_of
 from isograd.frameworks.torch.passes import Passes
+from isograd.frameworks.torch.places import places_of
 from isograd.frameworks.torch.roster import Held
 from isograd.records.fact import Fact
-from isograd.records.trace import ParameterSample
+from isograd.records.trace import ParameterSample, Step
 
 
 @dataclass
 class Open:
-    """It ends when every optimizer that steps in this loop has stepped once. ``sampled`` steps are ``normed`` as well."""
+    """It ends when every optimizer that steps in this loop has stepped once."""
 
     index: int
-    sampled: bool
-    normed: bool
+    look: Look = NOTHING
     timed: bool = False
     compiled: bool = False
     cost: float = 0.0
@@ -34,6 +37,21 @@ class Open:
     parameters: list[ParameterSample] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     learning_rate: float | None = None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether everything is measured in this step."""
+        return self.look.sampled
+
+    @property
+    def normed(self) -> bool:
+        """Whether gradient norms are taken."""
+        return self.look.normed
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is."""
+        return self.look is not NOTHING
 
     def again(self, index: int, *, timed: bool) -> None:
         """Go on as the next step; for steps of which nothing is measured, because that is quicker than a new one."""
@@ -77,3 +95,18 @@ class Open:
 def has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an optimizer's step was given a closure: torch gives the optimizer itself first, a closure next or by name."""
     return any(callable(one) for one in (*args[1:], *kwargs.values()))
+
+
+def look_back(history: History, taken: int, models: Sequence[nn.Module]) -> None:
+    """How the weights ended, where the last step was not looked at closely: what broke after the last look shows in them."""
+    looks, glances = history.looks, history.glances
+    known = looks[-1] if looks and looks[-1].index >= taken else None
+    if known is not None and (known.sampled or known.index > taken):
+        return
+    with Quiet():
+        samples = as_they_are(places_of(models))
+    if known is not None:
+        looks[-1] = dataclasses.replace(known, parameters=samples)
+    else:
+        last = glances.pop().step if glances and glances[-1].at == taken else Step(taken)
+        history.add(dataclasses.replace(last, parameters=samples))

@@ -35,6 +35,7 @@ class Passes:
         self.spent, self.failed = spent, failed
         self.learning: Callable[[], bool] = lambda: True
         self._same = Sameness()
+        self._heads: dict[tuple[str, str | None, tuple[str, ...]], tuple[str, str | None]] = {}
         self._followed: set[str] = set()
         self._following = False
         self._steps, self._looks, self._deep = -1, 0, 0
@@ -129,11 +130,17 @@ class Passes:
 
     def losses(self, total: float | None) -> tuple[LossSample, ...]:
         """The losses of the step, ``total`` what was stepped; heads inside the models get the line of their node's call."""
-        return tuple(
-            dataclasses.replace(sample, head_where=place, head_source=line) if sample.head_where else sample
-            for sample in self.calls.close(total)
-            for place, line in [self._place(sample.head_where)]
-        )
+        return tuple(self._headed(sample) for sample in self.calls.close(total))
+
+    def _headed(self, sample: LossSample) -> LossSample:
+        """The sample with the place of its head; where the models were not looked into, the one that it had before."""
+        key = (sample.function, sample.source, sample.head)
+        if sample.head_where:
+            self._heads[key] = self._place(sample.head_where)
+        if sample.head and (sample.head_where or not sample.head_source) and key in self._heads:
+            place, line = self._heads[key]
+            return dataclasses.replace(sample, head_where=place, head_source=line)
+        return sample
 
     def facts(self) -> tuple[Fact, ...]:
         """What the calls of the loss show of the program, and which layers could not be followed."""

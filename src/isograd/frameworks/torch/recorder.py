@@ -18,14 +18,14 @@ from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
-from isograd.frameworks.torch.budget import BRIEFLY, LOSS_JUMP, NORM_JUMP, TIMED, Alarm, Budget
+from isograd.frameworks.torch.budget import BRIEFLY, LOSS_JUMP, NORM_JUMP, NOTHING, TIMED, Alarm, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.hooks import Quiet, Walk
-from isograd.frameworks.torch.opened import Open, has_closure
-from isograd.frameworks.torch.parameters import Norms, as_they_are
+from isograd.frameworks.torch.opened import Open, has_closure, look_back
+from isograd.frameworks.torch.parameters import Norms
 from isograd.frameworks.torch.passes import Passes
-from isograd.frameworks.torch.places import is_compiled, places_of
+from isograd.frameworks.torch.places import is_compiled
 from isograd.frameworks.torch.program import Program
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.shadow import Shadow
@@ -69,7 +69,7 @@ class TorchRecorder(Recorder):
         self._walk = Walk(self._models, self._passes, beside=self._program)
         self._shadow = Shadow(self._models, self._failed)
         self._handles: list[RemovableHandle] = []
-        self._open = Open(1, sampled=False, normed=False)
+        self._open = Open(1)
         self._ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
         self._alarms = Alarm(LOSS_JUMP), Alarm(NORM_JUMP)
@@ -116,7 +116,8 @@ class TorchRecorder(Recorder):
             if self._open.done and self.stopped_by is None:
                 self._keep()
             self._flush()
-            self._look_back()
+            if self._counts[0] and self.stopped_by is None:
+                look_back(self._history, self._counts[0], self._models)
             self._ear.close()
             if (facts := self._program.end(self._counts[0], passes, error)) and self.stopped_by is None:
                 self._history.add(Step(self._counts[0] + (error is not None), facts=facts))
@@ -151,14 +152,14 @@ class TorchRecorder(Recorder):
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
-        if opened.normed or id(optimizer) in opened.done or self._disturbed():
+        if opened.busy or id(optimizer) in opened.done or self._disturbed():
             self._hooked(self._before, optimizer, args, kwargs)
         elif (len(args) > 1 or kwargs) and threading.get_ident() == self._thread:
             self._loss.closure = has_closure(args, kwargs)
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
-        if opened.normed or threading.get_ident() != self._thread or self.stopped_by is not None:
+        if opened.busy or threading.get_ident() != self._thread or self.stopped_by is not None:
             self._hooked(self._after, optimizer, args, kwargs)
             return
         start = time.perf_counter() if opened.timed else 0.0
@@ -246,7 +247,7 @@ class TorchRecorder(Recorder):
         rate = optimizer.param_groups[0].get("lr") if opened.learning_rate is None else None
         if isinstance(rate, float | int) or (isinstance(rate, torch.Tensor) and opened.sampled):
             opened.learning_rate = float(rate)
-        skipped = self._ear.stepped(optimizer, wait=opened.normed)
+        skipped = self._ear.stepped(optimizer, wait=opened.busy)
         if skipped is not None:
             opened.facts.append(skipped)
         opened.done.add(id(optimizer))
@@ -259,11 +260,11 @@ class TorchRecorder(Recorder):
         if len(opened.done) > 1 or opened.done != self._expected:
             self._expected = opened.done & {id(optimizer) for optimizer in self._roster.optimizers()}
         self._keep()
-        if opened.normed or opened.timed:
+        if opened.busy or opened.timed:
             now = time.thread_time()
-            cost = (opened.cost + self._ear.spent + now - self._entered) * (1 if opened.normed else TIMED)
+            cost = (opened.cost + self._ear.spent + now - self._entered) * (1 if opened.busy else TIMED)
             self._ear.spent = 0.0
-            self._budget.charge(cost, sampled=opened.sampled, normed=opened.normed)
+            self._budget.charge(cost, opened.look)
             self._entered = now
         self._begin()
 
@@ -273,12 +274,14 @@ class TorchRecorder(Recorder):
             self._flush()
         self._counts[0] += 1
         late, later = bool(loss.late), loss.take()
-        if not (opened.normed or opened.facts or late):
+        if not (opened.busy or opened.facts or late):
             self._glance(opened.index, later(), opened.learning_rate)
             return
         self._counts[1] += opened.sampled
         self._counts[2] += opened.normed
         step = Step(opened.index, learning_rate=opened.learning_rate, facts=tuple(opened.facts))
+        if opened.look.heard:
+            step = dataclasses.replace(step, losses=passes.losses(later()))
         if opened.sampled:
             layers = passes.layers.close()
             step = dataclasses.replace(
@@ -286,7 +289,6 @@ class TorchRecorder(Recorder):
                 layers=layers,
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                losses=passes.losses(later()),
                 facts=(*opened.facts, *opened.unseen(passes, self._walk), *passes.facts(), *self._program.close(layers)),
             )
         self._pending = (step, opened.norms, later)
@@ -305,7 +307,7 @@ class TorchRecorder(Recorder):
         step, several, later = self._pending
         self._pending = None
         loss = later()
-        if not several and not step.facts and not step.parameters:
+        if not (several or step.facts or step.parameters or step.losses):
             self._glance(step.index, loss, step.learning_rate)
             return
         norms: dict[int, float] = {}
@@ -337,39 +339,31 @@ class TorchRecorder(Recorder):
     def _begin(self) -> None:
         before = self._open
         index = before.index + 1 if self._counts[0] else 1
-        sampled, normed = self._budget.next(index)
+        look = self._budget.next(index)
         self._loss.clear()
-        if not (sampled or normed or before.normed):  # nothing to put away, nothing to prepare
+        if look is NOTHING and not before.busy:  # nothing to put away, nothing to prepare
             before.again(index, timed=not index % TIMED)
             self._ear.timed = before.timed
             self._again()
             self._alone = next(iter(self._expected)) if len(self._expected) == 1 and self._loss.scaler is None else 0
             self._quick = self._budget.asked - 1
             return
-        self._open = Open(index, sampled, sampled or normed)
-        self._ear.timed, self._ear.told = self._open.normed, self._backward if sampled else None
+        self._open = Open(index, look)
+        heed = self._backward if look.sampled else self._passes.backward if look.heard else None
+        self._ear.timed, self._ear.told = self._open.busy, heed
         self._passes.begin()
-        self._program.begin(index, sampled=sampled)
-        self._open.compiled = sampled and not self._eager and is_compiled(self._models)
+        self._program.begin(index, sampled=look.sampled)
+        compiled = look.heard and not self._eager and is_compiled(self._models)
+        self._open.compiled = compiled and look.sampled
         self._shadow.follow(compiled=self._open.compiled)
-        if not sampled or self._open.compiled:
+        if not look.heard or compiled:
             self._walk.disarm()
             return
         if self._version != self._roster.version:
             self._version = self._roster.version
             self._walk.disarm()
             self._walk = Walk(self._models, self._passes, beside=self._program)
-        self._walk.arm()
-
-    def _look_back(self) -> None:
-        """How the weights ended, where the last steps were not looked at: what broke after the last look shows in them."""
-        history, taken = self._history, self._counts[0]
-        if not taken or (history.looks and history.looks[-1].index >= taken) or self.stopped_by is not None:
-            return
-        with Quiet():
-            samples = as_they_are(places_of(self._models))
-        last = history.glances.pop() if history.glances else Glance(taken, None, None)
-        history.add(dataclasses.replace(last.step, parameters=samples))
+        self._walk.arm(shallow=not look.sampled)
 
     def _anew(self) -> Anatomy:
         """The models and their weights as they are now."""
@@ -383,9 +377,9 @@ class TorchRecorder(Recorder):
             return self._start
         flow, optimizers = self._passes.flow.nodes, self._roster.optimizers()
         nodes, loss = flow or registered(self._models), self._passes.loss_name
-        first = {parameter.name: parameter.values for parameter in self._start.parameters}
+        known = {parameter.name: parameter.values for parameter in self._start.parameters}
         with Quiet():
-            return assemble(self._models, nodes, loss, optimizers, traced=bool(flow), known=first)
+            return assemble(self._models, nodes, loss, optimizers, traced=bool(flow), known=known)
 
     def _spent(self, seconds: float) -> None:
         self._open.cost += seconds
