@@ -150,7 +150,8 @@ def healthy(task: tuple[str, int]) -> dict[str, Any]:
 
 def place_is_right(places: Iterable[str], alarm: dict[str, Any], eyes: Eyes) -> bool:
     """Whether a finding says that it is where the fault is: in words, or by a module of the kind, above or below it."""
-    named = [where for where in (alarm["where"], *alarm["layers"][:1]) if where]
+    listed = [layer for layer in alarm["layers"] if layer]  # "" is the model itself, which may have parameters of its own
+    named = [where for where in (alarm["where"], *listed[:1]) if where]
     for place in places:
         if place in ("data", "loss", "optimizer", "loop"):
             if place in named:
