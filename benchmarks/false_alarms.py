@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from common import RESULTS, machine, table
+from common import RESULTS, machine
 from healthy.catalogue import FAMILIES, SIDES, Run, runs
 from looking import each, look
 
@@ -102,7 +102,8 @@ def main() -> None:
             print(f"{record['family']}/{record['index']}: {record['raised'] or record['stopped']}", flush=True)
     found = summary(records)
     _store(path, options.side, found, records)
-    print(table([(name, str(value)) for name, value in found.items()], ("figure", options.side)))
+    for name, value in found.items():
+        print(f"{name:<18} {value}")
 
 
 def _store(path: Path, side: str, found: dict[str, Any], records: list[dict[str, Any]]) -> None:
