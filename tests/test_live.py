@@ -143,7 +143,7 @@ def test_a_recording_that_was_condensed_is_measured_anew():
     watch = train(deep_sigmoid(), 12, budget=None)
     growing, steps = live.Live(), watch.trace.steps
     growing.case(watch.trace)
-    for fewer in (steps[::2], tuple(Step(step.index, step.loss, facts=(Fact("no_graph"),)) for step in steps)):
+    for fewer in (steps[::2], tuple(Step(step.index, step.loss, facts=(Fact("no_step"),)) for step in steps)):
         part = Trace(watch.trace.anatomy, watch.trace.parameters, fewer)
         assert growing.case(part).readings == case_of(part).readings
 

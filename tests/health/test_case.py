@@ -14,7 +14,7 @@ NOWHERE = Anatomy("torch", (), ())
 
 def test_facts_losses_and_inputs_come_with_the_step_that_saw_them():
     sample = InputSample("", 0, (2, 1), "float32", Moments.of([3.0, 4.0]), 3.0, 4.0)
-    steps = (Step(1), Step(2, facts=(Fact("no_graph"), Fact("clipped")), losses=(LossSample("mse_loss"),), inputs=(sample,)))
+    steps = (Step(1), Step(2, facts=(Fact("no_step"), Fact("clipped")), losses=(LossSample("mse_loss"),), inputs=(sample,)))
     case = case_of(Trace(NOWHERE, steps=steps, meter=Meter(steps=9), planned_steps=20, ended=True))
     assert case.facts("clipped") == ((2, Fact("clipped")),)
     assert case.losses == ((2, LossSample("mse_loss")),) and case.inputs == ((2, sample),)

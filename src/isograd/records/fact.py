@@ -18,28 +18,25 @@ FACTS = {
     "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap; "
     "after: the layer that ran last",
     "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
-    "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; total: of how many; "
-    "shapes: of the first few",
-    "hidden_module": "a module with parameters runs inside a watched model that does not register it; kind: its class; "
-    "held: whether an optimizer holds its parameters",
+    "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; shapes: of the first few",
+    "hidden_module": "a module with parameters that no optimizer holds runs inside a watched model that does not register it; "
+    "kind: its class",
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
     "fresh: whether a batch norm among them has never seen a batch",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which",
-    "weights_changed": "a weight changed between two steps; parameter; change: relative size; cosine: of old and new; "
+    "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
     "restored: whether it is again what it was at first; times: since the last look",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
-    "same_batch": "the batch equals the last looked-at one; steps: since when; "
-    "dataset: examples in the loader, if one was found",
+    "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
     "parameters: how many; layers: which",
-    "no_graph": "the loss has no graph",
     "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
     "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "
     "of that shape; left: where the graph was left",

@@ -124,7 +124,7 @@ def missed(name):
     return Fact("not_in_optimizer", name, settings=(("parameter", f"{name}.weight"), ("count", 1)))
 
 
-STALE = Fact("stale_parameters", "optimizer", settings=(("count", 1), ("total", 3), ("shapes", "16x16")))
+STALE = Fact("stale_parameters", "optimizer", settings=(("count", 1), ("shapes", "16x16")))
 
 
 def test_a_layer_replaced_after_the_optimizer_was_made_is_critical():
@@ -157,7 +157,7 @@ def test_training_biases_alone_is_on_purpose():
 
 
 def test_modules_in_a_python_list_are_an_alarm():
-    fact = Fact("hidden_module", "block.linear", settings=(("kind", "Linear"), ("held", False)))
+    fact = Fact("hidden_module", "block.linear", settings=(("kind", "Linear"),))
     found = only(optimizer_misses_parameters, seen(network(A, B), fact))
     assert (found.severity, found.where) == ("warning", "block")
     assert "ModuleList" in found.remedy
@@ -229,7 +229,7 @@ def test_a_few_optimizers_in_a_long_run_are_phases():
 
 
 def changed(cosine=0.02, times=1):
-    settings = (("parameter", "b.weight"), ("change", 1.4), ("cosine", cosine), ("restored", False), ("times", times))
+    settings = (("parameter", "b.weight"), ("cosine", cosine), ("restored", False), ("times", times))
     return Fact("weights_changed", "b", settings=settings)
 
 
@@ -248,7 +248,7 @@ def test_one_reset_is_a_phase():
 
 def test_one_batch_of_many_is_an_alarm_and_all_there_is_is_not():
     for dataset, severity in ((640, "warning"), (32, "note"), (0, "note")):
-        fact = Fact("same_batch", settings=(("steps", 1), ("dataset", dataset)))
+        fact = Fact("same_batch", settings=(("dataset", dataset),))
         batch = InputSample("", 0, (32, 16), "float32", Moments(), 0.0, 1.0)
         steps = tuple(Step(i, inputs=(batch,), facts=(fact,) if i > 1 else ()) for i in (1, 2, 3, 9))
         assert only(same_batch, Case(network(A), steps=steps, taken=9)).severity == severity

@@ -161,7 +161,7 @@ class Arrivals:
             module = reference()
             own = [] if module is None else [p for p in module.parameters(recurse=False) if p.requires_grad]
             if module is not None and any(p.grad is not None and id(p) not in held for p in own):
-                yield Fact("hidden_module", path, settings=(("kind", type(module).__name__), ("held", False)))
+                yield Fact("hidden_module", path, settings=(("kind", type(module).__name__),))
 
     def _fresh(self, parameter: nn.Parameter) -> bool:
         """Whether the gradient came in this step: one may lie there from another training."""
@@ -180,5 +180,5 @@ class Arrivals:
             stale = [p for p in parameters if id(p) not in mine and p.requires_grad and p.grad is None]
             if stale:
                 shapes = " ".join("x".join(map(str, p.shape)) for p in stale[:4])
-                settings = (("count", len(stale)), ("total", len(parameters)), ("shapes", shapes))
+                settings = (("count", len(stale)), ("shapes", shapes))
                 yield Fact("stale_parameters", "optimizer", settings=settings)

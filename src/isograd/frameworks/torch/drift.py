@@ -110,8 +110,7 @@ class Drift:
                 continue
             restored, cosine = torch.equal(new, self.first[name]), float(old @ new) / both
             if cosine < STRANGE or restored:
-                change = float((new - old).norm()) / size
-                settings = (("parameter", name), ("change", change), ("cosine", cosine), ("restored", restored))
+                settings = (("parameter", name), ("cosine", cosine), ("restored", restored))
                 self.found.append(Fact("weights_changed", name.rpartition(".")[0], settings=settings))
                 told = True
         return told

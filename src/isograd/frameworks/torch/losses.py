@@ -228,11 +228,6 @@ def _counted(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     return {}
 
 
-def _is_one_hot(targets: Tensor) -> bool:
-    ones = (targets == 1).sum(1)
-    return bool((ones == 1).all()) and int((targets != 0).sum()) == len(targets)
-
-
 def _missed(targets: Tensor, function: str) -> dict[str, float]:
     """Targets beyond the reach of a function, by more than rounding, and what that costs at least."""
     low, high = REACH.get(function, (-math.inf, math.inf))

@@ -150,7 +150,7 @@ class Passes:
             for place, line in [self._place(fact.where)]
         ]
         found.extend(dataclasses.replace(fact, source=self._place(fact.where)[1]) for fact in self.layers.facts)
-        return (*found, *self._same.close(self._steps, self.inputs, tuple(self.calls.samples)))
+        return (*found, *self._same.close(self.inputs, tuple(self.calls.samples)))
 
     def _place(self, path: str) -> tuple[str, str | None]:
         """The path of a head that is a module, "" for one that is a function, and its line."""

@@ -32,7 +32,6 @@ class Sameness:
     def __init__(self) -> None:
         self._inputs: Inputs = {}
         self._targets: object = None
-        self._since = 0
         self._examples: int | None = None
 
     def look(self, inputs: Inputs, arguments: Any = ()) -> None:
@@ -42,14 +41,13 @@ class Sameness:
             batch = next(tensors_in(tuple(arguments)), None)
             self._examples = examples_for(first.shape[0], batch) if first.shape else 0
 
-    def close(self, step: int, inputs: Inputs, losses: tuple[LossSample, ...]) -> Iterator[Fact]:
+    def close(self, inputs: Inputs, losses: tuple[LossSample, ...]) -> Iterator[Fact]:
         """The fact, where inputs and targets are those of the last look."""
         targets = next((sample.target for sample in losses if sample.training), None)
         if not inputs or inputs != self._inputs or targets != self._targets:
-            self._inputs, self._targets, self._since = dict(inputs), targets, step
+            self._inputs, self._targets = dict(inputs), targets
             return
-        found = (("steps", self._since), *((("dataset", self._examples),) if self._examples else ()))
-        yield Fact("same_batch", settings=found)
+        yield Fact("same_batch", settings=(("dataset", self._examples),) if self._examples else ())
 
 
 def examples_for(size: int, batch: Tensor | None = None) -> int:
