@@ -48,9 +48,7 @@ def test_a_loss_at_the_variance_of_its_targets_has_learned_nothing():
 
 def test_half_the_variance_is_a_skill_of_a_half():
     found = judged(noisy(1.0, 30) + noisy(0.5), squared(1.0))
-    assert (
-        found.learning is True and found.skill == pytest.approx(0.5, abs=0.03) and found.fallen == pytest.approx(0.5, abs=0.1)
-    )
+    assert found.learning is True and found.skill == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_loss_without_floor_is_judged_by_its_own_start():

@@ -78,13 +78,6 @@ class Outcome:
         return self.trend > CLEAR
 
     @property
-    def fallen(self) -> float:
-        """Share of its start that the loss has lost; negative where it grew, 0 where that makes no sense."""
-        if self.start is None or self.late is None or not self.start > 0.0:
-            return 0.0
-        return 1.0 - self.late / self.start
-
-    @property
     def advanced(self) -> bool:
         """Whether it began well above a constant answer: a network that had been trained before."""
         return self.start is not None and self.floor is not None and self.start < BEGUN * self.floor

@@ -45,6 +45,15 @@ def spoken(path: str) -> str:
     return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
 
 
+def capital(text: str) -> str:
+    """A sentence with a capital letter; it must not begin with the name of a module, which has its own spelling.
+
+    >>> capital("the step is 3 times as long")
+    'The step is 3 times as long'
+    """
+    return text[:1].upper() + text[1:]
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation in the order of execution; ``inputs`` are the positions of the nodes it reads.

@@ -19,7 +19,7 @@ from isograd.health.diagnosis import vanishing
 from isograd.health.layers import Layer
 from isograd.health.movement import path_of, rates_so_far
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import spoken
+from isograd.records.anatomy import capital, spoken
 from isograd.records.finding import Evidence, Finding
 
 APART = 1e-3
@@ -52,7 +52,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         "warning" if harm else "note",
         0.8,
         node.path,
-        f"{text[0].upper()}{text[1:]}: no single learning rate serves both.",
+        f"{capital(text)}: no single learning rate serves both.",
         (Evidence(text, "turning_ratio", slowest / most if most else 0.0, "slowest over fastest", APART),),
         tuple(place.path for _, place in sorted(still, key=lambda row: row[0])),
         node.source,

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.outcome import outcome
+from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding
 
 FAR, NOISY = 100.0, 10.0
@@ -37,25 +38,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if scale > FAR * batch or tiny:
         found = outcome(case)
         harm = tiny and found.decided and found.learning is False
-        text = f"batches of {batch:,.0f}, and the gradient's noise equals its signal only at {many} examples"
+        text = f"batches hold {batch:,.0f} examples, and the gradient's noise equals its signal only at {many} examples"
         yield Finding(
             "batch_size",
             "warning" if harm else "note",
             0.75,
             "loop",
-            f"{text[0].upper()}{text[1:]}: a step is nearly pure noise" + (", and nothing is learned." if harm else "."),
+            f"{capital(text)}: a step is nearly pure noise" + (", and nothing is learned." if harm else "."),
             (Evidence(text, "noise_scale", scale, "examples", FAR * batch),),
             remedy="a batch of 32 or more, or a learning rate that is as many times lower",
             references=REFERENCES,
         )
     elif batch > FAR * max(scale, 1.0):
-        text = f"batches of {batch:,.0f}, and the gradient's noise equals its signal at {many} examples"
+        text = f"batches hold {batch:,.0f} examples, and the gradient's noise equals its signal at {many} examples"
         yield Finding(
             "batch_size",
             "note",
             0.7,
             "loop",
-            f"{text[0].upper()}{text[1:]}: smaller batches would learn as much in a step.",
+            f"{capital(text)}: smaller batches would learn as much in a step.",
             (Evidence(text, "noise_scale", scale, "examples", batch / FAR),),
             remedy="smaller batches and more steps for the same number of examples",
             references=REFERENCES,

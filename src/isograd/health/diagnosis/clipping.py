@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from isograd.health.case import Case, late
 from isograd.health.movement import movement
 from isograd.health.outcome import outcome
+from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding
 
 ALWAYS = 0.9
@@ -71,7 +72,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "critical" if found.learning is False else "warning",
             0.92,
             "optimizer",
-            f"{text[0].upper()}{text[1:]}, and the layers hardly move: {way}.",
+            f"{capital(text)}, and the layers hardly move: {way}.",
             tuple(evidence),
             since=case.series("total_gradient_norm")[0].step,
             remedy="a bound near the usual norm of the gradient before clipping (often 1), or none",
@@ -83,7 +84,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "note",
             0.9,
             "optimizer",
-            f"{text[0].upper()}{text[1:]}; the direction alone is used. The layers move all the same.",
+            f"{capital(text)}; the direction alone is used. The layers move all the same.",
             tuple(evidence),
             remedy="nothing urgent; the learning rate now sets the length of a step by itself",
             references=REFERENCES,

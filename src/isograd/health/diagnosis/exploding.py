@@ -30,7 +30,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, late, middle
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Anatomy, spoken
+from isograd.records.anatomy import Anatomy, capital, spoken
 from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
@@ -270,7 +270,7 @@ def _grown(found: tuple[Layer, ...], rows: Table, expectations: Expectations, an
         "critical",
         0.9 if anatomy.traced else 0.7,
         found[0].node.path,
-        f"{text[0].upper()}{text[1:]}: "
+        f"{capital(text)}: "
         + ("no step can be small enough for all layers." if measured else "the first steps will destroy the network."),
         (
             Evidence(text, "gradient_rms", growth, "first over last layer", FORETOLD, None if measured else growth)

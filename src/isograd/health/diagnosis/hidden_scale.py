@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from isograd.health import layers as gather
 from isograd.health.case import Case, at
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Node, spoken
+from isograd.records.anatomy import Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Reading
 
@@ -66,13 +66,13 @@ def _finding(case: Case, found: Sequence[tuple[float, float, float, Node]]) -> F
     judged = outcome(case)
     harm = path < STILL and judged.share is not None and judged.share >= 1.0 and judged.poor(SKILL)
     grew = f"the weight of {spoken(node.path)} has grown {grown:.2g}-fold before a normalisation"
-    text = f"{grew}, and a step turns it {fell:.0e} as far"
+    text = f"{grew}, and a step turns it {100 * fell:.2g} % as far as at first"
     return Finding(
         "hidden_scale",
         "warning" if harm else "note",
         0.75,
         node.path,
-        f"{text[0].upper()}{text[1:]}: its learning rate dies unseen.",
+        f"{capital(text)}: its learning rate dies unseen.",
         (
             Evidence(text, "turning_ratio", fell, "late over early, a unit of rate", DIED),
             Evidence(f"weight {grown:.2g} times its first size", "weight_rms", grown, bound=GROWN),

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
+from isograd.records.anatomy import capital
 from isograd.records.batch import Features, InputSample
 from isograd.records.finding import Evidence, Finding, Severity
 
@@ -107,7 +108,7 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
         severity,
         0.85 if harmed else 0.6,
         "data",
-        f"{text[0].upper()}{text[1:]}{ending}.",
+        f"{capital(text)}{ending}.",
         (evidence,),
         since=looks[0][0],
         remedy=_SCALE,

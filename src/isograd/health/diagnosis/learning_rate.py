@@ -28,6 +28,7 @@ from isograd.health.case import Case
 from isograd.health.diagnosis import clipping, momentum, weight_decay
 from isograd.health.movement import Movement, movement
 from isograd.health.outcome import Outcome, outcome
+from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding, Severity
 
 NOTHING = 1e-3
@@ -79,7 +80,7 @@ def _zero(case: Case, moved: Movement) -> Iterator[Finding]:
         "critical",
         0.98,
         "optimizer",
-        f"{text[0].upper()}{text[1:]}: nothing can be learned.",
+        f"{capital(text)}: nothing can be learned.",
         (Evidence(text, "learning_rate", 0.0, bound=0.0),),
         since=1,
         remedy="a learning rate above 0, usually 1e-3 with Adam, 0.1 with SGD; look at what the scheduler multiplies it by",
@@ -108,7 +109,7 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
     while_ = "before anything could be learned" if at_once else "while the loss was still falling"
     return _finding(
         found,
-        f"{text[0].upper()}{text[1:]}, {while_}: the rest of the run moves nothing.",
+        f"{capital(text)}, {while_}: the rest of the run moves nothing.",
         (Evidence(text, "learning_rate", rates[-1][1], "a step", NOTHING * top), *_judged(found)),
         gone,
         "a schedule that spans the whole run (cosine or linear to 0 at its last step), stepped once an epoch if its constants "

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from isograd.health.case import Case
 from isograd.health.losses import BINARY, REGRESSION, SHOWN, Use, sums_to_one, uses
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import spoken
+from isograd.records.anatomy import capital, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding, Severity
 
@@ -202,7 +202,7 @@ def _likelihood(use: Use) -> Finding | None:
         return _finding(
             use,
             _harm(use),
-            f"{_capital(shown)} takes logarithms of probabilities and was given the probabilities themselves: "
+            f"{capital(shown)} takes logarithms of probabilities and was given the probabilities themselves: "
             f"the log is missing at {_place(use)}.",
             Evidence("the loss, which is above 0 for logarithms", "loss", use.last.value or math.nan, bound=0.0),
             "log_softmax instead of softmax, or F.cross_entropy on the output of the last layer",
@@ -213,7 +213,7 @@ def _likelihood(use: Use) -> Finding | None:
         return _finding(
             use,
             "critical" if negative else "warning",
-            f"{_capital(shown)} takes logarithms of probabilities and was given logits: the loss has no least value and falls "
+            f"{capital(shown)} takes logarithms of probabilities and was given logits: the loss has no least value and falls "
             "for ever while the outputs grow.",
             Evidence("sums of exponentials of the outputs, 1 for probabilities", "rows", use.last.rows[1], bound=1.0),
             "loss = F.cross_entropy(output, target), or F.log_softmax(output, dim=1) before the loss",
@@ -272,10 +272,6 @@ def _harm(use: Use) -> Severity:
 
 def _place(use: Use) -> str:
     return spoken(use.last.head_where) if use.last.head_where else use.last.head_source or "the head"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _finding(use: Use, severity: Severity, summary: str, evidence: Evidence, remedy: str) -> Finding:

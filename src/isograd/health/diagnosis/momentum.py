@@ -23,7 +23,7 @@ from isograd.health.case import Case, at, middle
 from isograd.health.layers import ADAPTIVE
 from isograd.health.movement import movement
 from isograd.health.outcome import Outcome, outcome
-from isograd.records.anatomy import Optimizer
+from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
 
 FORGETS = 0.5
@@ -88,7 +88,7 @@ def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding
     first, second = float(optimizer.get("beta1", 0.0)), float(optimizer.get("beta2", 1.0))
     if optimizer.kind not in ("adam", "adamw", "nadam", "radam") or first * first <= second:
         return
-    text = f"beta1 = {first:g} and beta2 = {second:g}: the size that steps are divided by forgets faster than the gradient"
+    text = f"with beta1 = {first:g} and beta2 = {second:g} the size that steps are divided by forgets faster than the gradient"
     yield _finding(case, found, text, first * first, second, alarm=found.decided and found.learning is False, sure=0.75)
 
 
@@ -97,15 +97,14 @@ def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
         return
     eps = optimizer.get("eps", 1e-8)
     if eps == 0.0:
-        text = "eps is 0: an entry that never gets a gradient gives 0 / 0"
+        text = "with eps = 0 an entry that never gets a gradient gives 0 / 0"
         yield _finding(case, found, text, 0.0, 0.0, alarm=False, sure=0.9)
         return
     share, moved = swallowed(case), movement(case)
     if share is None or moved is None or case.taken < 10:
         return
-    text = (
-        f"eps = {float(eps):g} is {share:.2g} times the largest gradient of a layer: the optimizer is plain SGD with tiny steps"
-    )
+    much = f"{share:.2g} times the largest gradient of a layer"
+    text = f"an eps of {float(eps):g} is {much}: the optimizer is plain SGD with tiny steps"
     slow = (moved.sure or found.learning is False) and moved.planned_path < HALF_WAY
     unjudged = found.skill is None and moved.starved  # then that no layer moves has to be enough
     alarm = found.decided and not found.advanced and ((slow and found.poor(SKILL)) or unjudged)
@@ -119,7 +118,7 @@ def _finding(case: Case, found: Outcome, text: str, value: float, bound: float, 
         "note" if not alarm else "critical" if hopeless else "warning",
         sure,
         "optimizer",
-        f"{text[0].upper()}{text[1:]}.",
+        f"{capital(text)}.",
         (Evidence(text, "optimizer", value, bound=bound),),
         since=1 if case.taken else None,
         remedy="the usual constants: momentum 0.9; betas 0.9 and 0.999, eps 1e-8",

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.outcome import outcome
+from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding, Severity
 
 SWALLOWED = 0.9
@@ -63,7 +64,7 @@ def _swallowed(case: Case) -> Iterator[Finding]:
         severity,
         0.9 if low else 0.8,
         lost[0][1],
-        f"{text[0].upper()}{text[1:]}: {case.anatomy.dtype} rounds away an update below 2**-{digits} of its weight.",
+        f"{capital(text)}: {case.anatomy.dtype} rounds away an update below 2**-{digits} of its weight.",
         (Evidence(text, "update_zeros", share, bound=SWALLOWED),),
         tuple(path for _, path in lost),
         remedy="keep the weights in float32 and compute under torch.autocast"
@@ -92,7 +93,7 @@ def _skipped(case: Case) -> Iterator[Finding]:
         "critical" if stuck and share >= 1.0 else "warning" if stuck else "note",
         0.9,
         "optimizer",
-        f"{text[0].upper()}{text[1:]} (its scale is now {last:g}): these steps changed nothing.",
+        f"{capital(text)} (its scale is now {last:g}): these steps changed nothing.",
         (Evidence(text, "scale_skipped", share, "of the looks", SKIPPED),),
         since=steps[0],
         remedy="look for the overflow itself (a logarithm, a division, a mask of -inf in float16); bfloat16 needs no scaler",

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 from isograd.health.case import DEFAULT_STEPS, Case, late
 from isograd.health.outcome import Outcome, outcome
-from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Reading
 
@@ -153,10 +153,10 @@ def _finding(
     here = spoken(head.path)
     need = f"about {1 / max(start, 1e-9) ** 2:.0e} steps"
     if back is None:
-        text = f"{_capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, "
+        text = f"{capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, "
         text += "and training does not change that."
     elif back:
-        text = f"{_capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
+        text = f"{capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
     else:
         text = f"At the start {things} look alike to {here}: what tells them apart is {start:.0e} of what it reads."
     return Finding(
@@ -201,7 +201,3 @@ def _remedy(anatomy: Anatomy, things: str) -> str:
     if functions & {"sigmoid", "hardsigmoid"}:
         return "tanh or ReLU instead of the sigmoid (its outputs all lie around 0.5); batch normalisation; fewer layers"
     return "He initialisation (torch's default keeps 1/6 of the variance) with zero biases; normalisation; residual paths"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

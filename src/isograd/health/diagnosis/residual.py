@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from isograd.health.case import Case, at, middle
 from isograd.health.outcome import outcome
 from isograd.health.signals.balance import branch_over_skip
-from isograd.records.anatomy import Node
+from isograd.records.anatomy import Node, capital
 from isograd.records.finding import Evidence, Finding
 
 DOMINATES = 10.0
@@ -82,7 +82,7 @@ def _finding(case: Case, places: Sequence[tuple[float, Node]], text: str, what: 
         "warning" if harm else "note",
         0.8,
         node.path,
-        f"{text[0].upper()}{text[1:]}: {what}.",
+        f"{capital(text)}: {what}.",
         (Evidence(text, "branch_over_skip", typical, bound=bound),),
         tuple(place.path for _, place in places),
         node.source,

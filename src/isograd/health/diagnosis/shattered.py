@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import WEIGHTED
+from isograd.records.anatomy import WEIGHTED, capital
 from isograd.records.finding import Evidence, Finding
 
 DEEP = 20
@@ -39,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         "note",
         0.6,
         "",
-        f"{text[0].upper()}{text[1:]}: a step that suits one batch suits no other.",
+        f"{capital(text)}: a step that suits one batch suits no other.",
         (Evidence(text, "gradient_turn", turn, bound=RANDOM),),
         remedy="residual paths around every two layers; or far fewer layers",
         references=("Balduzzi et al. 2017, The shattered gradients problem, arXiv:1702.08591",),

@@ -18,7 +18,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.layers import Layer
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Node, Parameter, spoken
+from isograd.records.anatomy import Node, Parameter, capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 ROUNDING = 1e-6
@@ -63,7 +63,7 @@ def _finding(case: Case, copies: Sequence[tuple[Parameter, Node | None]]) -> Fin
         severity,
         0.95 if judged.learning is False else 0.85,
         first.layer,
-        f"{text[0].upper()}{text[1:]}: their units are copies of each other, get the same gradient and stay copies.",
+        f"{capital(text)}: their units are copies of each other, get the same gradient and stay copies.",
         (Evidence(text, "weight_std", first.values.std, bound=0.0),),
         tuple(weight.layer for weight, _ in copies),
         node.source if node else None,
