@@ -40,7 +40,8 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
     >>> import numpy as np
     >>> from isograd.frameworks.reference.network import Linear, Network, Sgd
     >>> network = Network((Linear.drawn("a", 4, 4, seed=1), Linear.drawn("b", 4, 2, seed=2)))
-    >>> check(network, (np.ones((8, 4)), np.zeros((8, 2))), "squared_error", Sgd(0.1)).healthy
+    >>> draw = np.random.default_rng(0)
+    >>> check(network, (draw.normal(size=(8, 4)), draw.normal(size=(8, 2))), "squared_error", Sgd(0.1)).healthy
     True
     """
     _positive("steps", steps)
@@ -86,12 +87,13 @@ def watch(
     Raises ``RequestError`` for a budget or a number of steps that makes no sense, ``ModelError`` for what is no model.
 
     >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> with watch(model, optimizer) as watching:
     ...     for _ in range(3):
     ...         optimizer.zero_grad()
-    ...         model(torch.ones(8, 4)).square().mean().backward()
+    ...         model(torch.randn(8, 4)).square().mean().backward()
     ...         optimizer.step()
     >>> watching.meter.steps, watching.report().healthy
     (3, True)

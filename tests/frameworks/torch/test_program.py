@@ -250,12 +250,16 @@ def test_a_step_without_a_backward_pass_is_told_unless_gradients_are_set_by_hand
         assert watch.kinds() == (set() if by_hand else {"no_backward"})
 
 
-def adversaries(fakes, every=1):
-    """A maker and a judge; the maker's loss sees its fakes as ``fakes`` leaves them, in every so many steps."""
+def adversaries(fakes, every=1, **options):
+    """A maker and a judge; the maker's loss sees its fakes as ``fakes`` leaves them, in every so many steps.
+
+    Gives what is told of the graph in the loop, and what is left of it in the end.
+    """
     torch.manual_seed(0)
+    told = []
     maker, judge = nn.Linear(2, 3), nn.Linear(3, 1)
     first, second = sgd(maker.parameters()), sgd(judge.parameters())
-    with isograd.watch((maker, judge), (first, second), steps=30) as watch:
+    with isograd.watch((maker, judge), (first, second), steps=30, on_finding=told.append, **options) as watch:
         for step in range(30):
             second.zero_grad()
             fake = maker(torch.randn(8, 2))
@@ -265,16 +269,21 @@ def adversaries(fakes, every=1):
             if step % every == every - 1:
                 judge(fakes(fake)).mean().backward()
             first.step()
-    return [finding for finding in watch.report().findings if finding.disease == "cut_graph" and finding.alarm]
+    both = (told, watch.report().findings)
+    return tuple([finding for finding in some if finding.disease == "cut_graph" and finding.alarm] for some in both)
 
 
-def test_a_maker_whose_fakes_are_detached_gets_no_gradient_at_all():
-    (found,) = adversaries(lambda fake: fake.detach())
+@pytest.mark.parametrize("looks", ["all", "few"])
+def test_a_maker_whose_fakes_are_detached_gets_no_gradient_at_all(looks, monkeypatch):
+    monkeypatch.setattr("isograd.frameworks.torch.budget.FLOOR", 0.0)
+    _, (found,) = adversaries(lambda fake: fake.detach(), budget=None if looks == "all" else 1e-9)
     assert (found.severity, found.where, found.layers) == ("critical", "0", ("0",))
 
 
-def test_a_maker_that_learns_in_some_steps_only_is_not_cut_off():
-    assert adversaries(lambda fake: fake, every=7) == []
+@pytest.mark.parametrize("looks", ["all", "few"])
+def test_a_maker_that_learns_in_some_steps_only_is_not_cut_off(looks, monkeypatch):
+    monkeypatch.setattr("isograd.frameworks.torch.budget.FLOOR", 0.0)
+    assert adversaries(lambda fake: fake, every=7, budget=None if looks == "all" else 1e-9) == ([], [])
 
 
 def test_nothing_of_the_person_is_kept_alive():

@@ -67,10 +67,11 @@ def _of_values(outputs: Array, targets: NDArray[np.generic], head: list[str]) ->
     wanted = targets.astype(np.float64)
     low, high = REACH[head[0]] if head else (-math.inf, math.inf)
     away = wanted - np.clip(wanted, low, high)
+    variance = float(wanted.var())
     return LossSample(
         "",
         floor=float(wanted.var(axis=0).mean()),
         agreement=pairs(outputs - outputs.mean(axis=0), wanted - wanted.mean(axis=0)),
-        beyond=float((np.abs(away) > 1e-5 * np.abs(wanted).max()).mean()),
-        shortfall=float((away**2).mean() / wanted.var()),
+        beyond=float((np.abs(away) > 1e-5 * np.abs(wanted).max()).mean()) if variance > 0.0 else 0.0,
+        shortfall=float((away**2).mean() / variance) if variance > 0.0 else 0.0,
     )

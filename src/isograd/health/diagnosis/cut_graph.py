@@ -3,7 +3,8 @@
 Certain as a fact: the optimizer holds the parameter, it ran, the backward pass came, and its gradient is nothing at all (not
 zero: there is no path). Intent is not certain, so an alarm needs that it does harm:
   ALL      no parameter at all of a model, or of one optimizer, is reached: the loss is not computed from what it puts out (and
-           the norms of all steps between the looks show no gradient either); or
+           between the looks no norm shows a gradient and no weight moves); of one optimizer, through SPAN steps, because it
+           may be fed in every so many only; or
   BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
            layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
            graph was left is one that nobody chooses for its own sake (numpy, .data, wrapping in a new tensor)
@@ -18,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, fresh, holds, lasting, listed, opening
+from isograd.health.looks import Lasting, fresh, holds, lasting, listed, looked, opening, over
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
+SPAN = 8
 BLIND = ("numpy", "data", "rewrap")
 _WORDS = {
     "detach": ".detach()",
@@ -38,7 +40,7 @@ _WORDS = {
 def diagnose(case: Case) -> Iterator[Finding]:
     """The layers that are cut off, and the remark on layers that never run."""
     outside = [found for found in lasting(case, "loss_outside").values() if holds(found, case, least=LEAST)]
-    outside = [found for found in outside if not _came(case, found)]
+    outside = [found for found in outside if _spans(case, found) and not _came(case, found)]
     cut = {where: found for where, found in lasting(case, "cut_off").items() if found.always}
     used = {where: found for where, found in cut.items() if found.fact.get("used", False) and _computes(where, found, case)}
     for one in outside:
@@ -118,11 +120,22 @@ def _layers(outside: Lasting) -> tuple[str, ...]:
     return tuple(str(outside.fact.get("layers", "")).split())
 
 
+def _spans(case: Case, outside: Lasting) -> bool:
+    """Whether the looks span a cycle of optimizers that take turns."""
+    return over(case) or not _layers(outside) or looked(case)[-1] - outside.first + 1 >= SPAN
+
+
 def _came(case: Case, outside: Lasting) -> bool:
-    """Whether a gradient came to one of these layers in a step between the looks."""
+    """Whether a gradient came to one of these layers between the looks: it has a norm, or an optimizer's weights moved.
+
+    Where no optimizer gets a gradient there may be zeros, and then weight decay moves weights too.
+    """
     layers = _layers(outside)
-    names = {p.name for p in case.anatomy.parameters if not layers or p.layer in layers}
-    return any(reading.step >= outside.first for name in names for reading in case.series("gradient_norm", name))
+    names = [p.name for p in case.anatomy.parameters if not layers or p.layer in layers]
+    if any(reading.step >= outside.first for name in names for reading in case.series("gradient_norm", name)):
+        return True
+    sizes = ({r.value for r in case.series("weight_rms", name) if r.step >= outside.first} for name in names)
+    return bool(layers) and any(len(several) > 1 for several in sizes)
 
 
 def _evidence(first: Lasting, new: Sequence[str]) -> Iterator[Evidence]:

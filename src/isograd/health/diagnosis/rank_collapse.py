@@ -153,12 +153,11 @@ def _finding(
     here = spoken(head.path)
     need = f"about {1 / max(start, 1e-9) ** 2:.0e} steps"
     if back is None:
-        text = f"{capital(things)} look alike to {here}: what tells them apart is {now:.0e} of what it reads, "
-        text += "and training does not change that."
+        text = f"{capital(things)} look alike to {here}: {_apart(now)}, and training does not change that."
     elif back:
         text = f"{capital(things)} looked alike to {here} until about step {back:,}: that part of the run taught it nothing."
     else:
-        text = f"At the start {things} look alike to {here}: what tells them apart is {start:.0e} of what it reads."
+        text = f"At the start {things} look alike to {here}: {_apart(start)}."
     return Finding(
         "rank_collapse",
         "note" if back == 0 else "critical" if back is None and now < LOST else "warning",
@@ -183,6 +182,10 @@ def _finding(
         remedy=_remedy(case.anatomy, things),
         references=REFERENCES,
     )
+
+
+def _apart(share: float) -> str:
+    return f"what tells them apart is {share:.0e} of what it reads" if share > 0.0 else "what it reads is the same for all"
 
 
 def _profile(case: Case, signal: str, things: str) -> Iterator[Evidence]:
