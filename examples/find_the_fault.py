@@ -28,6 +28,7 @@ class Layers(nn.Module):
         self.head = nn.Linear(32, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scores of three classes."""
         for layer in self.hidden:
             x = torch.relu(layer(x))
         scores: Tensor = self.head(x)
