@@ -23,7 +23,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "symmetry",
         ]
     ),
-    "steps": frozenset(["learning_rate", "weight_decay", "momentum", "clipping", "precision", "batch_size"]),
+    "steps": frozenset(["learning_rate", "warm_up", "weight_decay", "momentum", "clipping", "precision", "batch_size"]),
     "program": frozenset(
         [
             "gradients_not_cleared",

@@ -48,6 +48,7 @@ from isograd.health.diagnosis import (
     underfitting,
     unreachable_targets,
     vanishing,
+    warm_up,
     weight_decay,
     weights_reset,
     wrong_mode,
@@ -77,7 +78,7 @@ PROGRAM = (
 DATA = (inputs, targets, labels)
 """What the batches bring."""
 
-STEPS = (learning_rate, clipping, momentum, weight_decay, batch_size)
+STEPS = (learning_rate, warm_up, clipping, momentum, weight_decay, batch_size)
 """Settings of the optimizer, by what its steps do."""
 
 FLOW = (

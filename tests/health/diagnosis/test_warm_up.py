@@ -1,0 +1,97 @@
+"""Warm-up: full-sized first steps in a post-norm transformer that learned nothing; silent where it learns, or warms up."""
+
+import pytest
+from lessons import final
+from runs import FLAT, alarms, run
+
+from isograd.health.diagnosis import warm_up
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.moments import Moments
+
+
+def block(*, post=True, optimizer="adam"):
+    """One transformer block of linear layers around an attention: norm after both sums, or before both branches."""
+    after = "e:embedding:0 a:attention:1 s:add:1,2 d:dropout:3 n:norm:4 f:linear:5 t:add:5,6 m:norm:7 h:linear:8"
+    before = "e:embedding:0 n:norm:1 a:attention:2 s:add:1,3 m:norm:4 f:linear:5 t:add:4,6 z:norm:7 h:linear:8"
+    nodes, parameters = [Node("input", "input", "input")], []
+    for path, operation, read in (one.split(":") for one in (after if post else before).split()):
+        inputs = tuple(map(int, read.split(",")))
+        weight = (f"{path}.weight",) if operation in ("linear", "attention") else ()
+        nodes.append(Node(path, operation, operation, inputs, (8,), (("fan_in", 8),), weight, "net.py:3"))
+        parameters += [Parameter(name, path, (8, 8), True, True, Moments.of([0.1, -0.1])) for name in weight]
+    return Anatomy("torch", tuple(nodes), tuple(parameters), Optimizer(optimizer, (("learning_rate", 1e-2),)))
+
+
+def turns(step, _layer):
+    return 0.05 if step < 20 else 0.01
+
+
+def found(anatomy=None, **what):
+    what = {"losses": FLAT, "turning": turns, "rates": 1e-2, "weight": 0.1} | what
+    return list(warm_up.diagnose(run(anatomy or block(), **what)))
+
+
+def test_a_post_norm_transformer_that_starts_at_full_rate_and_learns_nothing_needs_a_warm_up():
+    (finding,) = found()
+    assert (finding.severity, finding.where, finding.source) == ("warning", "n", "net.py:3")
+    assert "5.0%" in finding.summary and "post-norm" in finding.summary
+
+
+def test_a_loss_that_jumped_up_early_and_hardly_came_down_is_told():
+    losses = [2.3] * 3 + [6.0] * 10 + [2.2] * 187
+    (finding,) = found(losses=losses)
+    assert any("rose from 2.3 to 6" in evidence.text for evidence in finding.evidence)
+
+
+def test_pre_norm_is_told_apart_and_gets_a_remark_at_most():
+    assert warm_up.normed_after(block()).path == "n" and warm_up.normed_after(block(post=False)) is None
+    assert [finding.severity for finding in found(block(post=False))] == ["note"]
+
+
+HEALTHY = {
+    "a run that learns": {"losses": [2.3 * 0.97**i for i in range(200)]},
+    "a warm-up": {"rates": lambda step: 1e-2 * min(1.0, step / 10)},
+    "small first steps": {"turning": 0.01},
+    "a rate too high all along, which is another disease": {"turning": 0.2},
+    "plain gradient descent": {"anatomy": block(optimizer="sgd")},
+    "an optimizer that warms up by itself": {"anatomy": block(optimizer="radam")},
+    "a run of ten steps": {"losses": FLAT[:10]},
+    "half of a run, of which more is to come": {"planned": 2_000, "ended": False},
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_silent_on(name):
+    assert alarms(found(**HEALTHY[name])) == []
+
+
+@pytest.mark.parametrize("warm", [0, 60])
+def test_eight_real_post_norm_blocks_learn_with_a_warm_up_alone(warm):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    nn = torch.nn
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, 0.0, batch_first=True)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(4, 16), nn.Parameter(0.1 * torch.randn(6, 16))
+            self.blocks, self.head = nn.TransformerEncoder(layer, 8, enable_nested_tensor=False), nn.Linear(16, 4)
+
+        def forward(self, x):
+            return self.head(self.blocks(self.words(x) + self.places)[:, -1])
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1.5e-2)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(1.0, (t + 1) / warm) if warm else 1.0)
+    with isograd.watch(model, optimizer, budget=0.3, steps=80) as watch:
+        for _ in range(80):
+            x = torch.randint(0, 4, (64, 6))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), x[:, 2]).backward()
+            optimizer.step()
+            rate.step()
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert said >= {"warm_up"} if not warm else not said
