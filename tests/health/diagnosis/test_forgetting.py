@@ -81,7 +81,7 @@ def test_data_sorted_by_class_are_another_disease():
 
 
 @pytest.mark.parametrize("wrecked", [True, False])
-def test_a_real_network_whose_rate_is_raised_a_thousandfold(digits, mlp, wrecked):
+def test_a_real_network_whose_weights_are_set_to_zero_on_the_way(digits, mlp, wrecked):
     import torch
 
     import isograd

@@ -18,6 +18,7 @@ from isograd.health.diagnosis import (
     dead_units,
     exception,
     exploding,
+    forgetting,
     frozen_layers,
     gradients_lost,
     gradients_not_cleared,
@@ -101,7 +102,7 @@ FLOW = (
 )
 """What happens to signals and gradients on their way, whatever the reason."""
 
-OUTCOME = (plateau, collapse, underfitting, overfitting, interrupted)
+OUTCOME = (plateau, collapse, underfitting, overfitting, forgetting, interrupted)
 """What has come of it: true of every failed training, and the last word where nothing says more."""
 
 DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)

@@ -3,11 +3,11 @@
 The run is cut into ``PARTS`` stretches of equal length. What is asked of them:
   LEARNED  in HELD stretches in a row the mean loss was at least 0.3 below that of the best constant answer (a mean, because one
            spike cannot make it lower)
-  LOST     in the last HELD stretches, in every one, the median loss is not 0.1 below it (a median, because one spike cannot
-           make it higher), nor are the late looks, each beside its own batch
-That is 15 % of the run at either end; a run of which more is to come may still come back (restarts), so it is judged when it has
-ended. Where classes are counted, the share of right answers has to be gone as well: by half of what it was. What answers were
-worth is told by the looks, each beside the floor of its own batch, so that harder data or other weights do not pass for it.
+  LOST     in the last HELD stretches together the median loss is not 0.1 below it, and in none of them twice that (a median,
+           because one spike cannot make it higher), nor are the late looks, each beside its own batch
+That is 15 % of the run at either end; a run of which more is to come may still come back (restarts), so it is judged when it
+has ended. Where classes are counted, the share of right answers has to be gone as well, by half of what it was. What answers
+were worth is told by the looks, each beside the floor of its own batch, so that harder data or other weights do not pass for it.
 Where no constant answer is known, a loss that had halved and is back at its start is a remark.
 
 Look-alikes that are healthy: spikes, restarts of the rate that come back, two networks against each other, a loss whose scale
@@ -51,8 +51,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     if curve.floor is not None and curve.told:
         best = _held(stretches, (1.0 - LEARNED) * curve.floor)
-        gone = all(statistics.median(part) > (1.0 - LOST) * curve.floor for part in stretches[-HELD:])
-        if best is not None and gone and _borne_out(curve, best) and not list(labels.diagnose(case)):
+        if best is not None and _back(stretches, curve.floor) and _borne_out(curve, best) and not list(labels.diagnose(case)):
             yield _finding(case, curve, stretches, best, curve.floor)
     elif curve.floor is None:
         start = statistics.median(stretches[0][:FEW])
@@ -71,6 +70,13 @@ def _held(stretches: Sequence[Sequence[float]], bound: float) -> int | None:
     means = [statistics.fmean(part) for part in stretches]
     held = [place for place in range(HELD - 1, PARTS - HELD) if max(means[place - HELD + 1 : place + 1]) < bound]
     return min(held, key=lambda place: means[place], default=None)
+
+
+def _back(stretches: Sequence[Sequence[float]], floor: float) -> bool:
+    """Whether the last stretches stand where a constant answer does."""
+    last = stretches[-HELD:]
+    together = statistics.median(value for part in last for value in part)
+    return together > (1.0 - LOST) * floor and min(map(statistics.median, last)) > (1.0 - 2.0 * LOST) * floor
 
 
 def _borne_out(curve: Curve, best: int) -> bool:
@@ -93,7 +99,7 @@ def _looks(curve: Curve, begin: float, end: float) -> bool:
 def _finding(case: Case, curve: Curve, stretches: Sequence[Sequence[float]], best: int, floor: float | None) -> Finding:
     low, now = statistics.fmean(stretches[best]), statistics.median(stretches[-1])
     against = statistics.median(stretches[0][:FEW]) if floor is None else floor
-    bound = (BACK if floor is None else 1.0 - LOST) * against
+    bound = (BACK if floor is None else 1.0 - 2.0 * LOST) * against
     first = next(p for p in range(PARTS - 1, -1, -1) if p <= best or statistics.median(stretches[p]) <= bound) + 1
     since = round(first / PARTS * case.taken) + 1
     what = f"what it was at the start ({against:.3g})" if floor is None else f"what a constant answer gets ({against:.3g})"
@@ -106,11 +112,11 @@ def _finding(case: Case, curve: Curve, stretches: Sequence[Sequence[float]], bes
         f"step {since:,} to the end it is back at {what}.",
         (
             Evidence(f"lowest mean loss of a twentieth of the run: {low:.3g}; last: {now:.3g}", "loss", now, "", bound),
-            *([] if floor is None else [Evidence("1 - loss / best constant answer, late", "skill", 1.0 - now / floor, "", LOST)]),
+            *([Evidence("1 - loss / best constant answer, late", "skill", 1.0 - now / floor, "", LOST)] if floor else []),
         ),
         source=curve.looks[-1][1].source,
         since=since,
-        remedy=f"keep the weights of the best step, and look at what changed near step {since:,}: a rate that rises, a step after "
-        "a spike without clipping, weights or optimizer set anew, data of another kind; mix old examples with new ones",
+        remedy=f"keep the weights of the best step, and look at what changed near step {since:,}: a rate that rises, a huge "
+        "gradient that was not clipped, weights set anew, data of another kind; mix old examples with new ones",
         references=REFERENCES,
     )
