@@ -7,7 +7,7 @@ The run is cut into ``PARTS`` stretches of equal length. What is asked of them:
            because one spike cannot make it higher), nor are the late looks, each beside its own batch
 That is 15 % of the run at either end; a run of which more is to come may still come back (restarts), so it is judged when it
 has ended. Where classes are counted, the share of right answers has to be gone as well, by half of what it was. What answers
-were worth is told by the looks, each beside the floor of its own batch, so that harder data or other weights do not pass for it.
+were worth is told by the looks, each beside its own batch, so that harder data or other weights do not pass for it.
 Where no constant answer is known, a loss that had halved and is back at its start is a remark.
 
 Look-alikes that are healthy: spikes, restarts of the rate that come back, two networks against each other, a loss whose scale
