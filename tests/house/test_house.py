@@ -16,6 +16,7 @@ import pytest
 
 import isograd
 from isograd.ports import Patient, Recorder
+from isograd.records.fact import FACTS
 from isograd.records.finding import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,14 +84,17 @@ def test_a_test_file_stays_under_400_lines_too(file: Path) -> None:
     assert len(file.read_text("utf-8").splitlines()) <= 400
 
 
-@pytest.mark.parametrize("folder", ["health"])
-def test_a_signal_states_unit_range_and_source(folder: str) -> None:
-    for file in sorted((ROOT / "src" / "isograd" / folder).glob("signals*.py")):
-        for node in ast.parse(file.read_text("utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name != "measure":
-                docstring = ast.get_docstring(node) or ""
-                for heading in ("Unit:", "Range:", "Source:", ">>>"):
-                    assert heading in docstring, f"{file.name}: {node.name} has no {heading}"
+SIGNALS = [
+    pytest.param(ast.get_docstring(node) or "", id=f"{file.stem}.{node.name}")
+    for file in sorted((ROOT / "src" / "isograd" / "health" / "signals").glob("*.py"))
+    for node in ast.parse(file.read_text("utf-8")).body
+    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in ("measure", "read")
+]
+
+
+@pytest.mark.parametrize("docstring", SIGNALS)
+def test_a_signal_states_unit_range_source_and_an_example(docstring: str) -> None:
+    assert all(heading in docstring for heading in ("Unit:", "Range:", "Source:", ">>>"))
 
 
 @pytest.mark.parametrize("name", ["check", "watch", "diagnose", "explain"])
@@ -98,6 +102,16 @@ def test_a_public_function_says_what_it_raises_and_shows_an_example(name: str) -
     docstring = inspect.getdoc(getattr(isograd, name)) or ""
     assert "Raises" in docstring
     assert ">>>" in docstring
+
+
+def facts_named_in(folder: str) -> set[str]:
+    text = "\n".join(file.read_text("utf-8") for file in (ROOT / "src" / "isograd" / folder).rglob("*.py"))
+    return {kind for kind in FACTS if f'"{kind}"' in text}
+
+
+def test_every_fact_is_given_by_a_door_and_heard_by_the_heart() -> None:
+    assert facts_named_in("frameworks") == set(FACTS)
+    assert facts_named_in("health") == set(FACTS)
 
 
 def test_nothing_in_the_source_unpickles() -> None:

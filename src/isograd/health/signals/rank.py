@@ -1,4 +1,4 @@
-"""How alike the examples have become in a layer: their correlation, what part of the signal tells them apart, its rank."""
+"""How alike the examples have become in a layer: what part of the signal tells them apart."""
 
 from __future__ import annotations
 
@@ -13,28 +13,6 @@ from isograd.records.reading import Reading
 from isograd.records.trace import LayerSample
 
 Array = NDArray[np.float64]
-
-
-def correlation(gram: Gram) -> float:
-    r"""Mean cosine of different examples.
-
-    .. math:: c = \frac{1}{n(n-1)} \sum_{i \ne j} \frac{G_{ij}}{\sqrt{G_{ii} G_{jj}}}
-
-    Examples whose output is zero are left out. Unit: none. Range: [-1 / (n - 1), 1]; 1 where all point the same way, about 0
-    for independent ones of mean zero; NaN with fewer than two examples that are not zero.
-    Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 3 (the correlation c of two inputs, on its way through the layers).
-
-    >>> correlation(Gram(2, (1.0, 1.0, 1.0, 4.0)))
-    0.5
-    """
-    products = _square(gram)
-    lengths = np.sqrt(np.diagonal(products))
-    kept = lengths > 0.0
-    count = int(kept.sum())
-    if count < 2:
-        return math.nan
-    cosines = products[np.ix_(kept, kept)] / np.outer(lengths[kept], lengths[kept])
-    return float((cosines.sum() - count) / (count * (count - 1)))
 
 
 def difference(gram: Gram) -> float:
@@ -73,46 +51,22 @@ def position_difference(gram: Gram) -> float:
     return min(sides)
 
 
-def effective_rank(gram: Gram) -> float:
-    r"""In how many directions the examples spread around their mean.
-
-    .. math:: \exp\Bigl(-\sum_k p_k \log p_k\Bigr), \qquad p = \text{spectrum of the centred Gram matrix over its sum}
-
-    Unit: directions. Range: [1, min(n - 1, units)]; 1 where all lie on a line; NaN where they do not differ.
-    Source: Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, eq. 4 (of the variances here).
-
-    >>> round(effective_rank(Gram(3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))), 6)
-    2.0
-    """
-    products = _square(gram)
-    if not gram.examples or not _differing(products) > 0.0:
-        return math.nan
-    spectrum = np.clip(np.linalg.eigvalsh(_centred(products / np.diagonal(products).max())), 0.0, None)
-    shares = spectrum[spectrum > 0.0] / spectrum.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
 def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
     """The readings of one layer in one step; of several passes the one in which the examples differ most.
 
     >>> alike = LayerSample("a", gram=Gram(2, (1.0, 1.0, 1.0, 1.0)))
     >>> [(reading.signal, reading.value) for reading in read([alike], 3)]
-    [('correlation_of_examples', 1.0), ('difference_of_examples', 0.0)]
+    [('difference_of_examples', 0.0)]
     """
     grams = [sample.gram for sample in samples if sample.gram is not None]
     known = [(found, gram) for gram in grams if not math.isnan(found := difference(gram))]
     if not known:
         return
     apart, gram = max(known, key=lambda row: row[0])
-    values = (
-        ("correlation_of_examples", correlation(gram)),
-        ("difference_of_examples", apart),
-        ("difference_of_positions", position_difference(gram)),
-        ("effective_rank", effective_rank(gram)),
-    )
-    for signal, value in values:
-        if not math.isnan(value):
-            yield Reading(signal, samples[0].where, step, value)
+    yield Reading("difference_of_examples", samples[0].where, step, apart)
+    places = position_difference(gram)
+    if not math.isnan(places):
+        yield Reading("difference_of_positions", samples[0].where, step, places)
 
 
 def _square(gram: Gram) -> Array:
