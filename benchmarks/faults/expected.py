@@ -20,6 +20,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "shattered",
             "residual",
             "hidden_scale",
+            "hidden_softmax",
             "symmetry",
         ]
     ),
@@ -102,7 +103,7 @@ FAMILIES: dict[str, Expected] = {
         "weights of a wrong size lose or blow up the signal, equal ones make equal units",
     ),
     "activation": _row(
-        "vanishing rank_collapse dead_units underfitting cut_graph",
+        "vanishing rank_collapse dead_units underfitting cut_graph hidden_softmax",
         "any layer",
         "saturation, a missing nonlinearity or a curve without slope",
     ),
@@ -181,7 +182,9 @@ FAMILIES: dict[str, Expected] = {
 
 OPERATORS: dict[str, Expected] = {
     "sign of the loss": _row(
-        "loss_mismatch exploding nonfinite plateau learning_rate", "loss, loop, any layer, last", "the loss is climbed"
+        "loss_mismatch exploding nonfinite plateau learning_rate adversarial",
+        "loss, loop, any layer, last",
+        "the loss is climbed; in a game, the generator helps its judge",
     ),
     "graph of the last batch kept": _row(
         "exception carried_state", "recurrent, loop, loss, any layer", "backward through a graph that is gone"

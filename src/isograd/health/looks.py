@@ -12,6 +12,8 @@ from isograd.records.anatomy import Anatomy, Node, Parameter
 from isograd.records.fact import Fact
 from isograd.records.trace import Step
 
+NORMALS = (0.02, 1.0)
+"""Deviations from which parameters of a module's own are drawn by convention."""
 FEWEST = 64
 """Entries from which the extremes of a matrix tell how it was drawn."""
 
@@ -80,20 +82,34 @@ def as_drawn(parameter: Parameter, node: Node | None) -> bool:
 
     Drawn uniformly within :math:`\pm b` (``_bounds``), of n entries the largest magnitude lies within 10 b / n below b (all
     but e^-10 of the time) and never above, and their rms is b / sqrt(3) to within 4 standard errors (:math:`\sqrt{0.8 / n} / 2`
-    of it). Embeddings are drawn from the unit normal. Weights that were trained or loaded cross b, with time; those drawn in
+    of it). Embeddings are drawn from the unit normal, a module's own parameters from it or with a deviation of
+    0.02 (the custom since Devlin et al. 2019, BERT). Weights that were trained or loaded cross b, with time; those drawn in
     another way are not known as new. Range: True, False.
     """
     values, n = parameter.values, parameter.values.count
     if n < FEWEST or values.nonfinite or len(parameter.shape) < 2:
         return False
     if node is not None and node.operation == "embedding":
-        mean = values.total / n
-        return abs(values.rms - 1.0) < 4.0 / math.sqrt(2.0 * n) and abs(mean) < 4.0 / math.sqrt(n)
+        return _normal(parameter, 1.0)
+    if node is None and _own(parameter) and any(_normal(parameter, deviation) for deviation in NORMALS):
+        return True
     for bound in _bounds(parameter, node):
         within = bound * (1.0 - 10.0 / n) <= values.largest <= bound * (1.0 + 1e-6)
         if within and abs(values.rms * math.sqrt(3.0) / bound - 1.0) < 4.0 * math.sqrt(0.8 / n) / 2.0:
             return True
     return False
+
+
+def _normal(parameter: Parameter, deviation: float) -> bool:
+    """Whether mean and deviation are within 4 standard errors of those of a normal draw, and the largest where it would be."""
+    values, n = parameter.values, parameter.values.count
+    close = abs(values.rms / deviation - 1.0) < 4.0 / math.sqrt(2.0 * n)
+    return close and abs(values.total / n) < 4.0 * deviation / math.sqrt(n)
+
+
+def _own(parameter: Parameter) -> bool:
+    """Whether it is no ``weight`` of a layer, but a parameter that a module holds itself (positions, tokens)."""
+    return not parameter.name.rpartition(".")[2].endswith("weight")
 
 
 def _bounds(parameter: Parameter, node: Node | None) -> tuple[float, ...]:

@@ -1,10 +1,13 @@
 """Two networks against each other: a judge that has won, one that leads, and an even game."""
 
+import dataclasses
+
 import pytest
 from lessons import classes, final, training
 
 from isograd.health.diagnosis import adversarial, plateau
 from isograd.records.batch import LossSample
+from isograd.records.fact import Fact
 
 
 def side(value, target, line):
@@ -36,6 +39,26 @@ def test_a_judge_that_leads_is_a_remark():
 def test_an_even_game_is_healthy_and_no_plateau(losses):
     case = game(*losses)
     assert list(adversarial.diagnose(case)) == [] and list(plateau.diagnose(case)) == []
+
+
+def detached(case):
+    return dataclasses.replace(case, steps=tuple(dataclasses.replace(s, facts=(Fact("detached"),)) for s in case.steps))
+
+
+def helping(first, made_up, second):
+    sides = list(enumerate((first, made_up, second)))
+    return training(lambda t: tuple(side(0.01 + 0.69 / t, target, line) for line, target in sides))
+
+
+def test_a_generator_that_is_asked_for_the_answer_of_the_judge_helps_it():
+    (finding,) = adversarial.diagnose(detached(helping(1.0, 0.0, 0.0)))
+    assert finding.severity == "warning" and "helps it" in finding.summary
+    assert list(adversarial.diagnose(helping(1.0, 0.0, 0.0))) == []  # nothing is detached: three questions to one network
+
+
+@pytest.mark.parametrize("losses", [(0.69, 0.69, 0.69), (0.5, 0.4, 1.1)])
+def test_in_a_game_the_sides_cannot_all_pay_little(losses):
+    assert list(adversarial.diagnose(detached(game(*losses)))) == []
 
 
 def test_a_classifier_plays_against_nobody():

@@ -20,7 +20,16 @@ def test_the_noise_scale_of_gradients_that_agree_half_way():
 
 def test_batches_of_one_that_teach_nothing():
     (finding,) = found(losses=FLAT, examples=1, agreement=0.005)
+    assert finding.severity == "warning" and "a single example" in finding.summary
+    (finding,) = found(losses=FLAT, examples=2, agreement=0.005)
     assert finding.severity == "warning" and "pure noise" in finding.summary
+
+
+def test_batches_of_one_that_agree_by_chance_are_judged_by_what_came_of_them():
+    (finding,) = found(losses=FLAT, examples=1, agreement=0.9)
+    assert finding.severity == "warning" and "a single example" in finding.summary
+    assert not [finding for finding in found(examples=1, agreement=0.9) if finding.alarm]
+    assert not [finding for finding in found(losses=FLAT, examples=1, agreement=0.9, ended=False) if finding.alarm]
 
 
 def test_noise_in_a_training_that_goes_well_is_a_remark():

@@ -51,6 +51,40 @@ def test_inverted_weights_that_do_no_harm_are_a_remark():
     assert finding.severity == "note"
 
 
+GRADED = (1.0, 0.1, 0.01, 0.001)
+
+
+@pytest.mark.parametrize("weights", [GRADED, (1.0, 1.0, 1.0, 0.05)])
+def test_a_class_of_the_same_size_that_hardly_weighs_and_is_never_answered_is_ignored(weights):
+    (finding,) = found(training(lambda t: classes(t, right=0.4, answer=0, value=0.05, weights=weights)))
+    assert finding.severity == "warning" and "Class 3 weighs" in finding.summary and "answered 0 times" in finding.summary
+    (finding,) = found(training(lambda t: classes(t, right=0.97, value=0.05, weights=weights)))
+    assert finding.severity == "note"
+
+
+def test_weights_that_even_out_frequencies_are_right_however_far_they_go():
+    shares = [0.9, 0.07, 0.03]
+    even = tuple(1.0 / share for share in shares)
+    assert found(training(lambda t: classes(t, kinds=3, shares=shares, answer=2, value=1.0, weights=even))) == []
+
+
+def hour(t, *, value, base="linear"):
+    """A batch of one class: at every look the first, for the looks are few."""
+    return dataclasses.replace(only(0, t, value), base=base)
+
+
+def test_looks_that_all_fell_on_one_class_are_sorted_data_if_the_loss_says_that_others_came_between():
+    (finding,) = found(training(lambda t: hour(t, value=1.4 + 0.1 * (t % 3))))
+    assert finding.severity == "warning" and "sorted by label" in finding.summary
+    assert found(training(lambda t: hour(t, value=1.4, base=""))) == []  # contrastive: the first is always the right one
+    assert found(training(lambda t: hour(t, value=0.3 + 1.0 / t))) == []  # rare classes: one answer is nearly enough
+
+
+def test_the_parts_of_one_large_batch_are_no_two_networks():
+    (finding,) = found(training(lambda t: (only(2, t, 2.0 / t), only(2, t + 1, 2.0 / t))))
+    assert "are class 2" in finding.summary
+
+
 def moving(case, turn):
     """The same run with a network whose layers turn by ``turn`` of their size at each look."""
     anatomy = body(3)

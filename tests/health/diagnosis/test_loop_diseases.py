@@ -1,5 +1,7 @@
 """Faults of the loop itself: a case known by thought, a healthy look-alike."""
 
+from statistics import NormalDist
+
 import pytest
 
 from isograd.health.case import Case
@@ -184,6 +186,23 @@ def test_a_trunk_that_was_trained_is_known_by_any_trace_although_a_small_layer_o
     scale = Parameter("norm.weight", "norm", (4,), False, True, Moments.of([1.0, 1.1, 0.9, 1.0]))
     anatomy = network(small, C)
     assert fresh(Anatomy("torch", anatomy.nodes, (*anatomy.parameters, scale), anatomy.optimizer), ["a", "norm"]) == []
+
+
+def test_new_layers_on_a_loaded_trunk_are_judged_by_themselves_where_the_optimizer_holds_them_alone():
+    trunk = layer("a", trainable=False, held=False, new=False)
+    for held, alarm in ((True, True), (False, False)):
+        anatomy = network(trunk, layer("b", trainable=False, held=held), C)
+        found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30)))
+        assert found.alarm is alarm and found.layers == (("b",) if alarm else ("a", "b"))
+
+
+@pytest.mark.parametrize(("deviation", "known"), [(0.02, True), (0.05, False)])
+def test_positions_of_a_module_itself_are_known_as_new_by_the_normal_that_is_the_custom(deviation, known):
+    values = Moments.of([deviation * NormalDist().inv_cdf((i + 0.5) / 160) for i in range(160)])
+    places = Parameter("places", "", (10, 16), False, True, values)
+    anatomy = network(layer("a", trainable=False), C)
+    anatomy = Anatomy("torch", anatomy.nodes, (places, *anatomy.parameters), anatomy.optimizer)
+    assert fresh(anatomy, ["", "a"]) == (["", "a"] if known else [])
 
 
 def test_few_weights_tell_nothing_of_how_they_were_drawn():

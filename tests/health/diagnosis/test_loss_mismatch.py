@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from lessons import training
 from loss_cases import case, fact, named, sample, trained
 
 from isograd.health.diagnosis import loss_mismatch
@@ -155,6 +156,17 @@ def test_class_indices_as_numbers_are_a_note_and_counts_of_two_kinds_are_silent(
     assert found(sample("mse_loss", classes=(9, 9), hits=-1)) == [] == found(sample("mse_loss", classes=(1, 1, 1), hits=-1))
     assert found(sample("mse_loss", classes=(9, 9, 9), hits=5)) == []  # one-hot: the Brier score
     assert [finding.severity for finding in found(sample("l1_loss", classes=(9, 9, 9), hits=5))] == ["note"]
+
+
+@pytest.mark.parametrize(("late", "severity"), [(0.3333, "warning"), (0.1, "note")])
+def test_absolute_errors_that_end_at_zero_everywhere_are_a_warning(late, severity):
+    one_hot = {"classes": (9, 9, 9), "hits": 9, "answers": (9, 9, 9), "floor": 1 / 3, "output_shape": (27, 3)}
+
+    def errors(t):
+        return sample("l1_loss", value=late if t > 20 else 0.5, target_shape=(27, 3), **one_hot)
+
+    (finding,) = loss_mismatch.diagnose(training(errors))
+    assert finding.severity == severity
 
 
 @pytest.fixture(scope="module")

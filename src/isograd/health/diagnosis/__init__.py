@@ -23,6 +23,7 @@ from isograd.health.diagnosis import (
     gradients_lost,
     gradients_not_cleared,
     hidden_scale,
+    hidden_softmax,
     initial_loss,
     inputs,
     interrupted,
@@ -98,6 +99,7 @@ FLOW = (
     shattered,
     residual,
     hidden_scale,
+    hidden_softmax,
     adversarial,
 )
 """What happens to signals and gradients on their way, whatever the reason."""

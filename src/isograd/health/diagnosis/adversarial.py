@@ -8,6 +8,9 @@ answer, the one that ends lower belongs to the judge.
 Bounds:
   SURE    0.05 nats: the judge gives the right answer 95 % on average, on real and on made-up examples
   LOST    3 nats: the generator's examples are taken for real with 5 %; with log 2 = 0.69 it would be even
+  AGREE   a quarter of 2 log 2. What the judge pays on made-up examples and what the generator pays for the same outputs add up
+          to softplus(x) + softplus(-x) >= 2 log 2 in a game, whoever wins; where all sides together pay less than a quarter of
+          it, the generator is asked for the judge's own answer and helps it: a sign or a target is the wrong way round
 Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it.
 
 Look-alikes that are healthy: a judge that leads (0.2 and 2 are usual with pictures), critics whose losses are no likelihood,
@@ -17,6 +20,7 @@ References: Goodfellow et al. 2014, arXiv:1406.2661, section 3; Arjovsky & Botto
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 
@@ -28,6 +32,7 @@ from isograd.records.finding import Evidence, Finding
 SURE = 0.05
 LOST = 3.0
 LEADS = 0.25
+AGREE = math.log(2.0) / 2.0
 STEPS = 100
 REFERENCES = (
     "Goodfellow et al. 2014, Generative adversarial nets, arXiv:1406.2661, section 3",
@@ -41,6 +46,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     found = [curve for curve in curves.curves(case) if curve.function in BINARY and _asks_one(curve) and len(curve.looks) >= 3]
     if len(found) < 2:
+        return
+    if _agree(case, found):
+        yield _helping(case, found)
         return
     values = {id(curve): [sample.value or 0.0 for _, sample in curve.late_looks()] for curve in found}
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
@@ -66,6 +74,36 @@ def diagnose(case: Case) -> Iterator[Finding]:
         remedy="a lower learning rate or fewer steps for the judge, or a higher one for the generator; a gradient penalty or "
         "spectral normalisation for the judge; labels of 0.9 in place of 1",
         references=REFERENCES,
+    )
+
+
+def _agree(case: Case, found: list[Curve]) -> bool:
+    """Whether the made-up examples are handed to the judge without their graph, and all three sides together pay too little."""
+    if len(found) < 3 or not case.facts("detached"):
+        return False
+    for side in found:
+        asked = {sample.target_range for _, sample in side.looks}
+        if len(asked) != 1 or not asked <= {(0.0, 0.0), (1.0, 1.0)}:
+            return False
+    return sum(max(sample.value or 0.0 for _, sample in side.late_looks()) for side in found) < AGREE
+
+
+def _helping(case: Case, found: list[Curve]) -> Finding:
+    paid = sum(statistics.fmean(sample.value or 0.0 for _, sample in side.late_looks()) for side in found)
+    last = found[-1]
+    return Finding(
+        "adversarial",
+        "warning",
+        0.85,
+        "loop",
+        f"Judge and generator pay {paid:.2g} together after {case.taken:,} steps, and in a game they pay 1.39 at least: the "
+        "generator is asked for the answer that the judge gives, and helps it.",
+        (Evidence(f"all losses together, late: {paid:.2g}", "loss", paid, "nats", 2.0 * math.log(2.0)),),
+        source=last.looks[-1][1].source,
+        since=last.late_looks()[0][0],
+        remedy="for the generator, turn the targets round: its examples are to be taken for real (ones where the judge is "
+        "told zeros)",
+        references=REFERENCES[:1],
     )
 
 

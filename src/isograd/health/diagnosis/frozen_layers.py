@@ -5,6 +5,9 @@ the weights themselves: a frozen layer whose weights are still as torch draws th
 within 1 / sqrt(fan_in), which a trained or loaded weight crosses) computes random features for ever. A layer drawn by another
 rule is not known as new and gets no more than a remark.
 
+Layers are judged together, and those that were handed to the optimizer once more by themselves: of a loaded trunk and new
+layers on top of it, all frozen, only the new ones are meant to be trained.
+
 Bounds:
   STEPS   twenty steps: layers may be unfrozen after a start
   WELL    a training that reaches nine tenths of what is to be had with random features does not need the layer
@@ -35,7 +38,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not frozen or not moving:
         return
     held = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable)
-    new = [layer for layer in fresh(anatomy, tuple(held)) if layer in frozen]
+    given = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable and p.in_optimizer)
+    new = [layer for some in (held, given) for layer in fresh(anatomy, tuple(some)) if layer in frozen]
+    new = list(dict.fromkeys(new))
     enough = case.taken >= STEPS or over(case) or not case.steps
     alarm = bool(new) and enough and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new

@@ -3,9 +3,12 @@
   one class   every target of every look is the same class, and the network has found out: nothing else can come of it
   one number  the same for a regression, unless it is 0
   sorted      batches of one class each while classes change over time. With shuffled data of class shares p, a batch of n
-              has one class with probability sum(p**n); that most looks have one is then out of the question (binomial, below
-              1e-6). The network learns the class of the hour and forgets the others
+              has one class with probability sum(p**n); that most looks have one is then out of the question (binomial,
+              below 1e-6). The network learns the class of the hour and forgets the others. Where the few looks all fell on the
+              same class, the loss of the steps between tells: it would have fallen to a part, had all been of that class
   inverted    the rarest class has the smallest weight by a factor of 2, and is hardly ever answered
+  ignored     a class weighs a tenth of another that is about as frequent, and is hardly ever answered. Weights that even out
+              the classes' frequencies, or soften that, give a class that is not the more frequent one no less than the other
   unrelated   nothing was learned although every layer turned by its own size and the answers do change with the inputs: the
               network tries, and finds nothing. Said beside the plateau it explains, never alone
 
@@ -16,12 +19,13 @@ batches, full batches, the two halves of a GAN's batch, class weights that favou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health import layers as gather
 from isograd.health.case import Case
-from isograd.health.curve import BATCH, Curve, examples
+from isograd.health.curve import BATCH, ENTROPIES, Curve, examples
 from isograd.health.worth import constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -30,6 +34,8 @@ CHANCE = 1e-6
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 ONE_CLASS_LOSS = 0.1
 INVERTED = 2.0
+IGNORED, ALIKE = 10.0, 1.5
+STAYS = 0.5
 TURNED = 0.3
 STEPS = 100
 ABOVE = -0.15
@@ -39,8 +45,17 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding: what is wrong with the labels."""
     curve = curves.main(case)
     if curve is None or len(curve.looks) < LOOKS:
+        if curve is not None and (found := _other_classes(case, curve)) is not None:
+            yield found
         return
-    found = _one_class(case, curve) or _one_number(curve) or _sorted(curve) or _inverted(case, curve) or _unrelated(case, curve)
+    found = (
+        _one_class(case, curve)
+        or _other_classes(case, curve)
+        or _one_number(curve)
+        or _sorted(curve)
+        or _inverted(case, curve)
+        or _unrelated(case, curve)
+    )
     if found is not None:
         yield found
 
@@ -113,6 +128,37 @@ def _sorted(curve: Curve) -> Finding | None:
     )
 
 
+def _other_classes(case: Case, curve: Curve) -> Finding | None:
+    """The looks all fell on one class, and the loss of the steps between says that others came there.
+
+    One bias of a last layer is enough to say one class always: the loss would have fallen, as it does for rare classes. Where
+    the outputs are no layer's (contrastive losses, whose target is always the first) nothing is said.
+    """
+    kinds, last = sum(map(bool, curve.classes)), curve.looks[-1][1]
+    whole = all(sum(sample.classes) >= BATCH for _, sample in curve.looks)
+    layer = all(sample.base in ("linear", "conv") and not sample.head for _, sample in curve.looks)
+    if kinds != 1 or len(curve.classes) < 3 or len(curve.looks) < 2 or not whole or not layer or last.weights:
+        return None
+    if not case.ended or not curve.told or case.taken < STEPS or len(curve.steps) < STEPS // 2:
+        return None
+    began, late = curve.looks[0][1].value or 0.0, statistics.median(curve.values(0.5, 1.0) or [0.0])
+    if curve.function not in ENTROPIES or late < STAYS * began:
+        return None
+    label = next(i for i, count in enumerate(curve.classes) if count)
+    return Finding(
+        "labels",
+        "warning",
+        0.8,
+        "data",
+        f"All {sum(curve.classes):,} targets of the batches looked at are class {label}, and the loss has not fallen as it "
+        "would if all were: other classes come at other times. The data look sorted by label.",
+        (Evidence(f"loss of the later half, {late:.3g}, against {began:.3g} at first", "loss", late, "", STAYS * began),),
+        source=last.source,
+        since=curve.looks[0][0],
+        remedy="shuffle: DataLoader(..., shuffle=True), or a random permutation of the rows before each epoch",
+    )
+
+
 def _binomial(count: int, hits: int, p: float) -> float:
     """Probability of that many hits or more."""
     if p >= 1.0:
@@ -121,32 +167,49 @@ def _binomial(count: int, hits: int, p: float) -> float:
 
 
 def _inverted(case: Case, curve: Curve) -> Finding | None:
-    weights = curve.looks[-1][1].weights
-    if len(weights) != len(curve.classes) or not all(w > 0.0 for w in weights) or sum(map(bool, curve.classes)) < 2:
+    weights, counts = curve.looks[-1][1].weights, curve.classes
+    if len(weights) != len(counts) or not all(w > 0.0 for w in weights) or sum(map(bool, counts)) < 2:
         return None
-    common = max(range(len(weights)), key=lambda i: curve.classes[i])
-    rare = min((i for i in range(len(weights)) if curve.classes[i]), key=lambda i: curve.classes[i])
-    lopsided = weights[common] >= INVERTED * weights[rare] and curve.classes[common] >= INVERTED * curve.classes[rare]
-    if not lopsided:
+    common = max(range(len(weights)), key=lambda i: counts[i])
+    rare = min((i for i in range(len(weights)) if counts[i]), key=lambda i: counts[i])
+    inverted = weights[common] >= INVERTED * weights[rare] and counts[common] >= INVERTED * counts[rare]
+    if not inverted:
+        common, rare = _ignored(weights, counts)
+    if common == rare:
         return None
-    samples = [sample for _, sample in curve.late_looks() if len(sample.answers) == len(weights)]
+    samples = [sample for _, sample in curve.looks[len(curve.looks) // 2 :] if len(sample.answers) == len(weights)]
     answered = sum(sample.answers[rare] for sample in samples)
     due = sum(sample.classes[rare] for sample in samples)
     ratio = weights[common] / weights[rare]
     harmed = case.taken >= STEPS and due >= 10 and answered < 0.5 * due
+    said = (
+        f"The rarest class ({rare}) has weight {weights[rare]:.3g} and the most frequent ({common}) {weights[common]:.3g}: "
+        "the weights are the wrong way round"
+        if inverted
+        else f"Class {rare} weighs {weights[rare]:.3g} in the loss and class {common}, which is no rarer, {weights[common]:.3g}"
+    )
     return Finding(
         "labels",
         "warning" if harmed else "note",
         0.85 if harmed else 0.6,
         "loss",
-        f"The rarest class ({rare}) has weight {weights[rare]:.3g} and the most frequent ({common}) {weights[common]:.3g}: "
-        "the weights are the wrong way round"
-        + (f", and class {rare} is answered {answered} times where {due} were due." if harmed else "."),
-        (Evidence("weight of the most frequent class over that of the rarest", "class_weight", ratio, "", 1.0),),
+        said + (f", and class {rare} is answered {answered} times where {due} were due." if harmed else "."),
+        (Evidence(f"weight of class {common} over that of class {rare}", "class_weight", ratio, "", 1.0),),
         source=curve.looks[-1][1].source,
         since=curve.looks[0][0],
         remedy="weights that fall with the class's frequency: total / (classes * count)",
     )
+
+
+def _ignored(weights: Sequence[float], counts: Sequence[int]) -> tuple[int, int]:
+    """A heavy class, and the lightest of those that are no more frequent and weigh a tenth or less; the same twice: none."""
+    pairs = [
+        (weights[rare] / weights[heavy], heavy, rare)
+        for heavy, many in enumerate(counts)
+        for rare, few in enumerate(counts)
+        if many and few and few <= ALIKE * many and IGNORED * weights[rare] <= weights[heavy] * (1.0 + 1e-6)
+    ]
+    return min(pairs)[1:] if pairs else (0, 0)
 
 
 def _unrelated(case: Case, curve: Curve) -> Finding | None:

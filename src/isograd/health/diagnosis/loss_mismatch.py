@@ -40,6 +40,9 @@ UNARY = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "elu", "softpl
 SURE = 0.97
 OFTEN = 5
 """Labels of each class from which whole numbers look like classes."""
+SILENT = 0.97
+"""Part of the loss of the best constant answer (0 everywhere) from which absolute errors have taught nothing else."""
+STEPS = 100
 POOR = 0.3
 """Skill below which a training came to little."""
 
@@ -143,6 +146,9 @@ def _numbers(case: Case, use: Use) -> Finding | None:
         )
     if use.last.function != "l1_loss":
         return None
+    silent = judged.floor is not None and judged.late is not None and judged.late >= SILENT * judged.floor
+    if judged.share is not None and judged.share >= 1.0 and case.taken >= STEPS and silent:
+        severity = "warning"
     return _finding(
         use,
         severity,
