@@ -17,7 +17,7 @@ HEARD = 1 / 5
 """The part of the budget that may go into listening to the loss alone: what it was given, and what it made of it."""
 HEARD_SPREAD = 0.06
 """As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
-DIAGNOSES = 1 / 2
+DIAGNOSES = 1 / 4
 """The part of the budget that diagnoses in the loop may use of what the others have left: they are few in a long run."""
 ALARMED = 1 / 8
 """The part of the budget that looks right after something alarming may use besides the ordinary ones, and again so much for

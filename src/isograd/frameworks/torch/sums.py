@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from isograd.frameworks.torch.together import STACKED, is_small, moments_together, pairs_together
 from isograd.records.moments import Moments, Pairs, Units, exponent_of
 
 PIECE = 65_536
@@ -82,7 +83,10 @@ def moments_of_all(tensors: Sequence[object]) -> list[Moments | None]:
     """
     found = [values_of(tensor) for tensor in tensors]
     result: list[Moments | None] = [None] * len(found)
-    for places in _alike(found):
+    groups, few = _alike(found)
+    for place, of in zip(few, moments_together([_flat(found[place]) for place in few]) if few else (), strict=True):
+        result[place] = of or _exactly(_flat(found[place]))
+    for places in groups:
         rows = [_flat(found[place]) for place in places]
         for place, of in zip(places, _of_rows(rows), strict=True):
             result[place] = of
@@ -98,7 +102,11 @@ def pairs_of_all(lefts: Sequence[object], rights: Sequence[object]) -> list[Pair
     left, right = [values_of(tensor) for tensor in lefts], [values_of(tensor) for tensor in rights]
     usable = [None if b is None or a is None or a.shape != b.shape else a for a, b in zip(left, right, strict=True)]
     result: list[Pairs | None] = [None] * len(left)
-    for places in _alike(usable):
+    groups, few = _alike(usable)
+    sides = [[_flat(side[place]).to(torch.float32) for place in few] for side in (left, right)]
+    for place, a, b, of in zip(few, *sides, pairs_together(*sides) if few else (), strict=True):
+        result[place] = of or _pairs_exactly(a, b)
+    for places in groups:
         a = [_flat(left[place]) for place in places]
         b = [_flat(right[place]).to(row.dtype) for row, place in zip(a, places, strict=True)]
         for place, of in zip(places, _pairs_of_rows(a, b), strict=True):
@@ -160,8 +168,10 @@ def _flat(values: Tensor | None) -> Tensor:
     return values.reshape(-1)
 
 
-def _alike(found: Sequence[Tensor | None]) -> list[list[int]]:
-    """Positions of tensors that can be stacked: one shape, type and device, and no more than ``STACK`` entries in all."""
+def _alike(found: Sequence[Tensor | None]) -> tuple[list[list[int]], list[int]]:
+    """Positions of tensors that can be stacked (one shape, type and device, and no more than ``STACK`` entries in all), and
+    of those that are small and too few of a shape for that.
+    """
     groups: dict[tuple[object, ...], list[list[int]]] = defaultdict(lambda: [[]])
     for place, values in enumerate(found):
         if values is not None:
@@ -169,7 +179,10 @@ def _alike(found: Sequence[Tensor | None]) -> list[list[int]]:
             if values.numel() > ROW or len(stacks[-1]) * values.numel() >= STACK:
                 stacks.append([])
             stacks[-1].append(place)
-    return [stack for stacks in groups.values() for stack in stacks if stack]
+    stacks = [stack for found_alike in groups.values() for stack in found_alike if stack]
+    few = [place for stack in stacks if len(stack) < STACKED and is_small(found[stack[0]]) for place in stack]
+    taken = set(few) if len(few) > 1 else set()
+    return [stack for stack in stacks if stack[0] not in taken], few if taken else []
 
 
 def _of_flat(flat: Tensor, sign: Tensor | None = None) -> Moments:
