@@ -82,5 +82,5 @@ def test_a_head_inside_the_model_keeps_its_place_where_only_the_loss_was_listene
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
     samples = [sample for step in watch.trace.steps for sample in step.losses]
-    assert len(samples) > 8 and {(sample.head, sample.head_where) for sample in samples} == {(("softmax",), "3")}
+    assert len(samples) > 4 and {(sample.head, sample.head_where) for sample in samples} == {(("softmax",), "3")}
     assert len([one for one in watch.report().findings if one.disease == "loss_mismatch"]) == 1

@@ -41,9 +41,10 @@ def moments_together(flats: Sequence[Tensor]) -> list[Moments | None]:
     [5.0, 0.0]
     """
     values, starts = _laid(flats)
-    largest = np.maximum.reduceat(np.abs(values), starts)
-    totals, squares = np.add.reduceat(values, starts), np.add.reduceat(values * values, starts)
-    zeros = np.add.reduceat((values == 0.0).astype(np.float64), starts)
+    with np.errstate(all="ignore"):  # what is not finite is seen in ``largest``
+        largest = np.maximum.reduceat(np.abs(values), starts)
+        totals, squares = np.add.reduceat(values, starts), np.add.reduceat(values * values, starts)
+        zeros = np.add.reduceat((values == 0.0).astype(np.float64), starts)
     rows = zip(flats, totals.tolist(), squares.tolist(), largest.tolist(), zeros.tolist(), strict=True)
     return [
         Moments.from_sums(flat.numel(), total, square, most, zeros=int(none)) if math.isfinite(most) else None
@@ -58,8 +59,9 @@ def pairs_together(lefts: Sequence[Tensor], rights: Sequence[Tensor]) -> list[Pa
     2.0
     """
     (left, starts), (right, _) = _laid(lefts), _laid(rights)
-    most = (np.maximum.reduceat(np.abs(side), starts).tolist() for side in (left, right))
-    sums = (np.add.reduceat(product, starts).tolist() for product in (left * right, left * left, right * right))
+    with np.errstate(all="ignore"):  # what is not finite is seen in ``most``
+        most = [np.maximum.reduceat(np.abs(side), starts).tolist() for side in (left, right)]
+        sums = [np.add.reduceat(product, starts).tolist() for product in (left * right, left * left, right * right)]
     counts = [flat.numel() for flat in lefts]
     return [
         Pairs.from_sums(count, dot, a2, b2, a, b) if math.isfinite(a) and math.isfinite(b) else None
