@@ -5,9 +5,13 @@ import dataclasses
 import pytest
 from lessons import classes, final, training
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import adversarial, plateau
+from isograd.records.anatomy import Anatomy, Node, Parameter
 from isograd.records.batch import LossSample
 from isograd.records.fact import Fact
+from isograd.records.moments import Gram, Moments, Pairs
+from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
 
 def side(value, target, line):
@@ -63,6 +67,80 @@ def test_in_a_game_the_sides_cannot_all_pay_little(losses):
 
 def test_a_classifier_plays_against_nobody():
     assert list(adversarial.diagnose(training(lambda t: classes(t, right=0.9, value=0.3)))) == []
+
+
+def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_first=None):
+    """A judge j and a generator g: how far real and made-up examples spread in j, what a step turns of j and of g."""
+    nodes, parameters = [], []
+    for path in "jg":
+        nodes.append(Node(f"{path}-input", "input", "input"))
+        facts = (("fan_in", 2), ("fan_out", 2))
+        nodes.append(Node(path, "linear", "Linear", (len(nodes) - 1,), (2,), facts, (f"{path}.weight",), "gan.py:2"))
+        parameters.append(Parameter(f"{path}.weight", path, (2, 2), True, True, Moments.of([0.5, -0.5])))
+    steps = []
+    for index in sorted({1, 2, *range(10, 301, 10)}):
+        now = at_first if at_first and index < 150 else spreads
+        grams = [Gram(2, (s * s + 9.0, 9.0 - s * s, 9.0 - s * s, s * s + 9.0)) for s in now]
+        layers = tuple(LayerSample("j", call, 2, gram=gram) for call, gram in enumerate(grams))
+        moved = tuple(
+            ParameterSample(
+                f"{path}.weight", Moments.of([1.0]), Moments.of([0.1]), Moments.of([t]), Pairs.of([t, 0.0], [0.0, 1.0])
+            )
+            for path, t in zip("jg", turning, strict=True)
+        )
+        sides = zip(losses, (1.0, 0.0, 1.0), (5, 6, 9), strict=True)
+        samples = tuple(side(*one) for one in sides)
+        steps.append(Step(index, sum(losses), 0.1, (), layers, moved, losses=samples))
+    anatomy = Anatomy("torch", tuple(nodes), tuple(parameters))
+    return list(adversarial.diagnose(case_of(Trace(anatomy, (), tuple(steps), 300, ended=True))))
+
+
+def test_made_up_examples_that_are_all_alike_are_a_mode_collapse():
+    (finding,) = two(spreads=(1.0, 0.01))
+    assert (finding.severity, finding.where, finding.source) == (
+        "warning",
+        "j",
+        "gan.py:2",
+    ) and "mode collapse" in finding.summary
+    assert finding.evidence[0].value == pytest.approx(0.01)
+    assert [one.severity for one in two(spreads=(1.0, 0.04))] == ["note"]
+
+
+def test_examples_that_differ_or_differ_later_are_healthy():
+    assert two() == [] == two(spreads=(1.0, 0.2)) == two(spreads=(1.0, 0.6), at_first=(1.0, 0.01))
+
+
+def test_a_generator_that_stands_still_before_a_judge_that_tells_both_apart_starves():
+    (finding,) = two(turning=(1e-2, 1e-6), losses=(0.2, 0.2, 1.5))
+    assert (finding.severity, finding.where) == ("warning", "g") and "starves" in finding.summary
+
+
+def test_a_generator_that_stands_still_in_an_even_game_or_moves_a_little_is_healthy():
+    assert two(turning=(1e-2, 1e-6), losses=(0.69, 0.69, 0.69)) == []
+    assert two(turning=(1e-2, 1e-4), losses=(0.4, 0.4, 1.2)) == []
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_a_real_generator_that_gets_no_noise_makes_one_example(noise):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    nn, loss = torch.nn, torch.nn.functional.binary_cross_entropy_with_logits
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
+    made, judged = (torch.optim.Adam(net.parameters(), lr=3e-3) for net in (maker, judge))
+    one, zero = torch.ones(32, 1), torch.zeros(32, 1)
+    with isograd.watch((maker, judge), (made, judged), budget=None, steps=120) as watch:
+        for _ in range(120):
+            real, drawn = torch.randn(32, 2), torch.randn(32, 2) if noise else torch.ones(32, 2)
+            judged.zero_grad()
+            (loss(judge(real), one) + loss(judge(maker(drawn).detach()), zero)).backward()
+            judged.step()
+            made.zero_grad()
+            loss(judge(maker(drawn)), one).backward()
+            made.step()
+    told = [finding for finding in final(watch).findings if finding.disease == "adversarial" and finding.alarm]
+    assert [finding.where for finding in told] == ([] if noise else ["1.0"])
 
 
 @pytest.mark.parametrize("lead", [True, False])

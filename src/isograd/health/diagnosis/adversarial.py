@@ -1,4 +1,4 @@
-"""Adversarial: of two networks that learn from each other, the judge wins, and the generator has nothing to follow.
+"""Adversarial: of two networks that learn from each other, the judge wins, or the generator starves, or says one thing only.
 
 A judge (discriminator) that is sure of every answer has a loss near 0 on real and on made-up examples, and the generator's loss
 on fooling it grows without bound. Under the original loss the generator's gradient then vanishes; under the usual one
@@ -11,37 +11,51 @@ Bounds:
   AGREE   a quarter of 2 log 2. What the judge pays on made-up examples and what the generator pays for the same outputs add up
           to softplus(x) + softplus(-x) >= 2 log 2 in a game, whoever wins; where all sides together pay less than a quarter of
           it, the generator is asked for the judge's own answer and helps it: a sign or a target is the wrong way round
+  STARVED one network's layers come 1/1,000 as far as the other's, and not a tenth of their own size, while the judge tells
+          both kinds apart (TELLS): the generator is what it was at birth
+  ALIKE   what the judge's first layer makes of one kind of examples spreads a twentieth as far as of the other (a 400th of its
+          variance) at every look of the last half: mode collapse; a remark, and an alarm from ONE, a fiftieth, on
 Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it.
 
 Look-alikes that are healthy: a judge that leads (0.2 and 2 are usual with pictures), critics whose losses are no likelihood,
-contrastive losses, a network that is asked for one class.
-References: Goodfellow et al. 2014, arXiv:1406.2661, section 3; Arjovsky & Bottou 2017, arXiv:1701.04862, theorem 2.4.
+contrastive losses, a network that is asked for one class, a generator whose examples are alike at the start.
+References: Goodfellow et al. 2014, arXiv:1406.2661, section 3; Arjovsky & Bottou 2017, arXiv:1701.04862, theorem 2.4;
+Salimans et al. 2016, arXiv:1606.03498, section 3.2.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
+from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import BINARY, Curve
+from isograd.health.movement import SHORT, path_of, rates_so_far
+from isograd.health.signals.rank import spread
+from isograd.records.anatomy import Node, spoken
 from isograd.records.finding import Evidence, Finding
 
 SURE = 0.05
 LOST = 3.0
 LEADS = 0.25
 AGREE = math.log(2.0) / 2.0
+TELLS, FOOLS_NOT = 0.5, 1.0
+STARVED = 1e-3
+ALIKE, ONE = 0.05, 0.02
+LOOKS = 3
 STEPS = 100
 REFERENCES = (
     "Goodfellow et al. 2014, Generative adversarial nets, arXiv:1406.2661, section 3",
     "Arjovsky & Bottou 2017, Towards principled methods for training GANs, arXiv:1701.04862, theorem 2.4",
+    "Salimans et al. 2016, Improved techniques for training GANs, arXiv:1606.03498, section 3.2",
 )
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """The finding that the judge has won, or the remark that it leads by far."""
+    """The finding that the judge has won, or leads, or that the generator stands still; and that its examples are all alike."""
     if not case.ended or case.taken < STEPS or not curves.contested(case):
         return
     found = [curve for curve in curves.curves(case) if curve.function in BINARY and _asks_one(curve) and len(curve.looks) >= 3]
@@ -54,25 +68,114 @@ def diagnose(case: Case) -> Iterator[Finding]:
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
     judge = [value for curve in found if curve is not generator for value in values[id(curve)]]
     fooled = values[id(generator)]
+    for one in (_starved(case, judge, fooled) or _won(generator, judge, fooled), _alike(case)):
+        if one is not None:
+            yield one
+
+
+def _won(generator: Curve, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
     won = max(judge) < SURE and min(fooled) > LOST
     if not won and not (max(judge) < LEADS and min(fooled) > LOST / 2.0):
-        return
+        return None
     now, pays = statistics.fmean(judge), statistics.fmean(fooled)
-    yield Finding(
+    return Finding(
         "adversarial",
         "warning" if won else "note",
         0.85 if won else 0.6,
         "loop",
         f"The judge is sure of its answers (loss {now:.2g}) and the generator's loss is {pays:.3g} (even: 0.69): "
         + ("the generator has nothing to follow." if won else "the judge leads by far."),
-        (
-            Evidence(f"loss of the judge, late: {now:.2g}", "loss", now, "nats", SURE),
-            Evidence(f"loss of the generator, late: {pays:.3g}", "loss", pays, "nats", LOST),
-        ),
+        tuple(_losses(now, pays)),
         source=generator.looks[-1][1].source,
         since=generator.late_looks()[0][0],
         remedy="a lower learning rate or fewer steps for the judge, or a higher one for the generator; a gradient penalty or "
         "spectral normalisation for the judge; labels of 0.9 in place of 1",
+        references=REFERENCES,
+    )
+
+
+def _losses(now: float, pays: float) -> Iterator[Evidence]:
+    yield Evidence(f"loss of the judge, late: {now:.2g}", "loss", now, "nats", SURE)
+    yield Evidence(f"loss of the generator, late: {pays:.3g}", "loss", pays, "nats", LOST)
+
+
+def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
+    """The generator is the network that stands still, for the other one has learned to tell both kinds apart."""
+    rates, paths = rates_so_far(case), dict[int, tuple[float, Node]]()
+    parts = _parts(case.anatomy.nodes)
+    for layer in gather.layers(case):
+        series = [r for r in case.series("turning_ratio", layer.weight.name) if not math.isnan(r.value)]
+        part = parts[case.anatomy.nodes.index(layer.node)]
+        if series:
+            path = path_of(series, case.taken, rates)
+            paths[part] = max(paths.get(part, (-1.0, layer.node)), (path, layer.node), key=lambda row: row[0])
+    if len(paths) != 2 or not (max(judge) < TELLS and min(fooled) > FOOLS_NOT):
+        return None
+    (short, still), (far, moving) = sorted(paths.values(), key=lambda row: row[0])
+    if not (short < STARVED * far and short < SHORT):
+        return None
+    text = f"the layers of the generator moved by at most {short:.1g} of their size, those of the judge by up to {far:.2g}"
+    return Finding(
+        "adversarial",
+        "warning",
+        0.85,
+        still.path,
+        f"{text[0].upper()}{text[1:]}: the generator starves.",
+        (
+            Evidence(text, "turning_ratio", short, "of its size", STARVED * far),
+            *_losses(statistics.fmean(judge), statistics.fmean(fooled)),
+        ),
+        (still.path, moving.path),
+        still.source,
+        1,
+        remedy="a learning rate for the generator that is as high as the judge's; look whether its loss is multiplied by "
+        "something small, and whether the judge saturates (a sigmoid before the loss of logits)",
+        references=REFERENCES,
+    )
+
+
+def _parts(nodes: Sequence[Node]) -> list[int]:
+    """The networks that nodes belong to: which of them hang together, each named by its first node."""
+    part = list(range(len(nodes)))
+    for place, node in enumerate(nodes):
+        for source in node.inputs:
+            old, new = sorted((part[place], part[source]), reverse=True)
+            part = [new if one == old else one for one in part]
+    return part
+
+
+def _alike(case: Case) -> Finding | None:
+    """The judge's first layer sees examples that are all alike beside others that are not."""
+    late = [step for step in case.steps if step.index > case.taken / 2]
+    for node in case.anatomy.nodes:
+        reads = {case.anatomy.nodes[source].operation for source in node.inputs}
+        if node.operation not in ("linear", "conv") or reads != {"input"}:
+            continue
+        shares: list[tuple[int, float]] = []
+        for step in late:
+            spreads = [spread(sample.gram) for sample in step.layers if sample.where == node.path and sample.gram is not None]
+            if len(spreads) >= 2 and max(spreads) > 0.0:
+                shares.append((step.index, min(spreads) / max(spreads)))
+        if len(shares) >= LOOKS and max(share for _, share in shares) < ALIKE:
+            return _collapsed(node, shares)
+    return None
+
+
+def _collapsed(node: Node, shares: Sequence[tuple[int, float]]) -> Finding:
+    most = max(share for _, share in shares)
+    text = f"made-up examples spread {most:.1g} times as far as real ones in {spoken(node.path)}, at most"
+    return Finding(
+        "adversarial",
+        "warning" if most < ONE else "note",
+        0.85 if most < ONE else 0.7,
+        node.path,
+        f"The generator makes nearly the same example every time (mode collapse): {text}.",
+        (Evidence(f"{text}, at all of {len(shares)} looks", "difference_of_examples", most, "of the other kind", ALIKE),),
+        (node.path,),
+        node.source,
+        shares[0][0],
+        remedy="let the judge see how much a batch varies (minibatch discrimination, its deviation as a feature); a gradient "
+        "penalty; a lower learning rate for the generator; look whether the noise reaches it at all",
         references=REFERENCES,
     )
 

@@ -30,6 +30,21 @@ def difference(gram: Gram) -> float:
     return _differing(_square(gram))
 
 
+def spread(gram: Gram) -> float:
+    r"""How far examples lie from their mean, on the scale of the layer's output.
+
+    .. math:: s = \sqrt{\tfrac1n \sum_i \lVert x_i - \bar x \rVert^2}
+
+    Unit: that of the output. Range: [0, inf); 0 where all examples get the same output, NaN where nothing was compared.
+    Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2 (how far the examples of a batch differ, for a GAN's judge).
+
+    >>> spread(Gram(2, (4.0, -4.0, -4.0, 4.0))), spread(Gram(2, (1.0, 1.0, 1.0, 1.0)))
+    (2.0, 0.0)
+    """
+    products = _square(gram)
+    return math.sqrt(max(0.0, float(np.trace(_centred(products)))) / gram.examples) if gram.examples else math.nan
+
+
 def position_difference(gram: Gram) -> float:
     """``difference`` of the positions within one sequence, or of the sequences at one position: whichever is smaller.
 
