@@ -7,6 +7,10 @@ Several doors lead to the same question, whether anything was learned, and each 
 The floor of one batch is lower than that of the data, for the constant was chosen on it: by (classes - 1) / (2 n) nats for a
 cross-entropy (Miller 1955), 1 / (2 n) a column for a binary one, and by the factor (n - 1) / n for a squared or absolute error.
 This is put back. Of batches below ``BATCH`` examples the targets of all looks are pooled instead.
+
+Only what is seen late speaks against a training. Where looking became too dear before half of the steps were taken, right
+answers of old speak for it alone; and a loss that is one of several terms (a divergence, a penalty beside it) is then unknown.
+Before ``FAR`` of an announced run nothing is called poor.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import math
 import statistics
 import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isograd.health.case import Case
@@ -31,6 +35,12 @@ LATE_STEPS = 5
 """Late losses from which their mean says something."""
 LATE_LOOKS = 4
 """Looks that are late at least, as long as they are of the second half."""
+STALE = 0.5
+"""Share of the steps before which the last look no longer says how the training stands."""
+FAR = 0.6
+"""Share of an announced run from which its answers may be called poor: no alarm on 420 healthy calibration runs."""
+UNTOLD = 5_000
+"""Steps that stand for it where no length was announced."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
 ENTROPIES = ("cross_entropy", "nll_loss")
@@ -45,6 +55,7 @@ class Standing:
     most frequent class, ``hits_error`` its standard error, ``right`` and ``majority`` the shares themselves. ``correlation``
     is the cosine of outputs and targets, each less its mean, over ``pairs`` numbers. ``favourite`` is the share of answers that
     are the most frequent of their batch, ``spread`` how far outputs spread over the examples, in units of the targets' spread.
+    ``stale``: these looks are of the first half of the training, and hits may have come since.
     """
 
     looks: int = 0
@@ -58,6 +69,7 @@ class Standing:
     pairs: int = 0
     favourite: float | None = None
     spread: float | None = None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +100,16 @@ class Curve:
 
     def late(self) -> Standing:
         """How the last third of the training stands: the looks, and where it is more certain the losses of all its steps."""
-        found = self.standing(self.late_looks())
+        found = replace(self.standing(self.late_looks()), stale=self.stale)
+        if found.stale and not self.told:
+            found = replace(found, beat=None, error=math.inf)
         beat, error = self._beat_of_steps()
         return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
+
+    @property
+    def stale(self) -> bool:
+        """Whether no look was late enough to tell how the training stands now."""
+        return self.looks[-1][0] <= STALE * self.taken
 
     def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
         """The looks of the last third of the steps; ``LATE_LOOKS`` at least where the second half has so many."""
@@ -116,7 +135,7 @@ class Curve:
 
     def above(self) -> bool:
         """Whether all late looks, two at least, and nine of ten late steps paid no less than a constant answer does."""
-        if self.floor is None or len(self.late_looks()) < 2 or len(self.looks) < 3:
+        if self.floor is None or len(self.late_looks()) < 2 or len(self.looks) < 3 or (self.stale and not self.told):
             return False
         late = self.values(1.0 - LATE, 1.0)
         looks = all((sample.value or 0.0) >= self.floor for _, sample in self.late_looks())
@@ -236,16 +255,27 @@ def _differ(samples: Sequence[LossSample]) -> bool:
     return len({(sample.source, sample.target_range) for sample in samples}) > 1
 
 
+def decided(case: Case) -> bool:
+    """Whether so much of the run is over that poor answers speak against it.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> bare = Anatomy("torch", (), ())
+    >>> decided(Case(bare, taken=50, planned=100)), decided(Case(bare, taken=50, planned=100, ended=True))
+    (False, True)
+    """
+    return case.ended or case.taken >= (FAR * case.planned if case.planned else UNTOLD)
+
+
 def poor(case: Case, bound: float) -> bool:
     """Whether the one loss of the program is known and its late answers are below ``bound``, beyond two standard errors.
 
     A loss that is not below its floor by half of ``bound`` says the same of answers that few looks counted.
     """
     curve = main(case)
-    if curve is None or len(curve.looks) < 2:
+    if curve is None or len(curve.looks) < 2 or not decided(case):
         return False
     late = curve.late()
-    if late.hits is not None and late.hits + 2.0 * late.hits_error < bound:
+    if late.hits is not None and not late.stale and late.hits + 2.0 * late.hits_error < bound:
         return True
     bound = bound if late.hits is None else bound / 2.0
     return late.beat is not None and math.isfinite(late.error) and late.beat + 2.0 * late.error < bound
@@ -261,10 +291,22 @@ def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     middle = statistics.median(ratios) if ratios else 0.0
     alike = [abs(ratio / middle - 1.0) <= ALIKE for ratio in ratios] if middle > 0.0 else []
     told = len(alike) >= 2 and sum(alike) >= 0.9 * len(alike) and len(ratios) >= 0.9 * len(seen)
+    if not told and _mixed(totals, stepped):
+        middle, told = 1.0, True
     steps = {step: value / middle for step, value in stepped.items()} if told else seen
     classes = _added([sample.classes for _, sample in looks])
     taken = max(case.taken, looks[-1][0])
     return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken)
+
+
+def _mixed(calls: Mapping[int, Sequence[float]], stepped: Mapping[int, float]) -> bool:
+    """Whether what is stepped is a weighted mean of several calls of this loss, as with mixed-up examples.
+
+    It then lies between the smallest and the largest of them at every look, and a constant answer pays as much as for one.
+    """
+    several = [step for step, values in calls.items() if len(values) > 1 and step in stepped]
+    between = [min(calls[step]) * 0.99 <= stepped[step] <= max(calls[step]) * 1.01 for step in several]
+    return len(between) >= 2 and all(between) and len(between) >= 0.9 * len(calls)
 
 
 def _added(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -32,6 +32,8 @@ CHANCE = 0.03
 """Skill below which a network is no better than a constant answer in practice."""
 DECIDED = 0.6
 """Share of an announced run that must be over; many sound runs lie on a plateau for a third or half of it."""
+STALE = 0.5
+"""Share of the steps before which the last look no longer says how the training stands."""
 FALLEN = 0.1
 """Share of its start that a loss of unknown floor must have lost to count as learning."""
 QUIET = 0.5
@@ -109,14 +111,16 @@ def outcome(case: Case) -> Outcome:
     start, now = statistics.median(values[:3]), statistics.median(late)
     best = min(statistics.median(values[i:j]) for i, j in _tenths(len(values)))
     floor, paid = _floor(looks), now
-    if looks and not _told_alike(case, looks):  # the loss that is stepped holds more than the looks: compare looks with looks
+    stale = bool(looks) and looks[-1][0] <= STALE * case.taken
+    alike = _told_alike(case, looks)
+    if looks and not alike:  # the loss that is stepped holds more than the looks: compare looks with looks
         last = looks[-1][0] - LATE * (looks[-1][0] - looks[0][0])
         paid = statistics.median(_told(one) for step, one in looks if step >= last)
     skills: list[tuple[float, float]] = []
-    if floor is not None:
+    if floor is not None and (alike or not stale):
         skills.append((1.0 - paid / floor, _standard_error(noise, len(late)) / floor))
     answers = _answers(looks)
-    if answers is not None:
+    if answers is not None and (skills or not stale):  # right answers of old speak for a training, never against it
         skills.append(answers)
     skill, error = max(skills, key=lambda one: one[0] - 2.0 * one[1]) if skills else (None, 0.0)
     return Outcome(

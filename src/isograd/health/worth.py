@@ -6,6 +6,7 @@ Bounds:
   CLEAR   3 standard errors: 1 in 700 by chance, one-sided
   SAME    98 % of the answers are one class although it is at most 4 of 5 targets; or the outputs of a regression spread by
           less than 5 % of what the targets do
+  LITTLE  0.005: 55 right answers of 100 where 50 are chance are worth that much of a cross-entropy (1 - H(0.55) / log 2 = 0.007)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ GAIN = 0.03
 CLEAR = 3.0
 CEILING = 0.05
 HOPE = 0.1
+LITTLE = 0.005
 SAME = 0.98
 COMMON = 0.8
 SPREAD = 0.05
@@ -38,8 +40,8 @@ def learned_nothing(curve: Curve) -> bool:
     certain = late.beat + 2.0 * late.error < CEILING or curve.above()
     if late.hits is None:
         return certain
-    answers = late.hits + 2.0 * late.hits_error < HOPE
-    return (certain or answers) and not _proven(late)
+    answers = late.hits + 2.0 * late.hits_error < HOPE and not late.stale
+    return (certain or answers) and not _proven(late, falls(curve))
 
 
 def _explains(late: Standing) -> float:
@@ -53,10 +55,13 @@ def _explains(late: Standing) -> float:
     return 2.0 * correlation * late.spread - late.spread**2
 
 
-def _proven(late: Standing) -> bool:
-    """Whether some little was learned for certain: more right answers than the most frequent class, or a lower loss."""
+def _proven(late: Standing, falling: bool) -> bool:
+    """Whether some little was learned for certain: more right answers than the most frequent class, or a lower loss.
+
+    By ``LITTLE`` at least where the loss stands still; where it still falls, what is beyond noise is on its way.
+    """
     beat, hits = late.beat or 0.0, late.hits or 0.0
-    if beat > 0.005 and beat > CLEAR * late.error:
+    if (beat > LITTLE or falling) and beat > CLEAR * late.error:
         return True
     return hits >= (GAIN if beat > 0.0 else HOPE) and hits > CLEAR * late.hits_error
 

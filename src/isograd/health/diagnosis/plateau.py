@@ -10,7 +10,8 @@ Bounds:
   GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
   FLAT    a loss that still falls is not yet a plateau while the run goes on: networks that take off late (parity, copying over
           time, deep chains) fall slowly before; when the run has ended it is judged by where it stands
-  HALF    while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was, and never critical
+  FAR     while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was (``health.curve``), and
+          never critical
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
 Where no floor is known (a loss written by hand), only that the loss of the last third is where that of the first tenth was,
 to within ``STILL``, with standard errors that would have shown less than that.
@@ -34,14 +35,12 @@ from isograd.records.finding import Evidence, Finding
 
 STEPS = 50
 LOOKS = 2
-HALF = 0.6
-UNTOLD = 5_000
 STILL = 0.02
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that nothing was learned."""
-    if case.taken < STEPS or not (case.ended or _far(case)) or curves.contested(case):
+    if case.taken < STEPS or not curves.decided(case) or curves.contested(case):
         return
     found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
     judged = [one for one in found if one.late().beat is not None]
@@ -52,10 +51,6 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 yield _finding(case, curve)
     elif case.ended and len(found) <= 1:
         yield from _untold(case)
-
-
-def _far(case: Case) -> bool:
-    return case.taken >= HALF * case.planned if case.planned else case.taken >= UNTOLD
 
 
 def _finding(case: Case, curve: Curve) -> Finding:
