@@ -72,3 +72,49 @@ def test_imbalanced_answers_are_judged_beside_the_most_frequent_class():
     late = curve.main(training(lambda t: classes(t, kinds=2, shares=[0.9, 0.1], answer=0, value=draw.random()))).late()
     assert late.majority == pytest.approx(0.9, abs=0.02) and abs(late.hits) < 3 * late.hits_error
     assert late.favourite == 1.0
+
+
+def old(sample, last=100):
+    """Looked at up to step ``last`` only, where looking became too dear."""
+    return lambda t: sample(t) if t <= last else ()
+
+
+def test_looks_of_old_say_nothing_of_a_loss_with_other_terms():
+    """A reconstruction beside a divergence: the last looks are of the first third, and the sum has fallen since."""
+    case = training(old(lambda t: numbers(t, stray=0.5)), total=lambda t: 5.0 * math.exp(-t / 100) + 0.1 * math.sin(t))
+    late = curve.main(case).late()
+    assert late.stale and late.beat is None and not curve.poor(case, 0.5)
+
+
+def test_hits_of_old_do_not_speak_against_a_loss_that_fell_since():
+    def stepped(t):
+        return classes(t, right=0.0).value if t <= 100 else 0.1
+
+    case = training(old(lambda t: classes(t, right=0.0)), total=stepped)
+    late = curve.main(case).late()
+    assert late.stale and late.hits < 0.2 and late.beat > 0.9 and not curve.poor(case, 0.5)
+
+
+def test_nothing_is_poor_before_the_run_is_far_enough():
+    begun = training(lambda t: classes(t), steps=50, planned=300, ended=False)
+    assert not curve.poor(begun, 0.5)
+    assert curve.poor(training(lambda t: classes(t), steps=200, planned=300, ended=False), 0.5)
+    assert not curve.poor(training(lambda t: classes(t), steps=200, ended=False), 0.5)
+
+
+def test_mixed_up_examples_are_judged_by_what_is_stepped():
+    """Two calls a step, one for each target of the mixture, of which the share decides what is stepped."""
+
+    def share(t):
+        return random.Random(t).random()
+
+    def pair(t):
+        near, far = classes(t, value=0.1 + 3.0 * (1.0 - share(t))), classes(-t, value=0.1 + 3.0 * share(t))
+        return (near, far)
+
+    def stepped(t):
+        near, far = pair(t)
+        return share(t) * near.value + (1.0 - share(t)) * far.value
+
+    late = curve.main(training(pair, total=stepped)).late()
+    assert late.beat == pytest.approx(1.0 - (0.1 + 1.0) / math.log(4), abs=0.1)

@@ -1,5 +1,7 @@
 """Exploding: found where steps are larger than the layer, foretold where signals grow, and never cried."""
 
+import dataclasses
+
 import pytest
 from bodies import ADAM, WIDTH, body, case, geometric, recording
 
@@ -169,3 +171,11 @@ def test_large_targets_are_not_blamed_on_the_outputs():
 @pytest.mark.parametrize("stepped", [lambda loss: loss, lambda loss: loss - 5.0, lambda loss: 0.5 * loss])
 def test_a_loss_with_bonus_or_weight_is_not_uphill(stepped):
     assert sampled([1.0 + 0.05 * i for i in range(30)], stepped, 1.0) == []
+
+
+@pytest.mark.parametrize(("steps", "said"), [(5, False), (200, True)])
+def test_first_steps_that_throw_the_loss_up_may_come_back(steps, said):
+    """A new head under AdaGrad: the first steps are the largest it will ever make."""
+    looked = sampled([1.0] * (steps // 10 + 1) + [15.0] * steps, lambda loss: loss, 1.0)
+    going = dataclasses.replace(looked, planned=1000, ended=False)
+    assert bool(list(exploding.diagnose(going))) == said

@@ -75,3 +75,10 @@ def test_real_training_on_inputs_far_from_zero(digits, mlp, offset):
             optimizer.step()
     said = {finding.disease for finding in final(watch).findings if finding.alarm}
     assert ("inputs" in said) == (offset > 0.0)
+
+
+def test_idle_columns_are_no_alarm_before_the_outcome_is_known():
+    given = table(constant=5)
+    assert found(training(poor, inputs=(given,), steps=5, planned=300, ended=False)) == []
+    assert found(training(good, inputs=(given,))) == []
+    assert found(training(poor, inputs=(given,)))

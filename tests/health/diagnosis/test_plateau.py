@@ -104,3 +104,19 @@ def test_a_real_network_that_learns_is_not(train, mlp):
     report, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.Adam(p, lr=1e-3), steps=120)
     assert accuracy > 0.8
     assert report.healthy
+
+
+def test_a_divergence_beside_the_loss_is_no_plateau():
+    """A variational autoencoder: sampled outputs at first, looked at only then; the sum that is stepped has fallen since."""
+
+    def early(t):
+        return numbers(t, stray=0.5) if t <= 100 else ()
+
+    assert found(training(early, 500, total=lambda t: 15.0 * math.exp(-t / 100) + 2.0 + 0.1 * math.sin(t))) == []
+
+
+def test_a_fraction_of_a_percent_beyond_noise_is_something_learned():
+    """Labels so noisy that the best network is right 53 times of 100."""
+    draw = random.Random(4)
+    case = training(lambda t: classes(t, kinds=2, rows=512, value=0.997 * math.log(2) + draw.gauss(0.0, 0.002)), 500)
+    assert found(case) == []

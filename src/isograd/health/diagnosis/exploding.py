@@ -7,7 +7,8 @@ Bounds, from theory:
           It must hold late in the recording, or, where the loss has not fallen below STILL of its start, at any time: one
           such step can leave a network that is dead and quiet
   AWAY    the loss ends 10 times above where it began, where the best constant answer would have kept it near 1 times; 100
-          times (FAR) where it is not known what that answer gets
+          times (FAR) where it is not known what that answer gets, and while an announced run has seen fewer than EARLY steps:
+          the first steps of adaptive optimizers, and of a new head, throw the loss up, and it comes back
   FORETOLD the gradient or the signal grows 1e4 times over the depth, by theory or, with a batch, by measurement; float32 has
           7 digits, and no learning rate fits layers whose gradients are 4 orders of magnitude apart. Where real updates
           were measured they decide about the gradient
@@ -42,6 +43,8 @@ WELL = 0.6
 """Skill from which it does not matter (``health.outcome``)."""
 FORETOLD = 1e4
 LOUD, OUTPUTS, LOGITS = 10.0, 3.0, 30.0
+EARLY = 20
+"""Losses before which a run that goes on may still come back from its first steps: no alarm on 420 calibration runs."""
 LOOKS = 3
 BOUNDED = (
     *("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
@@ -68,8 +71,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     whole = anatomy.optimizer is not None and anatomy.optimizer.kind in WHOLE_STEPS
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
-    if growth < FAR and outcome(case).floor is None:
-        growth = 0.0  # a loss of no known kind (a critic's, a bonus) may go anywhere
+    early = case.planned is not None and not case.ended and len(at(rows, "loss")) < EARLY
+    if growth < FAR and (early or outcome(case).floor is None):
+        growth = 0.0  # a loss of no known kind (a critic's, a bonus) may go anywhere, and first steps are thrown up
     if torn or growth >= AWAY:
         finding = _measured(torn, growth, found, rows, expectations)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
