@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from isograd.health.case import Case
 from isograd.health.signals.learning import entropy
+from isograd.health.smoothing import smoothed, smoothing_of
 from isograd.records.batch import LossSample
 from isograd.records.moments import Pairs
 
@@ -322,7 +323,7 @@ def _floor(looks: Sequence[tuple[int, LossSample]], classes: tuple[int, ...]) ->
     kinds = sum(map(bool, classes))
     smoothing = _smoothing(samples)
     if smoothing is not None:
-        pooled = _smoothed(classes, smoothing, samples[-1].weights) + (kinds - 1) / (2 * sum(classes))
+        pooled = smoothed(classes, smoothing, samples[-1].weights) + (kinds - 1) / (2 * sum(classes))
         return pooled if pooled > 0.0 and kinds > 1 else None
     single = all(sample.target is not None and sample.target.count == examples(sample) for sample in samples)
     if single and all(sample.function == "mse_loss" and sample.reduction == "mean" for sample in samples):
@@ -335,33 +336,11 @@ def _floor(looks: Sequence[tuple[int, LossSample]], classes: tuple[int, ...]) ->
     return statistics.fmean(known) if len(known) == len(samples) else None
 
 
-def _smoothed(counts: Sequence[int], smoothing: float, weights: Sequence[float] = ()) -> float:
-    """Entropy of class frequencies, weighted, of which a part is spread evenly over all classes: a cross-entropy's floor."""
-    shares = [n * w for n, w in zip(counts, weights or [1.0] * len(counts), strict=False)]
-    total = sum(shares)
-    if not total:
-        return 0.0
-    spread = [(1.0 - smoothing) * share / total + smoothing / len(shares) for share in shares]
-    return -sum(p * math.log(p) for p in spread if p > 0.0)
-
-
 def _smoothing(samples: Sequence[LossSample]) -> float | None:
-    """The label smoothing that explains the floors of all batches of a cross-entropy; None where none does."""
+    """The label smoothing of a mean cross-entropy; None for another loss, or where none explains the floors of all batches."""
     if any(s.function not in (*ENTROPIES, *BINARY) or s.reduction != "mean" or sum(s.classes) == 0 for s in samples):
         return None
-    first = min(samples, key=lambda sample: entropy(sample.classes))  # the more uneven, the more smoothing shows
-    low, high = 0.0, 0.0 if first.weights or first.function in BINARY or _told(samples, 0.0) else 1.0
-    for _ in range(30 if high else 0):  # the entropy grows with the part that is spread evenly
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _smoothed(first.classes, middle) < (first.floor or 0.0) else (low, middle)
-    found = 0.0 if high < 1e-3 else high
-    return found if _told(samples, found) else None
-
-
-def _told(samples: Sequence[LossSample], smoothing: float) -> bool:
-    """Whether this smoothing gives the floors of all batches."""
-    floors = [(_smoothed(s.classes, smoothing, s.weights), s.floor or 0.0) for s in samples]
-    return all(abs(made - seen) <= 0.01 * max(0.1, seen) for made, seen in floors)
+    return smoothing_of(samples, hard=samples[-1].function in BINARY)
 
 
 def _corrected(sample: LossSample) -> float:
