@@ -3,7 +3,12 @@
 import pytest
 from loss_cases import case, named, sample, trained
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import unreachable_targets
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.batch import InputSample
+from isograd.records.moments import Moments
+from isograd.records.trace import LayerSample, Step, Trace
 
 
 def found(*looks):
@@ -56,3 +61,42 @@ def test_real_regressions_on_targets_in_and_out_of_reach():
     assert [finding.severity for finding in named(far, "unreachable_targets")] == ["critical"]
     for head, target in ((nn.ReLU(), y.exp()), (nn.Sigmoid(), y.sigmoid()), (nn.Tanh(), y.tanh()), (nn.Identity(), y)):
         assert named(trained(nn.Sequential(nn.Linear(4, 1), head), F.mse_loss, x, target), "unreachable_targets") == []
+
+
+def game(last, real, *, asked=((1.0, 1.0), (0.0, 0.0)), made=()):
+    """A generator "0" that ends in ``last``, and a judge "1" that is given these real examples."""
+    nodes = [
+        Node("input", "input", "input", shape=(2,)),
+        Node("0.0", "linear", "Linear", (0,), (2,)),
+        Node("0.1", "activation", last, (1,), (2,), (("function", last),)),
+        Node("1.0", "linear", "Linear", (0,), (1,)),
+    ]
+    seen = InputSample("1", 0, (32, 2), "float32", Moments.of([*real, *made]), min(real), max(real))
+    noise = InputSample("0", 0, (32, 2), "float32", Moments.of([2.0, -2.0]), -2.0, 2.0)
+    sides = tuple(
+        sample("binary_cross_entropy_with_logits", source=f"gan.py:{at}", floor=0.0, target_range=one)
+        for at, one in enumerate(asked)
+    )
+    layers = (LayerSample("0.1", activation=Moments.of(made)),) if made else ()
+    steps = tuple(Step(index, losses=sides, inputs=(noise, seen), layers=layers) for index in range(1, 5))
+    return list(unreachable_targets.diagnose(case_of(Trace(Anatomy("torch", tuple(nodes), ()), (), steps))))
+
+
+def test_real_examples_that_a_generator_cannot_make_are_a_warning_with_the_share_that_is_certain():
+    (finding,) = game("tanh", [-2.0, 2.0, 0.5, -0.5])
+    assert finding.severity == "warning" and finding.where == "0.1" and "-2 to 2" in finding.summary
+    assert finding.evidence[0].value == pytest.approx((2.125 - 1.0) / 3.0)  # two of four are, and 3/8 must be
+    (finding,) = game("tanh", [-2.0, 2.0, 0.5, -0.5], made=[0.1, -0.1, 0.0, 0.2, 0.1, 0.3, 0.1, 0.0])
+    assert finding.evidence[0].value == pytest.approx((2.125 - 1.0) / 3.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "real", "asked"),
+    [
+        ("tanh", [-1.0, 1.0, 0.9, -0.9], ((1.0, 1.0), (0.0, 0.0))),  # pictures
+        ("relu", [-2.0, 2.0, 0.5, -0.5], ((1.0, 1.0), (0.0, 0.0))),  # no bound above
+        ("tanh", [-2.0, 2.0, 0.5, -0.5], ((-1.0, 3.0), (-2.0, 1.0))),  # an actor and a critic: numbers are asked for
+    ],
+)
+def test_a_generator_that_can_make_them_and_other_pairs_of_networks_are_silent(last, real, asked):
+    assert game(last, real, asked=asked) == []
