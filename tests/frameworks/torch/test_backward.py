@@ -192,6 +192,18 @@ def test_two_losses_scaled_before_the_first_backward_pass_are_both_unscaled():
     assert trace.steps[0].loss == pytest.approx(losses[0])
 
 
+def test_a_scaler_that_is_switched_off_is_passed_over():
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def each(step, loss):
+        scaler.scale(loss).backward()
+        scaler.update()
+
+    trace, losses = trained(steps=3, each=each)
+    assert [step.loss for step in trace.steps] == pytest.approx(losses)
+    assert not any(fact.kind == "scale_skipped" for step in trace.steps for fact in step.facts)
+
+
 def test_backward_inside_a_compiled_program_compiles_no_more_than_without_us():
     graphs = []
 

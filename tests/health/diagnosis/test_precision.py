@@ -4,8 +4,12 @@ import pytest
 from bodies import body
 from runs import FLAT, alarms, run
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import precision
+from isograd.records.batch import LossSample
 from isograd.records.fact import Fact
+from isograd.records.moments import Moments
+from isograd.records.trace import LayerSample, Step, Trace
 
 
 def found(dtype="bfloat16", **what):
@@ -29,6 +33,43 @@ def test_in_float32_it_is_a_remark():
 def test_a_scaler_that_skips_every_step_stops_the_training():
     (finding,) = found("float32", losses=FLAT, facts=skipped(1.0))
     assert finding.severity == "critical" and "scaler" in finding.summary
+
+
+def test_a_scale_below_one_is_alarming_where_little_was_learned():
+    def tiny(step):
+        return (Fact("scale_skipped", settings=(("scale", 0.25),)),) if step in (2, 200) else ()
+
+    assert [finding.severity for finding in found("float32", losses=FLAT, facts=tiny)] == ["warning"]
+    assert alarms(found("float32", facts=tiny)) == []
+
+
+GRAIN = 2.0**-24
+
+
+def underflown(gradient, losses=FLAT, zeros=0.0):
+    """Four layers with ReLUs that do not fire for ``zeros`` of their inputs, and this gradient in each layer."""
+    anatomy, steps = body(4), []
+    for index, loss in enumerate(losses, 1):
+        layers = [LayerSample(f"l{i}", 0, 8, Moments.of([1.0, -1.0]), Moments.of(gradient)) for i in range(4)]
+        fired = Moments.of([0.0] * round(10 * zeros) + [1.0] * round(10 - 10 * zeros))
+        layers += [LayerSample(f"a{i}", 0, 8, fired, Moments.of([1e-6])) for i in range(3)]
+        looked = LossSample("custom", value=loss, floor=2.3, target_shape=(32, 2))
+        close = index % 20 == 0
+        steps.append(Step(index, loss, 0.1, layers=tuple(layers) if close else (), losses=(looked,) if close else ()))
+    return list(precision.diagnose(case_of(Trace(anatomy, (), tuple(steps), len(losses), ended=True))))
+
+
+def test_gradients_below_what_float16_can_hold_underflow_whatever_type_the_weights_have():
+    (finding,) = underflown([3 * GRAIN, GRAIN, 0.0, 0.0])
+    assert finding.severity == "warning" and "50%" in finding.summary and finding.layers == ("l0", "l1", "l2", "l3")
+
+
+def test_no_underflow_is_seen_where_it_does_no_harm_or_is_none():
+    assert alarms(underflown([3 * GRAIN, 0.0], [2.3 * 0.97**i for i in range(200)])) == []
+    assert underflown([3e-7, 0.0]) == []  # no multiple of 2**-24: float32
+    assert underflown([3.0, 0.0]) == []
+    assert underflown([3 * GRAIN, -GRAIN]) == []
+    assert alarms(underflown([3 * GRAIN, 0.0], zeros=0.5)) == []  # half of the units do not fire
 
 
 HEALTHY = {
@@ -62,3 +103,26 @@ def test_a_real_bfloat16_network_with_tiny_steps(digits, mlp):
             torch.nn.functional.cross_entropy(model(x[:64].bfloat16()), y[:64]).backward()
             optimizer.step()
     assert [finding for finding in watch.findings if finding.disease == "precision"]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_real_gradients_underflow_under_autocast_without_a_scaler(digits, mlp, scaled):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    model = mlp(3, torch.nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+    with isograd.watch(model, optimizer, budget=None, steps=12) as watch:
+        for _ in range(12):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                loss = 1e-4 * torch.nn.functional.cross_entropy(model(x[:256]), y[:256])
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    told = [finding for finding in watch.findings if finding.disease == "precision" and "underflow" in finding.summary]
+    assert bool(told) == (not scaled)

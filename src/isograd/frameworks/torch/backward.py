@@ -233,6 +233,8 @@ class Ear:
         if threading.get_ident() != self._thread:
             return
         try:
+            if not args[0].is_enabled():
+                return  # it was made without its tables, and only passes calls on
             states = args[0]._per_optimizer_states
             asked = {key for key, state in states.items() if state["stage"].name == "STEPPED"} - self._stepped
             self._stepped.clear()

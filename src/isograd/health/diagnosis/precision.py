@@ -4,7 +4,12 @@ Bounds, from arithmetic:
   swallowed  a weight of p digits ignores an update below half a unit in its last place, 2**-9 of its size in bfloat16, 2**-12
              in float16, 2**-25 in float32: the entries of the real update are then exactly 0 although the gradient is not.
              From nine tenths of all entries on, in most layers, late, the layers stand still
-  skipped    a gradient scaler that skips every other step or more halves its scale in vain: the overflow is not the scale's
+  skipped    a gradient scaler that skips every other step or more halves its scale in vain: the overflow is not the scale's.
+             A scale below 1 was halved 17 times, and makes small what it is there to make large
+  underflow  numbers of float16 below 2**-14 are multiples of 2**-24, and what is below half of that is 0. A layer whose largest
+             gradient is such a multiple (by chance one float32 in a million) is computed in float16 without a scale that fits,
+             whatever type its weights have; where a fifth of its gradient is 0 that the activations after it do not explain,
+             it has lost what small gradients have to say
 Alarms only where the late loss is poor (``health.outcome``), for skipping also where every look was skipped; in float32 and
 above, updates that small are a matter of the rate, and get a remark here.
 Look-alikes that are healthy: a converged network, whose updates are small; sparse gradients (embeddings, dead units), whose
@@ -19,7 +24,7 @@ from collections.abc import Iterator
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import capital
+from isograd.records.anatomy import WEIGHTED, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 SWALLOWED = 0.9
@@ -27,6 +32,9 @@ GRADIENT = 0.5
 LOOKS = 4
 SKIPPED = 0.5
 SKILL = 0.7
+NORMAL, GRAIN = 2.0**-14, 2.0**-24
+"""The smallest normal number of float16, and the distance of those below it."""
+FLUSHED = 0.2
 DIGITS = {"bfloat16": 9, "float16": 12, "float32": 25, "float64": 54}
 REFERENCES = (
     "Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740",
@@ -35,8 +43,9 @@ REFERENCES = (
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """Updates lost to rounding, and steps lost to the loss scale."""
+    """Updates lost to rounding, gradients that underflow, and steps lost to the loss scale."""
     yield from _skipped(case)
+    yield from _underflow(case)
     yield from _swallowed(case)
 
 
@@ -85,7 +94,8 @@ def _skipped(case: Case) -> Iterator[Finding]:
     text = f"the gradient scaler skipped {len(steps)} of {len(looks)} steps that were looked at"
     found = outcome(case)
     late = any(step >= looks[len(looks) // 2] for step in steps)
-    stuck = share >= SKIPPED and late and (share >= 1.0 or found.poor(SKILL))
+    tiny = isinstance(last, float) and last < 1.0
+    stuck = late and (share >= 1.0 or ((share >= SKIPPED or (tiny and found.decided)) and found.poor(SKILL)))
     if share < SKIPPED and not late:
         return
     yield Finding(
@@ -93,9 +103,53 @@ def _skipped(case: Case) -> Iterator[Finding]:
         "critical" if stuck and share >= 1.0 else "warning" if stuck else "note",
         0.9,
         "optimizer",
-        f"{capital(text)} (its scale is now {last:g}): these steps changed nothing.",
+        f"{capital(text)} (its scale is now {last:g}{', below 1' if tiny else ''}): these steps changed nothing.",
         (Evidence(text, "scale_skipped", share, "of the looks", SKIPPED),),
         since=steps[0],
         remedy="look for the overflow itself (a logarithm, a division, a mask of -inf in float16); bfloat16 needs no scaler",
         references=REFERENCES,
     )
+
+
+def _underflow(case: Case) -> Iterator[Finding]:
+    nodes = [node for node in case.anatomy.nodes if node.operation in WEIGHTED]
+    coarse: dict[str, Node] = {}
+    lost: dict[str, float] = {}
+    for node in nodes:
+        looks = [sample.gradient for step in case.sampled for sample in step.layers if sample.where == node.path]
+        late = [gradient for gradient in looks[len(looks) // 2 :] if gradient is not None and gradient.count]
+        if len(late) < LOOKS // 2 or not any(gradient.largest for gradient in late):
+            continue
+        if all(gradient.largest < NORMAL and (gradient.largest / GRAIN).is_integer() for gradient in late):
+            coarse[node.path] = node
+            zeros = statistics.median(gradient.zero_fraction for gradient in late) - _explained(case, node)
+            if zeros >= FLUSHED:
+                lost[node.path] = zeros
+    if 2 * len(coarse) <= len(nodes) or not lost:
+        return
+    worst = max(lost, key=lambda path: lost[path])
+    found = outcome(case)
+    harm = 2 * len(lost) > len(nodes) and found.decided and found.poor(SKILL)
+    text = f"{lost[worst]:.0%} of the gradient in {spoken(worst)} is exactly 0, and the rest is below 2**-14"
+    yield Finding(
+        "precision",
+        "warning" if harm else "note",
+        0.9,
+        worst,
+        f"Gradients underflow in float16: {text}, where float16 has no digits left.",
+        (Evidence(text, "gradient_zeros", lost[worst], "of its entries", FLUSHED),),
+        tuple(coarse),
+        coarse[worst].source,
+        remedy="scale the loss (torch.amp.GradScaler), or compute in bfloat16, which reaches as far down as float32",
+        references=REFERENCES,
+    )
+
+
+def _explained(case: Case, node: Node) -> float:
+    """The share of a layer's gradient that what follows it sets to 0: units that do not fire, drop-outs, what a pool leaves."""
+    place = case.anatomy.nodes.index(node)
+    after = [one for one in case.anatomy.nodes if place in one.inputs]
+    if not after or any(one.operation in ("pool", "dropout", "unknown") for one in after):
+        return 0.0 if not after else 1.0
+    shares = [middle(at(case.rows, "zero_fraction", one.path)) for one in after if one.operation == "activation"]
+    return max((share for share in shares if share is not None), default=0.0)
