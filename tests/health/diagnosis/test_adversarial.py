@@ -120,6 +120,11 @@ def test_a_generator_that_stands_still_in_an_even_game_or_moves_a_little_is_heal
     assert two(turning=(1e-2, 1e-4), losses=(0.4, 0.4, 1.2)) == []
 
 
+def test_a_judge_that_stands_still_while_the_generator_moves_is_told_however_even_the_game():
+    (finding,) = two(turning=(1e-6, 1e-2), losses=(0.7, 0.68, 0.7))
+    assert (finding.severity, finding.where) == ("warning", "j") and "the judge" in finding.summary.lower()
+
+
 @pytest.mark.parametrize("noise", [True, False])
 def test_a_real_generator_that_gets_no_noise_makes_one_example(noise):
     torch = pytest.importorskip("torch")

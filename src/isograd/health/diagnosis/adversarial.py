@@ -13,6 +13,9 @@ Bounds:
           it, the generator is asked for the judge's own answer and helps it: a sign or a target is the wrong way round
   STARVED one network's layers come 1/1,000 as far as the other's, and not a tenth of their own size, while the judge tells
           both kinds apart (TELLS): the generator is what it was at birth
+  STILL   or not a fiftieth of their own size while the other's come half of theirs (FAR): what a network computes changes by
+          about as much as its layers turn, so that one of the two plays with what it was born with. Of the judge (the one
+          that is called more often in a step) that is enough; a generator may stand still before a judge that is even
   ALIKE   what the judge's first layer makes of one kind of examples spreads a twentieth as far as of the other (a 400th of its
           variance) at every look of the last half: mode collapse; a remark, and an alarm from ONE, a fiftieth, on
 Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it.
@@ -44,6 +47,7 @@ LEADS = 0.25
 AGREE = math.log(2.0) / 2.0
 TELLS, FOOLS_NOT = 0.5, 1.0
 STARVED = 1e-3
+STILL, FAR = 0.02, 0.5
 ALIKE, ONE = 0.05, 0.02
 LOOKS = 3
 STEPS = 100
@@ -100,7 +104,7 @@ def _losses(now: float, pays: float) -> Iterator[Evidence]:
 
 
 def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
-    """The generator is the network that stands still, for the other one has learned to tell both kinds apart."""
+    """One network stands still: the judge, or the generator where the judge has learned to tell both kinds apart."""
     rates, paths = rates_so_far(case), dict[int, tuple[float, Node]]()
     parts = _parts(case.anatomy.nodes)
     for layer in gather.layers(case):
@@ -109,18 +113,23 @@ def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Fin
         if series:
             path = path_of(series, case.taken, rates)
             paths[part] = max(paths.get(part, (-1.0, layer.node)), (path, layer.node), key=lambda row: row[0])
-    if len(paths) != 2 or not (max(judge) < TELLS and min(fooled) > FOOLS_NOT):
+    if len(paths) != 2:
         return None
+    told = max(judge) < TELLS and min(fooled) > FOOLS_NOT
     (short, still), (far, moving) = sorted(paths.values(), key=lambda row: row[0])
-    if not (short < STARVED * far and short < SHORT):
+    judged = _calls(case, still) > _calls(case, moving)
+    starves = told and not judged and (short < STILL if far >= FAR else short < min(STARVED * far, SHORT))
+    if not starves and not (judged and short < STILL and far >= FAR):
         return None
-    text = f"the layers of the generator moved by at most {short:.1g} of their size, those of the judge by up to {far:.2g}"
+    whose, others = ("the generator", "the judge") if starves else ("the judge", "the generator")
+    text = f"the layers of {whose} moved by at most {short:.1g} of their size, those of {others} by up to {far:.2g}"
     return Finding(
         "adversarial",
         "warning",
         0.85,
         still.path,
-        f"{text[0].upper()}{text[1:]}: the generator starves.",
+        f"{text[0].upper()}{text[1:]}: "
+        + ("the generator starves." if starves else "it judges with what it was born with, and the generator learns nothing."),
         (
             Evidence(text, "turning_ratio", short, "of its size", STARVED * far),
             *_losses(statistics.fmean(judge), statistics.fmean(fooled)),
@@ -128,10 +137,15 @@ def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Fin
         (still.path, moving.path),
         still.source,
         1,
-        remedy="a learning rate for the generator that is as high as the judge's; look whether its loss is multiplied by "
+        remedy="a learning rate for it that is as high as the other's; look whether its loss is multiplied by "
         "something small, and whether the judge saturates (a sigmoid before the loss of logits)",
         references=REFERENCES,
     )
+
+
+def _calls(case: Case, node: Node) -> int:
+    """How often the network of a node is called in a step."""
+    return max((sample.call for step in case.steps for sample in step.layers if sample.where == node.path), default=0)
 
 
 def _parts(nodes: Sequence[Node]) -> list[int]:
