@@ -42,6 +42,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "unreachable_targets",
             "broadcast_loss",
             "labels_misfit",
+            "structure",
             "exception",
         ]
     ),

@@ -45,6 +45,7 @@ from isograd.health.diagnosis import (
     same_batch,
     shattered,
     spikes,
+    structure,
     symmetry,
     targets,
     underfitting,
@@ -74,6 +75,7 @@ PROGRAM = (
     loss_mismatch,
     unreachable_targets,
     labels_misfit,
+    structure,
 )
 """Faults of the program itself, read off it: certain, and what everything else may follow from."""
 

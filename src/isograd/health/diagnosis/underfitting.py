@@ -99,13 +99,28 @@ def barred(anatomy: Anatomy) -> tuple[Node, str, str] | None:
     for node in nodes[:-1]:
         if node.operation == "linear" and node.get("fan_out", 0) == NARROW and node is not nodes[-1]:
             return node, f"everything has to pass through the {NARROW} unit of {spoken(node.path)}", "more units there"
-    plain = [node for node in nodes if node.operation in ("linear", "conv")]
-    bends = ("activation", "recurrent", "attention", "softmax", "pool", "unknown", "norm", "dropout")
-    if len(plain) >= 2 and len(plain) == len(nodes) and not any(node.operation in bends for node in anatomy.nodes):
-        between = plain[0]
+    plain = unbent(anatomy)
+    if plain:
         what = f"no activation stands between its {len(plain)} layers, which amount to one linear layer"
-        return between, what, "an activation (ReLU, GELU, tanh) after every layer but the last"
+        return plain[0], what, "an activation (ReLU, GELU, tanh) after every layer but the last"
     return None
+
+
+def unbent(anatomy: Anatomy) -> list[Node]:
+    """The layers of a network in which one reads the other and nothing bends the signal; none of any other network."""
+    layers = [node for node in anatomy.nodes if node.operation in WEIGHTED]
+    bends = ("activation", "recurrent", "attention", "softmax", "pool", "unknown", "norm", "dropout", "embedding")
+    if not anatomy.traced or any(node.operation in bends for node in anatomy.nodes):
+        return []
+    behind: set[int] = set()
+    for place, node in enumerate(anatomy.nodes):
+        if behind & set(node.inputs):
+            if node in layers:
+                return layers
+            behind.add(place)
+        elif node in layers:
+            behind.add(place)
+    return []
 
 
 def _barred(case: Case, curve: Curve, beat: float, node: Node, what: str, remedy: str) -> Finding:

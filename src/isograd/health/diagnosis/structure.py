@@ -1,0 +1,98 @@
+"""Structure: what a network or its settings are, before any training, and hardly anybody means.
+
+Read off, so that a check knows it without a step; always a remark, for each can be meant, and what comes of it is told
+elsewhere (``underfitting``, ``learning_rate``, ``batch_size``), in whose place this never speaks:
+  linear   no activation between any two weighted layers: however many, they amount to one (their product)
+  dropout  0.9 and more of a layer's inputs are dropped: the noise of a unit is 3 times its signal, sqrt(p / (1 - p))
+  rate     an adaptive optimizer moves every weight by about its rate a step. Weights are of size 1 and below, so that 1
+           replaces them at once, and 1e-7 is lost in the rounding of float32 (6e-8 of the weight). While a run is young the
+           rate may still warm up, and only what is too large is told
+  one      batch normalisation over a batch of one example: it subtracts every picture's own mean, and evaluation will not
+
+Look-alikes that are healthy: linear models of one layer, embeddings that are multiplied, a warm-up from nothing, plain gradient
+descent (its rate has a unit of its own), several linear heads side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.diagnosis import batch_size, learning_rate, underfitting
+from isograd.health.layers import ADAPTIVE
+from isograd.records.anatomy import capital, spoken
+from isograd.records.finding import Evidence, Finding
+
+DROPPED = 0.9
+ABSURD, NOTHING = 1.0, 1e-7
+YOUNG = 100
+"""Steps of a run that has not ended in which a small rate may be the beginning of a warm-up; a check takes two at most."""
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """Remarks on what can be read off."""
+    if not any(one.alarm for one in underfitting.diagnose(case)):
+        yield from _linear(case)
+        yield from _dropout(case)
+    yield from _rate(case)
+    yield from _one(case)
+
+
+def _linear(case: Case) -> Iterator[Finding]:
+    found = underfitting.unbent(case.anatomy)
+    if found:
+        text = f"no activation stands between its {len(found)} layers, which amount to one linear layer"
+        remedy = "an activation (ReLU, GELU, tanh) after every layer but the last, or one layer"
+        yield _note(f"The network is linear: {text}.", text, float(len(found)), found[0].path, found[0].source, remedy)
+
+
+def _dropout(case: Case) -> Iterator[Finding]:
+    for node in case.anatomy.nodes:
+        p = float(node.get("p", 0.0)) if node.operation == "dropout" else 0.0
+        if p >= DROPPED:
+            text = f"{spoken(node.path)} drops {p:.0%} of its inputs"
+            what = "nothing comes through" if p >= 1.0 else f"its noise is {(p / (1.0 - p)) ** 0.5:.2g} times its signal"
+            remedy = "dropout of 0.1 to 0.5 (p is the share that is dropped, not the one that is kept)"
+            yield _note(f"{text[0].upper()}{text[1:]}: {what}.", text, p, node.path, node.source, remedy)
+            return
+
+
+def _rate(case: Case) -> Iterator[Finding]:
+    optimizer = case.anatomy.optimizer
+    if optimizer is None or optimizer.kind not in ADAPTIVE:
+        return
+    seen = [reading.value for reading in case.series("learning_rate")]
+    rate = max(seen, default=float(optimizer.get("learning_rate", 1e-3)))
+    young = not case.ended and 2 < case.taken < YOUNG
+    if not (rate >= ABSURD or (0.0 < rate <= NOTHING and not young)) or any(one.alarm for one in learning_rate.diagnose(case)):
+        return
+    text = f"{optimizer.kind} with a learning rate of {rate:g} moves every weight by about {rate:g} a step"
+    what = "more than weights are large" if rate >= ABSURD else "which rounding swallows, unless a warm-up begins there"
+    yield _note(f"{capital(text)}, {what}.", text, rate, "optimizer", None, "1e-3 to begin with, and 1e-4 for transformers")
+
+
+def _one(case: Case) -> Iterator[Finding]:
+    norms = {node.path: node for node in case.anatomy.nodes if node.operation == "norm" and node.get("kind", "") == "batch"}
+    counts: dict[str, list[int]] = {}
+    for step in case.sampled:
+        for sample in step.layers:
+            if sample.where in norms:
+                counts.setdefault(sample.where, []).append(sample.examples)
+    where = next((path for path, seen in counts.items() if max(seen) == 1), None)
+    if where is None or any(one.alarm for one in batch_size.diagnose(case)):
+        return
+    text = f"{spoken(where)} normalises over batches of one example"
+    remedy = "group or layer normalisation, or larger batches"
+    yield _note(
+        f"{text[0].upper()}{text[1:]}: what the example has in common with itself is lost, and evaluation does it differently.",
+        text,
+        1.0,
+        where,
+        norms[where].source,
+        remedy,
+    )
+
+
+def _note(summary: str, text: str, value: float, where: str, source: str | None, remedy: str) -> Finding:
+    evidence = (Evidence(text, "structure", value),)
+    return Finding("structure", "note", 0.9, where, summary, evidence, (), source, remedy=remedy)

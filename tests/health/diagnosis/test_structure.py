@@ -1,0 +1,92 @@
+"""Structure: what can be read off before a step, always a remark."""
+
+import pytest
+from bodies import ADAM, SGD, body
+from lessons import final
+from runs import run
+
+from isograd.health.case import Case
+from isograd.health.diagnosis import structure
+from isograd.records.anatomy import Anatomy, Node, Optimizer
+from isograd.records.trace import LayerSample, Step
+
+
+def chain(*operations, optimizer=SGD):
+    """A network of these operations, each with its settings, one after the other."""
+    nodes = [Node("input", "input", "input")]
+    for place, (operation, *settings) in enumerate(operations):
+        nodes.append(Node(f"n{place}", operation, operation, (place,), (8,), tuple(settings), source="net.py:3"))
+    return Anatomy("torch", tuple(nodes), (), optimizer)
+
+
+LINEAR, RELU = ("linear", ("fan_out", 8)), ("activation", ("function", "relu"))
+
+
+def adam(rate):
+    return chain(LINEAR, RELU, LINEAR, optimizer=Optimizer("adam", (("learning_rate", rate),)))
+
+
+def read(anatomy, **more):
+    return list(structure.diagnose(Case(anatomy, **more)))
+
+
+@pytest.mark.parametrize(
+    ("anatomy", "words"),
+    [
+        (chain(LINEAR, ("reshape",), LINEAR), "amount to one linear layer"),
+        (chain(LINEAR, RELU, ("dropout", ("p", 0.95)), LINEAR), "drops 95% of its inputs: its noise is 4.4 times its signal"),
+        (adam(1.0), "more than weights are large"),
+        (adam(1e-8), "rounding swallows"),
+    ],
+)
+def test_what_nobody_means_is_read_off_without_a_step(anatomy, words):
+    (finding,) = read(anatomy)
+    assert finding.severity == "note" and words in finding.summary
+
+
+def test_batch_normalisation_over_one_example_is_a_remark():
+    anatomy = chain(("conv",), ("norm", ("kind", "batch")), RELU, LINEAR)
+
+    def looked(examples):
+        return read(anatomy, steps=(Step(1, layers=(LayerSample("n1", examples=examples),)),), taken=1)
+
+    assert ["batches of one" in finding.summary for finding in looked(1)] == [True]
+    assert looked(2) == []
+
+
+SIDE = Anatomy("torch", (Node("i", "input", ""), *(Node(p, "linear", "", (0,)) for p in "ab")), (), SGD)
+HEALTHY = {
+    "an ordinary network": chain(LINEAR, RELU, ("dropout", ("p", 0.5)), LINEAR, optimizer=ADAM),
+    "one layer": chain(LINEAR),
+    "two heads side by side": SIDE,
+    "a large rate of plain gradient descent": chain(LINEAR, optimizer=Optimizer("sgd", (("learning_rate", 2.0),))),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_silent_on(name):
+    assert read(HEALTHY[name]) == []
+
+
+def test_a_warm_up_from_nothing_is_silent_once_the_rate_has_risen():
+    assert list(structure.diagnose(run(body(3, optimizer=ADAM), rates=lambda step: 1e-8 * 2 ** min(step, 15)))) == []
+
+
+def test_a_real_check_tells_it_before_training_and_a_real_training_that_learns_has_no_alarm():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    nn = torch.nn
+    torch.manual_seed(0)
+    x = torch.randn(256, 4)
+    y = x.sum(1, keepdim=True)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    checked = isograd.check(model, (x, y), nn.functional.mse_loss, optimizer)
+    assert [finding.disease for finding in checked.findings] == ["structure"] and checked.healthy
+    with isograd.watch(model, optimizer, budget=None, steps=100) as watch:
+        for _ in range(100):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+    assert not any(finding.alarm for finding in final(watch).findings)
