@@ -1,5 +1,6 @@
 """The learning curve beside the best constant answer: what is put right, pooled, joined and left out."""
 
+import dataclasses
 import math
 import random
 import sys
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
 
 from lessons import Step, classes, numbers, training
 
-from isograd.health import curve
+from isograd.health import curve, worth
 from isograd.records.batch import LossSample
 from isograd.records.moments import Moments
 from isograd.records.trace import ParameterSample
@@ -118,3 +119,13 @@ def test_mixed_up_examples_are_judged_by_what_is_stepped():
 
     late = curve.main(training(pair, total=stepped)).late()
     assert late.beat == pytest.approx(1.0 - (0.1 + 1.0) / math.log(4), abs=0.1)
+
+
+def test_what_few_answers_allow_is_less_than_what_many_do():
+    """Seven of ten right: of 64 answers that may be chance, of thousands it is known."""
+
+    def seven(t):
+        return dataclasses.replace(classes(t, kinds=2), hits=45)
+
+    few = curve.main(training(lambda t: seven(t) if t in (1, 2, 300) else ()))
+    assert worth.allowed(few) < 0.8 * worth.allowed(curve.main(training(seven)))

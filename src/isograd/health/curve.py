@@ -248,7 +248,7 @@ def _two_sided(case: Case) -> bool:
     """Whether one of several losses always asks for the same answer, as those of a generator and its judge do."""
     found = [[sample for sample in step.losses if sample.training] for step in case.steps if len(step.losses) > 1]
     ask_alike = [any(s.floor is not None and s.floor <= 1e-9 for s in samples) and _differ(samples) for samples in found]
-    return len(found) > 2 and 2 * sum(ask_alike) > len(found)
+    return 2 * sum(ask_alike) > len(found)
 
 
 def _differ(samples: Sequence[LossSample]) -> bool:

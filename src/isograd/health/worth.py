@@ -6,7 +6,7 @@ Bounds:
   CLEAR   3 standard errors: 1 in 700 by chance, one-sided
   SAME    98 % of the answers are one class although it is at most 4 of 5 targets; or the outputs of a regression spread by
           less than 5 % of what the targets do
-  LITTLE  0.002 beyond CLEAR errors: 53 right answers of 100 where 50 are chance lower a cross-entropy by that much of its
+  LITTLE  0.0015 beyond CLEAR errors: 53 right answers of 100 where 50 are chance lower a cross-entropy by that much of its
           floor (1 - H(0.53) / log 2 = 0.0026); calibrated: no alarm on 420 healthy runs, hard labels among them
 """
 
@@ -22,7 +22,7 @@ GAIN = 0.03
 CLEAR = 3.0
 CEILING = 0.05
 HOPE = 0.1
-LITTLE = 0.002
+LITTLE = 0.0015
 SAME = 0.98
 COMMON = 0.8
 SPREAD = 0.05
@@ -94,8 +94,9 @@ def allowed(curve: Curve) -> float | None:
     .. math:: 1 - \frac{H(a) + (1 - a) \log(K - 1)}{H_0}
 
     for a share ``a`` of right answers out of ``K`` classes: a network whose confidence fits its hits pays at most that much
-    (Fano's inequality read backwards). For a regression the correlation squared: what the best affine rescaling of the
-    outputs would explain. None where it cannot be said (weighted or smoothed losses have another floor).
+    (Fano's inequality read backwards; ``a`` less two standard errors, for few looks count few answers). For a regression the
+    correlation squared: what the best affine rescaling of the outputs would explain. None where it cannot be said (weighted or
+    smoothed losses have another floor).
     """
     late = curve.late()
     kinds = sum(map(bool, curve.classes))
@@ -104,7 +105,8 @@ def allowed(curve: Curve) -> float | None:
             return None
         if abs(entropy(curve.classes) - curve.floor) > 0.05 * curve.floor:
             return None
-        a = min(1.0 - 1e-9, max(late.right, 1.0 / kinds))
+        error = 2.0 * late.hits_error * (1.0 - (late.majority or 0.0)) if math.isfinite(late.hits_error) else 0.0
+        a = min(1.0 - 1e-9, max(late.right - error, 1.0 / kinds))
         pays = -a * math.log(a) - (1.0 - a) * math.log((1.0 - a) / max(1, kinds - 1))
         return max(0.0, 1.0 - pays / curve.floor)
     if late.correlation is None or late.correlation <= 0.0:

@@ -49,7 +49,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             curve = max(judged, key=lambda one: len(one.looks))
             if not (constant(curve) and case.ended):  # then it is a collapse, which says more
                 yield _finding(case, curve)
-    elif case.ended and len(found) <= 1:
+    elif case.ended and len(curves.curves(case)) <= 1:
         yield from _untold(case)
 
 
