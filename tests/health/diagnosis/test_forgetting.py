@@ -77,7 +77,11 @@ def test_a_run_of_which_more_is_to_come_may_come_back():
 
 
 def test_data_sorted_by_class_are_another_disease():
-    assert found(training(lambda t: classes(t, shares=[t % 4 == k for k in range(4)], value=0.1 if t < 200 else 2.0))) == []
+    def one_class(t):
+        learned = t < 200
+        return classes(t, shares=[t % 4 == k for k in range(4)], value=0.1 if learned else 2.0, right=0.9 if learned else 0.0)
+
+    assert found(training(one_class)) == []
 
 
 @pytest.mark.parametrize("wrecked", [True, False])
