@@ -52,12 +52,14 @@ def test_without_a_function_the_step_of_notice_is_known_all_the_same():
     assert any(finding.noticed and finding.noticed < 60 for finding in watch.findings if finding.alarm)
 
 
+@pytest.mark.usefixtures("ticking")
 def test_within_the_budget_a_short_run_is_told_of_before_it_ends():
     told = []
     train(deep_sigmoid(), 300, on_finding=told.append)
     assert any(finding.disease == "vanishing" and finding.noticed < 300 for finding in told)
 
 
+@pytest.mark.usefixtures("ticking")
 def test_the_loss_that_is_not_a_number_is_told_at_once():
     told = []
 

@@ -11,6 +11,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 import torch_loops as loops
+from recording import Watch
 
 from isograd.frameworks.torch.backward import BACKWARD, SCALE, UPDATE
 from isograd.frameworks.torch.recorder import TorchRecorder
@@ -132,23 +133,9 @@ def test_somebody_else_s_wrapper_around_ours_stays_and_still_works():
 
 
 def test_a_closure_s_first_evaluation_is_the_loss_of_the_step():
-    def run(watch):
-        return loops.LOOPS["LBFGS"](watch)
-
-    class Watch:
-        def __call__(self, net, optimizer):
-            self.recorder = TorchRecorder([net], [optimizer], budget=1e-9)
-            return self
-
-        def __enter__(self):
-            self.recorder.attach()
-
-        def __exit__(self, *_):
-            self.recorder.detach()
-
-    watch = Watch()
-    run(watch)
-    losses = [step.loss for step in watch.recorder.trace().steps]
+    watch = Watch(1e-9)
+    loops.LOOPS["LBFGS"](watch)
+    losses = [step.loss for step in watch.trace.steps]
     assert losses[0] == pytest.approx(math.log(3), abs=0.3) and losses == sorted(losses, reverse=True)
 
 

@@ -1,9 +1,12 @@
 """Between two looks the loss is listened to: what it was given and what it made of it, and nothing else."""
 
+import pytest
 import torch
 from torch import nn
 
 import isograd
+
+pytestmark = pytest.mark.usefixtures("ticking")
 
 
 def loop(steps, watched):
@@ -82,5 +85,6 @@ def test_a_head_inside_the_model_keeps_its_place_where_only_the_loss_was_listene
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
     samples = [sample for step in watch.trace.steps for sample in step.losses]
-    assert len(samples) > 4 and {(sample.head, sample.head_where) for sample in samples} == {(("softmax",), "3")}
+    assert any(step.losses and not step.sampled for step in watch.trace.steps)
+    assert {(sample.head, sample.head_where) for sample in samples} == {(("softmax",), "3")}
     assert len([one for one in watch.report().findings if one.disease == "loss_mismatch"]) == 1

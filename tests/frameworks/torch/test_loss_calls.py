@@ -2,12 +2,18 @@
 
 import gc
 import math
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+import torch_loops as loops
+from recording import Watch
 
 from isograd.frameworks.torch.recorder import TorchRecorder
 
@@ -262,26 +268,9 @@ def test_a_training_in_evaluation_mode_is_a_training():
 
 
 def test_a_gan_has_three_training_losses():
-    import sys
-    from pathlib import Path
-
-    sys.path.insert(0, str(Path(__file__).parent))
-    import torch_loops
-
-    class Watch:
-        def __call__(self, models, *optimizers):
-            self.recorder = TorchRecorder(models, optimizers, budget=None)
-            return self
-
-        def __enter__(self):
-            self.recorder.attach()
-
-        def __exit__(self, *_):
-            self.recorder.detach()
-
     watch = Watch()
-    torch_loops.LOOPS["GAN with two optimizers"](watch)
-    step = watch.recorder.trace().steps[-1]
+    loops.LOOPS["GAN with two optimizers"](watch)
+    step = watch.trace.steps[-1]
     assert [(s.training, s.target_range) for s in step.losses] == [(True, (1.0, 1.0)), (True, (0.0, 0.0)), (True, (1.0, 1.0))]
 
 

@@ -13,27 +13,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 import torch_loops as loops
+from recording import Watch
 
 from isograd.frameworks.torch.recorder import TorchRecorder
-
-
-class Watch:
-    """A watch as the loops use it: a context manager that keeps its recorder."""
-
-    def __init__(self, budget):
-        self.budget, self.recorder = budget, None
-
-    def __call__(self, models, *optimizers):
-        models = models if isinstance(models, tuple) else (models,)
-        self.recorder = TorchRecorder(models, optimizers or None, budget=self.budget)
-        return self
-
-    def __enter__(self):
-        self.recorder.attach()
-        return self
-
-    def __exit__(self, *_):
-        self.recorder.detach()
 
 
 @pytest.fixture(autouse=True)

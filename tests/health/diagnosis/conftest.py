@@ -18,7 +18,7 @@ def digits():
 
 
 @pytest.fixture
-def train(digits):
+def train(digits, ticking):
     """Watch a real training on digits: (build, optimizer, steps) -> (report, accuracy)."""
     import torch
 

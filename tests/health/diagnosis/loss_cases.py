@@ -46,7 +46,7 @@ def trained(net, loss, x, y, steps=30, lr=0.05):
 
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-    with isograd.watch(net, optimizer, budget=0.3, steps=steps) as watch:
+    with isograd.watch(net, optimizer, budget=None, steps=steps) as watch:
         for _ in range(steps):
             rows = torch.randint(0, len(x), (64,))
             optimizer.zero_grad()

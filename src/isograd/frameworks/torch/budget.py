@@ -83,7 +83,7 @@ class Budget:
 
     share: float | None
     planned: int | None = None
-    clock: float = field(default_factory=time.thread_time)
+    clock: float = field(default_factory=lambda: time.thread_time())
     overhead: float = 0.0
     samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD))
     norms: Account = field(default_factory=lambda: Account(NORMS))
