@@ -38,7 +38,7 @@ from isograd.health.case import Case
 from isograd.health.curve import BINARY, Curve
 from isograd.health.movement import SHORT, path_of, rates_so_far
 from isograd.health.signals.rank import spread
-from isograd.records.anatomy import Node, spoken
+from isograd.records.anatomy import Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 
 SURE = 0.05
@@ -128,7 +128,7 @@ def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Fin
         "warning",
         0.85,
         still.path,
-        f"{text[0].upper()}{text[1:]}: "
+        f"{capital(text)}: "
         + ("the generator starves." if starves else "it judges with what it was born with, and the generator learns nothing."),
         (
             Evidence(text, "turning_ratio", short, "of its size", STARVED * far),

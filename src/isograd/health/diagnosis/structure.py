@@ -53,7 +53,7 @@ def _dropout(case: Case) -> Iterator[Finding]:
             text = f"{spoken(node.path)} drops {p:.0%} of its inputs"
             what = "nothing comes through" if p >= 1.0 else f"its noise is {(p / (1.0 - p)) ** 0.5:.2g} times its signal"
             remedy = "dropout of 0.1 to 0.5 (p is the share that is dropped, not the one that is kept)"
-            yield _note(f"{text[0].upper()}{text[1:]}: {what}.", text, p, node.path, node.source, remedy)
+            yield _note(f"{capital(text)}: {what}.", text, p, node.path, node.source, remedy)
             return
 
 
@@ -84,7 +84,7 @@ def _one(case: Case) -> Iterator[Finding]:
     text = f"{spoken(where)} normalises over batches of one example"
     remedy = "group or layer normalisation, or larger batches"
     yield _note(
-        f"{text[0].upper()}{text[1:]}: what the example has in common with itself is lost, and evaluation does it differently.",
+        f"{capital(text)}: what the example has in common with itself is lost, and evaluation does it differently.",
         text,
         1.0,
         where,

@@ -26,7 +26,7 @@ from isograd.health.case import Case
 from isograd.health.diagnosis import learning_rate
 from isograd.health.layers import ADAPTIVE
 from isograd.health.outcome import Outcome, outcome
-from isograd.records.anatomy import Anatomy, Node, spoken
+from isograd.records.anatomy import Anatomy, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 
 BLIND = 1 / 64
@@ -127,7 +127,7 @@ def _finding(case: Case, node: Node, found: Outcome, first: float, jumped: float
         "warning" if post else "note",
         0.75 if post else 0.6,
         node.path,
-        f"{text[0].upper()}{text[1:]}, and next to nothing was learned: {what}.",
+        f"{capital(text)}, and next to nothing was learned: {what}.",
         tuple(evidence),
         (node.path,),
         node.source,
