@@ -30,6 +30,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "gradients_not_cleared",
             "gradients_lost",
             "cut_graph",
+            "flat_activation",
             "optimizer_misses_parameters",
             "frozen_layers",
             "wrong_mode",

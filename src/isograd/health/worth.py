@@ -35,7 +35,7 @@ def learned_nothing(curve: Curve) -> bool:
     if late.beat is None:
         return False
     if late.hits is None and _explains(late) < GAIN and late.beat < CEILING + 2.0 * late.error:
-        return True
+        return late.beat < GAIN or late.beat <= CLEAR * late.error  # what the loss itself proves is not argued away
     if late.beat >= GAIN:
         return False
     certain = late.beat + 2.0 * late.error < CEILING or curve.above()

@@ -14,9 +14,11 @@ SGD = Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.0), ("weight_deca
 ADAM = Optimizer("adam", (("learning_rate", 1e-3), ("eps", 1e-8), ("weight_decay", 0.0)))
 
 
-def case(readings, anatomy, expectations=None):
+def case(readings, anatomy, expectations=None, *, ended=False):
     """What a diagnosis looks at, from readings alone."""
-    return Case(anatomy, expectations or Expectations(), readings, table(readings), taken=max(readings.steps, default=0))
+    return Case(
+        anatomy, expectations or Expectations(), readings, table(readings), taken=max(readings.steps, default=0), ended=ended
+    )
 
 
 def body(depth, *, optimizer=SGD, function="relu", mean_square=1 / WIDTH, frozen=(), dtype="float32", outside=(), width=WIDTH):

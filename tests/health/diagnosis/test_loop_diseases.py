@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 import pytest
 
-from isograd.health.case import Case
+from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import (
     carried_state,
     cut_graph,
@@ -23,7 +23,7 @@ from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import InputSample
 from isograd.records.fact import Fact
 from isograd.records.moments import Moments
-from isograd.records.trace import Step
+from isograd.records.trace import Step, Trace
 
 
 def drawn(bound, n=256, crossed=1.0):
@@ -151,11 +151,12 @@ def test_nothing_is_said_aloud_before_every_optimizer_had_its_turn():
     assert only(optimizer_misses_parameters, seen(anatomy, missed("b"), steps=(1, 2, 3))).severity == "note"
 
 
-def test_training_biases_alone_is_on_purpose():
+@pytest.mark.parametrize(("new", "severity"), [(False, "note"), (True, "warning")])
+def test_training_the_biases_of_loaded_layers_alone_is_on_purpose_and_of_new_ones_is_not(new, severity):
     bias = Parameter("a.bias", "a", (16,), True, True, Moments())
-    anatomy = network(layer("a", held=False), layer("b", held=False))
+    anatomy = network(layer("a", held=False, new=new), layer("b", held=False, new=new))
     anatomy = Anatomy("torch", anatomy.nodes, (*anatomy.parameters, bias), anatomy.optimizer)
-    assert only(optimizer_misses_parameters, seen(anatomy, missed("a"), missed("b"))).severity == "note"
+    assert only(optimizer_misses_parameters, seen(anatomy, missed("a"), missed("b"))).severity == severity
 
 
 def test_modules_in_a_python_list_are_an_alarm():
@@ -168,7 +169,7 @@ def test_modules_in_a_python_list_are_an_alarm():
 def test_a_frozen_layer_that_was_never_trained_is_an_alarm_and_a_trained_one_is_not():
     for new, severity in ((True, "warning"), (False, "note")):
         anatomy = network(layer("a", trainable=False, new=new), B)
-        found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30)))
+        found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30), ended=True))
         assert (found.severity, found.where) == (severity, "a")
     assert list(frozen_layers.diagnose(seen(network(A, B), detached(), steps=(1, 2, 30)))) == []
 
@@ -192,7 +193,7 @@ def test_new_layers_on_a_loaded_trunk_are_judged_by_themselves_where_the_optimiz
     trunk = layer("a", trainable=False, held=False, new=False)
     for held, alarm in ((True, True), (False, False)):
         anatomy = network(trunk, layer("b", trainable=False, held=held), C)
-        found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30)))
+        found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30), ended=True))
         assert found.alarm is alarm and found.layers == (("b",) if alarm else ("a", "b"))
 
 
@@ -283,3 +284,27 @@ def test_a_state_carried_with_its_graph_is_an_alarm_and_a_detached_one_is_not():
     for graph, severity in ((True, "warning"), (False, "note")):
         fact = Fact("state_carried", "a", settings=(("graph", graph),))
         assert only(carried_state, seen(network(A), fact)).severity == severity
+
+
+def frozen_beside(shared):
+    """A pupil p0, p1 that learns and a frozen new network t0; ``shared``: the pupil reads what the frozen one puts out."""
+    uniform = Moments.from_sums(4096, 0.0, 4096 / 192, 1 / 8 * (1 - 1e-3))
+    facts = (("fan_in", 64), ("fan_out", 64))
+    nodes = [Node("input", "input", "input"), Node("t0", "linear", "Linear", (0,), (64,), facts, ("t0.weight",))]
+    nodes.append(Node("p0", "linear", "Linear", (1 if shared else 0,), (64,), facts, ("p0.weight",)))
+    nodes.append(Node("p1", "linear", "Linear", (2,), (64,), facts, ("p1.weight",)))
+    parameters = [Parameter(f"{n}.weight", n, (64, 64), n != "t0", n != "t0", uniform) for n in ("t0", "p0", "p1")]
+    return Anatomy("torch", tuple(nodes), tuple(parameters))
+
+
+@pytest.mark.parametrize(("shared", "severity"), [(True, "warning"), (False, "note")])
+def test_a_network_that_is_frozen_beside_one_that_learns_is_not_in_its_way(shared, severity):
+    steps = tuple(Step(i, 1.0) for i in range(1, 101))
+    (finding,) = frozen_layers.diagnose(case_of(Trace(frozen_beside(shared), (), steps, 100, ended=True)))
+    assert finding.severity == severity and finding.where == "t0"
+
+
+def test_layers_that_may_be_thawed_are_no_alarm_before_most_of_the_run_is_over():
+    steps = tuple(Step(i, 1.0) for i in range(1, 41))
+    (finding,) = frozen_layers.diagnose(case_of(Trace(frozen_beside(True), (), steps, 100)))
+    assert finding.severity == "note"

@@ -14,7 +14,7 @@ from isograd.records.reading import Reading, Readings
 
 
 def found(anatomy, readings, expectations=None):
-    return list(vanishing.diagnose(case(readings, anatomy, expectations)))
+    return list(vanishing.diagnose(case(readings, anatomy, expectations, ended=True)))
 
 
 def alarms(anatomy, readings, expectations=None):

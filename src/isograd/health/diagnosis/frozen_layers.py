@@ -8,8 +8,11 @@ rule is not known as new and gets no more than a remark.
 Layers are judged together, and those that were handed to the optimizer once more by themselves: of a loaded trunk and new
 layers on top of it, all frozen, only the new ones are meant to be trained.
 
+A network that is frozen as a whole beside one that learns (a teacher, a target network, a yardstick) is not meant to be trained
+by gradients, even where it was made new: it is copied or averaged into.
+
 Bounds:
-  STEPS   twenty steps: layers may be unfrozen after a start
+  STEPS   twenty steps at least, and so much of the run that layers that are thawed on the way would have been (``decided``)
   WELL    a training that reaches nine tenths of what is to be had with random features does not need the layer
 
 Look-alikes that are healthy: a loaded trunk, adapters between frozen layers, random projections that suffice.
@@ -20,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
+from isograd.health.curve import decided
 from isograd.health.looks import fresh, listed, opening, over, weighted
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import spoken
+from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding
 
 STEPS = 20
@@ -41,8 +45,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     given = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable and p.in_optimizer)
     new = [layer for some in (held, given) for layer in fresh(anatomy, tuple(some)) if layer in frozen]
     new = list(dict.fromkeys(new))
-    enough = case.taken >= STEPS or over(case) or not case.steps
-    alarm = bool(new) and enough and not outcome(case).well(WELL)
+    enough = (decided(case) and (case.taken >= STEPS or over(case))) or not case.steps
+    alarm = bool(new) and enough and not _apart(anatomy, new) and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new
     some = new or frozen
     whom, is_ = listed([spoken(layer) for layer in some]), "is" if len(some) == 1 else "are"
@@ -61,3 +65,15 @@ def diagnose(case: Case) -> Iterator[Finding]:
         1 if case.steps else None,
         remedy="requires_grad_(True), and give them to the optimizer; or load trained weights before freezing",
     )
+
+
+def _apart(anatomy: Anatomy, layers: list[str]) -> bool:
+    """Whether no layer that is trained comes before or behind any of these: then they are another network."""
+    if not anatomy.traced:
+        return False
+    trained = {p.layer for p in anatomy.matrices if p.trainable}
+    behind: list[set[int]] = []  # of each node, the nodes that its output came through
+    for place, node in enumerate(anatomy.nodes):
+        behind.append({place}.union(*(behind[source] for source in node.inputs)))
+    chains = [{anatomy.nodes[place].path for place in chain} for chain in behind]
+    return not any(chain & trained and chain.intersection(layers) for chain in chains)

@@ -8,7 +8,8 @@ Certain as a fact; intent is not, so an alarm needs one of:
 and that a cycle of all optimizers was seen: LEAST looks over SPAN steps, or the end of the run.
 
 Look-alikes that are healthy: a pretrained trunk of which only the head is trained (and nobody switched its gradients off),
-training of biases or norms alone, the partner of a GAN, teachers and target networks, gradients left by another training.
+training of biases or norms alone (of loaded weights), the partner of a GAN, teachers and target networks, gradients left by
+another training.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
     shapes = set(str(stale.fact.get("shapes", "")).split()) if stale and stale.last == missed[places[0]].last else set()
     replaced = [where for where in places if shapes & _shapes(anatomy, where)]
     new, after = fresh(anatomy, places), _after(anatomy, places)
-    few = not any(len(p.shape) >= 2 for p in anatomy.parameters if p.in_optimizer)
+    few = not new and not any(len(p.shape) >= 2 for p in anatomy.parameters if p.in_optimizer)
     alarm = bool(replaced or after or new) and not few
     lost = sum(p.size for p in anatomy.parameters if p.layer in missed)
     total = max(1, sum(p.size for p in anatomy.parameters))

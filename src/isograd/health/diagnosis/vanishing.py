@@ -68,7 +68,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     starved = _starved(gradients, movements, steps)
     if starved:
         finding = _finding(found[:starved], found, gradients, movements, rows, expectations, anatomy, measured)
-        yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
+        judged = outcome(case)
+        early = finding.severity == "warning" and updated and not judged.decided  # a branch that begins at zero is fed later
+        yield replace(finding, severity="note") if early or judged.well(WELL) else finding
     elif updated and _shrinks(gradients) and gradients[0] < APART * _last(gradients) and _stands_still(case, movements):
         yield _all_still(found, gradients)
     elif updated and _shrinks(gradients) and gradients[0] < HIDDEN_GRADIENT * _last(gradients):

@@ -1,0 +1,81 @@
+"""Flat activation: a function without slope (sign, round, a threshold) through which no gradient passes.
+
+Certain as arithmetic: the gradient with respect to the function's output is there at every look, the one with respect to its
+input is exactly zero at every look, and so are the gradients of all weights that it alone leads back to.
+Bounds:
+  LEAST  three looks (two where the run has ended): a layer that starts at zero lets nothing through at the first step only
+Look-alikes that are healthy: a ReLU none of whose units fires (``dead_units`` says more), underflow in a deep network (the
+gradient that arrives is tiny there; it is ``vanishing``), a straight-through estimator (its gradient is not zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.records.anatomy import Node, spoken
+from isograd.records.finding import Evidence, Finding
+from isograd.records.trace import LayerSample
+
+LEAST = 3
+TINY = 1e-30
+REFERENCES = ("Bengio et al. 2013, Estimating or propagating gradients through stochastic neurons, arXiv:1308.3432, section 4",)
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """The first function from the output on that lets no gradient through, if weights lie before it."""
+    looks = [{sample.where: sample for sample in step.layers} for step in case.steps if step.layers]
+    if len(looks) < (2 if case.ended else LEAST):
+        return
+    for position, node in reversed(tuple(enumerate(case.anatomy.nodes))):
+        if node.operation in ("activation", "unknown") and all(_flat(case, node, samples) for samples in looks):
+            starved = _starved(case, position)
+            if starved:
+                yield _finding(case, node, starved, len(looks))
+                return
+
+
+def _flat(case: Case, node: Node, samples: dict[str, LayerSample]) -> bool:
+    above = samples.get(node.path)
+    if above is None or above.gradient is None or above.activation is None or not above.gradient.largest > TINY:
+        return False
+    if above.activation.zero_fraction == 1.0:
+        return False
+    below = [samples.get(case.anatomy.nodes[source].path) for source in node.inputs]
+    return bool(below) and all(one is not None and one.gradient is not None and one.gradient.largest == 0.0 for one in below)
+
+
+def _starved(case: Case, position: int) -> list[str]:
+    """The layers before a node whose trained matrices had a gradient of exactly zero at every look."""
+    before: set[int] = set()
+    waiting = [position]
+    while waiting:
+        sources = [source for source in case.anatomy.nodes[waiting.pop()].inputs if source not in before]
+        before.update(sources)
+        waiting.extend(sources)
+    layers = {case.anatomy.nodes[place].path for place in before}
+    names = {p.name: p.layer for p in case.anatomy.matrices if p.trainable and p.in_optimizer and p.layer in layers}
+    sizes: dict[str, float] = {}
+    for step in case.steps:
+        for sample in step.parameters:
+            if sample.name in names and sample.gradient is not None:
+                sizes[sample.name] = max(sizes.get(sample.name, 0.0), sample.gradient.largest)
+    return [names[name] for name in names if sizes.get(name) == 0.0]
+
+
+def _finding(case: Case, node: Node, starved: list[str], looks: int) -> Finding:
+    many = f"{len(starved)} layers before it" if len(starved) > 1 else spoken(starved[0])
+    return Finding(
+        "flat_activation",
+        "critical",
+        0.99,
+        node.path,
+        f"No gradient passes through {spoken(node.path)} ({node.label}), whose slope is zero everywhere: {many} cannot learn.",
+        (Evidence(f"gradient behind it is there, before it exactly 0, in all of {looks} looks", "gradient_rms", 0.0, "", 0.0),),
+        (node.path, *starved),
+        node.source,
+        next(step.index for step in case.steps if step.layers),
+        remedy="a function with a slope (tanh or a steep sigmoid for sign, the number itself for round); or a straight-through "
+        "estimator: x + (sign(x) - x).detach()",
+        references=REFERENCES,
+    )

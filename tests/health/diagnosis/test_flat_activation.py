@@ -1,0 +1,55 @@
+"""A function without slope: no gradient passes, and what lies before it cannot learn."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+import isograd  # noqa: E402
+
+
+class Through(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.a, self.b, self.function = nn.Linear(8, 16), nn.Linear(16, 2), function
+
+    def forward(self, x):
+        return self.b(self.function(self.a(x)))
+
+
+def told(function, change=lambda model: None, steps=40):
+    torch.manual_seed(0)
+    model = Through(function)
+    change(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(64, 8)
+    y = (x[:, 0] > 0).long()
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    return [finding for finding in watch.report().findings if finding.disease == "flat_activation"]
+
+
+@pytest.mark.parametrize("function", [torch.sign, torch.round])
+def test_a_function_without_slope_is_named_with_the_layer_that_starves(function):
+    (finding,) = told(function)
+    assert finding.severity == "critical" and "a" in finding.layers and "slope is zero" in finding.summary
+
+
+def straight_through(x):
+    return x + (torch.sign(x) - x).detach()
+
+
+def test_functions_with_a_slope_and_a_straight_through_estimator_are_silent():
+    for function in (torch.relu, torch.tanh, straight_through):
+        assert told(function) == []
+
+
+def test_a_head_that_starts_at_zero_lets_gradients_through_after_the_first_step():
+    assert told(torch.relu, lambda model: nn.init.zeros_(model.b.weight)) == []
+
+
+def test_a_dead_relu_is_no_function_without_slope():
+    assert told(torch.relu, lambda model: nn.init.constant_(model.a.bias, -100.0)) == []
