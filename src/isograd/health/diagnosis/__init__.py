@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from isograd.health.case import Case
+from isograd.health.curve import decided
 from isograd.health.diagnosis import (
     adversarial,
     attention,
@@ -124,11 +126,20 @@ _TIER = {
 def diagnose(case: Case) -> tuple[Finding, ...]:
     """Everything that is wrong: alarms before notes, and among alarms what may be the cause before what follows from it.
 
+    Faults of the program and critical findings are told at once, other symptoms are remarks until the run is ``decided``.
+
     >>> from isograd.records.anatomy import Anatomy
     >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    return in_order(finding for disease in DISEASES for finding in disease.diagnose(case))
+    found = (finding for disease in DISEASES for finding in disease.diagnose(case))
+    return in_order(finding if decided(case) else _held_back(finding) for finding in found)
+
+
+def _held_back(finding: Finding) -> Finding:
+    """A warning of data, steps or flow as a remark: whether a symptom does harm shows when most of the run is over."""
+    warns = finding.severity == "warning" and _TIER.get(finding.disease, 0) in (1, 2, 3)
+    return replace(finding, severity="note") if warns else finding
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

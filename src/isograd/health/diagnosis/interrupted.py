@@ -7,7 +7,8 @@ network can do.
 Bounds:
   MATERIAL  it gains 2 % of the loss at least
   LINEAR  the second half gains at least 60 % of what the first half gained, beyond three standard errors
-  POOR    and the answers are poor: chance-corrected hits below 0.7, and the loss not below its floor by LOW, 0.4 of it
+  POOR    and the answers are poor: chance-corrected hits below 0.7, and the loss not below its floor by LOW, 0.4 of it: a
+          remark; an alarm below BARELY, 0.3, where most of what can be had was not reached
 
 A run of fewer than HARDLY steps with poor answers was too short anyway; so was one of fewer than 50 that learned nothing.
 
@@ -31,6 +32,7 @@ from isograd.records.finding import Evidence, Finding
 LINEAR = 0.6
 POOR = 0.7
 LOW = 0.4
+BARELY = 0.3
 MATERIAL = 0.02
 FEW = 10
 HARDLY = 20
@@ -56,7 +58,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
     yield Finding(
         "interrupted",
-        "warning",
+        "warning" if skill < BARELY else "note",
         0.85,
         "loop",
         f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "
