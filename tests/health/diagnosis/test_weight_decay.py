@@ -55,3 +55,25 @@ def test_real_trainings_with_a_crushing_and_with_a_sound_decay(train, mlp):
     crushed, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=1.0), 80)
     assert accuracy < 0.3
     assert all(finding.alarm for finding in crushed.findings if finding.disease == "weight_decay")
+
+
+@pytest.mark.parametrize(("factor", "told"), [(3.0, True), (1e-4, False)])
+def test_a_penalty_in_the_loss_that_outweighs_the_data_empties_a_real_network(factor, told):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    x = torch.randn(64, 8)
+    y = (x[:, 0] > 0).long()
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(100):
+            optimizer.zero_grad()
+            penalty = factor * sum(p.square().sum() for p in model.parameters())
+            (torch.nn.functional.cross_entropy(model(x), y) + penalty).backward()
+            optimizer.step()
+    found = [finding for finding in watch.report().findings if finding.disease == "weight_decay" and finding.alarm]
+    assert bool(found) is told
+    if told:
+        assert "penalty" in found[0].summary and found[0].where == "loss"

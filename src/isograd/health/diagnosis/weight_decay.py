@@ -8,6 +8,9 @@ falls geometrically until both are equal, and what is left of it is small.
   left     what typical weights have left of their first size
   BOUNDS   decay wins, and half is left or less; it is three times as strong, and the weights are on their way (nine tenths);
            it is half as strong, and it has already taken two thirds
+The same by a penalty that the program adds to its loss: what is stepped is more than twice what the loss of the data is
+(PENALTY) at the first looks, weights have half of their size left or less (EMPTIED), and the loss of the data is no better than
+NOTHING below that of the best constant answer.
 Both also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
 must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose scale does
 not matter; large decay that is right.
@@ -15,18 +18,21 @@ not matter; large decay that is right.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
+from isograd.health.curve import decided
 from isograd.health.layers import COUPLED
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Optimizer
+from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
 
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
+PENALTY, EMPTIED, NOTHING, LOOKS = 1.0, 0.5, 0.1, 3
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
     "Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101",
@@ -57,6 +63,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that decay empties the network."""
     found, optimizer = stronger(case), case.anatomy.optimizer
     if found is None or optimizer is None:
+        yield from _penalised(case)
         return
     judged = outcome(case)
     if not judged.decided or not judged.poor(SKILL):
@@ -79,6 +86,46 @@ def diagnose(case: Case) -> Iterator[Finding]:
         since=1,
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
+    )
+
+
+def _penalised(case: Case) -> Iterator[Finding]:
+    """The same by a penalty in the loss: it outweighs the data from the start, and the weights follow it."""
+    rest, level, source = [], [], None
+    for step in case.steps:
+        samples = [sample for sample in step.losses if sample.training]
+        value = math.fsum(sample.value or 0.0 for sample in samples)
+        floor = math.fsum(sample.floor or 0.0 for sample in samples)
+        if step.loss is not None and math.isfinite(step.loss) and 0.0 < value < math.inf and floor > 0.0:
+            rest.append(step.loss / value - 1.0)
+            level.append(value / floor)
+            source = samples[-1].source
+    series = [at(case.rows, "weight_rms", weight.name) for weight in gather.weights(case)]
+    sizes = [one[-1].value / one[0].value for one in series if one and one[0].value > 0.0]
+    if not decided(case) or len(rest) < LOOKS or not sizes:
+        return
+    first, size = statistics.median(rest[:LOOKS]), statistics.median(sizes)
+    late = statistics.median(level[len(level) // 2 :])
+    if first < PENALTY or size > EMPTIED or late < 1.0 - NOTHING:
+        return
+    adds = f"what the program adds to its loss is {first:.2g} times the loss of the data at the start"
+    left = f"typical weights have fallen to {size:.1g} of their first size"
+    yield Finding(
+        "weight_decay",
+        "critical",
+        0.9,
+        "loss",
+        f"{capital(adds)}, and {left}: the penalty empties the network.",
+        (
+            Evidence(adds, "loss", first, "penalty over data", PENALTY),
+            Evidence(left, "weight_rms", size, "of its start", EMPTIED),
+            Evidence(f"loss of the data over that of the best constant answer: {late:.2g}", "skill", 1.0 - late, "", NOTHING),
+        ),
+        tuple(weight.layer for weight in gather.weights(case)),
+        source,
+        1,
+        remedy="a penalty a hundred times weaker, so that it is a small part of the loss at the start",
+        references=REFERENCES[:1],
     )
 
 
