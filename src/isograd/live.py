@@ -10,6 +10,7 @@ from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import diagnose
 from isograd.health.ledger import Ledger
 from isograd.health.signals import Measuring
+from isograd.records.expectation import Expectations
 from isograd.records.finding import Finding
 from isograd.records.trace import Trace
 
@@ -26,6 +27,7 @@ class Live:
         self._on_finding = on_finding
         self._ledger = Ledger()
         self._measuring: Measuring | None = None
+        self._foretold: Expectations | None = None
         self._of: tuple[object, ...] = ()
         self._measured: list[tuple[int, bool]] = []
 
@@ -34,12 +36,16 @@ class Live:
         of = (trace.anatomy.nodes, trace.parameters)
         seen = [(step.index, step.sampled) for step in trace.steps]
         count = len(self._measured)
+        if of != self._of:
+            self._foretold = None
         if self._measuring is None or of != self._of or seen[:count] != self._measured:  # condensed, or another anatomy
             self._measuring, self._of, count = Measuring(trace.anatomy, trace.parameters), of, 0
         for step in trace.steps[count:]:
             self._measuring.add(step)
         self._measured = seen
-        return case_of(trace, self._measuring.readings(trace.planned_steps))
+        case = case_of(trace, self._measuring.readings(trace.planned_steps), self._foretold)
+        self._foretold = case.expectations  # from the anatomy, the weights at the start and the first inputs: they stay
+        return case
 
     def findings(self, case: Case) -> tuple[Finding, ...]:
         """What is wrong now, with the steps at which it was told; and tells what is due."""

@@ -63,8 +63,8 @@ class Case:
         return tuple(step for step in self.steps if step.sampled)
 
 
-def case_of(trace: Trace, readings: Readings | None = None) -> Case:
-    """The case of a recording; ``readings`` where they were measured already.
+def case_of(trace: Trace, readings: Readings | None = None, expectations: Expectations | None = None) -> Case:
+    """The case of a recording; ``readings`` and ``expectations`` where they were measured and foretold already.
 
     >>> case_of(Trace(Anatomy("torch", (), ()))).taken
     0
@@ -74,7 +74,7 @@ def case_of(trace: Trace, readings: Readings | None = None) -> Case:
     taken = max(whole, default=0)
     return Case(
         trace.anatomy,
-        theory.foretell(trace.anatomy, _input_rms(trace)),
+        theory.foretell(trace.anatomy, _input_rms(trace)) if expectations is None else expectations,
         readings,
         table(readings),
         trace.steps,

@@ -136,6 +136,19 @@ class Anatomy:
         return next((node for node in self.nodes if node.path == path), None)
 
     @property
+    def before(self) -> tuple[frozenset[int], ...]:
+        """For each node the positions of all nodes that its output comes through, itself not among them.
+
+        >>> chain = tuple(Node(name, "linear", "Linear", (i - 1,) if i else ()) for i, name in enumerate("abc"))
+        >>> [sorted(places) for places in Anatomy("torch", chain, ()).before]
+        [[], [0], [0, 1]]
+        """
+        found: list[frozenset[int]] = []
+        for node in self.nodes:
+            found.append(frozenset(node.inputs).union(*(found[source] for source in node.inputs)))
+        return tuple(found)
+
+    @property
     def matrices(self) -> tuple[Parameter, ...]:
         """The parameters of two and more axes; biases and scales are not among them (one born at zero moves infinitely far)."""
         return tuple(parameter for parameter in self.parameters if len(parameter.shape) >= 2)

@@ -47,13 +47,7 @@ def _flat(case: Case, node: Node, samples: dict[str, LayerSample]) -> bool:
 
 def _starved(case: Case, position: int) -> list[str]:
     """The layers before a node whose trained matrices had a gradient of exactly zero at every look."""
-    before: set[int] = set()
-    waiting = [position]
-    while waiting:
-        sources = [source for source in case.anatomy.nodes[waiting.pop()].inputs if source not in before]
-        before.update(sources)
-        waiting.extend(sources)
-    layers = {case.anatomy.nodes[place].path for place in before}
+    layers = {case.anatomy.nodes[place].path for place in case.anatomy.before[position]}
     names = {p.name: p.layer for p in case.anatomy.matrices if p.trainable and p.in_optimizer and p.layer in layers}
     sizes: dict[str, float] = {}
     for step in case.steps:

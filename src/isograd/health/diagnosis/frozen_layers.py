@@ -72,8 +72,5 @@ def _apart(anatomy: Anatomy, layers: list[str]) -> bool:
     if not anatomy.traced:
         return False
     trained = {p.layer for p in anatomy.matrices if p.trainable}
-    behind: list[set[int]] = []  # of each node, the nodes that its output came through
-    for place, node in enumerate(anatomy.nodes):
-        behind.append({place}.union(*(behind[source] for source in node.inputs)))
-    chains = [{anatomy.nodes[place].path for place in chain} for chain in behind]
+    chains = [{anatomy.nodes[at].path for at in (place, *places)} for place, places in enumerate(anatomy.before)]
     return not any(chain & trained and chain.intersection(layers) for chain in chains)
