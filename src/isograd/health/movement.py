@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from isograd.health import layers as gather
-from isograd.health.case import Case, at, late
+from isograd.health.case import DEFAULT_STEPS, Case, at, late
 from isograd.records.reading import Reading
 
 SHORT = 0.1
@@ -80,6 +80,26 @@ def movement(case: Case) -> Movement | None:
         _close(next(iter(rows.values())), case.taken),
         max(series[-1].step for series in rows.values()) >= RECENT * case.taken,
     )
+
+
+FIRST_STEPS, NOWHERE = 2, 0.1 * SHORT
+"""What ``check`` sees of a run, and the path of a whole run that is too short beyond doubt, told from them alone."""
+
+
+def leads_nowhere(case: Case, moved: Movement) -> float | None:
+    """The path of a run of which the first steps alone were seen, where it is too short whatever comes; else None.
+
+    A length that was not announced is taken to be ``DEFAULT_STEPS``. A rate of 0 is not judged: warm-ups begin with it.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> leads_nowhere(Case(Anatomy("torch", (), ()), taken=2), Movement(1, 2e-8, 2e-8, 1e-8, 1e-8, None, True, False, True))
+    0.0001
+    """
+    resting = any(reading.value == 0.0 for reading in case.series("learning_rate"))
+    if not 0 < case.taken <= FIRST_STEPS or not moved.fed or resting:
+        return None
+    path = moved.path / case.taken * (case.planned or DEFAULT_STEPS)
+    return path if path < NOWHERE else None
 
 
 def rates_so_far(case: Case) -> list[float]:

@@ -89,3 +89,24 @@ def test_a_real_training_at_a_sound_rate_is_left_alone(train, mlp):
 
     report, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.3), 150)
     assert accuracy > 0.85 and not [f for f in report.findings if f.disease == "learning_rate"]
+
+
+def before_training(**what):
+    return found(losses=[2.3, 2.3], agreement=1.0, planned=1000, **what)
+
+
+def test_before_training_a_path_of_a_thousandth_over_the_whole_run_is_told():
+    (finding,) = before_training(turning=1e-6)
+    assert finding.alarm and "1,000 steps like the first" in finding.summary
+    assert finding.evidence[0].value == pytest.approx(1e-3)
+
+
+def test_before_training_steps_that_move_no_weight_are_told():
+    (finding,) = before_training(turning=0.0)
+    assert finding.alarm and "lost in the rounding" in finding.summary
+
+
+def test_before_training_a_fine_tuning_rate_and_a_warm_up_from_zero_are_let_be():
+    assert before_training(turning=1e-4) == []
+    assert before_training(turning=0.0, rates=0.0) == []
+    assert before_training(turning=1e-6, rates=lambda step: 1e-6 * (step - 1)) == []

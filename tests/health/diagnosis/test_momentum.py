@@ -72,3 +72,10 @@ def test_a_real_training_with_the_usual_constants_and_one_with_eps_one(train, ml
     assert not [f for f in report.findings if f.disease == "momentum"]
     report, _ = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.Adam(p, lr=1e-3, eps=10.0), 60)
     assert [f for f in report.findings if f.disease == "momentum"]
+
+
+def test_before_training_an_epsilon_that_lets_no_layer_move_is_told():
+    (finding,) = found(adam(eps=1e3), losses=[2.3, 2.3], turning=1e-7, gradient=1e-3, planned=1000)
+    assert finding.alarm and "eps of 1000" in finding.summary
+    (finding,) = found(adam(eps=0.1), losses=[2.3, 2.3], turning=1e-3, gradient=1e-3, planned=1000)
+    assert finding.severity == "note", "layers will move"

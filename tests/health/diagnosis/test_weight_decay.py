@@ -77,3 +77,15 @@ def test_a_penalty_in_the_loss_that_outweighs_the_data_empties_a_real_network(fa
     assert bool(found) is told
     if told:
         assert "penalty" in found[0].summary and found[0].where == "loss"
+
+
+def test_before_training_a_decay_that_forgets_within_ten_steps_is_told():
+    (finding,) = found("sgd", 1.0, losses=[2.3, 2.3], planned=1000)
+    assert finding.alarm and "10 steps" in finding.summary and finding.evidence[0].value == pytest.approx(0.1)
+    (finding,) = found("adamw", 2.0, losses=[2.3, 2.3], planned=1000)
+    assert finding.evidence[0].value == pytest.approx(0.2)
+
+
+def test_before_training_usual_decays_and_a_decay_that_adam_scales_with_the_gradient_are_let_be():
+    assert found("sgd", 0.5, losses=[2.3, 2.3]) == found("adamw", 0.1, losses=[2.3, 2.3]) == []
+    assert found("adam", 2.0, losses=[2.3, 2.3]) == []

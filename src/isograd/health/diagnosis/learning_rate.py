@@ -7,9 +7,9 @@ Bounds, from theory and first runs:
   too low  no layer comes far: n steps that turn a layer by r move it by n r at most, and a path of 0.1 leaves what the network
            computes as it was. Up to a path of 0.3 only where the loss still falls or the gradients of successive looks agree
            (then there is a way, and it is long), or where nothing was learned at all
+           Before training, from the first real steps alone: a path of a hundredth over the whole run
   too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r); where
-  something
-           was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural size (1 /
+           something was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural size (1 /
            sqrt(fan_in) a weight) that the training has not recovered from
 All but the first only where the late loss is far from what it could be (``health.outcome``): a run that answers well has the
 right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
@@ -24,9 +24,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from isograd.health.case import Case
+from isograd.health.case import DEFAULT_STEPS, Case
 from isograd.health.diagnosis import clipping, momentum, weight_decay
-from isograd.health.movement import Movement, movement
+from isograd.health.movement import NOWHERE, Movement, leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding, Severity
@@ -56,6 +56,8 @@ REFERENCES = (
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding about the rate."""
     moved = movement(case)
+    if moved is not None and (nowhere := _leads_nowhere(case, moved)) is not None:
+        yield nowhere
     if moved is None or case.taken < AT_ONCE:
         return
     rates = [(r.step, r.value) for r in case.series("learning_rate")]
@@ -67,6 +69,28 @@ def diagnose(case: Case) -> Iterator[Finding]:
         if one is not None:
             yield one
             return
+
+
+def _leads_nowhere(case: Case, moved: Movement) -> Finding | None:
+    """What the first real steps say of the run to come, before training."""
+    path = leads_nowhere(case, moved)
+    if path is None or momentum.swallowed(case) is not None:
+        return None
+    length = f"{case.planned or DEFAULT_STEPS:,} steps like the first"
+    text = f"{length} would move the layer that moves furthest by {path:.1g} of its size"
+    if not path > 0.0:
+        text = f"{length} would move no weight at all, for each is lost in the rounding"
+    return Finding(
+        "learning_rate",
+        "warning",
+        0.9,
+        "optimizer",
+        f"The learning rate is too low: {text}.",
+        (Evidence(text, "turning_ratio", path, "of its size", NOWHERE),),
+        since=1,
+        remedy=f"a learning rate {_factor(path)} times as high, or a longer run; nothing, if a warm-up begins here",
+        references=REFERENCES[:1],
+    )
 
 
 def _zero(case: Case, moved: Movement) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ Bounds, from theory:
   eps              Adam divides by sqrt(v) + eps. Where eps is 10 times every gradient's size, it is plain SGD with the rate
                    learning_rate / eps: the adaptation is gone, and layers come nowhere
   eps = 0          0 / 0 as soon as one entry never gets a gradient: a remark
-An alarm only where the late loss is poor (``health.outcome``), and for eps only where the layers hardly move; 0.99 with a rate
+An alarm only where the late loss is poor (``health.outcome``), and for eps only where the layers hardly move (or would hardly, as the first steps say); 0.99 with a rate
 that fits is healthy.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.layers import ADAPTIVE
-from isograd.health.movement import movement
+from isograd.health.movement import leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
@@ -101,13 +101,16 @@ def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
         yield _finding(case, found, text, 0.0, 0.0, alarm=False, sure=0.9)
         return
     share, moved = swallowed(case), movement(case)
-    if share is None or moved is None or case.taken < 10:
+    if share is None or moved is None:
+        return
+    nowhere = leads_nowhere(case, moved) is not None
+    if case.taken < 10 and not nowhere:
         return
     much = f"{share:.2g} times the largest gradient of a layer"
     text = f"an eps of {float(eps):g} is {much}: the optimizer is plain SGD with tiny steps"
     slow = (moved.sure or found.learning is False) and moved.planned_path < HALF_WAY
     unjudged = found.skill is None and moved.starved  # then that no layer moves has to be enough
-    alarm = found.decided and not found.advanced and ((slow and found.poor(SKILL)) or unjudged)
+    alarm = nowhere or (found.decided and not found.advanced and ((slow and found.poor(SKILL)) or unjudged))
     yield _finding(case, found, text, share, DEGENERATE, alarm=alarm, sure=0.9)
 
 

@@ -11,7 +11,9 @@ falls geometrically until both are equal, and what is left of it is small.
 The same by a penalty that the program adds to its loss: what is stepped is more than twice what the loss of the data is
 (PENALTY) at the first looks, weights have half of their size left or less (EMPTIED), and the loss of the data is no better than
 NOTHING below that of the best constant answer.
-Both also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
+Before training, from the constants alone: a step of rate r takes r lambda / (1 - momentum) of a weight away, so that what was
+learned is forgotten after as many steps as that is below 1. At FORGETS, ten steps, nothing that needs more can be learned.
+The first two also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
 must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose scale does
 not matter; large decay that is right.
 """
@@ -26,6 +28,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.curve import decided
 from isograd.health.layers import COUPLED
+from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
@@ -33,6 +36,8 @@ from isograd.records.finding import Evidence, Finding
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
 PENALTY, EMPTIED, NOTHING, LOOKS = 1.0, 0.5, 0.1, 3
+FORGETS = 0.1
+DECOUPLED = ("adamw",)
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
     "Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101",
@@ -62,6 +67,9 @@ def stronger(case: Case) -> tuple[float, float] | None:
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that decay empties the network."""
     found, optimizer = stronger(case), case.anatomy.optimizer
+    if optimizer is not None and 0 < case.taken <= FIRST_STEPS:
+        yield from _forgets(optimizer)
+        return
     if found is None or optimizer is None:
         yield from _penalised(case)
         return
@@ -85,6 +93,31 @@ def diagnose(case: Case) -> Iterator[Finding]:
         tuple(weight.layer for weight in gather.weights(case)),
         since=1,
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
+        references=REFERENCES,
+    )
+
+
+def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
+    """What the constants say before training."""
+    coupled = optimizer.kind == "sgd"
+    if not coupled and optimizer.kind not in DECOUPLED and not optimizer.get("decoupled_weight_decay", False):
+        return  # an adaptive optimizer divides the decay by the size of the gradient with it
+    momentum = float(optimizer.get("momentum", 0.0)) if coupled else 0.0
+    if momentum >= 1.0:
+        return
+    share = float(optimizer.get("learning_rate", 0.0)) * float(optimizer.get("weight_decay", 0.0)) / (1.0 - momentum)
+    if share < FORGETS:
+        return
+    text = f"decay takes {min(1.0, share):.0%} of every weight away in a step"
+    yield Finding(
+        "weight_decay",
+        "warning",
+        0.9,
+        "optimizer",
+        f"Weight {text}: what was learned is forgotten after {max(1, round(1.0 / share)):,} steps.",
+        (Evidence(text, "learning_rate", share, "a step", FORGETS),),
+        since=1,
+        remedy=f"a weight decay of {float(optimizer.get('weight_decay', 0.0)) / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
     )
 
