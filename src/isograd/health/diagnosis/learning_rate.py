@@ -9,8 +9,8 @@ Bounds, from theory and first runs:
            (then there is a way, and it is long), or where nothing was learned at all
            Before training, from the first real steps alone: a path of a hundredth over the whole run
   too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r); where
-           something was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural size (1 /
-           sqrt(fan_in) a weight) that the training has not recovered from
+           something was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural
+           size (1 / sqrt(fan_in) a weight) that the training has not recovered from
 All but the first only where the late loss is far from what it could be (``health.outcome``): a run that answers well has the
 right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
 

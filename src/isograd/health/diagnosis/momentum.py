@@ -10,8 +10,8 @@ Bounds, from theory:
   eps              Adam divides by sqrt(v) + eps. Where eps is 10 times every gradient's size, it is plain SGD with the rate
                    learning_rate / eps: the adaptation is gone, and layers come nowhere
   eps = 0          0 / 0 as soon as one entry never gets a gradient: a remark
-An alarm only where the late loss is poor (``health.outcome``), and for eps only where the layers hardly move (or would hardly, as the first steps say); 0.99 with a rate
-that fits is healthy.
+An alarm only where the late loss is poor (``health.outcome``), and for eps only where the layers hardly move (or, before
+training, would hardly move by steps like the first); 0.99 with a rate that fits is healthy.
 """
 
 from __future__ import annotations

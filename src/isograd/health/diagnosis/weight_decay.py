@@ -13,9 +13,9 @@ The same by a penalty that the program adds to its loss: what is stepped is more
 NOTHING below that of the best constant answer.
 Before training, from the constants alone: a step of rate r takes r lambda / (1 - momentum) of a weight away, so that what was
 learned is forgotten after as many steps as that is below 1. At FORGETS, ten steps, nothing that needs more can be learned.
-The first two also hold in a network that has converged with sound decay (the gradient is small because all is well), so the late loss
-must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose scale does
-not matter; large decay that is right.
+The first two also hold in a network that has converged with sound decay (the gradient is small because all is well), so the
+late loss must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose
+scale does not matter; large decay that is right.
 """
 
 from __future__ import annotations
