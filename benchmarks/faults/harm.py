@@ -209,7 +209,7 @@ def judge(case: Case, runs: dict[tuple[str, int], Run], seeds: int) -> Verdict:
         case.program.name,
         case.operator.name,
         case.strength,
-        case.operator.side,
+        case.program.side,
         case.operator.family,
         "raises" if raises else "fails",
         harm,

@@ -1,4 +1,4 @@
-"""Fault operators: each spoils one choice of a program, at one to four strengths; which side of the split each is on."""
+"""Fault operators: each spoils one choice of a program, at one to four strengths; which lot each is in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from faults.settings import PROGRAMS, Program, Settings, Side
+from faults.settings import LOTS, PROGRAMS, Lot, Program, Settings, Side
 
 T = TypeVar("T")
 Change = dict[str, Any] | Callable[[Settings], dict[str, Any]]
@@ -22,7 +22,7 @@ class Operator:
 
     name: str
     family: str
-    side: Side
+    lot: Lot
     source: str
     strengths: tuple[tuple[str, Change], ...]
     kinds: str = ""
@@ -37,15 +37,15 @@ class Operator:
         return spoiled if changed and changed <= program.honours else None
 
 
-CALIBRATION: Side = "calibration"
-HELD_OUT: Side = "held-out"
+FIRST: Lot = "first"
+SECOND: Lot = "second"
 
 OPERATORS: dict[str, Operator] = {}
 
 
-def operator(name: str, family: str, side: Side, source: str, kinds: str = "", /, **strengths: Change) -> None:
+def operator(name: str, family: str, lot: Lot, source: str, kinds: str = "", /, **strengths: Change) -> None:
     """Enter an operator; strengths are named by their keywords."""
-    OPERATORS[name] = Operator(name, family, side, source, tuple(strengths.items()), kinds)
+    OPERATORS[name] = Operator(name, family, lot, source, tuple(strengths.items()), kinds)
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,19 @@ MOST = 8
 
 
 def candidates(side: Side) -> list[Case]:
-    """All cases of a side: each of its operators with up to ``MOST`` of its programs, each program at one strength.
+    """All cases of a side, lot by lot."""
+    return [case for lot in LOTS[side] for case in _of_lot(lot)]
+
+
+def _of_lot(lot: Lot) -> list[Case]:
+    """All cases of a lot: each of its operators with up to ``MOST`` of its programs, each program at one strength.
 
     Programs and strengths go round: the n-th operator begins with the n-th program, and each next program gets the next
     strength, so that all are met and no fault counts twice in one program.
     """
     cases: dict[tuple[str, Settings], Case] = {}
-    programs = [program for program in PROGRAMS.values() if program.side == side]
-    operators = [one for one in OPERATORS.values() if one.side == side]
+    programs = [program for program in PROGRAMS.values() if program.lot == lot]
+    operators = [one for one in OPERATORS.values() if one.lot == lot]
     for turn, one in enumerate(operators):
         found = 0
         for program in _round(programs, turn):

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Side = Literal["calibration", "held-out"]
+Lot = Literal["first", "second", "third"]
+LOTS: dict[Side, tuple[Lot, ...]] = {"calibration": ("first", "second"), "held-out": ("third",)}
+"""Programs and operators come in lots, and a lot's operators are put into its own programs alone. The second lot was held out
+once; what has been looked at is for calibration, and the next look takes a new lot."""
 Watch = Callable[..., AbstractContextManager[Any]]
 """Called as ``watch(models, optimizers, steps=planned)``; what it gives is entered around the loop."""
 
@@ -99,18 +103,23 @@ COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Program:
-    """A training program: its side of the split, its healthy settings, what kind it is and which settings it consults.
+    """A training program: its lot, its healthy settings, what kind it is and which settings it consults.
 
-    ``first_cut`` is the module path before which nothing learns where the graph is cut.
+    ``cut_at`` is the module path before which nothing learns where the graph is cut.
     """
 
     name: str
-    side: Side
+    lot: Lot
     settings: Settings
     kinds: frozenset[str]
     honours: frozenset[str]
     train: Callable[[Settings, int, Watch], float]
     cut_at: str = ""
+
+    @property
+    def side(self) -> Side:
+        """The side of the split that its lot is on."""
+        return next(side for side, lots in LOTS.items() if self.lot in lots)
 
 
 PROGRAMS: dict[str, Program] = {}
@@ -118,13 +127,13 @@ PROGRAMS: dict[str, Program] = {}
 Train = Callable[[Settings, int, Watch], float]
 
 
-def program(side: Side, settings: Settings, kinds: str, honours: str, cut_at: str = "") -> Callable[[Train], Train]:
+def program(lot: Lot, settings: Settings, kinds: str, honours: str, cut_at: str = "") -> Callable[[Train], Train]:
     """Enter a training function into the list of programs under its own name."""
 
     def enter(train: Train) -> Train:
         name = train.__name__
         PROGRAMS[name] = Program(
-            name, side, settings, frozenset(kinds.split()), COMMON | frozenset(honours.split()), train, cut_at
+            name, lot, settings, frozenset(kinds.split()), COMMON | frozenset(honours.split()), train, cut_at
         )
         return train
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-SEEDS = {"calibration": 10_000, "held-out": 20_000}
-"""Configurations of the two sides come from seeds that never meet; their programs differ as well."""
+SEEDS = {"first": 10_000, "second": 20_000, "third": 30_000}
+"""Configurations of the lots come from seeds that never meet; their programs differ as well."""
 
 _MAKERS: dict[str, tuple[Callable[..., Optimizer], float, float]] = {
     "sgd": (lambda p, lr: torch.optim.SGD(p, lr=lr), 0.05, 0.2),
@@ -71,13 +71,13 @@ class Draw:
 
     ``task`` names the part of the choices that changes what can be reached at all: runs are compared within it.
 
-    >>> one, other = Draw("blobs", "calibration", 3), Draw("blobs", "calibration", 3)
+    >>> one, other = Draw("blobs", "first", 3), Draw("blobs", "first", 3)
     >>> one.pick("width", [16, 32, 64]) == other.pick("width", [16, 32, 64])
     True
     """
 
-    def __init__(self, family: str, side: str, index: int) -> None:
-        self.seed = SEEDS[side] + index
+    def __init__(self, family: str, lot: str, index: int) -> None:
+        self.seed = SEEDS[lot] + index
         self._random = np.random.default_rng([zlib.crc32(family.encode()), self.seed])
         self.made: dict[str, Any] = {}
         self.task = ""

@@ -318,5 +318,5 @@ def uncertain(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, (x[2000:], y[2000:]), lambda o, t: skills.explained(loss(o, t).item(), constant, perfect))
 
 
-CALIBRATION = (gan, clipped_critic, variational, flow, mixture)
-HELD_OUT = (spectral_gan, penalised_critic, quantised, uncertain)
+FIRST = (gan, clipped_critic, variational, flow, mixture)
+SECOND = (spectral_gan, penalised_critic, quantised, uncertain)

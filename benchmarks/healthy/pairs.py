@@ -332,5 +332,5 @@ def actor_critic(draw: Draw, watch: Watching) -> float:
         return skills.accuracy(model["policy"](torch.tanh(trunk(context))).argmax(1), (context @ rule).argmax(1))
 
 
-CALIBRATION = (factors, words_in_context, triplets, distilled, q_learning, own_views)
-HELD_OUT = (two_towers, contrasted, few_labels, actor_critic)
+FIRST = (factors, words_in_context, triplets, distilled, q_learning, own_views)
+SECOND = (two_towers, contrasted, few_labels, actor_critic)

@@ -368,5 +368,5 @@ def adapted(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, (turned[1], ty), skills.classes)
 
 
-CALIBRATION = (convolutions, half_dead, residual_net, autoencoder, frozen_trunk, mixed_up)
-HELD_OUT = (vision_transformer, separable, pruned, denoiser, segmentation, adapted)
+FIRST = (convolutions, half_dead, residual_net, autoencoder, frozen_trunk, mixed_up)
+SECOND = (vision_transformer, separable, pruned, denoiser, segmentation, adapted)

@@ -365,5 +365,5 @@ def forecast(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, sets[1], skills.r2)
 
 
-CALIBRATION = (bag_of_words, lstm_sum, tied_bigram, carried_state)
-HELD_OUT = (negations, masked_transformer, plain_rnn, language_gru, reversal, forecast)
+FIRST = (bag_of_words, lstm_sum, tied_bigram, carried_state)
+SECOND = (negations, masked_transformer, plain_rnn, language_gru, reversal, forecast)

@@ -197,5 +197,5 @@ def experts(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, sets[1], skills.r2)
 
 
-CALIBRATION = (messages, two_tasks, ensemble)
-HELD_OUT = (deep_skips, sets_of_points, experts)
+FIRST = (messages, two_tasks, ensemble)
+SECOND = (deep_skips, sets_of_points, experts)

@@ -221,5 +221,5 @@ def counts(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, (x[2000:], y[2000:]), lambda o, t: measure(loss(o, t).item()))
 
 
-CALIBRATION = (blobs, small_table, regression, rare_class, hard_labels, idle_columns, decayed_model)
-HELD_OUT = (rings, unscaled_table, one_logit, noisy_numbers, ordinal, many_labels, quantiles, counts)
+FIRST = (blobs, small_table, regression, rare_class, hard_labels, idle_columns, decayed_model)
+SECOND = (rings, unscaled_table, one_logit, noisy_numbers, ordinal, many_labels, quantiles, counts)

@@ -249,5 +249,5 @@ def thawed(draw: Draw, watch: Watching) -> float:
     return skills.evaluated(model, sets[1], skills.classes)
 
 
-CALIBRATION = (quasi_newton, one_batch, equation, long_converged, single_rows)
-HELD_OUT = (quasi_newton_classes, whole_batch, far_apart, tiny_batches, thawed)
+FIRST = (quasi_newton, one_batch, equation, long_converged, single_rows)
+SECOND = (quasi_newton_classes, whole_batch, far_apart, tiny_batches, thawed)

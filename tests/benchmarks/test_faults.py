@@ -17,11 +17,11 @@ import torch
 
 from faults import harm, losses, skill
 from faults.grounds import OPERATORS, PROGRAMS, Case, candidates
-from faults.settings import COMMON, Settings, unwatched
+from faults.settings import COMMON, LOTS, Settings, Side, unwatched
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-SIDES = ("calibration", "held-out")
+SIDES: tuple[Side, ...] = ("calibration", "held-out")
 CASES = {side: candidates(side) for side in SIDES}
 
 
@@ -52,23 +52,23 @@ def test_a_program_honours_only_settings_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_every_operator_of_a_side_applies_somewhere_and_no_case_comes_twice(side: str) -> None:
+def test_every_operator_of_a_side_applies_somewhere_and_no_case_comes_twice(side: Side) -> None:
     applied = {case.operator.name for case in CASES[side]}
-    assert applied == {one.name for one in OPERATORS.values() if one.side == side}
+    assert applied == {one.name for one in OPERATORS.values() if one.lot in LOTS[side]}
     assert len({case.key for case in CASES[side]}) == len(CASES[side])
 
 
-def test_no_program_and_no_operator_is_on_both_sides_and_each_side_has_enough_of_both() -> None:
-    for part, least in (("program", 8), ("operator", 24)):
-        here, there = ({getattr(case, part).name for case in CASES[side]} for side in SIDES)
-        assert not here & there
-        assert min(len(here), len(there)) >= least
+def test_no_program_and_no_operator_is_in_two_lots_and_each_lot_has_enough_of_both() -> None:
+    found = [case for side in SIDES for case in CASES[side]]
+    assert all(case.operator.lot == case.program.lot for case in found)
+    for lot in {case.program.lot for case in found}:
+        assert len({case.program.name for case in found if case.program.lot == lot}) >= 8
+        assert len({case.operator.name for case in found if case.program.lot == lot}) >= 24
 
 
-def test_families_of_faults_are_on_both_sides() -> None:
-    families = [{one.family for one in OPERATORS.values() if one.side == side} for side in SIDES]
-    alone = families[0] ^ families[1]
-    assert alone <= {"order", "length"}
+def test_families_of_faults_are_in_the_first_two_lots() -> None:
+    families = [{one.family for one in OPERATORS.values() if one.lot == lot} for lot in LOTS["calibration"]]
+    assert families[0] ^ families[1] <= {"order", "length"}
 
 
 def _lasts(case: Case) -> str | None:

@@ -22,13 +22,13 @@ def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
 
-def test_no_program_and_no_seed_is_on_both_sides():
-    calibration, held_out = (catalogue.FAMILIES[side] for side in catalogue.SIDES)
-    assert len(calibration) == len(held_out) == 36
-    assert not set(calibration) & set(held_out)
-    assert not {id(family) for family in calibration.values()} & {id(family) for family in held_out.values()}
-    seeds = {side: {run.draw().seed for run in catalogue.runs(side, build.DRAWS)} for side in catalogue.SIDES}
-    assert not seeds["calibration"] & seeds["held-out"]
+def test_no_program_and_no_seed_is_in_two_lots_and_every_lot_is_on_one_side():
+    names = [name for families in catalogue.LOTS.values() for name in families]
+    assert len(names) == len(set(names)) == len({id(one) for families in catalogue.LOTS.values() for one in families.values()})
+    assert sorted(names) == sorted(name for side in catalogue.SIDES for name in catalogue.FAMILIES[side])
+    every = [run for side in catalogue.SIDES for run in catalogue.runs(side)]
+    seeds = {lot: {run.draw().seed for run in every if run.lot == lot} for lot in catalogue.LOTS}
+    assert sum(len(found) for found in seeds.values()) == len(set().union(*seeds.values()))
 
 
 def test_the_same_run_drawn_twice_ends_with_the_same_skill_watched_or_not():

@@ -28,7 +28,7 @@ def _ring(n: int, g: torch.Generator) -> Tensor:
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=400, batch=64, rate=2e-3, betas=(0.5, 0.999), width=32),
     "gan floats",
     f"{ADVERSARIAL} input_scale input_shift last",
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=500, batch=64, rate=2e-3, betas=(0.5, 0.999), width=32),
     "gan floats relu",
     f"{ADVERSARIAL} input_scale input_shift",

@@ -29,7 +29,7 @@ class Autoencoder(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=400, batch=32, rate=5e-3, width=12),
     "numbers floats relu unsupervised",
     "input_scale input_shift columns activation last width cut",
@@ -97,7 +97,7 @@ class Variational(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=400, batch=32, rate=5e-3, width=6),
     "numbers floats tanh unsupervised",
     "input_scale input_shift columns activation last width cut",

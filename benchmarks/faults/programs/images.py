@@ -36,7 +36,7 @@ class Convolutional(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=200, batch=32, rate=3e-3, width=32),
     "classes floats relu pictures",
     f"{PICTURES} width cut",
@@ -85,7 +85,7 @@ def digit_cnn(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=200, batch=32, optimizer="sgd", rate=0.1, momentum=0.9, schedule="one cycle", width=12, dropout=0.1),
     "classes floats relu pictures sgd batchnorm dropout sequential",
     f"{PICTURES} width dropout",
@@ -175,7 +175,7 @@ class Residual(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=120, batch=32, optimizer="sgd", rate=0.05, momentum=0.9, weight_decay=1e-4, width=8, depth=2),
     "classes floats relu pictures batchnorm sgd",
     f"{PICTURES} width cut hidden",

@@ -32,7 +32,7 @@ class Factors(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=300, batch=64, rate=2e-2, weight_decay=1e-5, width=4),
     "numbers pairs",
     "labels label_noise target_scale target_shift last width",
@@ -98,7 +98,7 @@ class Towers(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=400, batch=64, rate=5e-3, width=24),
     "binary pairs relu dict",
     "labels label_noise last width activation cut",

@@ -40,7 +40,7 @@ class Recurrent(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=300, batch=32, rate=1e-2, clip=1.0, width=16),
     "classes floats recurrent",
     f"{RECURRENT} read cut",
@@ -86,7 +86,7 @@ def marked_signs(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=250, batch=32, rate=3e-3, width=24),
     "numbers floats recurrent",
     f"{RECURRENT} target_scale target_shift cut",
@@ -132,7 +132,7 @@ def wave_rnn(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=200, batch=32, rate=1e-2, clip=1.0, width=16),
     "classes floats recurrent",
     f"{RECURRENT} read cut class_weights",
@@ -181,7 +181,7 @@ def recall_lstm(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=250, batch=32, optimizer="rmsprop", rate=3e-3, width=20),
     "numbers floats recurrent",
     f"{RECURRENT} target_scale target_shift cut",

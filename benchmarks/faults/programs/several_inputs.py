@@ -32,7 +32,7 @@ class Branches(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=250, batch=32, optimizer="adamw", rate=3e-3, schedule="cosine", width=24, dropout=0.1),
     "classes floats relu dropout",
     "input_scale input_shift columns labels label_noise class_weights activation last width dropout cut",
@@ -104,7 +104,7 @@ class Mixed(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=300, batch=32, optimizer="sgd", rate=0.03, momentum=0.9, clip=5.0, width=32, depth=2),
     "numbers floats relu dict sgd",
     "input_scale input_shift columns labels label_noise target_scale target_shift activation last width depth cut hidden",

@@ -18,7 +18,7 @@ NUMBERS = "labels label_noise target_scale target_shift"
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=240, batch=16, rate=3e-3, accumulate=2),
     "classes floats relu sequential",
     f"{TABLE} {CLASSES} activation last width accumulate dtype",
@@ -99,7 +99,7 @@ class Tabular(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=300, batch=32, optimizer="sgd", rate=0.05, momentum=0.9, width=48, depth=2),
     "numbers floats relu sgd",
     f"{TABLE} {NUMBERS} activation last width depth cut hidden dropout",
@@ -144,7 +144,7 @@ def friedman(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=300, batch=32, optimizer="rmsprop", rate=3e-3, width=32, depth=2),
     "binary floats tanh",
     f"{TABLE} labels label_noise activation last width depth cut hidden",
@@ -190,7 +190,7 @@ def moons(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=240, batch=32, optimizer="adamw", rate=2e-3, weight_decay=1e-2, width=32, depth=2, dropout=0.1),
     "binary floats relu dropout",
     f"{TABLE} labels label_noise activation last width depth cut hidden dropout",
@@ -262,7 +262,7 @@ class Functional(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=300, batch=32, optimizer="sgd", rate=0.05, momentum=0.9, schedule="cosine", width=64),
     "classes floats relu sgd",
     f"{TABLE} {CLASSES} activation last width cut",
@@ -311,7 +311,7 @@ def digit_table(s: Settings, seed: int, watch: Watch) -> float:
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=300, batch=32, rate=3e-3, width=64),
     "numbers floats tanh",
     f"{TABLE} {NUMBERS} activation last width cut dtype",

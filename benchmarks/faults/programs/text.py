@@ -31,7 +31,7 @@ class Bag(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=250, batch=32, rate=1e-2, width=16),
     "classes tokens",
     f"{CLASSES} cut",
@@ -100,7 +100,7 @@ class Reader(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=300, batch=32, optimizer="adamw", rate=1e-2, weight_decay=1e-2, clip=1.0, width=16, dropout=0.2),
     "classes tokens relu dropout dict",
     f"{CLASSES} activation dropout cut",

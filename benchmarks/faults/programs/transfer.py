@@ -22,7 +22,7 @@ def _pretrain(trunk: nn.Module, head: nn.Module, x: Tensor, y: Tensor, order: to
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=300, batch=32, rate=5e-3, width=48),
     "classes floats relu transfer",
     SECOND,
@@ -90,7 +90,7 @@ class Pretrained(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=200, batch=32, optimizer="adamw", rate=3e-3, schedule="cosine", width=32),
     "classes floats relu transfer pictures",
     SECOND,

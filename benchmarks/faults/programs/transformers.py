@@ -33,7 +33,7 @@ class Encoder(nn.Module):
 
 
 @program(
-    "calibration",
+    "first",
     Settings(steps=200, batch=32, optimizer="adamw", rate=5e-3, weight_decay=1e-2, schedule="warm-up", width=16, depth=1),
     "classes tokens attention",
     "labels label_noise class_weights last width dropout cut axes",
@@ -120,7 +120,7 @@ class Tagger(nn.Module):
 
 
 @program(
-    "held-out",
+    "second",
     Settings(steps=300, batch=24, rate=1e-2, schedule="warm-up", clip=1.0, width=24, depth=1),
     "classes tokens attention gelu",
     "labels label_noise last width activation cut hidden",
