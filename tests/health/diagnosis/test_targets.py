@@ -1,5 +1,7 @@
 """Targets out of reach: said where the run is spent on getting to their size."""
 
+from dataclasses import replace
+
 import pytest
 from lessons import classes, final, numbers, training
 
@@ -26,6 +28,13 @@ def test_large_targets_that_were_reached_are_a_remark():
 
     (finding,) = found(training(reached))
     assert finding.severity == "note"
+
+
+@pytest.mark.parametrize(("mean", "alarm"), [(1e5, True), (200.0, False)])
+def test_before_training_targets_of_a_thousand_times_the_outputs_are_a_warning(mean, alarm):
+    first = training(lambda t: numbers(t, mean=mean, scale=30.0, outputs=0.5))
+    (finding,) = found(replace(first, steps=first.steps[:2], taken=2))
+    assert finding.alarm == alarm and "begin at a size of 0.5" in finding.summary
 
 
 @pytest.mark.parametrize("sample", [lambda t: numbers(t, explained=0.1), classes])

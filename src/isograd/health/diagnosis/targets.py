@@ -7,6 +7,8 @@ large as those that its learning rate was chosen for, and breaks instead.
 Bounds:
   FAR     targets whose mean or deviation is 10 times the size that the outputs had at the start
   POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained
+  HUGE    before training, where there are no answers yet: 1,000 times, as for inputs. The gradients of the first step are as
+          many times larger than those of scaled targets
 
 Look-alikes that are healthy: large targets that are reached all the same; targets of unit size with a hard problem behind them.
 """
@@ -18,10 +20,13 @@ from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
+from isograd.health.movement import FIRST_STEPS
 from isograd.records.finding import Evidence, Finding
+from isograd.records.moments import Moments
 
 FAR = 10.0
 POOR = 0.5
+HUGE = 1000.0
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
@@ -42,14 +47,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
     last = curve.looks[-1][1]
     now = last.output.rms if last.output is not None else math.nan
     harmed = case.taken >= 20 and curves.poor(case, POOR)
+    alarm = harmed or (case.taken <= FIRST_STEPS and far >= HUGE)
     yield Finding(
         "targets",
-        "warning" if harmed else "note",
-        0.9 if harmed else 0.6,
+        "warning" if alarm else "note",
+        0.9 if alarm else 0.6,
         "data",
-        f"Targets have mean {whole.mean:.3g} and deviation {whole.std:.3g}; the outputs began at a size of "
-        f"{first.output.rms:.2g} and are at {now:.3g} after {case.taken:,} steps"
-        + (": most of the run is spent on getting to their size." if harmed else "."),
+        _told(case, whole, first.output.rms, now, alarm=alarm),
         (
             Evidence(f"targets are {far:.3g} times the size of the first outputs", "target_size", far, "", FAR),
             Evidence(f"first loss: {first.value:.3g}", "loss", first.value or 0.0),
@@ -60,3 +64,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
         "bias at the mean of the targets",
         references=("Kingma & Ba 2015, arXiv:1412.6980, section 2.1: the step is bounded by about the learning rate",),
     )
+
+
+def _told(case: Case, targets: Moments, born: float, now: float, *, alarm: bool) -> str:
+    sizes = f"Targets have mean {targets.mean:.3g} and deviation {targets.std:.3g}; the outputs "
+    if case.taken <= FIRST_STEPS:
+        return f"{sizes}begin at a size of {born:.2g}" + (": the run would be spent on getting there." if alarm else ".")
+    reached = f"{sizes}began at a size of {born:.2g} and are at {now:.3g} after {case.taken:,} steps"
+    return reached + (": most of the run is spent on getting to their size." if alarm else ".")
