@@ -98,6 +98,10 @@ class Budget:
     _extra: float = 0.0
     _urgent: bool = False
 
+    def begin(self) -> None:
+        """The time counts from here on."""
+        self.clock = time.thread_time()
+
     @property
     def elapsed(self) -> float:
         """Thread seconds since the beginning."""

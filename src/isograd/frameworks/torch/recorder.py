@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import threading
 import time
@@ -18,12 +17,11 @@ from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
-from isograd.frameworks.torch.budget import BRIEFLY, LOSS_JUMP, NORM_JUMP, NOTHING, TIMED, Alarm, Budget
+from isograd.frameworks.torch.budget import BRIEFLY, NOTHING, TIMED, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
-from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.hooks import Quiet, Walk
+from isograd.frameworks.torch.keeping import Keeping
 from isograd.frameworks.torch.opened import Open, has_closure, look_back
-from isograd.frameworks.torch.parameters import Norms
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import is_compiled
 from isograd.frameworks.torch.program import Program
@@ -62,7 +60,8 @@ class TorchRecorder(Recorder):
         self._roster = Roster(self._models, tuple(optimizers or ()))
         self._expected = {id(optimizer) for optimizer in optimizers or ()}
         self._planned, self._eager = planned_steps, eager
-        self._budget, self._history = Budget(budget, planned_steps), History()
+        self._budget = Budget(budget, planned_steps)
+        self._kept = Keeping(self._budget, self._roster.names)
         self._passes = Passes(self._models, self._spent, self._failed)
         self._program = Program(self._models, self._roster)
         self._again, self._disturbed = self._program.quick
@@ -72,25 +71,30 @@ class TorchRecorder(Recorder):
         self._open = Open(1)
         self._ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
-        self._alarms = Alarm(LOSS_JUMP), Alarm(NORM_JUMP)
-        self._diagnosed, self._alone, self._quick = 0, 0, 0
-        self._pending: tuple[Step, list[Norms], Callable[[], float | None]] | None = None
+        self._alone, self._quick = 0, 0
         self._last: dict[int, torch.Tensor] = {}
         self._start: Anatomy | None = None
         self._anatomy: Anatomy | None = None
         self._total: float | None = None
-        self._counts = [0, 0, 0]  # steps, sampled, normed
         self._entered = 0.0
         self.stopped_by: Exception | None = None
         """The error of ours that ended the watching, if there was one."""
-        self.on_step: Callable[[bool], None] | None = None
+
+    @property
+    def on_step(self) -> Callable[[bool], None] | None:
         """Called in the loop after each step that was looked at; told whether a diagnosis is due and paid for."""
+        return self._kept.on_step
+
+    @on_step.setter
+    def on_step(self, told: Callable[[bool], None] | None) -> None:
+        self._kept.on_step = told
 
     def attach(self) -> None:
         """Begin to watch, once; raises ``RequestError`` the second time."""
         if self._handles or self._total is not None:
             raise RequestError("this watch has been used already", remedy="make a new one: isograd.watch(model, optimizer)")
-        self._budget = Budget(self._budget.share, self._planned)
+        self._budget.begin()
+        self._kept.open = True
         self._thread, self._process, self._version = threading.get_ident(), os.getpid(), self._roster.version
         self._start = self._anew()
         self._passes.learning = lambda: self._walk.learning
@@ -108,19 +112,20 @@ class TorchRecorder(Recorder):
             return
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        self._handles, self._kept.open = [], False
         self._walk.disarm()
         self._shadow.leave()
         before, passes = self._budget.elapsed, self._loss.passes
         try:
             if self._open.done and self.stopped_by is None:
                 self._keep()
-            self._flush()
-            if self._counts[0] and self.stopped_by is None:
-                look_back(self._history, self._counts[0], self._models)
+            self._kept.flush()
+            taken = self._kept.taken
+            if taken and self.stopped_by is None:
+                look_back(self._kept.history, taken, self._models)
             self._ear.close()
-            if (facts := self._program.end(self._counts[0], passes, error)) and self.stopped_by is None:
-                self._history.add(Step(self._counts[0] + (error is not None), facts=facts))
+            if (facts := self._program.end(taken, passes, error)) and self.stopped_by is None:
+                self._kept.history.add(Step(taken + (error is not None), facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
             self._failed(error)
@@ -134,21 +139,18 @@ class TorchRecorder(Recorder):
 
     def take(self) -> tuple[Step, ...]:
         """The steps that were looked at since the last call, in order."""
-        self._flush()
-        return self._history.take()
+        self._kept.flush()
+        return self._kept.history.take()
 
     def trace(self) -> Trace:
         """All that was seen so far: anatomy, steps (old ones thinned where there are thousands), and what it cost."""
-        self._flush()
-        names = tuple(self._roster.names)
-        steps = tuple(padded(step, len(names)) for step in self._history.steps)
+        steps, names = self._kept.steps(), tuple(self._roster.names)
         return Trace(self._anatomy or self._described(), names, steps, self._planned, self.meter, self._total is not None)
 
     @property
     def meter(self) -> Meter:
         """What the watching cost so far, by its own clock."""
-        total = self._budget.elapsed if self._total is None else self._total
-        return Meter(self._budget.own, total, *self._counts)
+        return self._kept.meter(self._budget.elapsed if self._total is None else self._total)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         opened = self._open
@@ -176,8 +178,9 @@ class TorchRecorder(Recorder):
         """Close a step and open the next one where nothing is to be measured in either."""
         opened, loss = self._open, self._loss
         rate = optimizer.param_groups[0].get("lr")
-        self._counts[0] += 1
-        self._glance(opened.index, loss.ready, rate if type(rate) is float else None)
+        self._kept.taken += 1
+        if self._kept.glance(opened.index, loss.ready, rate if type(rate) is float else None):
+            self._quick = 0
         if opened.timed:
             self._budget.overhead += min(self._ear.spent + time.perf_counter() - start, BRIEFLY) * TIMED
             self._ear.spent = 0.0
@@ -269,16 +272,18 @@ class TorchRecorder(Recorder):
         self._begin()
 
     def _keep(self) -> None:
-        opened, passes, loss = self._open, self._passes, self._loss
-        if self._pending is not None:
-            self._flush()
-        self._counts[0] += 1
+        opened, passes, loss, kept = self._open, self._passes, self._loss, self._kept
+        kept.aside = 0.0
+        kept.flush()
+        self._entered += kept.aside
+        kept.taken += 1
         late, later = bool(loss.late), loss.take()
         if not (opened.busy or opened.facts or late):
-            self._glance(opened.index, later(), opened.learning_rate)
+            if kept.glance(opened.index, later(), opened.learning_rate):
+                self._quick = 0
             return
-        self._counts[1] += opened.sampled
-        self._counts[2] += opened.normed
+        kept.sampled += opened.sampled
+        kept.normed += opened.normed
         step = Step(opened.index, learning_rate=opened.learning_rate, facts=tuple(opened.facts))
         if opened.look.heard:
             step = dataclasses.replace(step, losses=passes.losses(later()))
@@ -291,54 +296,13 @@ class TorchRecorder(Recorder):
                 inputs=tuple(passes.inputs.values()),
                 facts=(*opened.facts, *opened.unseen(passes, self._walk), *passes.facts(), *self._program.close(layers)),
             )
-        self._pending = (step, opened.norms, later)
-        if not late and not any(norms.vectors for norms in opened.norms):
-            self._flush()
-
-    def _glance(self, index: int, loss: float | None, rate: float | None) -> None:
-        self._history.glance(tuple.__new__(Glance, (index, loss, rate)))  # twice as quick as Glance(...)
-        if loss is not None and self._alarms[0](loss):
-            self._budget.alarmed, self._quick = True, 0
-
-    def _flush(self) -> None:
-        """Read the loss and the norms of the step before, which the device has finished by now."""
-        if self._pending is None:
-            return
-        step, several, later = self._pending
-        self._pending = None
-        loss = later()
-        if not (several or step.facts or step.parameters or step.losses):
-            self._glance(step.index, loss, step.learning_rate)
-            return
-        norms: dict[int, float] = {}
-        for one in several:
-            norms.update(one.values())
-        row = tuple(norms.get(slot) for slot in range(len(self._roster.names)))
-        self._history.add(dataclasses.replace(step, loss=loss, gradient_norms=row))
-        jumps = (loss is not None and self._alarms[0](loss), norms and self._alarms[1](math.hypot(*norms.values())))
-        if any(jumps):
-            self._budget.alarmed = True
-        if self.on_step is not None and self._handles:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Let those who diagnose and write do so, on their own account."""
-        assert self.on_step is not None
-        start = time.thread_time()
-        due = self._budget.may_diagnose(self._counts[1], self._diagnosed)
-        if due:
-            self._diagnosed = self._counts[1]
-        self.on_step(due)
-        spent = time.thread_time() - start
-        self._entered += spent
-        if due:
-            self._budget.diagnoses.add(spent)
-        else:
-            self._budget.overhead += spent
+        kept.aside = 0.0
+        kept.keep(step, opened.norms, later, wait=late)
+        self._entered += kept.aside
 
     def _begin(self) -> None:
         before = self._open
-        index = before.index + 1 if self._counts[0] else 1
+        index = before.index + 1 if self._kept.taken else 1
         look = self._budget.next(index)
         self._loss.clear()
         if look is NOTHING and not before.busy:  # nothing to put away, nothing to prepare
