@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Reading:
     """One number with a name: ``signal`` is the name of the function in ``health.signals`` that took it.
 
-    ``where`` is a node path, a parameter name, or "" for the whole network; ``step`` counts from 1.
+    ``where`` is a node path, a parameter name, or "" for the whole network; ``step`` counts from 1, and so does ``time_step``
+    where the number is of one step of a sequence.
     """
 
     signal: str
     where: str
     step: int
     value: float
+    time_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

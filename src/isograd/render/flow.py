@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from isograd.records.report import Report
-from isograd.render import axes, svg
+from isograd.render import axes, sequence, svg
 from isograd.render.axes import evenly
 from isograd.render.gradients import Flow, drift_of, flow_of, sentence_of, title_of
 from isograd.render.markup import Markup, el, join, name
@@ -182,13 +182,16 @@ def losses(report: Report) -> Markup:
     return chart(title, sentence, picture, numbers)
 
 
-def gradient_section(report: Report, *, hero: bool, opened: bool = False) -> Markup:
-    """All of it, folded; ``hero`` says that the profile stands on top of the page already."""
+def gradient_section(report: Report, *, hero: str = "", opened: bool = False) -> Markup:
+    """All of it, folded; ``hero`` is the picture that stands on top of the page already."""
     flow = flow_of(report)
+    time = [sequence.through_time(report, where) for where in sequence.places(report)]
     if len(flow.layers) < 2:
         gist = "There are not two layers whose gradients could be compared."
-        return section("Gradient flow", gist, words(gist), by_layer(report), anchor="gradients")
-    charts = [] if hero else [profile(flow)]
+        charts = [one for one in time if one != hero]
+        below = el("div", *charts, class_="pair") if charts else words(gist)
+        return section("Gradient flow", gist, below, by_layer(report), anchor="gradients")
+    charts = [one for one in (profile(flow), *time) if one != hero]
     if len(flow.steps) > 1:
         charts.append(heat_map(flow))
     charts.append(losses(report))
@@ -196,3 +199,12 @@ def gradient_section(report: Report, *, hero: bool, opened: bool = False) -> Mar
     return section(
         "Gradient flow", gist, el("div", *charts, class_="pair"), by_layer(report), opened=opened, anchor="gradients"
     )
+
+
+def hero_of(report: Report) -> Markup:
+    """The one picture that shows what is wrong: the sequence where that is the first alarm, else the profile by layer."""
+    first = next((finding for finding in report.findings if finding.alarm), None)
+    if first is not None and first.disease == "recurrent" and first.where in sequence.places(report):
+        return sequence.through_time(report, first.where)
+    flow = flow_of(report)
+    return profile(flow) if len(flow.layers) > 1 else Markup("")

@@ -11,7 +11,6 @@ from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
 from isograd.render import curves, flow, ledger, verdict
 from isograd.render.findings import finding_section
-from isograd.render.gradients import flow_of
 from isograd.render.markup import Markup, el, join, name, plain
 from isograd.render.parts import facts
 from isograd.render.quality import error_section, quality_section
@@ -42,13 +41,13 @@ def run_page(
     True
     """
     said = verdict.of_run(run, epochs, report, evaluation)
-    gradients_first = report is not None and not report.healthy and _has_flow(report)
-    hero = flow.profile(flow_of(report)) if report is not None and gradients_first else curves.hero_curve(epochs)
-    has_metric_hero = not gradients_first and bool(curves.metric_charts(epochs))
+    picture = flow.hero_of(report) if report is not None and not report.healthy else Markup("")
+    hero = picture or curves.hero_curve(epochs)
+    has_metric_hero = not picture and bool(curves.metric_charts(epochs))
     sections = [finding_section(report)] if report is not None else []
     sections.append(curves.curve_section(epochs, hero=has_metric_hero))
     if report is not None:
-        sections.append(flow.gradient_section(report, hero=gradients_first))
+        sections.append(flow.gradient_section(report, hero=picture))
     if evaluation is not None:
         sections += [quality_section(evaluation), error_section(evaluation)]
     if summary is not None:
@@ -71,8 +70,7 @@ def report_page(report: Report) -> str:
     True
     """
     said = verdict.of_report(report)
-    drawn = _has_flow(report)
-    hero = flow.profile(flow_of(report)) if drawn else Markup("")
+    hero = flow.hero_of(report)
     anatomy = report.anatomy
     optimizer = anatomy.optimizer.kind if anatomy.optimizer else "none given"
     pairs = [
@@ -85,15 +83,11 @@ def report_page(report: Report) -> str:
         ("device", plain(anatomy.device)),
         ("numbers", plain(anatomy.dtype)),
     ]
-    sections = [finding_section(report), flow.gradient_section(report, hero=drawn), ledger.cost_section(report)]
+    sections = [finding_section(report), flow.gradient_section(report, hero=hero), ledger.cost_section(report)]
     about = {"check": "isograd check: before training", "watch": "isograd watch: while training"}.get(
         report.origin, "isograd diagnose"
     )
     return _page(f"isograd: {said.headline}", about, said, hero, facts(pairs), sections, "")
-
-
-def _has_flow(report: Report) -> bool:
-    return len(flow_of(report).layers) > 1
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:

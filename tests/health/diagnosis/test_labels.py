@@ -8,8 +8,9 @@ from lessons import EMPTY, classes, final, numbers, training
 
 from isograd.health.case import case_of
 from isograd.health.diagnosis import labels
+from isograd.records.anatomy import Node
 from isograd.records.moments import Moments, Pairs
-from isograd.records.trace import ParameterSample, Trace
+from isograd.records.trace import LayerSample, ParameterSample, Trace
 
 
 def found(case):
@@ -98,10 +99,20 @@ def moving(case, turn):
     return case_of(Trace(anatomy, (), tuple(steps), ended=True))
 
 
+def forgetful(case):
+    """The same with a recurrent layer whose gradient reaches three steps back."""
+    recurrent = Node("rnn", "recurrent", "RNN", settings=(("kind", "rnn_tanh"), ("hidden", 8)))
+    layer = LayerSample("rnn", through_time=tuple(Moments.of([0.1 ** (39 - t)]) for t in range(40)))
+    steps = tuple(dataclasses.replace(step, layers=(*step.layers, layer)) for step in case.steps)
+    anatomy = dataclasses.replace(case.anatomy, nodes=(*case.anatomy.nodes, recurrent))
+    return case_of(Trace(anatomy, (), steps, ended=True))
+
+
 def test_labels_are_unrelated_where_the_network_moved_and_answers_vary_and_nothing_came_of_it():
     (finding,) = found(moving(training(classes), 0.01))
     assert finding.severity == "warning" and "unrelated" in finding.summary
     assert found(moving(training(classes), 1e-6)) == []
+    assert found(forgetful(moving(training(classes), 0.01))) == [], "the answer may lie beyond what the layer remembers"
     assert found(moving(training(lambda t: classes(t, right=0.5, value=0.9)), 0.01)) == []
 
 

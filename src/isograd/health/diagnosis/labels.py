@@ -10,7 +10,8 @@
   ignored     a class weighs a tenth of another that is about as frequent, and is hardly ever answered. Weights that even out
               the classes' frequencies, or soften that, give a class that is not the more frequent one no less than the other
   unrelated   nothing was learned although every layer turned by its own size and the answers do change with the inputs: the
-              network tries, and finds nothing. Said beside the plateau it explains, never alone
+              network tries, and finds nothing. Said beside the plateau it explains, never alone; and not where a recurrent
+              layer's gradient does not reach back, for the answer may lie beyond its reach
 
 Look-alikes that are healthy: contrastive losses whose target is always index 0 (the loss stays high), rare classes, small
 batches, full batches, the two halves of a GAN's batch, class weights that favour the rare.
@@ -26,6 +27,7 @@ from isograd.health import curve as curves
 from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, Curve, examples
+from isograd.health.diagnosis import recurrent
 from isograd.health.worth import constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -218,7 +220,7 @@ def _unrelated(case: Case, curve: Curve) -> Finding | None:
     late = curve.late()
     moving = [layer.movement * case.taken for layer in gather.layers(case) if layer.movement is not None]
     least = min(moving, default=0.0)
-    if least < TURNED or (late.beat or 0.0) < ABOVE:
+    if least < TURNED or (late.beat or 0.0) < ABOVE or any(recurrent.diagnose(case)):
         return None
     return Finding(
         "labels",

@@ -14,6 +14,8 @@ from isograd.records.trace import LayerSample
 REACH = 1e-3
 """Of the largest gradient of all steps: a part r of a gradient whose noise is about its size is felt after 1 / r^2 batches,
 here a million."""
+MOST = 64
+"""Of a longer sequence so many steps become readings of their own, evenly spread, with the first and the last."""
 
 
 def through_time(steps: Sequence[Moments]) -> tuple[float, ...]:
@@ -78,8 +80,11 @@ def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
     """The readings of one recurrent layer in one step, over all its passes; fewer than three time steps say nothing.
 
     >>> steps = tuple(Moments.of([value]) for value in (0.01, 0.1, 1.0))
-    >>> [(reading.signal, round(reading.value, 3)) for reading in read([LayerSample("rnn", through_time=steps)], 1)]
+    >>> found = tuple(read([LayerSample("rnn", through_time=steps)], 1))
+    >>> [(reading.signal, round(reading.value, 3)) for reading in found[:4]]
     [('time_steps', 3.0), ('time_reach', 2.0), ('time_slope', 2.303), ('first_step_share', 0.01)]
+    >>> [(reading.signal, reading.time_step, reading.value) for reading in found[4:]]
+    [('time_gradient', 1, 0.01), ('time_gradient', 2, 0.1), ('time_gradient', 3, 1.0)]
     """
     passes = [sample.through_time for sample in samples if sample.through_time]
     steps = [sum(several[1:], several[0]) for several in zip_longest(*passes, fillvalue=Moments())]
@@ -95,3 +100,7 @@ def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
     for signal, value in values:
         if not math.isnan(value):
             yield Reading(signal, samples[0].where, step, value)
+    shown = min(len(gradients), MOST)
+    for i in range(shown):
+        t = round(i * (len(gradients) - 1) / (shown - 1))
+        yield Reading("time_gradient", samples[0].where, step, gradients[t], t + 1)
