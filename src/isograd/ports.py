@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, Self
 
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
+from isograd.records.proof import Skill
 from isograd.records.trace import Step, Trace
 
 Batch = Any
@@ -25,7 +26,15 @@ class Patient(Protocol):
         ...
 
     def apply(self, edit: Edit) -> Self:
-        """A new patient that differs from this one by ``edit`` alone."""
+        """A new patient that differs from this one by ``edit`` alone; refuses, as ``ModelError``, what it cannot do."""
+        ...
+
+    def trained(self, batches: Sequence[Batch], steps: int) -> Self:
+        """A new patient that has made ``steps`` steps of its loop on the batches, round and round, unmeasured."""
+        ...
+
+    def judge(self, batches: Iterable[Batch]) -> Skill:
+        """How much better than a constant answer it is on examples: the one yardstick for every edit."""
         ...
 
     def reborn(self, seed: int) -> Self:

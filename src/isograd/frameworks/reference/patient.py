@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self, get_args
@@ -13,11 +13,13 @@ import numpy as np
 from isograd.errors import ModelError
 from isograd.frameworks.reference import sums
 from isograd.frameworks.reference.describe import describe
+from isograd.frameworks.reference.judging import skill_of
 from isograd.frameworks.reference.losses import loss_sample
 from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
-from isograd.records.edit import Edit
+from isograd.records.edit import EDITS, Edit
+from isograd.records.proof import Skill
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace, deep
 
 
@@ -60,10 +62,13 @@ class ReferencePatient(Patient):
         return Trace(self.describe(), tuple(self.network.parameters()), tuple(found))
 
     def apply(self, edit: Edit) -> Self:
-        """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path."""
-        if edit.kind == "learning_rate":
+        """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path.
+
+        Raises ``ModelError`` for what this door cannot do: its loop is always right, and its layers are few.
+        """
+        if edit.kind in ("learning_rate", "momentum", "weight_decay"):
             optimizer = self.optimizer.copy()
-            optimizer.learning_rate = _number(edit)
+            setattr(optimizer, edit.kind, _number(edit))
             return replace(self, optimizer=optimizer)
         if edit.kind == "clip_norm":
             optimizer = self.optimizer.copy()
@@ -71,9 +76,26 @@ class ReferencePatient(Patient):
             return replace(self, optimizer=optimizer)
         if edit.kind == "activation":
             return replace(self, network=_with_activation(self.network, edit))
+        if edit.kind != "initialisation":
+            raise ModelError(f"the reference door cannot do this: {EDITS[edit.kind].text}")
         return replace(
             self, network=_drawn(self.network, str(edit.value), edit.where, seed=0), optimizer=self.optimizer.fresh()
         )
+
+    def trained(self, batches: Sequence[tuple[Array, Array]], steps: int) -> Self:
+        """A new patient after ``steps`` steps on the batches, round and round."""
+        network, optimizer = self.network, self.optimizer.copy()
+        for index in range(steps):
+            x, targets = batches[index % len(batches)]
+            after, _ = optimizer.step(network.parameters(), _passed(network, x, targets, self.loss).parameters)
+            network = network.with_parameters(after)
+        return replace(self, network=network, optimizer=optimizer)
+
+    def judge(self, batches: Iterable[tuple[Array, Array]]) -> Skill:
+        """Calibrated skill on all examples of the batches together."""
+        pairs = list(batches)
+        outputs = np.concatenate([self.network(x) for x, _ in pairs])
+        return skill_of(outputs, np.concatenate([np.asarray(targets) for _, targets in pairs]), self.loss)
 
     def reborn(self, seed: int) -> Self:
         """A new patient with weights drawn anew by torch's rule, and an optimizer that remembers nothing."""

@@ -1,9 +1,10 @@
-"""Perform an ``Edit`` on a copy of a model and its optimizer."""
+"""What an ``Edit`` does to a copy of a model and of its optimizer, in place."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,16 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-"""The activations that an edit can put in, by the names of their functions."""
+"""The modules of the activations that an edit can put in, by the names of their functions."""
+
+CONSTANTS = {"momentum": "momentum", "beta1": "betas", "beta2": "betas", "eps": "eps", "weight_decay": "weight_decay"}
+"""The optimizer's name for each constant that an edit sets."""
+
+USUAL: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+}
+"""Optimizers with their usual constants."""
 
 
 def number(edit: Edit) -> float:
@@ -39,17 +49,89 @@ def number(edit: Edit) -> float:
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Set the learning rate of every parameter group, in place where it is a tensor."""
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+        set_rate(group, rate)
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the learning rate of one parameter group."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+def set_constant(optimizer: Optimizer, edit: Edit) -> None:
+    """Set one of the ``CONSTANTS`` in every parameter group; raises ``ModelError`` where the optimizer has no such."""
+    name, value = CONSTANTS[edit.kind], number(edit)
+    if any(name not in group for group in optimizer.param_groups):
+        raise ModelError(f"{type(optimizer).__name__} has no {edit.kind}")
+    for group in optimizer.param_groups:
+        if name == "betas":
+            first, second = group[name]
+            group[name] = (value, second) if edit.kind == "beta1" else (first, value)
         else:
-            group["lr"] = rate
+            group[name] = value
 
 
-def replace_activations(models: Sequence[nn.Module], edit: Edit) -> None:
-    """Put another activation in the place of each activation module at ``edit.where``.
+def another_optimizer(models: Sequence[nn.Module], name: str) -> Optimizer:
+    """An optimizer of ``USUAL`` for every parameter that asks for a gradient."""
+    if name not in USUAL:
+        raise ModelError(f"no optimizer is called {name!r}", remedy=did_you_mean(name, USUAL) or ", ".join(USUAL))
+    return USUAL[name]([p for p in every_parameter(models) if p.requires_grad])
 
-    Raises ``ModelError`` for an unknown one, and where there is no module to replace: a function called in ``forward`` is
-    the person's code.
+
+def same_optimizer(models: Sequence[nn.Module], optimizer: Optimizer) -> Optimizer:
+    """The same kind and constants of its first group, for every parameter that asks for a gradient, without memory."""
+    settings = {key: value for key, value in optimizer.param_groups[0].items() if key in optimizer.defaults}
+    kind: Any = type(optimizer)
+    made: Optimizer = kind([p for p in every_parameter(models) if p.requires_grad], **settings)
+    return made
+
+
+def give_parameters(models: Sequence[nn.Module], optimizer: Optimizer) -> None:
+    """Add to the optimizer every parameter that asks for a gradient and that it does not hold.
+
+    Raises ``ModelError`` where it holds all.
+    """
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    missing = [p for p in every_parameter(models) if p.requires_grad and id(p) not in held]
+    if not missing:
+        raise ModelError("the optimizer holds every parameter that asks for a gradient")
+    first = optimizer.param_groups[0]
+    settings = {key: value for key, value in first.items() if key not in ("params", "param_names")}
+    optimizer.add_param_group({**settings, "params": missing})
+
+
+def unfreeze(models: Sequence[nn.Module]) -> None:
+    """Let every parameter ask for a gradient; raises ``ModelError`` where all do."""
+    frozen = [p for p in every_parameter(models) if not p.requires_grad and p.is_floating_point()]
+    if not frozen:
+        raise ModelError("no parameter is frozen")
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+
+
+def every_parameter(models: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """The parameters of the models, and of modules that they hold in plain lists and mappings, each once."""
+    found: dict[int, nn.Parameter] = {}
+    for model in models:
+        for module in model.modules():
+            for hidden in (module, *_unregistered(module)):
+                found.update((id(parameter), parameter) for parameter in hidden.parameters())
+    return list(found.values())
+
+
+def _unregistered(module: nn.Module) -> Iterator[nn.Module]:
+    for name, value in vars(module).items():
+        if not name.startswith("_") and isinstance(value, list | tuple | dict):
+            items = value.values() if isinstance(value, dict) else value
+            yield from (item for item in items if isinstance(item, nn.Module))
+
+
+def replace_activations(models: Sequence[nn.Module], edit: Edit) -> bool:
+    """Put another activation in the place of each activation module at ``edit.where``; of ``edit.before`` alone where given.
+
+    Gives whether there was one. Raises ``ModelError`` for an unknown one.
     """
     name = str(edit.value)
     if name not in ACTIVATIONS:
@@ -60,13 +142,14 @@ def replace_activations(models: Sequence[nn.Module], edit: Edit) -> None:
         for child, present in list(module._modules.items()):
             here = f"{path}.{child}".lstrip(".")
             chosen = edit.where.partition("@")[0] in ("", here) or id(present) in new
-            if present is not None and chosen and of_module(present)[0] == "activation":
+            if present is not None and chosen and _is_activation(present, edit.before):
                 module._modules[child] = new.setdefault(id(present), ACTIVATIONS[name]().train(present.training))
-    if not new:
-        where = edit.where or "the model"
-        raise ModelError(
-            "there is no activation module to replace", where=where, remedy="use nn.ReLU() and the like as modules"
-        )
+    return bool(new)
+
+
+def _is_activation(module: nn.Module, before: object) -> bool:
+    operation, settings = of_module(module)
+    return operation == "activation" and before in (None, dict(settings).get("function"))
 
 
 def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generator) -> None:

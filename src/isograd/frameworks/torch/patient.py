@@ -1,9 +1,10 @@
-"""A torch model with its loss and optimizer as a ``Patient``: describe, observe, apply, reborn, all on copies."""
+"""A torch model with its loss and optimizer as a ``Patient``: describe, observe, edit, train and judge, all on copies."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
@@ -12,18 +13,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from isograd.errors import ModelError
-from isograd.frameworks.torch import edits
-from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch import edits, stepping
+from isograd.frameworks.torch.applying import applied
+from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.copying import together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
+from isograd.frameworks.torch.fitting import Matched, matched
+from isograd.frameworks.torch.judging import WORST, skill_of
+from isograd.frameworks.torch.manner import Manner, running
 from isograd.frameworks.torch.operations import loss_name
+from isograd.frameworks.torch.preparing import Data
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.frameworks.torch.state import same_random_streams
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
+from isograd.records.loop import Loop
+from isograd.records.proof import Skill
 from isograd.records.trace import Step, Trace
+
+_SEED = 0
+"""Of the random numbers of a training (dropout, augmentation): the same for every one, so that two differ by an edit alone."""
 
 
 class _Still(Optimizer):
@@ -42,15 +53,23 @@ class TorchPatient(Patient):
 
     ``loss`` takes (outputs, targets); without one the model gives its own loss (its output, ``.loss`` or ``["loss"]``).
     Several models are called one after the other, each with what the last one gave. Without an optimizer nothing is updated:
-    the backward pass alone is measured. ``kept`` names the parameters that ``reborn`` could not draw anew.
+    the backward pass alone is measured. ``kept`` names the parameters that ``reborn`` could not draw anew. ``known`` are
+    batches that an edit of the data takes its statistics from, ``loop`` the habits of the program's loop, ``step`` its own
+    step function, ``score`` the person's own yardstick, a function of the model; ``data`` and ``manner`` are what edits have
+    changed.
     """
 
     models: tuple[nn.Module, ...]
     batch: Any
     loss: Any
     optimizer: Optimizer | None
-    clip_norm: float | None = None
+    loop: Loop = Loop()
     kept: tuple[str, ...] = ()
+    known: tuple[Any, ...] = ()
+    step: stepping.Own | None = None
+    score: Callable[[Any], float] | None = None
+    data: Data = Data()
+    manner: Manner = Manner()
 
     @classmethod
     def copy_of(cls, model: Any, batch: Any, loss: Any, optimizer: Any) -> Self:
@@ -62,7 +81,7 @@ class TorchPatient(Patient):
         if optimizer is not None:
             TorchRecorder(models, [optimizer])  # raises where it holds other parameters
         copies, own_loss, own_optimizer = together(models, loss, optimizer)
-        return cls(copies, batch, own_loss, own_optimizer)
+        return cls(copies, batch, own_loss, own_optimizer, known=() if batch is None else (batch,))
 
     def describe(self) -> Anatomy:
         """What the network is; its flow is seen on the patient's batch, where it has one."""
@@ -80,11 +99,17 @@ class TorchPatient(Patient):
             if not model.training:
                 model.train()
         recorder = TorchRecorder(twin.models, [optimizer], budget=None, eager=True)
-        with same_random_streams(), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        loop = dataclasses.replace(twin.loop, evaluating=False)
+        with (
+            same_random_streams(),
+            torch.enable_grad(),
+            torch.compiler.set_stance("force_eager"),
+            running(twin.models, twin.manner),
+        ):
             recorder.attach()
             try:
-                for batch in islice(batches, steps):
-                    twin._step(optimizer, batch)
+                for index, batch in enumerate(islice(batches, steps), 1):
+                    stepping.one_step(twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step)
             finally:
                 recorder.detach()
         if recorder.stopped_by is not None:
@@ -98,21 +123,59 @@ class TorchPatient(Patient):
         return dataclasses.replace(trace, anatomy=anatomy, steps=tuple(_without_sameness(step) for step in trace.steps))
 
     def apply(self, edit: Edit) -> Self:
-        """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path."""
+        """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path.
+
+        Raises ``ModelError`` where this program has nothing that the edit could change.
+        """
+        patient: Self = applied(self.copy(), edit)
+        return patient
+
+    def trained(self, batches: Sequence[Any], steps: int) -> Self:
+        """A new patient after ``steps`` steps of the loop, the batches round and round; random numbers from a fixed seed.
+
+        Raises ``ModelError`` where model, batch and loss do not fit.
+        """
         twin = self.copy()
-        if edit.kind == "clip_norm":
-            return dataclasses.replace(twin, clip_norm=None if edit.value is None else edits.number(edit))
-        if edit.kind == "learning_rate":
-            rate = edits.number(edit)
-            if twin.optimizer is None:
-                raise ModelError("there is no optimizer whose learning rate could be changed")
-            edits.set_learning_rate(twin.optimizer, rate)
-            return twin
-        if edit.kind == "activation":
-            edits.replace_activations(twin.models, edit)
-            return twin
-        edits.draw_again(twin.models, edit, torch.Generator().manual_seed(0))
-        return twin._forgetful()
+        if twin.optimizer is None:
+            raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
+        prepared = twin.data.prepared(batches)
+        with (
+            same_random_streams(),
+            torch.enable_grad(),
+            torch.compiler.set_stance("force_eager"),
+            running(twin.models, twin.manner),
+        ):
+            torch.manual_seed(_SEED)
+            stepping.run(twin.models, twin.optimizer, twin.loss, twin.loop, prepared, steps, twin.step)
+        return twin
+
+    def judge(self, batches: Iterable[Any]) -> Skill:
+        """Calibrated skill on all examples of the batches together, in evaluation mode; see ``judging.skill_of``.
+
+        Raises ``ModelError`` where outputs and targets fit no yardstick and no ``score`` was given.
+        """
+        twin = self.copy()
+        with (
+            same_random_streams(),
+            torch.no_grad(),
+            torch.compiler.set_stance("force_eager"),
+            running(twin.models, twin.manner),
+        ):
+            for model in twin.models:
+                model.eval()
+            if twin.score is not None:
+                value = float(twin.score(twin.models[0] if len(twin.models) == 1 else twin.models))
+                return Skill(value if math.isfinite(value) else WORST, 0)
+            found = [
+                matched(outputs_of(twin.models, inputs_of(batch)), targets_of(batch))
+                for batch in map(twin.data.scaled, batches)
+            ]
+        if not found:
+            raise RequestError("there are no examples to judge by")
+        task = "numbers" if any(one.task == "numbers" for one in found) else found[0].task
+        outputs = torch.cat([one.outputs.reshape(len(one.outputs), -1) if task == "numbers" else one.outputs for one in found])
+        targets = torch.cat([one.targets.reshape(len(one.targets), -1) if task == "numbers" else one.targets for one in found])
+        return skill_of(Matched(task, outputs, targets))
 
     def reborn(self, seed: int) -> Self:
         """A new patient with fresh weights from ``seed`` and a fresh optimizer with the same settings.
@@ -124,34 +187,16 @@ class TorchPatient(Patient):
         with same_random_streams():
             torch.manual_seed(seed)
             kept = edits.born_again(twin.models)
-        return dataclasses.replace(twin._forgetful(), kept=kept)
+        return dataclasses.replace(twin.forgetful(), kept=kept)
 
     def copy(self) -> Self:
         """A patient with copies of everything but the batch."""
         models, loss, optimizer = together(self.models, self.loss, self.optimizer)
         return dataclasses.replace(self, models=models, loss=loss, optimizer=optimizer)
 
-    def _forgetful(self) -> Self:
+    def forgetful(self) -> Self:
+        """The same with an optimizer that remembers nothing; uses this one up."""
         return self if self.optimizer is None else dataclasses.replace(self, optimizer=without_memory(self.optimizer))
-
-    def _step(self, optimizer: Optimizer, batch: Any) -> None:
-        def evaluate() -> Tensor:
-            for model in self.models:
-                model.zero_grad()
-            loss = loss_of(self.loss, outputs_of(self.models, inputs_of(batch)), targets_of(batch))
-            try:
-                loss.backward()  # type: ignore[no-untyped-call]
-            except RuntimeError as error:
-                raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
-            if self.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_([p for model in self.models for p in model.parameters()], self.clip_norm)
-            return loss
-
-        if isinstance(optimizer, torch.optim.LBFGS):  # evaluates several times a step
-            optimizer.step(evaluate)  # type: ignore[no-untyped-call]
-        else:
-            evaluate()
-            optimizer.step()
 
 
 def _without_updates(step: Step) -> Step:

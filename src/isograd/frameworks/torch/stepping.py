@@ -1,0 +1,144 @@
+"""The steps of a copied program: its loop as it was seen, with its habits, on batches that come round and round."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch import edits
+from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
+from isograd.records.loop import Loop
+
+Own = Callable[[Any, Any, Any], object]
+"""``step(model, optimizer, batch)``: one step of the person's loop, on whatever model and optimizer it is given."""
+
+
+def run(
+    models: Sequence[nn.Module],
+    optimizer: Optimizer,
+    loss: Any,
+    loop: Loop,
+    batches: Sequence[Any],
+    steps: int,
+    own: Own | None,
+) -> None:
+    """Make ``steps`` steps in place; the models are in the mode that the loop has them in.
+
+    Raises ``ModelError`` where model, batch and loss do not fit, or where a step of the person's own raises.
+    """
+    for model in models:
+        model.train(not loop.evaluating)
+    if not batches:
+        raise RequestError(
+            "there is no batch to train on", remedy="give batches that can be gone through again, such as a list"
+        )
+    bases = [float(group["lr"]) for group in optimizer.param_groups]
+    first = loop.rate(1)
+    for index in range(1, steps + 1):
+        rate = loop.rate(index)
+        if rate is not None and first:
+            for group, base in zip(optimizer.param_groups, bases, strict=True):
+                edits.set_rate(group, base * rate / first)
+        if loop.redraws and index > 1 and (index - 1) % loop.redraws == 0:
+            edits.born_again(models)
+        batch = batches[0 if loop.same_batch else (index - 1) % len(batches)]
+        one_step(models, optimizer, loss, loop, batch, index, own)
+
+
+def one_step(
+    models: Sequence[nn.Module], optimizer: Optimizer, loss: Any, loop: Loop, batch: Any, index: int, own: Own | None
+) -> None:
+    """One step of the loop, in place."""
+    if loop.clears and (index - 1) % loop.clears == 0:
+        optimizer.zero_grad()
+        for model in models:
+            model.zero_grad()
+    if own is not None:
+        _own_step(own, models, optimizer, batch)
+        return
+
+    def evaluate() -> Tensor:
+        value = loss_of(loss, outputs_of(models, inputs_of(batch)), targets_of(batch))
+        try:
+            value.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
+        if loop.clears_early:
+            optimizer.zero_grad()
+        every = [p for model in models for p in model.parameters()]
+        if loop.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(every, loop.clip_norm)
+        if loop.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(every, loop.clip_value)
+        return value
+
+    if isinstance(optimizer, torch.optim.LBFGS):  # evaluates several times a step
+
+        def again() -> Tensor:
+            optimizer.zero_grad()
+            return evaluate()
+
+        optimizer.step(again)  # type: ignore[no-untyped-call]
+    else:
+        evaluate()
+        optimizer.step()
+
+
+def _own_step(own: Own, models: Sequence[nn.Module], optimizer: Optimizer, batch: Any) -> None:
+    try:
+        own(models[0] if len(models) == 1 else tuple(models), optimizer, batch)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise ModelError("the step function raised", met=f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def check_step(own: Any, originals: Sequence[nn.Module]) -> None:
+    """Refuse what is no step function, or works on the original model: ``RequestError`` with the way to write it.
+
+    Looks at what the function closes over and at the globals that it names; what hides deeper is caught by ``guarded``.
+    """
+    if not callable(own):
+        raise RequestError(f"step is a function of (model, optimizer, batch), not {type(own).__name__}", remedy=_WAY)
+    try:
+        inspect.signature(own).bind(None, None, None)
+    except TypeError as error:
+        raise RequestError(f"step takes (model, optimizer, batch): {error}", remedy=_WAY) from None
+    except ValueError:  # no signature to be had
+        return
+    if inspect.isfunction(own):
+        known = inspect.getclosurevars(own)
+        for name, value in {**known.globals, **known.nonlocals}.items():
+            if any(value is one for one in originals):
+                raise _on_the_original(name)
+
+
+@contextmanager
+def guarded(originals: Sequence[nn.Module]) -> Iterator[None]:
+    """Within, a call of an original model raises ``RequestError``: a replay must never touch it."""
+
+    def refuse(module: nn.Module, args: Any) -> None:
+        raise _on_the_original(type(module).__name__)
+
+    handles = [model.register_forward_pre_hook(refuse) for model in originals]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+_WAY = "def step(model, optimizer, batch): ...   and use these three, not the names outside of it"
+
+
+def _on_the_original(name: str) -> RequestError:
+    return RequestError(
+        "the step function works on your own model, not on the copy that it is given", met=f"it uses {name}", remedy=_WAY
+    )
