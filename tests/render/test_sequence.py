@@ -50,6 +50,5 @@ def test_where_the_memory_is_what_is_wrong_its_picture_is_on_top_and_only_there(
     sick = replace(remembering(0.5), findings=(Finding("recurrent", "warning", 0.9, "rnn", "The memory is short."),))
     for report, first in ((sick, True), (remembering(0.5), False)):
         page = html.report_page(report)
-        assert page.count("The gradient reaches 9 of 79 steps back through") >= 1
-        assert (page.index("The gradient reaches 9 of 79") < page.index("Cost of watching")) and page.count("<figure>") == 1
-        assert (page.index("The gradient reaches 9 of 79") < page.index("<h2>Gradient flow")) == first
+        assert page.count("<figure>") == 1
+        assert (page.index("The gradient reaches 9 of 79 steps back") < page.index("<h2>Gradient flow")) == first
