@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
 from lessons import Step, classes, numbers, training
 
 from isograd.health import curve, worth
+from isograd.health.outcome import outcome
 from isograd.records.batch import LossSample
 from isograd.records.moments import Moments
 from isograd.records.trace import ParameterSample
@@ -84,7 +85,7 @@ def test_looks_of_old_say_nothing_of_a_loss_with_other_terms():
     """A reconstruction beside a divergence: the last looks are of the first third, and the sum has fallen since."""
     case = training(old(lambda t: numbers(t, stray=0.5)), total=lambda t: 5.0 * math.exp(-t / 100) + 0.1 * math.sin(t))
     late = curve.main(case).late()
-    assert late.stale and late.beat is None and not curve.poor(case, 0.5)
+    assert late.stale and late.beat is None and not outcome(case).short_of(0.5)
 
 
 def test_hits_of_old_do_not_speak_against_a_loss_that_fell_since():
@@ -93,14 +94,15 @@ def test_hits_of_old_do_not_speak_against_a_loss_that_fell_since():
 
     case = training(old(lambda t: classes(t, right=0.0)), total=stepped)
     late = curve.main(case).late()
-    assert late.stale and late.hits < 0.2 and late.beat > 0.9 and not curve.poor(case, 0.5)
+    assert late.stale and late.hits < 0.2 and late.beat > 0.9 and not outcome(case).short_of(0.5)
 
 
 def test_nothing_is_poor_before_the_run_is_far_enough():
     begun = training(lambda t: classes(t), steps=50, planned=300, ended=False)
-    assert not curve.poor(begun, 0.5)
-    assert curve.poor(training(lambda t: classes(t), steps=200, planned=300, ended=False), 0.5)
-    assert not curve.poor(training(lambda t: classes(t), steps=200, ended=False), 0.5)
+    assert not outcome(begun).short_of(0.5)
+    assert outcome(training(lambda t: classes(t), steps=200, planned=300, ended=False)).short_of(0.5)
+    assert not outcome(training(lambda t: classes(t), steps=200, ended=False)).short_of(0.5)
+    assert outcome(training(lambda t: classes(t), steps=5_000, ended=False)).short_of(0.5), "long enough without a length"
 
 
 def test_mixed_up_examples_are_judged_by_what_is_stepped():

@@ -10,7 +10,7 @@ This is put back. Of batches below ``BATCH`` examples the targets of all looks a
 
 Only what is seen late speaks against a training. Where looking became too dear before half of the steps were taken, right
 answers of old speak for it alone; and a loss that is one of several terms (a divergence, a penalty beside it) is then unknown.
-Before ``FAR`` of an announced run nothing is called poor.
+What has come of the whole training, and whether that is decided, ``health.outcome`` says.
 """
 
 from __future__ import annotations
@@ -38,13 +38,10 @@ LATE_LOOKS = 4
 """Looks that are late at least, as long as they are of the second half."""
 STALE = 0.5
 """Share of the steps before which the last look no longer says how the training stands."""
-FAR = 0.6
-"""Share of an announced run from which its answers may be called poor: no alarm on 420 healthy calibration runs."""
-UNTOLD = 5_000
-"""Steps that stand for it where no length was announced."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
 ENTROPIES = ("cross_entropy", "nll_loss")
+REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
@@ -256,32 +253,6 @@ def _differ(samples: Sequence[LossSample]) -> bool:
     return len({(sample.source, sample.target_range) for sample in samples}) > 1
 
 
-def decided(case: Case) -> bool:
-    """Whether so much of the run is over that poor answers speak against it.
-
-    >>> from isograd.records.anatomy import Anatomy
-    >>> bare = Anatomy("torch", (), ())
-    >>> decided(Case(bare, taken=50, planned=100)), decided(Case(bare, taken=50, planned=100, ended=True))
-    (False, True)
-    """
-    return case.ended or case.taken >= (FAR * case.planned if case.planned else UNTOLD)
-
-
-def poor(case: Case, bound: float) -> bool:
-    """Whether the one loss of the program is known and its late answers are below ``bound``, beyond two standard errors.
-
-    A loss that is not below its floor by half of ``bound`` says the same of answers that few looks counted.
-    """
-    curve = main(case)
-    if curve is None or len(curve.looks) < 2 or not decided(case):
-        return False
-    late = curve.late()
-    if late.hits is not None and not late.stale and late.hits + 2.0 * late.hits_error < bound:
-        return True
-    bound = bound if late.hits is None else bound / 2.0
-    return late.beat is not None and math.isfinite(late.error) and late.beat + 2.0 * late.error < bound
-
-
 def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     totals: dict[int, list[float]] = defaultdict(list)
     for step, sample in looks:
@@ -353,7 +324,7 @@ def _corrected(sample: LossSample) -> float:
         return sample.floor * (1.0 + (sum(map(bool, sample.classes)) - 1) / (2 * count * there)) if there > 0.0 else math.nan
     if sample.function in BINARY:
         return sample.floor + 1.0 / (2 * count) if sample.reduction == "mean" else sample.floor
-    return sample.floor * count / (count - 1)
+    return sample.floor * count / (count - 1) if sample.function in REGRESSIONS else sample.floor
 
 
 def _ratio_error(values: Sequence[float], floors: Sequence[float]) -> float:

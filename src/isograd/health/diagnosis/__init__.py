@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from isograd.health.case import Case
-from isograd.health.curve import decided
 from isograd.health.diagnosis import (
     adversarial,
     attention,
@@ -59,6 +58,7 @@ from isograd.health.diagnosis import (
     weights_reset,
     wrong_mode,
 )
+from isograd.health.outcome import decided
 from isograd.records.finding import Finding
 
 PROGRAM = (

@@ -44,7 +44,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not still:
         return
     judged = outcome(case)
-    harm = judged.decided and judged.poor(SKILL)
+    harm = judged.short_of(SKILL)
     slowest, node = min(still, key=lambda row: row[0])
     text = f"a step turns {spoken(node.path)} by {slowest:.0e} of its size and the fastest layer by {most:.0e}"
     yield Finding(

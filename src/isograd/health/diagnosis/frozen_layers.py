@@ -23,9 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.curve import decided
 from isograd.health.looks import fresh, listed, opening, over, weighted
-from isograd.health.outcome import outcome
+from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding
 

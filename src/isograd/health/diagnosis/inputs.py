@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital
 from isograd.records.batch import Features, InputSample
 from isograd.records.finding import Evidence, Finding, Severity
@@ -75,7 +76,7 @@ def _alike(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | No
     if len(columns) < 2:
         return None
     share = statistics.median(one.constant / one.count for one in columns)
-    if share < 1.0 and not (share > 0.5 and curves.poor(case, POOR)):
+    if share < 1.0 and not (share > 0.5 and outcome(case).short_of(POOR)):
         return None
     text = f"{100 * share:.0f} % of the {columns[0].count} columns of the input are the same for all examples of a batch"
     return Finding(
@@ -100,7 +101,7 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
     if found is None:
         return None
     text, evidence = found
-    harmed = curves.poor(case, POOR) or (evidence.value >= HUGE and curves.main(case) is None)
+    harmed = outcome(case).short_of(POOR) or (evidence.value >= HUGE and curves.main(case) is None)
     severity: Severity = "warning" if harmed else "note"
     ending = ": one learning rate cannot serve it, and the answers are poor or unknown" if harmed else ""
     return Finding(

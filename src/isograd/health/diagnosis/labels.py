@@ -26,14 +26,13 @@ from collections.abc import Iterator, Sequence
 from isograd.health import curve as curves
 from isograd.health import layers as gather
 from isograd.health.case import Case
-from isograd.health.curve import BATCH, ENTROPIES, Curve, examples
+from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
 from isograd.health.worth import constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
 LOOKS = 3
 CHANCE = 1e-6
-REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 ONE_CLASS_LOSS = 0.1
 INVERTED = 2.0
 IGNORED, ALIKE = 10.0, 1.5

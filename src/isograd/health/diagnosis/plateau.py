@@ -10,7 +10,7 @@ Bounds:
   GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
   FLAT    a loss that still falls is not yet a plateau while the run goes on: networks that take off late (parity, copying over
           time, deep chains) fall slowly before; when the run has ended it is judged by where it stands
-  FAR     while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was (``health.curve``), and
+  FAR     while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was (``health.outcome``), and
           never critical
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
 Where no floor is known (a loss written by hand), only that the loss of the last third is where that of the first tenth was,
@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve, Standing
+from isograd.health.outcome import decided
 from isograd.health.worth import GAIN, constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -40,7 +41,7 @@ STILL = 0.02
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that nothing was learned."""
-    if case.taken < STEPS or not curves.decided(case) or curves.contested(case):
+    if case.taken < STEPS or not decided(case) or curves.contested(case):
         return
     found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
     judged = [one for one in found if one.late().beat is not None]

@@ -63,7 +63,7 @@ def _swallowed(case: Case) -> Iterator[Finding]:
         return
     found = outcome(case)
     low = case.anatomy.dtype in ("bfloat16", "float16")
-    harm = low and found.decided and found.poor(SKILL)
+    harm = low and found.short_of(SKILL)
     severity: Severity = "warning" if harm else "note"
     share = statistics.median(row[0] for row in lost)
     digits = DIGITS.get(case.anatomy.dtype, 25)
@@ -129,7 +129,7 @@ def _underflow(case: Case) -> Iterator[Finding]:
         return
     worst = max(lost, key=lambda path: lost[path])
     found = outcome(case)
-    harm = 2 * len(lost) > len(nodes) and found.decided and found.poor(SKILL)
+    harm = 2 * len(lost) > len(nodes) and found.short_of(SKILL)
     text = f"{lost[worst]:.0%} of the gradient in {spoken(worst)} is exactly 0, and the rest is below 2**-14"
     yield Finding(
         "precision",

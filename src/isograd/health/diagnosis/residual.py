@@ -74,7 +74,7 @@ def _size(case: Case, place: int) -> float | None:
 
 def _finding(case: Case, places: Sequence[tuple[float, Node]], text: str, what: str, bound: float) -> Finding:
     judged = outcome(case)
-    harm = judged.decided and judged.poor(SKILL)
+    harm = judged.short_of(SKILL)
     node = places[0][1]
     typical = statistics.median(share for share, _ in places)
     return Finding(

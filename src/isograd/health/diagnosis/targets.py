@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.movement import FIRST_STEPS
+from isograd.health.outcome import outcome
 from isograd.records.finding import Evidence, Finding
 from isograd.records.moments import Moments
 
@@ -46,7 +47,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     last = curve.looks[-1][1]
     now = last.output.rms if last.output is not None else math.nan
-    harmed = case.taken >= 20 and curves.poor(case, POOR)
+    harmed = case.taken >= 20 and outcome(case).short_of(POOR)
     alarm = harmed or (case.taken <= FIRST_STEPS and far >= HUGE)
     yield Finding(
         "targets",

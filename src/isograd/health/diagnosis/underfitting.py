@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
+from isograd.health.outcome import outcome
 from isograd.health.worth import allowed, falls
 from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
 from isograd.records.finding import Evidence, Finding
@@ -43,10 +44,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
     late = curve.late()
     if late.beat is None:
         return
-    reachable = allowed(curve)
+    reachable, poor = allowed(curve), outcome(case).short_of(POOR)
     if reachable is not None and _knows(curve) and reachable >= SURE and late.beat + 2.0 * late.error < SHY * reachable:
         yield _shy(case, curve, late.beat, reachable)
-    elif reason is not None and curves.poor(case, POOR) and (late.beat < HOPELESS or (late.beat < POOR and not falls(curve))):
+    elif reason is not None and poor and (late.beat < HOPELESS or (late.beat < POOR and not falls(curve))):
         yield _barred(case, curve, late.beat, *reason)
 
 

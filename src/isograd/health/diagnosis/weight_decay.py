@@ -26,10 +26,9 @@ from collections.abc import Iterator
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
-from isograd.health.curve import decided
 from isograd.health.layers import COUPLED
 from isograd.health.movement import FIRST_STEPS
-from isograd.health.outcome import outcome
+from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
 
@@ -74,7 +73,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield from _penalised(case)
         return
     judged = outcome(case)
-    if not judged.decided or not judged.poor(SKILL):
+    if not judged.short_of(SKILL):
         return
     typical, size = found
     decay = float(optimizer.get("weight_decay", 0.0))
