@@ -1,4 +1,4 @@
-"""Say what an activation does to a Gaussian: E[phi], E[phi^2], E[phi'^2], E[phi'^4] and E[phi(u) phi(v)], by quadrature."""
+"""Say what an activation does to a Gaussian: E[phi], E[phi^2], E[phi'^2], E[phi'^4] and E[f(u) f(v)], by quadrature."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ def known(node: Node) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def gauss(
-    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0, picked_from: float = 1.0
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0
 ) -> Gauss:
-    r"""Moments of phi(x) and phi'(x) for x ~ N(m, q - m^2), or for the largest of k such values.
+    r"""Moments of phi(x) and phi'(x) for x ~ N(m, q - m^2).
 
-    .. math:: E[f(x)] = \int f(m + \sqrt{q - m^2} z)\, k\, \varphi(z)\, \Phi(z)^{k-1} dz
+    .. math:: E[f(x)] = \int f(m + \sqrt{q - m^2} z)\, \varphi(z) dz
 
-    ``picked_from`` = k is how many independent values a pooling layer picks the largest of; 1 is the plain Gaussian. A midpoint
-    sum over a fine grid rather than Gauss-Hermite: it converges as fast on smooth curves and does not ring at a kink.
+    A midpoint sum over a fine grid rather than Gauss-Hermite: it converges as fast on smooth curves and does not ring at a kink.
 
     Source: Poole et al. 2016, arXiv:1606.05340, eq. 3 (E[phi^2]); Schoenholz et al. 2017, arXiv:1611.01232, eq. 5 (E[phi'^2]).
 
@@ -53,39 +52,95 @@ def gauss(
     >>> round(relu.square, 6), round(relu.slope2, 6)
     (2.0, 0.5)
     """
-    curves = _curves(node_name, settings)
-    if curves is None:
-        raise ValueError(f"no map for the activation {node_name!r}")
-    phi, slope = curves
+    phi, slope = _of(node_name, settings)
     z, weight = _grid()
-    if picked_from > 1.0:
-        weight = picked_from * weight * (0.5 * (1.0 + erf(z / math.sqrt(2.0)))) ** (picked_from - 1.0)
-        weight = weight / weight.sum()
     x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z
     value, steep = phi(x), slope(x) ** 2
     return Gauss(float(weight @ value), float(weight @ value**2), float(weight @ steep), float(weight @ steep**2))
 
 
-@functools.lru_cache(maxsize=4096)
-def overlap(
-    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, correlation: float, mean: float = 0.0
-) -> float:
-    r"""E[phi(u) phi(v)] for u and v ~ N(m, q - m^2) with the given correlation: how alike two examples come out.
+@dataclass(frozen=True, slots=True)
+class Series:
+    r"""E[f(u) f(v)] of two correlated Gaussians as a power series in their correlation, of f = phi, phi', phi^2 and phi'^2.
 
-    Source: Poole et al. 2016, arXiv:1606.05340, eq. 5.
+    .. math:: E[f(u) f(v)] = \sum_k a_k^2 c^k, \qquad a_k = E[f(m + \sigma z)\, He_k(z)] / \sqrt{k!}
 
-    >>> round(overlap("relu", (), 1.0, 0.0), 4), round(overlap("relu", (), 1.0, 1.0), 4)     # E[phi]^2 = 1/(2 pi), E[phi^2]
+    The squares of the first ``TERMS`` Hermite coefficients; what they leave of E[f^2] stands in front of one more power, so
+    that the series is exact at c = 1.
+    Source: Mehler 1866; Daniely et al. 2016, arXiv:1602.05897, section 4 (dual activations).
+    """
+
+    value: Array
+    slope: Array
+    value2: Array
+    slope2: Array
+
+
+TERMS = 48
+
+
+def of_pair(coefficients: Array, correlation: float) -> float:
+    """The series at one correlation in [-1, 1].
+
+    >>> relu = series("relu", (), 1.0)
+    >>> round(of_pair(relu.value, 0.0), 4), round(of_pair(relu.value, 1.0), 4)     # E[phi]^2 = 1/(2 pi), E[phi^2]
     (0.1592, 0.5)
     """
-    curves = _curves(node_name, settings)
-    if curves is None:
-        raise ValueError(f"no map for the activation {node_name!r}")
-    phi, _ = curves
-    z, weight = _grid(points=320, reach=7.0)
     c = max(-1.0, min(1.0, correlation))
-    scale = math.sqrt(max(0.0, second_moment - mean * mean))
-    other = mean + scale * (c * z[:, None] + math.sqrt(1.0 - c * c) * z[None, :])
-    return float(weight @ (phi(mean + scale * z) * (phi(other) @ weight)))
+    return float(np.polynomial.polynomial.polyval(c, coefficients))
+
+
+@functools.lru_cache(maxsize=4096)
+def series(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> Series:
+    """The four series of an activation whose input is N(m, q - m^2)."""
+    phi, slope = _of(node_name, settings)
+    z, weight = _grid(points=4000)
+    x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z
+    value, steep = np.asarray(phi(x), dtype=np.float64), np.asarray(slope(x), dtype=np.float64)
+    found = []
+    for f in (value, steep, value**2, steep**2):
+        squares = (_hermite() @ (weight * f)) ** 2
+        found.append(np.append(squares, max(0.0, float(weight @ f**2) - float(squares.sum()))))
+    return Series(*found)
+
+
+@functools.cache
+def _hermite() -> Array:
+    """He_k(z) / sqrt(k!) on the grid, one row a degree."""
+    z, _ = _grid(points=4000)
+    rows = [np.ones_like(z), z]
+    for k in range(1, TERMS - 1):
+        rows.append((z * rows[k] - math.sqrt(k) * rows[k - 1]) / math.sqrt(k + 1))
+    return np.stack(rows)
+
+
+def _of(name: str, settings: tuple[tuple[str, Any], ...]) -> tuple[Curve, Curve]:
+    curves = _curves(name, settings)
+    if curves is None:
+        raise ValueError(f"no map for the activation {name!r}")
+    return curves
+
+
+@functools.lru_cache(maxsize=1024)
+def peak(
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float, picked_from: float, alike: float
+) -> Gauss:
+    r"""Moments of phi(x) and phi'(x) at the largest of k values x ~ N(m, q - m^2) of which any two are correlated by ``alike``.
+
+    .. math:: \max_j x_j = m + \sqrt{q - m^2} \, (\sqrt{c}\, z_0 + \sqrt{1 - c}\, \max_j z_j)
+
+    >>> round(peak("relu", (), 1.0, 0.0, 4.0, 0.0).slope2, 4), round(peak("relu", (), 1.0, 0.0, 4.0, 1.0).slope2, 4)
+    (0.9375, 0.5)
+    """
+    phi, slope = _of(node_name, settings)
+    z, weight = _grid(points=320, reach=7.0)
+    largest = picked_from * weight * (0.5 * (1.0 + erf(z / math.sqrt(2.0)))) ** (picked_from - 1.0)
+    both = weight[:, None] * (largest / largest.sum())[None, :]
+    c = max(0.0, min(1.0, alike))
+    at = math.sqrt(c) * z[:, None] + math.sqrt(1.0 - c) * z[None, :]
+    x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * at
+    value, steep = np.asarray(phi(x)), np.asarray(slope(x)) ** 2
+    return Gauss(*(float((both * part).sum()) for part in (value, value**2, steep, steep**2)))
 
 
 @functools.cache
@@ -156,6 +211,13 @@ _PLAIN: dict[str, tuple[Curve, Curve]] = {
         lambda x: np.where(np.abs(x) < 3.0, x / 3.0 + 0.5, (x >= 3.0).astype(float)),
     ),
 }
+_PLAIN |= {
+    "sin": (np.sin, np.cos),
+    "cos": (np.cos, lambda x: -np.sin(x)),
+    "square": (np.square, lambda x: 2.0 * x),
+    "abs": (np.abs, np.sign),
+    "exp": (np.exp, np.exp),
+}
 _PLAIN["linear"] = _PLAIN["identity"]
 _PLAIN["swish"] = _PLAIN["silu"]
 
@@ -174,6 +236,9 @@ def _curves(name: str, settings: tuple[tuple[str, Any], ...]) -> tuple[Curve, Cu
         return _gelu(str(constants.get("approximate", "none")))
     if name == "leakyrelu":
         return _leaky(constant("negative_slope", 0.01))
+    if name == "rrelu":  # in training the slope is drawn anew for every value: its root mean square counts
+        low, high = constant("lower", 1 / 8), constant("upper", 1 / 3)
+        return _leaky(math.sqrt((low * low + low * high + high * high) / 3.0))
     if name == "prelu":
         return _leaky(constant("init", 0.25))
     if name in ("elu", "celu"):
@@ -181,6 +246,13 @@ def _curves(name: str, settings: tuple[tuple[str, Any], ...]) -> tuple[Curve, Cu
         return _elu(alpha, 1.0, 1.0 / alpha if name == "celu" else 1.0)
     if name == "hardtanh":
         return _clipped(constant("min_val", -1.0), constant("max_val", 1.0))
+    if name == "threshold":
+        bound, below = constant("threshold", 0.0), constant("value", 0.0)
+        return lambda x: np.where(x > bound, x, below), lambda x: (x > bound).astype(float)
+    if name in ("softshrink", "hardshrink"):
+        bound = constant("lambd", 0.5)
+        shift = bound if name == "softshrink" else 0.0
+        return lambda x: np.where(np.abs(x) > bound, x - shift * np.sign(x), 0.0), lambda x: (np.abs(x) > bound).astype(float)
     if name == "softplus":
         beta = constant("beta", 1.0)
         return lambda x: np.logaddexp(0.0, beta * x) / beta, lambda x: _softplus_slope(beta * x)

@@ -74,7 +74,7 @@ def case_of(trace: Trace, readings: Readings | None = None, expectations: Expect
     taken = max(whole, default=0)
     return Case(
         trace.anatomy,
-        theory.foretell(trace.anatomy, _input_rms(trace)) if expectations is None else expectations,
+        theory.foretell(trace.anatomy, inputs=_inputs(trace)) if expectations is None else expectations,
         readings,
         table(readings),
         trace.steps,
@@ -122,9 +122,6 @@ def planned(rows: Table) -> int:
     return int(told[-1].value) if told else DEFAULT_STEPS
 
 
-def _input_rms(trace: Trace) -> float | None:
+def _inputs(trace: Trace) -> tuple[InputSample, ...]:
     first = next((step for step in trace.steps if step.inputs), None)
-    if first is None:
-        return None
-    rms = first.inputs[0].values.rms
-    return rms if rms > 0.0 else None
+    return first.inputs if first is not None else ()

@@ -15,15 +15,16 @@ OPERATIONS = (
     "linear",  # settings: fan_in, fan_out, bias
     "conv",  # fan_in (channels_in / groups * kernel area), fan_out, kernel, stride, padding, dilation, groups, bias, transposed
     "activation",  # function ("relu", "tanh", "sigmoid", ...), and its constants
-    "norm",  # kind ("batch", "layer", "group", "instance", "rms"), eps, affine
+    "norm",  # kind ("batch", "layer", "group", "instance", "rms"), eps, affine, size (entries of a layer norm's group)
     "dropout",  # p
-    "pool",  # kind ("max", "average"), kernel, stride
-    "reshape",  # flatten, view, transpose: the same numbers in another form
-    "add",  # the sum of its inputs: a residual joint
+    "pool",  # kind ("max", "average"), kernel, stride; total where it is a sum
+    "reshape",  # flatten, view, transpose: the same numbers in another form; index of a slice
+    "add",  # the sum of its inputs: a residual joint; minus, shift
+    "multiply",  # the product of its inputs, of its parameters and of a number (factor)
     "concat",
     "embedding",  # rows, width
-    "recurrent",  # kind ("rnn_tanh", "rnn_relu", "lstm", "gru"), input, hidden, layers, bidirectional
-    "attention",  # heads, width
+    "recurrent",  # kind ("rnn_tanh", "rnn_relu", "lstm", "gru"), input, hidden, layers, bidirectional, steps, forget_bias_l0 ...
+    "attention",  # heads, width, projected (it holds its projections), dropout, causal
     "softmax",
     "unknown",  # measured, never guessed
 )

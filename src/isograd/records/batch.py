@@ -46,6 +46,10 @@ class InputSample:
 
     ``shape`` includes the batch axis. ``low`` and ``high`` are its extremes. Integer inputs (indices of an embedding) have
     moments too; ``features`` only inputs of two axes and a floating-point type.
+
+    ``sequences`` and ``pictures`` say what places have in common, as shares of the mean square: two neighbouring positions, any
+    two positions of an example, two examples at one position, two examples at different ones. Units are the last axis for
+    ``sequences`` and the first behind the batch for ``pictures``. Empty where they were not measured.
     """
 
     where: str
@@ -56,6 +60,8 @@ class InputSample:
     low: float
     high: float
     features: Features | None = None
+    sequences: tuple[float, ...] = ()
+    pictures: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

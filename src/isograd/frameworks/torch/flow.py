@@ -8,10 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.details import of_arguments, of_call
 from isograd.frameworks.torch.operations import of_function, of_module, unit_axis
 from isograd.frameworks.torch.places import persons_line, places_of, tensors_in
 from isograd.records.anatomy import Node
 
+_BY_PLACE = ("add", "multiply", "attention")
+"""Operations for which it counts whether a signal is given twice, and in which place."""
 _NO_FLOW = frozenset(
     {"grad", "shape", "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like", "full_like", "new_zeros"}
 )
@@ -49,8 +52,10 @@ class Flow:
     def module(self, path: str, module: nn.Module, arguments: Any, output: Any) -> None:
         """A leaf module has been called."""
         operation, settings = of_module(module)
+        settings += of_call(module, *arguments)
         parameters = tuple(self._names[id(p)] for p in module.parameters() if id(p) in self._names)
-        inputs = self._inputs(arguments)
+        inputs = self._each(arguments[0][:3]) if operation == "attention" else ()
+        inputs = inputs if len(inputs) == 3 else self._inputs(arguments)
         label = type(module).__name__
         self._node(Node(path, operation, label, inputs, (), settings, parameters, persons_line()), output)
 
@@ -70,6 +75,9 @@ class Flow:
             return
         by_parameter = len(args) > 1 and bool(self._origins(args[1])) and not self._inputs(args[1])
         operation, settings = of_function(name, args, kwargs, by_parameter=by_parameter)
+        settings += of_arguments(name, args, kwargs, self._constants(args))
+        if operation in _BY_PLACE:
+            inputs = self._each(args[:3] if operation == "attention" else args) or inputs
         self._node(Node(path, operation, name, inputs, (), settings, origins, persons_line()), output)
 
     def _node(self, node: Node, output: Any) -> None:
@@ -97,6 +105,15 @@ class Flow:
     def _position(self, tensor: Tensor) -> int | None:
         known = self._from.get(id(tensor))
         return known[1] if known is not None and known[0]() is tensor else None
+
+    def _constants(self, args: Sequence[Any]) -> list[Tensor]:
+        """The tensors that came neither from a node nor from a parameter."""
+        return [tensor for tensor in tensors_in(tuple(args)) if self._position(tensor) is None and not self._origins(tensor)]
+
+    def _each(self, arguments: Iterable[Any]) -> tuple[int, ...]:
+        """The node that each tensor came out of, one that is given twice twice."""
+        found = (self._position(tensor) for tensor in tensors_in(tuple(arguments)))
+        return tuple(position for position in found if position is not None)
 
     def _inputs(self, something: Any) -> tuple[int, ...]:
         found = (self._position(tensor) for tensor in tensors_in(something))

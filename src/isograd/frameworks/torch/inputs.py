@@ -11,12 +11,17 @@ from torch import Tensor
 from isograd.frameworks.torch.sums import moments
 from isograd.records.batch import Features, InputSample
 
+EXAMPLES = 64
+"""Examples that are compared with one another."""
 COLUMNS = 65_536
 """Columns from which a table is too wide to be compared column by column."""
 
 
-def input_sample(where: str, position: int, tensor: Tensor) -> InputSample | None:
-    """The sums of one input; nothing where it holds no numbers that can be summed (strings, booleans, sparse tensors)."""
+def input_sample(where: str, position: int, tensor: Tensor, *, closely: bool = False) -> InputSample | None:
+    """The sums of one input; nothing where it holds no numbers that can be summed (strings, booleans, sparse tensors).
+
+    ``closely``: and what its examples and positions have in common.
+    """
     if tensor.layout != torch.strided or tensor.dtype == torch.bool:
         return None
     values = tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()
@@ -27,7 +32,41 @@ def input_sample(where: str, position: int, tensor: Tensor) -> InputSample | Non
     low, high = (float(extreme) for extreme in torch.aminmax(values)) if real else (math.nan, math.nan)
     shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
     table = tensor.ndim == 2 and tensor.is_floating_point() and len(tensor) > 1 and 1 <= tensor.shape[1] < COLUMNS
-    return InputSample(where, position, shape, dtype, found, low, high, features(tensor) if table else None)
+    sample = InputSample(where, position, shape, dtype, found, low, high, features(tensor) if table else None)
+    if not closely or not tensor.is_floating_point() or not tensor.numel() or tensor.ndim < 2 or found.nonfinite:
+        return sample
+    return dataclasses.replace(
+        sample, sequences=alike(tensor, -1), pictures=alike(tensor, 1) if tensor.ndim > 2 else ()
+    )
+
+
+def alike(tensor: Tensor, unit_axis: int) -> tuple[float, float, float, float]:
+    r"""What places of (examples b, ..., units at ``unit_axis``) have in common, as shares of the mean square.
+
+    .. math:: E[x_{b,p} x_{b',p'}] / E[x^2]
+
+    of neighbouring positions along the last axis of positions, of all pairs of positions of one example, of all pairs of
+    examples at one position and at different ones. 0 where there is no such pair. At most ``EXAMPLES`` examples are compared.
+
+    >>> [round(share, 3) for share in alike(torch.ones(4, 3, 2), -1)]
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    x = tensor.detach()[:EXAMPLES].movedim(unit_axis, -1).double()
+    near = float((x[..., 1:, :] * x[..., :-1, :]).mean()) if x.ndim > 2 and x.shape[-2] > 1 else 0.0
+    x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
+    (b, p, u), square = x.shape, float(x.square().mean())
+    if square <= 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    own = float(x.sum(1).square().sum()) / u  # over pairs of positions, each with itself as well
+    one = float(x.sum(0).square().sum()) / u
+    whole = float(x.sum((0, 1)).square().sum()) / u
+    alone = b * p * square
+    far, same = own - alone, one - alone
+    pairs = (b * p * (p - 1), b * p * (b - 1), b * p * (b - 1) * (p - 1))
+    found = (far, same, whole - alone - far - same)
+    shares = (total / count / square if count else 0.0 for total, count in zip(found, pairs, strict=True))
+    far, same, cross = shares
+    return near / square, far, same, cross
 
 
 def features(table: Tensor) -> Features | None:

@@ -34,9 +34,10 @@ _ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "Softsign": (),
     "LogSigmoid": (),
     "Tanhshrink": (),
-    "Softshrink": (),
-    "Hardshrink": (),
+    "Softshrink": ("lambd",),
+    "Hardshrink": ("lambd",),
     "GLU": (),
+    "Threshold": ("threshold", "value"),
 }
 _FUNCTION_OF = {"LeakyReLU": "leaky_relu", "PReLU": "prelu", "RReLU": "rrelu", "LogSigmoid": "logsigmoid"}
 _DEFAULTS: dict[str, dict[str, Scalar]] = {
@@ -47,7 +48,9 @@ _DEFAULTS: dict[str, dict[str, Scalar]] = {
     "softplus": {"beta": 1.0},
     "gelu": {"approximate": "none"},
 }
-_FUNCTIONS = frozenset(_FUNCTION_OF.get(name, name.lower()) for name in _ACTIVATIONS)
+_CURVES = frozenset({"sin", "cos", "abs", "square", "exp"})
+"""Functions that are no layer of torch's and act on each number by itself."""
+_FUNCTIONS = _CURVES | frozenset(_FUNCTION_OF.get(name, name.lower()) for name in _ACTIVATIONS)
 _RESHAPES = frozenset(
     {
         "flatten",
@@ -162,9 +165,44 @@ def of_function(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, by
         return "reshape", ()
     if name in _CONCATS:
         return "concat", ()
-    if name in ("add", "iadd", "radd"):
-        return "add", ()
+    if name in _ARITHMETIC:
+        return _of_arithmetic(_ARITHMETIC[name], args)
+    if name in ("pow", "ipow") and len(args) > 1 and args[1] == 2:
+        return "activation", (("function", "square"),)
+    if name in ("clamp", "clip", "clamp_min"):
+        return _of_clamp(args, kwargs)
     return _of_layer_function(name, args, kwargs, by_parameter)
+
+
+_ARITHMETIC = {
+    **dict.fromkeys(("add", "iadd", "radd"), "add"),
+    **dict.fromkeys(("sub", "isub", "rsub", "subtract"), "sub"),
+    **dict.fromkeys(("mul", "imul", "rmul", "multiply"), "mul"),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide", "true_divide"), "div"),
+    **dict.fromkeys(("neg", "negative"), "neg"),
+}
+
+
+def _of_arithmetic(kind: str, args: Sequence[Any]) -> Known:
+    """A sum or product, with the number that it takes in beside tensors."""
+    number = next((float(arg) for arg in args if isinstance(arg, int | float) and not isinstance(arg, bool)), None)
+    if kind in ("add", "sub"):
+        return "add", ((("minus", True),) if kind == "sub" else ()) + (() if number is None else (("shift", number),))
+    if kind == "neg":
+        return "multiply", (("factor", -1.0),)
+    if kind == "mul":
+        return "multiply", () if number is None else (("factor", number),)
+    if number is None or not isinstance(args[0], Tensor) or number == 0.0:
+        return "unknown", ()
+    return "multiply", (("factor", 1.0 / number),)
+
+
+def _of_clamp(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Known:
+    low, high = (kwargs.get(name, args[i] if len(args) > i else None) for i, name in ((1, "min"), (2, "max")))
+    if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
+        return "unknown", ()
+    bounds = (("min_val", -math.inf if low is None else float(low)), ("max_val", math.inf if high is None else float(high)))
+    return "activation", (("function", "relu"),) if bounds[0][1] == 0 and high is None else (("function", "hardtanh"), *bounds)
 
 
 def _of_layer_function(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], by_parameter: bool) -> Known:
@@ -181,15 +219,32 @@ def _of_layer_function(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     if "dropout" in name:
         return "dropout", (("p", _scalar(kwargs.get("p", args[1] if len(args) > 1 else 0.5))),)
     if name in _NORMS:
-        return "norm", (("kind", _NORMS[name]), ("eps", _scalar(kwargs.get("eps", 1e-5))))
-    if "pool" in name or (name == "mean" and (len(args) > 1 or "dim" in kwargs)):
+        facts: Settings = (("kind", _NORMS[name]), ("eps", _scalar(kwargs.get("eps", 1e-5))))
+        shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else None)
+        groups = kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
+        if name in ("layer_norm", "rms_norm") and isinstance(shape, tuple | list):
+            facts = (*facts, ("size", math.prod(shape)))
+        return "norm", (*facts, ("groups", int(groups))) if name == "group_norm" else facts
+    if "pool" in name or (name in ("mean", "sum") and (len(args) > 1 or "dim" in kwargs)):
         kernel = kwargs.get("kernel_size", args[1] if len(args) > 1 and "pool" in name else 0)
-        return "pool", (("kind", "max" if "max" in name else "average"), ("kernel", _scalar(kernel)))
-    if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
+        total = (("total", True),) if name == "sum" else ()
+        return "pool", (("kind", "max" if "max" in name else "average"), ("kernel", _scalar(kernel)), *total)
+    if name == "scaled_dot_product_attention":
+        return "attention", _of_fused_attention(args, kwargs)
+    if name == "multi_head_attention_forward":
         return "attention", ()
     if name == "embedding" and isinstance(weight, Tensor):
         return "embedding", (("rows", weight.shape[0]), ("width", weight.shape[-1]))
     return "unknown", ()
+
+
+def _of_fused_attention(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Settings:
+    given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | dict(kwargs)
+    facts: dict[str, Scalar] = {"projected": False, "head": given["query"].shape[-1]}
+    facts["dropout"], facts["causal"] = float(given.get("dropout_p") or 0.0), bool(given.get("is_causal"))
+    if given.get("scale") is not None:
+        facts["scale"] = float(given["scale"])
+    return tuple(facts.items())
 
 
 def _of_convolution(name: str, weight: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Known:
@@ -293,6 +348,7 @@ def _convolution(module: nn.modules.conv._ConvNd) -> Known:
         ("kernel", _scalar(tuple(module.kernel_size))),
         ("stride", _scalar(tuple(module.stride))),
         ("padding", _scalar(module.padding)),
+        ("padding_mode", str(module.padding_mode)),
         ("dilation", _scalar(tuple(module.dilation))),
         ("groups", module.groups),
         ("bias", module.bias is not None),
@@ -304,6 +360,8 @@ def _norm(kind: str) -> Callable[[Any], Known]:
     def read(module: Any) -> Known:
         affine = getattr(module, "affine", getattr(module, "elementwise_affine", True))
         facts: Settings = (("kind", kind), ("eps", float(module.eps or 0.0)), ("affine", bool(affine)))
+        shape = getattr(module, "normalized_shape", None)
+        facts = facts if shape is None else (*facts, ("size", math.prod(shape)))
         return "norm", (*facts, ("groups", module.num_groups)) if kind == "group" else facts
 
     return read
@@ -348,7 +406,18 @@ _MODULES: tuple[tuple[Any, Callable[[Any], Known]], ...] = (
     (_SAME_NUMBERS, lambda _: ("reshape", ())),
     ((nn.Embedding, nn.EmbeddingBag), lambda m: ("embedding", (("rows", m.num_embeddings), ("width", m.embedding_dim)))),
     ((nn.RNNBase, nn.RNNCellBase), _recurrent),
-    (nn.MultiheadAttention, lambda m: ("attention", (("heads", m.num_heads), ("width", m.embed_dim)))),
+    (
+        nn.MultiheadAttention,
+        lambda m: (
+            "attention",
+            (
+                ("heads", m.num_heads),
+                ("width", m.embed_dim),
+                ("projected", True),
+                ("dropout", float(m.dropout) if m.training else 0.0),
+            ),
+        ),
+    ),
     ((nn.Softmax, nn.Softmin, nn.Softmax2d), lambda _: ("softmax", (("log", False),))),
     (nn.LogSoftmax, lambda _: ("softmax", (("log", True),))),
 )

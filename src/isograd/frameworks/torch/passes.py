@@ -70,7 +70,7 @@ class Passes:
 
     def _take(self, path: str, first: int, arguments: Sequence[Any]) -> None:
         for position, tensor in enumerate(tensors_in(tuple(arguments)), first):
-            found = input_sample(path, position, tensor)
+            found = input_sample(path, position, tensor, closely=self._following)
             if found is not None:
                 known = self.inputs.get((path, position))
                 self.inputs[path, position] = found if known is None else merged(known, found)

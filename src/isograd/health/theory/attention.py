@@ -1,0 +1,166 @@
+r"""Map a signal through attention at birth: a softmax over logits that are random, and so nearly a mean over the keys.
+
+For given keys a query's logits are Gaussian; what all keys have in common drops out of the softmax. With T keys and::
+
+    v     variance of a row's logits over the keys,  q_Q (q_K - c_K) for logits scaled by 1 / sqrt(d)
+    A     sum over the keys of the squared weights,  e^v / (T + e^v - 1): 1 / T of a mean, 1 of a choice
+    A'    the same of the weights of two queries,    e^(v rho) / (T + e^(v rho) - 1), rho their correlation
+
+the output is ``c_V + (q_V - c_V) A``: averaging divides the independent part of the values by T and keeps what positions have
+in common, which is how rank collapses with depth. Backward, g the gradient at the output, c_g that of two queries::
+
+    values    A g^2 + (T - 1) A' c_g
+    queries   A (1 - A) g^2 (q_V - c_V) (q_K - c_K)
+    keys      (1 - A) (q_V - c_V) (A g^2 q_Q + (T - 1) A' c_g c_Q)
+
+Sources: Vaswani et al. 2017, arXiv:1706.03762; Dong et al. 2021, arXiv:2103.03404 (rank collapse); Noci et al. 2022,
+arXiv:2206.03126, section 3 (signal propagation, gradients of queries and keys beside those of values).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from isograd.health.theory import weights
+from isograd.health.theory.dense import mixed
+from isograd.health.theory.state import Alike, Back, Flow, World, joined
+from isograd.records.anatomy import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Queries, keys and values of one attention as they meet, and how it spreads: ``one`` is A, ``two`` A'."""
+
+    query: Flow
+    key: Flow
+    value: Flow
+    one: float
+    two: float
+    project: tuple[float, float, float, float]
+    """n sigma^2 of the maps to queries, keys, values and from the heads to the output; 1 where there is none."""
+
+
+def concentration(logit_variance: float, keys: float) -> float:
+    r"""Expected sum of squared softmax weights over Gaussian logits, ``e^v / (T + e^v - 1)``.
+
+    Exact for v = 0 (1 / T) and v to infinity (1), and E[e^{2x}] / (T E[e^x]^2) where T is large.
+
+    >>> concentration(0.0, 8.0), round(concentration(50.0, 8.0), 6)
+    (0.125, 1.0)
+    """
+    grown = math.exp(min(500.0, logit_variance))
+    return grown / (max(1.0, keys) + grown - 1.0)
+
+
+def heads(node: Node, sources: Sequence[Flow], world: World) -> Heads | None:
+    """What meets in an attention; nothing where its projections are not known."""
+    given = list(sources)
+    if not given:
+        return None
+    query, key = given[0], given[1] if len(given) > 1 else given[0]
+    value = given[2] if len(given) > 2 else key
+    project = (1.0, 1.0, 1.0, 1.0)
+    if node.get("projected", False):
+        found = _projections(node, world)
+        if found is None:
+            return None
+        sizes, bias, back = found
+        width = weights.number(node, "width", query.units)
+        query, key, value = (
+            mixed(x, x.units * size, bias, width, world) for x, size in zip((query, key, value), sizes, strict=True)
+        )
+        project = (width * sizes[0], width * sizes[1], width * sizes[2], width * back)
+    keys = max(1.0, key.positions)
+    room = max(0.0, key.square - key.alike.far)
+    scale = weights.number(node, "scale", 0.0)
+    temper = scale**2 * weights.number(node, "head", query.units) if scale else 1.0
+    logits = temper * query.square * room
+    alike = max(-1.0, min(1.0, query.alike.far / query.square)) if query.square else 1.0
+    if node.get("causal", False):
+        lengths = range(1, round(keys) + 1)
+        one = sum(concentration(logits, length) for length in lengths) / keys
+        two = sum((2 * (keys - t)) / (keys * max(1.0, keys - 1.0)) * concentration(logits * alike, t) for t in lengths)
+        # of two queries the shorter one looks at t keys, the longer at more: they share what the longer gives those t
+        two = min(one, two)
+    else:
+        one, two = concentration(logits, keys), concentration(max(0.0, logits * alike), keys)
+    keep = 1.0 - weights.number(node, "dropout", 0.0)
+    return Heads(query, key, value, min(1.0, one / max(keep, 1e-9)), two, project)
+
+
+def _projections(node: Node, world: World) -> tuple[tuple[float, float, float], float, float] | None:
+    together = weights.matrix(node, world, "in_proj_weight")
+    apart = [weights.matrix(node, world, name) for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight")]
+    back = weights.matrix(node, world, "out_proj.weight")
+    if back is None:
+        return None
+    if together is not None:
+        return (together, together, together), weights.bias(node, world, "in_proj_bias"), back
+    if any(part is None for part in apart):
+        return None
+    return (apart[0] or 0.0, apart[1] or 0.0, apart[2] or 0.0), weights.bias(node, world, "in_proj_bias"), back
+
+
+def forward(node: Node, sources: Sequence[Flow], world: World) -> Flow | None:
+    """The moments of an attention's output."""
+    found = heads(node, sources, world)
+    if found is None:
+        return None
+    value, queries = found.value, found.query.positions
+    keys = max(1.0, value.positions)
+    free = max(0.0, value.square - value.alike.far)
+    square = value.alike.far + free * found.one
+    far = value.alike.far + free * found.two
+    cross = (value.alike.same + (keys - 1.0) * value.alike.cross) / keys
+    out = Flow(square, value.mean, Alike(far, far, cross, cross), value.units, queries, value.noise)
+    if not node.get("projected", False):
+        return out
+    back = weights.matrix(node, world, "out_proj.weight") or 0.0
+    return mixed(out, out.units * back, weights.bias(node, world, "out_proj.bias"), weights.number(node, "width", 1.0), world)
+
+
+def back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: World) -> Back | None:
+    """The gradient that one of the inputs of an attention gets: through the values, and through the softmax."""
+    found = heads(node, sources, world)
+    if found is None:
+        return None
+    to_query, to_key, to_value, from_heads = found.project
+    here = here.times(from_heads)
+    if node.get("projected", False):
+        own = 2.0 / found.value.units * world.averaged(found.query.positions, here.far2, here.cross2)
+        here = replace(here, noise=world.noisy(world.noisy(here.noise, own), own))
+    parts = {
+        0: _to_query(found, here).times(to_query),
+        1: _to_key(found, here).times(to_key),
+        2: _to_value(found, here).times(to_value),
+    }
+    count = len(sources)
+    roles = {1: (0, 1, 2), 2: ((0,), (1, 2)), 3: ((0,), (1,), (2,))}.get(count)
+    if roles is None:
+        return None
+    mine = roles if count == 1 else tuple(r for place, r in zip(node.inputs, roles, strict=False) if place == source)
+    wanted = [role for group in mine for role in (group if isinstance(group, tuple) else (group,))]
+    return joined([parts[role] for role in wanted], world, found.value.units, found.value.positions)
+
+
+def _to_value(found: Heads, here: Back) -> Back:
+    keys, queries = max(1.0, found.value.positions), max(1.0, found.query.positions)
+    ratio = queries / keys
+    size = ratio * max(0.0, found.one + (queries - 1.0) * found.two * here.far)
+    others = (1.0 - found.one + (queries - 1.0) * here.far * (1.0 - found.two)) * ratio / max(1.0, keys - 1.0)
+    far = max(-1.0, min(1.0, others / size)) if size > 0.0 else 0.0
+    return here.times(size, far=far, far2=max(far**2, here.far2), last=False)
+
+
+def _to_query(found: Heads, here: Back) -> Back:
+    room = max(0.0, found.value.square - found.value.alike.far) * max(0.0, found.key.square - found.key.alike.far)
+    return here.times(found.one * (1.0 - found.one) * room, far=here.far * found.two / max(found.one, 1e-12), last=False)
+
+
+def _to_key(found: Heads, here: Back) -> Back:
+    queries, keys = max(1.0, found.query.positions), max(1.0, found.key.positions)
+    room = max(0.0, found.value.square - found.value.alike.far) * (1.0 - found.one)
+    met = found.one * found.query.square + (queries - 1.0) * found.two * here.far * found.query.alike.far
+    return here.times(queries / keys * room * max(0.0, met), far=0.0, last=False)

@@ -1,0 +1,131 @@
+"""Map a signal through what mixes units: dense layers, convolutions of every kind, embeddings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from isograd.health.theory import weights
+from isograd.health.theory.state import Alike, Back, Flow, World
+from isograd.records.anatomy import Node
+
+
+def regrouped(x: Flow, fan_in: float) -> Flow:
+    """The same numbers as ``fan_in`` units at as many positions as that makes: what a reshape in front of a layer did."""
+    if fan_in <= 0.0 or x.units == fan_in:
+        return x
+    return replace(x, units=fan_in, positions=max(1.0, x.entries / fan_in))
+
+
+def aligned(x: Flow, world: World) -> float:
+    """How much the squared length that a random matrix gives to the signal averages over examples and positions."""
+    floor = 1.0 / max(1.0, x.units)
+    far, cross = (max(floor, (part / x.square) ** 2 if x.square else 1.0) for part in (x.alike.far, x.alike.cross))
+    return world.averaged(x.positions, min(1.0, far), min(1.0, cross))
+
+
+def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World) -> Flow:
+    r"""What a matrix of independent weights makes of a signal.
+
+    .. math:: q' = n \sigma_w^2 q + \sigma_b^2, \qquad c' = n \sigma_w^2 c + \sigma_b^2
+
+    Finite width: the mean square of n' outputs differs with variance 2 / n' (chi-square), averaged over what differs.
+    Source: Poole et al. 2016, arXiv:1606.05340, eqs. 3 and 5.
+    """
+    square = gain * x.square + bias
+    share = gain * x.square / square if square else 0.0
+    noise = world.mixed([(share, x.noise)])
+    noise = world.noisy(noise, share**2 * 2.0 / max(1.0, fan_out) * aligned(x, world))
+    alike = Alike(*(gain * part + bias for part in x.alike))
+    return Flow(square, 0.0, alike, fan_out, x.positions, noise)
+
+
+def returned(here: Back, gain: float, fan_in: float, positions: float, world: World) -> Back:
+    r"""What the transpose of that matrix makes of a gradient: the same map, ``n' sigma_w^2`` of its mean square.
+
+    Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 8; Hanin 2018, arXiv:1801.03744 (variance 2 / n a layer).
+    """
+    noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(positions, here.far2, here.cross2))
+    floor = 1.0 / max(1.0, fan_in)
+    far2, cross2 = (part + (1.0 - part) * floor for part in (here.far2, here.cross2))
+    return here.times(gain, noise=noise, far2=far2, cross2=cross2)
+
+
+def linear_forward(node: Node, x: Flow, world: World) -> Flow | None:
+    """A dense layer, at every position alike."""
+    weight = weights.matrix(node, world)
+    if weight is None:
+        return None
+    fan_in = weights.number(node, "fan_in", x.units)
+    fan_out = weights.number(node, "fan_out", node.shape[-1] if node.shape else x.units)
+    return mixed(regrouped(x, fan_in), fan_in * weight, weights.bias(node, world), fan_out, world)
+
+
+def linear_back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
+    """The gradient behind a dense layer."""
+    weight = weights.matrix(node, world)
+    if weight is None:
+        return None
+    fan_in, fan_out = weights.number(node, "fan_in", 1.0), weights.number(node, "fan_out", 1.0)
+    positions = math.prod(node.shape) / fan_out if node.shape else 1.0
+    return returned(here, fan_out * weight, fan_in, positions, world)
+
+
+def _lag(x: Flow, distance: float) -> float:
+    """E[x y] of two positions so far apart: what neighbours have more in common than strangers falls off geometrically."""
+    own, near = x.square - x.alike.far, x.alike.near - x.alike.far
+    if own <= 0.0 or near <= 0.0:
+        return x.alike.far
+    return x.alike.far + own * min(1.0, near / own) ** distance
+
+
+def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None:
+    """A convolution, strided, padded, dilated, in groups or transposed; its taps have independent weights.
+
+    Source: Xiao et al. 2018, arXiv:1806.05393, eq. 2.2 (two positions of a channel map like two examples of a unit).
+    """
+    weight = weights.matrix(node, world)
+    if weight is None or not node.shape or not before.shape:
+        return None
+    x = regrouped(x, float(before.shape[0]))
+    channels, positions = float(node.shape[0]), float(math.prod(node.shape[1:]))
+    if node.get("transposed", False):
+        gain = weight * weights.number(node, "fan_out", 1.0) * x.entries / (channels * positions)
+        step = 1.0 / weights.numbers(node.get("stride", 1), 1)[0]
+    else:
+        gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before)
+        step = weights.numbers(node.get("stride", 1), 1)[0]
+    x = replace(x, alike=x.alike._replace(near=_lag(x, step)))
+    return replace(mixed(x, gain, weights.bias(node, world), channels, world), positions=positions)
+
+
+def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None:
+    """The gradient behind a convolution: spread over the positions it was gathered from.
+
+    Its squared length differs as that of a matrix with one row a channel of the input: where the gradients of neighbouring
+    positions agree, the taps of the kernel are not independent directions.
+    """
+    weight = weights.matrix(node, world)
+    if weight is None or not node.shape or not before.shape:
+        return None
+    spread, positions = math.prod(node.shape) / math.prod(before.shape), math.prod(node.shape[1:])
+    if node.get("transposed", False):
+        return returned(here, weights.number(node, "fan_out", 1.0) * weight, float(before.shape[0]), positions, world)
+    taps = weights.area(node, len(before.shape) - 1)
+    gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before) * spread
+    far2 = here.far**2 + max(0.0, here.far2 - here.far**2) / taps
+    cross2 = here.cross2 * (here.far**2 + (1.0 - here.far**2) / taps)
+    own = world.averaged(positions, far2, cross2)
+    noise = world.noisy(here.noise, 2.0 / before.shape[0] * own)
+    return here.times(gain, noise=noise)
+
+
+def embedding_forward(node: Node, world: World) -> Flow | None:
+    """A table of rows drawn at random: two tokens have nothing in common unless they are the same one."""
+    square = weights.matrix(node, world)
+    if square is None or not node.shape:
+        return None
+    same = square / max(1.0, weights.number(node, "rows", 1.0))
+    width = float(node.shape[-1])
+    positions = max(1.0, math.prod(node.shape) / width)
+    return Flow(square, 0.0, Alike(same, same, same, same), width, positions)

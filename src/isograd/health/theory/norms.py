@@ -1,0 +1,103 @@
+"""Map a signal through a normalisation: batch, instance, group, layer, root mean square."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from isograd.health.theory import weights
+from isograd.health.theory.state import Alike, Back, Flow, World
+from isograd.records.anatomy import Node
+
+KINDS = ("batch", "instance", "group", "layer", "rms")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a norm averages over: ``units`` of one example, or of the batch, at ``positions`` places.
+
+    ``mean`` is E of the squared mean over it, ``other`` the product of the means of two examples' groups.
+    """
+
+    units: float
+    positions: float
+    examples: float
+    mean: float
+    other: float
+
+    @property
+    def entries(self) -> float:
+        """How many numbers one mean is taken of."""
+        return self.units * self.positions * self.examples
+
+
+def _group(node: Node, x: Flow, world: World) -> Group:
+    kind, p, b = str(node.get("kind", "")), max(1.0, x.positions), world.examples
+    own, two = (x.square + (p - 1) * x.alike.far) / p, (x.alike.same + (p - 1) * x.alike.cross) / p
+    if kind == "batch":
+        mean = (own + (b - 1) * two) / b
+        return Group(1.0, p, b, mean, mean)
+    if kind in ("instance", "group"):
+        units = x.units / weights.number(node, "groups", 1.0) if kind == "group" else 1.0
+        rest = (1.0 - 1.0 / units) * x.mean**2
+        return Group(units, p, 1.0, own / units + rest, two / units + rest)
+    if weights.number(node, "size", x.units) > x.units:  # over positions as well
+        rest = (1.0 - 1.0 / x.units) * x.mean**2
+        return Group(x.units, p, 1.0, own / x.units + rest, two / x.units + rest)
+    centre = 0.0 if kind == "rms" else x.square / x.units + (1.0 - 1.0 / x.units) * x.mean**2
+    return Group(x.units, 1.0, 1.0, centre, 0.0 if kind == "rms" else x.mean**2)
+
+
+def forward(node: Node, x: Flow | None, world: World) -> Flow | None:
+    r"""Subtract the mean over the group and divide by its deviation: q' = gamma^2 + beta^2 whatever came in.
+
+    .. math:: v = q - E[\bar x^2], \qquad c' = \gamma^2 \frac{c - E[\bar x \bar y]}{v + \epsilon} + \beta^2
+
+    Source: Yang et al. 2019, arXiv:1902.08129 (batch); Ba et al. 2016, arXiv:1607.06450 (layer).
+    """
+    size, bias = weights.scale(node, world), weights.bias(node, world)
+    if x is None:  # of what it gets nothing is known, of what it gives a little
+        units = float(node.shape[0]) if node.shape else 1.0
+        none = Alike(bias, bias, bias, bias)
+        return Flow(size + bias, 0.0, none, units, 1.0) if len(node.shape) <= 1 else None
+    group = _group(node, x, world)
+    taken = max(0.0, x.square - group.mean)
+    factor = size / (taken + weights.number(node, "eps", 1e-5)) if taken + weights.number(node, "eps", 1e-5) > 0 else 0.0
+    kind = node.get("kind", "")
+    one = group.mean if group.positions > 1 or kind == "batch" else group.other  # two positions share a mean, or have two
+    near, far = (factor * (part - one) + bias for part in (x.alike.near, x.alike.far))
+    same, cross = (factor * (part - group.other) + bias for part in (x.alike.same, x.alike.cross))
+    return Flow(factor * taken + bias, 0.0, Alike(near, far, same, cross), x.units, x.positions)
+
+
+def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
+    r"""Divide by the deviation; take out the mean, and what lies along the normalised signal.
+
+    .. math:: \delta' = \frac{\gamma}{\sqrt v} (\delta - \overline{\delta} - \hat x \, \overline{\delta \hat x})
+
+    What the two means take is the correlation of the gradient over all pairs of the group: 2 / n for independent entries,
+    everything where the gradient is the same at all positions. Each group divides by its own v; the mean of 1 / v is larger
+    than 1 / mean of v by twice the relative variance of v over two (``1 + 2 R``, chi-square with 1 / R degrees of freedom).
+    Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 (the backward pass).
+    """
+    if x is None:
+        return None
+    group, eps, kind = _group(node, x, world), weights.number(node, "eps", 1e-5), node.get("kind", "")
+    taken = max(0.0, x.square - group.mean)
+    if taken + eps <= 0.0:
+        return None
+    far, cross = ((part - group.mean) / taken if taken else 0.0 for part in (x.alike.far, x.alike.cross))
+    p, b = group.positions, group.examples
+    pairs = 1.0 + (p - 1.0) * here.far + (b - 1.0) * p * here.cross
+    along = 1.0 + (p - 1.0) * here.far * far + (b - 1.0) * p * here.cross * cross
+    mean = 0.0 if kind == "rms" else max(0.0, pairs) / group.entries
+    kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries)
+    floor = 1.0 / max(1.0, x.units)
+    spread = (1.0 + (p - 1.0) * max(floor, far**2) + (b - 1.0) * p * max(floor, cross**2)) / group.entries
+    gain = weights.scale(node, world) / (taken + eps) * kept * (1.0 + 2.0 * min(0.5, spread))
+    noise = world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)])
+    left: dict[str, float] = {}
+    if p > 1.0 and mean < 1.0:
+        left["far"] = (here.far - mean) / (1.0 - mean)
+    if b > 1.0 and mean < 1.0:
+        left["cross"] = (here.cross - mean) / (1.0 - mean)
+    return replace(here.times(gain, noise=noise), **left)  # type: ignore[arg-type]

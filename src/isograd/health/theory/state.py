@@ -1,0 +1,150 @@
+"""What theory carries along a network: the moments of a signal, those of its gradient, and how much width makes them differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import NamedTuple
+
+from isograd.records.anatomy import Anatomy, Node, Parameter
+
+Noise = Mapping[int, float]
+"""Standard deviations of a log mean square, one for every independent cause of it; the total variance is the sum of squares."""
+
+CAUSES = 48
+"""Causes that are told apart; the smallest beyond are one."""
+
+
+class Alike(NamedTuple):
+    """E[x y] of one unit at two places: neighbouring positions and any two positions of one example, two examples at the same
+    position and at different ones."""
+
+    near: float
+    far: float
+    same: float
+    cross: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Moments of one unit's value over fresh draws of the weights: E[x^2], E[x], and E[x y] of two places (``alike``).
+
+    ``units`` is how many units there are, ``positions`` at how many places (pixels, time steps) each of them has a value.
+    ``peak`` is what stands in front of the activation that made it: a max pool needs it.
+    """
+
+    square: float
+    mean: float
+    alike: Alike
+    units: float
+    positions: float
+    noise: Noise = field(default_factory=dict)
+    peak: tuple[Node, Flow] | None = None
+
+    @property
+    def entries(self) -> float:
+        """How many numbers an example has."""
+        return self.units * self.positions
+
+    def correlation(self, product: float) -> float:
+        """The correlation that belongs to E[x y] = ``product``, in [-1, 1]."""
+        variance = self.square - self.mean**2
+        return max(-1.0, min(1.0, (product - self.mean**2) / variance)) if variance > 1e-12 * self.square else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The gradient at a node's output: log of its mean square over units and positions, and how alike it is at two places.
+
+    ``far`` and ``cross`` are correlations of the gradient of a unit at two positions, and for two examples; ``far2`` and
+    ``cross2`` are the mean squared cosines of the gradients of a whole layer there, which say over how many independent
+    directions the sum over positions and examples averages. ``last``: it stands at the last position alone.
+    """
+
+    log_square: float
+    far: float = 0.0
+    cross: float = 0.0
+    far2: float = 0.0
+    cross2: float = 0.0
+    noise: Noise = field(default_factory=dict)
+    last: bool = False
+
+    def times(self, gain: float, **changes: object) -> Back:
+        """The same gradient, its mean square ``gain`` times as large."""
+        log = self.log_square + math.log(gain) if gain > 0.0 else -math.inf
+        return replace(self, log_square=log, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class World:
+    """What all maps read: parameters by name, how many examples the batch had, and names for causes of noise."""
+
+    held: dict[str, Parameter]
+    examples: float = 1.0
+    _names: count[int] = field(default_factory=count)
+
+    @classmethod
+    def of(cls, anatomy: Anatomy, examples: float) -> World:
+        """The world of an anatomy."""
+        return cls({parameter.name: parameter for parameter in anatomy.parameters}, max(1.0, examples))
+
+    def noisy(self, noise: Noise, variance: float) -> Noise:
+        """``noise`` and one more cause of its own."""
+        return {**noise, next(self._names): math.sqrt(variance)} if variance > 0.0 else noise
+
+    def mixed(self, parts: Sequence[tuple[float, Noise]]) -> Noise:
+        """The noise of a weighted sum of logs; causes that two parts have in common stay in common."""
+        total: dict[int, float] = {}
+        for weight, noise in parts:
+            for cause, deviation in noise.items() if weight else ():
+                total[cause] = total.get(cause, 0.0) + weight * deviation
+        if len(total) <= CAUSES:
+            return total
+        ordered = sorted(total, key=lambda cause: -abs(total[cause]))
+        kept = {cause: total[cause] for cause in ordered[:CAUSES]}
+        kept[next(self._names)] = math.sqrt(sum(total[cause] ** 2 for cause in ordered[CAUSES:]))
+        return kept
+
+    def averaged(self, positions: float, far2: float, cross2: float, own: float = 1.0) -> float:
+        r"""By what the variance of a mean over examples and positions is smaller than that of one.
+
+        .. math:: \frac{1}{BP} + \frac{P - 1}{BP} \rho_P + \frac{B - 1}{B} \rho_B
+
+        with ``far2``, ``cross2`` = rho the correlation of what is averaged between two places: the squared cosine of two
+        vectors for the squared length that a random matrix gives them.
+        """
+        b, p = self.examples, max(1.0, positions)
+        return (own + (p - 1.0) * far2 + (b - 1.0) * p * cross2) / (b * p)
+
+
+def variance(noise: Noise) -> float:
+    """Total variance of a log mean square."""
+    return sum(deviation * deviation for deviation in noise.values())
+
+
+def joined(parts: Sequence[Back], world: World, units: float, positions: float) -> Back:
+    """The gradient where several branches meet: energies add, and what is random in one direction is not in the other.
+
+    The product of two branches' gradients is zero on average and makes the log of their sum differ with variance
+    ``4 w_1 w_2 / n``, w their shares, averaged over examples and positions.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    top = max(part.log_square for part in parts)
+    if top == -math.inf:
+        return parts[0]
+    sizes = [math.exp(part.log_square - top) for part in parts]
+    total = sum(sizes)
+    shares = [size / total for size in sizes]
+
+    def mean(name: str) -> float:
+        return sum(share * getattr(part, name) for share, part in zip(shares, parts, strict=True))
+
+    noise = world.mixed([(share, part.noise) for share, part in zip(shares, parts, strict=True)])
+    apart = 1.0 - sum(share * share for share in shares)  # sum over pairs of 2 w_i w_j
+    far2, cross2 = mean("far2"), mean("cross2")
+    noise = world.noisy(noise, 2.0 * apart / max(1.0, units) * world.averaged(positions, far2, cross2))
+    last = all(part.last for part in parts)
+    return Back(top + math.log(total), mean("far"), mean("cross"), far2, cross2, noise, last)

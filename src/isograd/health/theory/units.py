@@ -1,0 +1,135 @@
+"""Map a signal through what acts on each unit by itself: activations, dropout, softmax, factors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from isograd.health import activations
+from isograd.health.activations import of_pair
+from isograd.health.theory import weights
+from isograd.health.theory.state import Alike, Back, Flow, World
+from isograd.records.anatomy import Node, Settings
+
+
+def _rounded(x: Flow) -> tuple[float, float]:
+    """Second moment and mean to four digits, so that like layers share one quadrature."""
+    return float(f"{x.square:.4g}"), float(f"{x.mean:.4g}")
+
+
+def _steepness(name: str, settings: Settings, square: float, mean: float) -> tuple[float, float]:
+    """Derivatives of log E[phi^2] and log E[phi'^2] with respect to log q."""
+    step = 0.05
+    low, high = (activations.gauss(name, settings, square * factor, mean) for factor in (1 - step, 1 + step))
+    width = math.log((1 + step) / (1 - step))
+    tiny = 1e-300
+    return (
+        math.log(max(high.square, tiny) / max(low.square, tiny)) / width,
+        math.log(max(high.slope2, tiny) / max(low.slope2, tiny)) / width,
+    )
+
+
+def activation_forward(node: Node, x: Flow, world: World) -> Flow:
+    r"""E[phi(u)^2] and E[phi(u) phi(v)] of Gaussian values.
+
+    Finite width: the mean of phi^2 over n units has relative variance ``(E[phi^4] / E[phi^2]^2 - 1) / n``, of which the
+    part that follows from the mean square in front is carried on and only the rest is new.
+    Source: Poole et al. 2016, arXiv:1606.05340, eqs. 3 and 5; Hanin & Rolnick 2018, arXiv:1803.01719 (widths).
+    """
+    square, mean = _rounded(x)
+    found = activations.gauss(node.activation, node.settings, square, mean)
+    pairs = activations.series(node.activation, node.settings, square, mean)
+    alike = Alike(*(of_pair(pairs.value, x.correlation(part)) for part in x.alike))
+    if found.square <= 0.0:
+        return replace(x, square=0.0, mean=0.0, alike=Alike(0.0, 0.0, 0.0, 0.0), noise={}, peak=None)
+    steep, _ = _steepness(node.activation, node.settings, square, mean)
+    noise = world.mixed([(steep, x.noise)])
+
+    def fresh(c: float) -> float:
+        return max(0.0, of_pair(pairs.value2, c) / found.square**2 - 1.0 - 2.0 * steep**2 * c * c)
+
+    far, cross = fresh(x.correlation(x.alike.far)), fresh(x.correlation(x.alike.cross))
+    noise = world.noisy(noise, world.averaged(x.positions, far, cross, fresh(1.0)) / max(1.0, x.units))
+    return replace(x, square=found.square, mean=found.mean, alike=alike, noise=noise, peak=(node, x))
+
+
+def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked: tuple[float, float] | None) -> Back | None:
+    r"""The gradient behind an activation: times E[phi'^2], and as much less alike as its slopes are.
+
+    .. math:: \delta'^2 = \delta^2 E[\phi'^2], \qquad c' = c \, E[\phi'(u) \phi'(v)] / E[\phi'^2]
+
+    ``picked``: a max pool hands back the gradient of the largest of so many values that are so correlated.
+    Finite width: the mask differs with variance ``3 (E[phi'^4] / E[phi'^2]^2 - 1) / n`` of one example, less for several.
+    Source: Schoenholz et al. 2017, arXiv:1611.01232, eqs. 5 and 8.
+    """
+    if x is None:
+        if node.activation not in ("relu", "leakyrelu", "prelu", "identity", "linear"):
+            return None  # the slope of the others depends on how large their input is
+        x = Flow(1.0, 0.0, Alike(0.0, 0.0, 0.0, 0.0), math.prod(node.shape) or 1.0, 1.0)
+    square, mean = _rounded(x)
+    found = activations.gauss(node.activation, node.settings, square, mean)
+    if found.slope2 <= 0.0:
+        return here.times(0.0)
+    pairs = activations.series(node.activation, node.settings, square, mean)
+    far, cross = x.correlation(x.alike.far), x.correlation(x.alike.cross)
+    keep_far, keep_cross = (of_pair(pairs.slope, c) / found.slope2 for c in (far, cross))
+    _, steep = _steepness(node.activation, node.settings, square, mean)
+
+    def fresh(c: float, cosine2: float) -> float:
+        mask = max(0.0, of_pair(pairs.slope2, c) / found.slope2**2 - 1.0)
+        return max(0.0, mask - 2.0 * steep**2 * c * c) + 2.0 * cosine2 * mask
+
+    own = world.averaged(x.positions, fresh(far, here.far2), fresh(cross, here.cross2), fresh(1.0, 1.0))
+    noise = world.noisy(world.mixed([(1.0, here.noise), (steep, x.noise)]), own / max(1.0, x.units))
+    slope2 = found.slope2
+    if picked is not None:
+        slope2 = activations.peak(node.activation, node.settings, square, mean, *picked).slope2
+    return here.times(
+        slope2,
+        far=here.far * keep_far,
+        cross=here.cross * keep_cross,
+        far2=here.far2 * keep_far**2,
+        cross2=here.cross2 * keep_cross**2,
+        noise=noise,
+    )
+
+
+def _kept(node: Node) -> float:
+    return max(0.0, 1.0 - weights.number(node, "p", 0.5))
+
+
+def dropout_forward(node: Node, x: Flow, world: World) -> Flow:
+    """Values that are kept grow by 1 / keep; two places lose different ones, so that their product stays."""
+    keep = _kept(node)
+    if keep <= 0.0:
+        return replace(x, square=0.0, mean=0.0, alike=Alike(0.0, 0.0, 0.0, 0.0), noise={}, peak=None)
+    own = 2.0 * (1.0 / keep - 1.0) / max(1.0, x.entries) / world.examples
+    return replace(x, square=x.square / keep, noise=world.noisy(x.noise, own), peak=None)
+
+
+def dropout_back(node: Node, x: Flow | None, here: Back, world: World) -> Back:
+    """The gradient through the same mask."""
+    keep = _kept(node)
+    if keep <= 0.0:
+        return here.times(0.0)
+    own = 3.0 * (1.0 / keep - 1.0) / (max(1.0, x.entries) * world.examples) if x else 0.0
+    less = {"far": here.far * keep, "cross": here.cross * keep, "far2": here.far2 * keep**2, "cross2": here.cross2 * keep**2}
+    return here.times(1.0 / keep, noise=world.noisy(here.noise, own), **less)
+
+
+def is_log(node: Node) -> bool:
+    """Whether a softmax gives logarithms."""
+    return bool(node.get("log", False)) or "log" in f"{node.label}{node.get('function', '')}".lower()
+
+
+def softmax_forward(node: Node, x: Flow) -> Flow:
+    """A softmax at the end of a network whose outputs are nearly alike: 1 / n each."""
+    classes = float(node.shape[-1]) if node.shape else 2.0
+    value = -math.log(classes) if is_log(node) else 1.0 / classes
+    return replace(x, square=value**2, mean=value, alike=Alike(*(4 * (value**2,))), noise={}, peak=None)
+
+
+def softmax_back(node: Node, here: Back, world: World) -> Back:
+    """The Jacobian of a softmax over n nearly equal outputs is I / n less its mean; that of its logarithm is I less it."""
+    classes = float(node.shape[-1]) if node.shape else 2.0
+    return here.times(1.0 if is_log(node) else classes**-2.0, noise=world.noisy(here.noise, 1.0))
