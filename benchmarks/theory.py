@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import isograd
-from common import machine, table, write
+from common import table, write
 from isograd.records.anatomy import WEIGHTED
 from theory_nets import FAMILIES, draw
 
@@ -103,8 +103,10 @@ def main() -> None:
     rows = {family: summary([layer for layer in found if layer.family == family]) for family in FAMILIES}
     rows = {family: row for family, row in rows.items() if row["architectures"]} | {"all": summary(found)}
     print(table([(family, *row.values()) for family, row in rows.items()], ("family", *rows["all"])))
-    for layer in sorted((one for one in found if one.foretold is not None), key=lambda one: -abs(one.score))[: options.worst]:
-        print(f"{layer.seed} {layer.family} {layer.where} {layer.operation}: {layer.foretold:.2f} {layer.measured:.2f} ({layer.spread:.2f}) {layer.score:.1f}")
+    known = sorted((one for one in found if one.foretold is not None), key=lambda one: -abs(one.score))
+    for layer in known[: options.worst]:
+        numbers = f"{layer.foretold:.2f} {layer.measured:.2f} ({layer.spread:.2f}) {layer.score:.1f}"
+        print(f"{layer.seed} {layer.family} {layer.where} {layer.operation}: {numbers}")
     print(f"{time.perf_counter() - start:.0f} s")
     if options.first >= HELD_OUT and options.count >= 500:
         print(write("theory", {"seeds": [options.first, options.first + options.count], "families": rows}))

@@ -94,7 +94,7 @@ def _pictures(dice: random.Random, size: int) -> Tensor:
     if kind == "noise":
         return x
     x = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="circular"), 5, stride=1)
-    x = x / x.std()
+    x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True) + 0.3 * torch.randn(size, 1, 1, 1)
     return x if kind == "smooth" else (x - 0.5).clamp(0.0, 1.0) * dice.choice((1.0, 2.0))
 
 
@@ -125,7 +125,8 @@ def _dense(dice: random.Random, size: int, classes: int) -> tuple[nn.Module, Ten
 
 def _conv(dice: random.Random, size: int, classes: int) -> tuple[nn.Module, Tensor]:
     x = _pictures(dice, size)
-    act, layers, before, side = dice.choice(ACTIVATIONS), [], x.shape[1], x.shape[2]
+    act, before, side = dice.choice(ACTIVATIONS), x.shape[1], x.shape[2]
+    layers: list[nn.Module] = []
     for i in range(dice.randint(2, 6)):
         width, kernel = dice.choice((16, 24, 32)), dice.choice((1, 3, 3, 5))
         groups = 1 if i == 0 or before % 4 or width % 4 else dice.choice((1, 1, 1, 2, 4))
@@ -133,7 +134,7 @@ def _conv(dice: random.Random, size: int, classes: int) -> tuple[nn.Module, Tens
         dilation = 2 if kernel == 3 and side >= 8 and dice.random() < 0.15 else 1
         padding = dice.choice((0, dilation * (kernel // 2))) if side > 8 else dilation * (kernel // 2)
         if i and dice.random() < 0.15:
-            layers += [nn.Conv2d(before, before, 3, padding=1, groups=before)]
+            layers.append(nn.Conv2d(before, before, 3, padding=1, groups=before))
         layers += [nn.Conv2d(before, width, kernel, stride, padding, dilation, groups), act()]
         side = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         if side >= 6 and dice.random() < 0.3:
@@ -159,7 +160,8 @@ class Residual(nn.Module):
         """The block."""
         inner = self.inside(x if self.norm is None or self.post else self.norm(x))
         out = x + (inner if self.scale == 1.0 else inner * self.scale)
-        return self.norm(out) if self.norm is not None and self.post else out
+        normed: Tensor = self.norm(out) if self.norm is not None and self.post else out
+        return normed
 
 
 def _residual(dice: random.Random, size: int, classes: int) -> tuple[nn.Module, Tensor]:
@@ -226,7 +228,8 @@ class Pooled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of (example, position, unit)."""
         picked = x.mean(1) if self.how == "mean" else x[:, 0] if self.how == "first" else x[:, -1]
-        return self.head(picked)
+        outputs: Tensor = self.head(picked)
+        return outputs
 
 
 class SelfAttention(nn.Module):
@@ -248,7 +251,8 @@ class SelfAttention(nn.Module):
         else:
             weights = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(w // self.heads), dim=-1)
             mixed = weights @ v
-        return x + self.out(mixed.transpose(1, 2).reshape(b, t, w))
+        out: Tensor = x + self.out(mixed.transpose(1, 2).reshape(b, t, w))
+        return out
 
 
 class Encoder(nn.Module):

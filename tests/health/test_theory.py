@@ -116,7 +116,7 @@ def test_x_plus_x_is_twice_x():
 def test_a_norm_takes_the_scale_out_of_the_signal_and_puts_it_into_the_gradient():
     found = theory.foretell(chain(("norm", (("kind", "layer"), ("eps", 0.0)))), 10.0)
     assert found.at("n0").activation_rms == pytest.approx(1.0)
-    assert found.at("in").log_gradient == pytest.approx(-math.log(10))
+    assert found.at("in").log_gradient == pytest.approx(-math.log(10), abs=0.01)  # 1 / n of the variance is the mean
 
 
 def test_dropout_amplifies_and_reshape_does_nothing():
@@ -134,7 +134,7 @@ def test_pooling_sends_the_gradient_to_one_input_or_a_share_of_it_to_each(kind, 
 
 
 def test_what_has_no_map_is_unknown_and_so_is_what_lies_behind_it():
-    found = theory.foretell(chain(LINEAR, ("attention", ()), LINEAR, RELU))
+    found = theory.foretell(chain(LINEAR, ("unknown", ()), LINEAR, RELU))
     assert found.unknown == ("n1",)
     assert [found.at(p).log_gradient is None for p in ("in", "n0", "n1", "n2")] == [True, True, False, False]
     assert [found.at(p).activation_rms is None for p in ("in", "n0", "n1", "n2", "n3")] == [False, False, True, True, True]

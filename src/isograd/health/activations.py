@@ -37,14 +37,12 @@ def known(node: Node) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def gauss(
-    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0
-) -> Gauss:
+def gauss(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> Gauss:
     r"""Moments of phi(x) and phi'(x) for x ~ N(m, q - m^2).
 
     .. math:: E[f(x)] = \int f(m + \sqrt{q - m^2} z)\, \varphi(z) dz
 
-    A midpoint sum over a fine grid rather than Gauss-Hermite: it converges as fast on smooth curves and does not ring at a kink.
+    A midpoint sum over a fine grid rather than Gauss-Hermite: as exact on smooth curves, and it does not ring at a kink.
 
     Source: Poole et al. 2016, arXiv:1606.05340, eq. 3 (E[phi^2]); Schoenholz et al. 2017, arXiv:1611.01232, eq. 5 (E[phi'^2]).
 

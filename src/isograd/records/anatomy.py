@@ -23,7 +23,7 @@ OPERATIONS = (
     "multiply",  # the product of its inputs, of its parameters and of a number (factor)
     "concat",
     "embedding",  # rows, width
-    "recurrent",  # kind ("rnn_tanh", "rnn_relu", "lstm", "gru"), input, hidden, layers, bidirectional, steps, forget_bias_l0 ...
+    "recurrent",  # kind ("rnn_tanh", "rnn_relu", "lstm", "gru"), input, hidden, layers, bidirectional, steps, forget_bias
     "attention",  # heads, width, projected (it holds its projections), dropout, causal
     "softmax",
     "unknown",  # measured, never guessed

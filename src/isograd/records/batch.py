@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isograd.records.moments import Moments, Pairs
 
@@ -49,7 +49,8 @@ class InputSample:
 
     ``sequences`` and ``pictures`` say what places have in common, as shares of the mean square: two neighbouring positions, any
     two positions of an example, two examples at one position, two examples at different ones. Units are the last axis for
-    ``sequences`` and the first behind the batch for ``pictures``. Empty where they were not measured.
+    ``sequences`` and the first behind the batch for ``pictures``. Measured once, so that they do not count where two samples
+    are compared; empty where they were not.
     """
 
     where: str
@@ -60,8 +61,8 @@ class InputSample:
     low: float
     high: float
     features: Features | None = None
-    sequences: tuple[float, ...] = ()
-    pictures: tuple[float, ...] = ()
+    sequences: tuple[float, ...] = field(default=(), compare=False)
+    pictures: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

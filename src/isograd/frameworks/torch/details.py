@@ -1,4 +1,4 @@
-"""What only a call shows of an operation: steps of a sequence, a causal mask, the index of a slice, a factor that is a tensor."""
+"""What only a call shows of an operation: steps of a sequence, a causal mask, an index, a factor."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from isograd.frameworks.torch.details import of_arguments, of_call
-from isograd.frameworks.torch.operations import of_function, of_module, unit_axis
+from isograd.frameworks.torch.functions import of_function
+from isograd.frameworks.torch.operations import of_module, unit_axis
 from isograd.frameworks.torch.places import persons_line, places_of, tensors_in
 from isograd.records.anatomy import Node
 

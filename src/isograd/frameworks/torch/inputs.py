@@ -35,9 +35,7 @@ def input_sample(where: str, position: int, tensor: Tensor, *, closely: bool = F
     sample = InputSample(where, position, shape, dtype, found, low, high, features(tensor) if table else None)
     if not closely or not tensor.is_floating_point() or not tensor.numel() or tensor.ndim < 2 or found.nonfinite:
         return sample
-    return dataclasses.replace(
-        sample, sequences=alike(tensor, -1), pictures=alike(tensor, 1) if tensor.ndim > 2 else ()
-    )
+    return dataclasses.replace(sample, sequences=alike(tensor, -1), pictures=alike(tensor, 1) if tensor.ndim > 2 else ())
 
 
 def alike(tensor: Tensor, unit_axis: int) -> tuple[float, float, float, float]:

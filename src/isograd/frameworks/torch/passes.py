@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from isograd.frameworks.torch import attention
 from isograd.frameworks.torch.calls import Calls
 from isograd.frameworks.torch.flow import Flow
+from isograd.frameworks.torch.functions import of_function
 from isograd.frameworks.torch.heads import HEADS, tag
 from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
-from isograd.frameworks.torch.operations import LOSSES, loss_name, of_function, of_module
+from isograd.frameworks.torch.operations import LOSSES, loss_name, of_module
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.recurrent import stream_of
 from isograd.frameworks.torch.sameness import Sameness

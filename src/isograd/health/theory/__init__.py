@@ -69,8 +69,16 @@ def foretell(anatomy: Anatomy, input_rms: float | None = None, inputs: Sequence[
         expected,
         None if math.isnan(slope) else slope,
         None if math.isnan(slope) else (1.0 / slope if slope > 1e-9 else math.inf),
-        tuple(node.path for node in nodes if not maps.has_map(node) and node.operation != recognise.INSIDE),
+        tuple(node.path for place, node in enumerate(nodes) if _stops(nodes, place, forward)),
     )
+
+
+def _stops(nodes: Sequence[Node], place: int, forward: Sequence[Flow | None]) -> bool:
+    """Whether theory ends at this node: it has no map, or none that what is known of it suffices for."""
+    node = nodes[place]
+    if node.operation == recognise.INSIDE:
+        return False
+    return not maps.has_map(node) or (forward[place] is None and all(forward[i] is not None for i in node.inputs))
 
 
 def _expectation(node: Node, ahead: Flow | None, behind: Back | None) -> Expectation:

@@ -81,9 +81,8 @@ def heads(node: Node, sources: Sequence[Flow], world: World) -> Heads | None:
     if node.get("causal", False):
         lengths = range(1, round(keys) + 1)
         one = sum(concentration(logits, length) for length in lengths) / keys
-        two = sum((2 * (keys - t)) / (keys * max(1.0, keys - 1.0)) * concentration(logits * alike, t) for t in lengths)
-        # of two queries the shorter one looks at t keys, the longer at more: they share what the longer gives those t
-        two = min(one, two)
+        # what two queries share is what the longer one, over t keys, gives to those of the shorter
+        two = sum(2.0 * (t - 1) / (keys * max(1.0, keys - 1.0)) * concentration(logits * alike, t) for t in lengths)
     else:
         one, two = concentration(logits, keys), concentration(max(0.0, logits * alike), keys)
     keep = 1.0 - weights.number(node, "dropout", 0.0)

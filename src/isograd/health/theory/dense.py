@@ -76,7 +76,7 @@ def _lag(x: Flow, distance: float) -> float:
     own, near = x.square - x.alike.far, x.alike.near - x.alike.far
     if own <= 0.0 or near <= 0.0:
         return x.alike.far
-    return x.alike.far + own * min(1.0, near / own) ** distance
+    return float(x.alike.far + own * min(1.0, near / own) ** distance)
 
 
 def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from isograd.health.theory import weights
 from isograd.health.theory.state import Alike, Back, Flow, World
@@ -95,9 +96,9 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     spread = (1.0 + (p - 1.0) * max(floor, far**2) + (b - 1.0) * p * max(floor, cross**2)) / group.entries
     gain = weights.scale(node, world) / (taken + eps) * kept * (1.0 + 2.0 * min(0.5, spread))
     noise = world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)])
-    left: dict[str, float] = {}
+    left: dict[str, Any] = {}
     if p > 1.0 and mean < 1.0:
         left["far"] = (here.far - mean) / (1.0 - mean)
     if b > 1.0 and mean < 1.0:
         left["cross"] = (here.cross - mean) / (1.0 - mean)
-    return replace(here.times(gain, noise=noise), **left)  # type: ignore[arg-type]
+    return replace(here.times(gain, noise=noise), **left)

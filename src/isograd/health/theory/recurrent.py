@@ -61,7 +61,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step back does to the energies: of h to h, h to c, c to c, c to h, and of h and c to the input of the gates."""
+    """What one step back does to the energies: of h to h, h to c, c to c, c to h, and of h and c to the input of the gates.
+
+    ``keep`` and ``enter`` are means, of what the state or cell keeps as it is and of what enters the cell: along them gradients
+    of several steps that point the same way add as amplitudes, and states of several steps have something in common.
+    """
 
     h_h: float
     h_c: float
@@ -69,6 +73,8 @@ class Step:
     c_h: float
     h_x: float
     c_x: float
+    keep: float = 0.0
+    enter: float = 0.0
 
 
 def layer_of(node: Node, world: World, level: int, units: float, *, reverse: bool) -> Layer | None:
@@ -117,7 +123,8 @@ def _lstm(layer: Layer, x: State, h: State, c: State) -> tuple[State, State, Ste
     h_x = out.square * gate.slope2
     c_x = c.square * kept.slope2 + new.square * gate.slope2 + gate.square * new.slope2
     h_c = gate.square * out.slope2
-    return hidden, cell, Step(layer.again * h_x, h_c, kept.square, layer.again * c_x, h_x, c_x)
+    enter = gate.mean * of_pair(activations.series("tanh", (), float(f"{cell.square:.4g}")).slope, 0.0) ** 0.5
+    return hidden, cell, Step(layer.again * h_x, h_c, kept.square, layer.again * c_x, h_x, c_x, kept.mean, enter)
 
 
 def _gru(layer: Layer, x: State, h: State) -> tuple[State, State, Step]:
@@ -141,7 +148,7 @@ def _gru(layer: Layer, x: State, h: State) -> tuple[State, State, Step]:
     to_new = gate.square * new.slope2
     to_reset, to_update = to_new * inner * gate.slope2, (h.square + new.square) * gate.slope2
     h_h = gate.square + layer.again * (to_new * gate.square + to_reset + to_update)
-    return hidden, State(), Step(h_h, 0.0, 0.0, 0.0, to_new + to_reset + to_update, 0.0)
+    return hidden, State(), Step(h_h, 0.0, 0.0, 0.0, to_new + to_reset + to_update, 0.0, gate.mean)
 
 
 def run(layer: Layer, x: State, steps: int) -> tuple[list[State], list[Step]]:
@@ -157,21 +164,25 @@ def run(layer: Layer, x: State, steps: int) -> tuple[list[State], list[Step]]:
             h, c, step = (_gru if layer.kind == "gru" else _simple)(layer, x, h)
         states.append(h)
         maps.append(step)
-        settled = (abs(a - b) <= STILL * h.square for a, b in zip((h.square, *h.alike), (before.square, *before.alike), strict=True))
-        if all(settled):
+        now, then = (h.square, *h.alike), (before.square, *before.alike)
+        if all(abs(a - b) <= STILL * h.square for a, b in zip(now, then, strict=True)):
             break
     return states, maps
 
 
-def _over_time(states: Sequence[State], steps: int) -> State:
-    """Moments of a state over all steps; two steps have in common what the earlier one had time to share."""
+def _over_time(states: Sequence[State], maps: Sequence[Step], steps: int) -> State:
+    """Moments of a state over all steps; two steps have in common what the earlier one had time to share, and what was kept.
+
+    A state that keeps a mean share k of itself has ``k^d`` of its free part in common with the one d steps later.
+    """
     padded = [states[min(t, len(states) - 1)] for t in range(steps)]
     pairs = [2.0 * (steps - 1 - t) / max(1, steps * (steps - 1)) for t in range(steps)] if steps > 1 else [1.0]
-    near, far, cross = (
-        sum(w * state.alike[i] for w, state in zip(pairs, padded, strict=True)) for i in (0, 1, 3)
-    )
-    mean = [sum(getattr(state, name) for state in padded) / steps for name in ("square", "mean")]
-    return State(mean[0], mean[1], (near, far, sum(state.alike[2] for state in padded) / steps, cross))
+    near, far, cross = (sum(w * state.alike[i] for w, state in zip(pairs, padded, strict=True)) for i in (0, 1, 3))
+    square, mean = (sum(getattr(state, name) for state in padded) / steps for name in ("square", "mean"))
+    same, keep = sum(state.alike[2] for state in padded) / steps, maps[-1].keep
+    kept = sum(2.0 * (steps - d) * keep**d for d in range(1, steps)) / max(1, steps * (steps - 1)) if keep else 0.0
+    near, far = near + keep * max(0.0, square - near), far + kept * max(0.0, square - far)
+    return State(square, mean, (near, far, same, cross + kept * max(0.0, same - cross)))
 
 
 def steps_of(node: Node, x: Flow) -> int:
@@ -193,7 +204,7 @@ def _levels(node: Node, x: Flow, world: World) -> list[list[tuple[Layer, list[St
                 return None
             row.append((layer, *run(layer, state, steps)))
         found.append(row)
-        state = _over_time(row[0][1], steps)
+        state = _over_time(row[0][1], row[0][2], steps)
         state = replace(state, square=state.square / keep) if keep > 0 else state
         units = row[0][0].hidden * len(both)
     return found
@@ -205,7 +216,7 @@ def forward(node: Node, x: Flow, world: World) -> Flow | None:
     if levels is None:
         return None
     steps, row = steps_of(node, x), levels[-1]
-    state = _over_time(row[0][1], steps)
+    state = _over_time(row[0][1], row[0][2], steps)
     units = row[0][0].hidden * len(row)
     own = 4.0 / units * world.averaged(steps, (state.alike[1] / state.square) ** 2 if state.square else 1.0, 0.1)
     return Flow(state.square, state.mean, Alike(*state.alike), units, float(steps), world.noisy({}, own))
@@ -223,7 +234,7 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
         total = [0.0] * steps
         for place, (layer, _, maps) in enumerate(row):
             given = arriving[::-1] if place else arriving
-            found, far = _through(layer, maps, given)
+            found, far = _through(layer, maps, given, 0.0 if here.last else here.far)
             total = [a + b for a, b in zip(total, found[::-1] if place else found, strict=True)]
             travelled = max(travelled, far)
         layer = row[0][0]
@@ -239,17 +250,27 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     return here.times(gain, noise=noise, last=False, far=far, far2=max(far**2, 0.0 if spread < 1 else here.far2))
 
 
-def _through(layer: Layer, maps: Sequence[Step], arriving: Sequence[float]) -> tuple[list[float], float]:
-    """Energies at the inputs of all steps for those at the outputs, and how many steps a gradient travels on average."""
+def _through(layer: Layer, maps: Sequence[Step], arriving: Sequence[float], alike: float) -> tuple[list[float], float]:
+    """Energies at the inputs of all steps for those at the outputs, and how many steps a gradient travels on average.
+
+    ``alike``: the correlation of the gradients that arrive at two steps. Their common part is followed beside the energy: what
+    of it came from later steps (``common``) meets what arrives at this one with a product that is not zero on average.
+    """
     found = [0.0] * len(arriving)
-    h = c = 0.0
+    h = c = common = 0.0
     carried = total = 0.0
     for t in reversed(range(len(arriving))):
         step = maps[min(t, len(maps) - 1)]
-        h += arriving[t]
+        shared = alike * arriving[t]
+        h += arriving[t] if layer.kind == "lstm" else arriving[t] + 2.0 * common
         total += h
         carried += h - arriving[t]
         cell = c + h * step.h_c
+        if layer.kind == "lstm":
+            cell += 2.0 * common * step.enter
+            common = step.keep * (common + step.enter * shared)
+        else:
+            common = step.keep * (common + shared)
         found[t] = layer.given * (h * step.h_x + cell * step.c_x)
         h, c = h * step.h_h + cell * step.c_h, cell * step.c_c
         if h > 1e300:

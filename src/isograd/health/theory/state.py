@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isograd.records.anatomy import Anatomy, Node, Parameter
 
@@ -19,7 +19,8 @@ CAUSES = 48
 
 class Alike(NamedTuple):
     """E[x y] of one unit at two places: neighbouring positions and any two positions of one example, two examples at the same
-    position and at different ones."""
+    position and at different ones.
+    """
 
     near: float
     far: float
@@ -71,10 +72,10 @@ class Back:
     noise: Noise = field(default_factory=dict)
     last: bool = False
 
-    def times(self, gain: float, **changes: object) -> Back:
+    def times(self, gain: float, **changes: Any) -> Back:
         """The same gradient, its mean square ``gain`` times as large."""
         log = self.log_square + math.log(gain) if gain > 0.0 else -math.inf
-        return replace(self, log_square=log, **changes)  # type: ignore[arg-type]
+        return replace(self, log_square=log, **changes)
 
 
 @dataclass(slots=True)
@@ -140,7 +141,7 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
     shares = [size / total for size in sizes]
 
     def mean(name: str) -> float:
-        return sum(share * getattr(part, name) for share, part in zip(shares, parts, strict=True))
+        return float(sum(share * getattr(part, name) for share, part in zip(shares, parts, strict=True)))
 
     noise = world.mixed([(share, part.noise) for share, part in zip(shares, parts, strict=True)])
     apart = 1.0 - sum(share * share for share in shares)  # sum over pairs of 2 w_i w_j
