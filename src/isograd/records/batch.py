@@ -1,4 +1,4 @@
-"""What a batch brought and what the loss made of it: sums of inputs, outputs and targets, and how they fit together."""
+"""What a batch brought and what the loss made of it, in a step or in an evaluation: sums, and how they fit together."""
 
 from __future__ import annotations
 
@@ -120,3 +120,40 @@ class LossSample:
     beyond: float = 0.0
     shortfall: float = 0.0
     negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a program found when it tried its model between two steps: all batches together, ``after`` so many steps.
+
+    ``function`` is the loss as in ``LossSample`` ("": none was called, answers were compared), ``source`` the line of its call,
+    ``loader`` the number of the loader that was begun last (-1: none). Evaluations at several lines, or from several loaders,
+    are several records. ``gradients``: they were on, and no step was made of it; ``whole`` False: only the first ``batches``
+    were heard, which are the same ones from time to time where they come in the same order.
+
+    ``value`` is the mean loss over all terms whatever the program's reduction, ``floor`` that of the best constant answer to
+    all the targets together (where only batches could be asked, the mean of theirs, which is a little lower). ``classes``
+    counts the targets by class (empty beyond 4,096), ``hits`` the right ones of ``answers`` (-1: no classification).
+
+    >>> Evaluation(10, "cross_entropy", answers=50, hits=40).accuracy
+    0.8
+    """
+
+    after: int
+    function: str = ""
+    source: str | None = None
+    loader: int = -1
+    gradients: bool = False
+    whole: bool = True
+    batches: int = 0
+    examples: int = 0
+    value: float | None = None
+    floor: float | None = None
+    classes: tuple[int, ...] = ()
+    answers: int = 0
+    hits: int = -1
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers, in [0, 1]; nothing where there were no classes."""
+        return self.hits / self.answers if self.hits >= 0 and self.answers else None

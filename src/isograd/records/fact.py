@@ -30,6 +30,8 @@ FACTS = {
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
+    "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
+    "-1 where unknown; order: sequential, random or other; drop_last; epoch: passes begun; position: batches given in it",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isograd.records.anatomy import Anatomy
-from isograd.records.batch import InputSample, LossSample
+from isograd.records.batch import Evaluation, InputSample, LossSample
 from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Pairs, Units
 
@@ -104,6 +104,7 @@ class ParameterSample:
 class Step:
     """One optimizer step, counted from 1. ``gradient_norms`` follows ``Trace.parameters``; None: no gradient came.
 
+    ``evaluations`` are those since the step before (of the last step: also those after it, as their ``after`` says).
     Only sampled steps have ``layers``, ``parameters``, ``inputs``, ``losses`` and ``facts``. ``loss`` is the value whose
     gradient was stepped, unscaled; where a closure evaluated it several times, the first.
     """
@@ -117,6 +118,7 @@ class Step:
     inputs: tuple[InputSample, ...] = ()
     losses: tuple[LossSample, ...] = ()
     facts: tuple[Fact, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
 
     @property
     def sampled(self) -> bool:
@@ -154,3 +156,12 @@ class Trace:
     planned_steps: int | None = None
     meter: Meter = Meter()
     ended: bool = False
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """All evaluations that were heard, in order.
+
+        >>> Trace(Anatomy("torch", (), ()), steps=(Step(3, evaluations=(Evaluation(2),)), Step(4))).evaluations[0].after
+        2
+        """
+        return tuple(evaluation for step in self.steps for evaluation in step.evaluations)

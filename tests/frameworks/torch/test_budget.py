@@ -6,7 +6,7 @@ import math
 import pytest
 
 from isograd.frameworks.torch import budget
-from isograd.frameworks.torch.budget import ALL, FLOOR, HEARD, HIDDEN, NORMS, NOTHING, Alarm, Budget
+from isograd.frameworks.torch.budget import ALL, EVALUATED, FLOOR, HEARD, HIDDEN, NORMS, NOTHING, Alarm, Budget
 
 
 class Clock:
@@ -44,7 +44,7 @@ def test_a_debt_is_paid_before_the_next_look(clock):
     meter.charge(1.0, ALL)
     clock.now = 80.0
     assert meter.next(2) is ALL and not meter.next(3).sampled
-    clock.now = 2 * 1.0 * HIDDEN / (0.03 * (1 - NORMS - HEARD)) + 0.1
+    clock.now = 2 * 1.0 * HIDDEN / (0.03 * (1 - NORMS - HEARD - EVALUATED)) + 0.1
     assert meter.next(3) is ALL
     meter.charge(10.0, NOTHING)  # what every step costs is paid first
     assert not meter.next(4).sampled

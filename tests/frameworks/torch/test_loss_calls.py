@@ -242,7 +242,7 @@ def test_a_loss_inside_the_model_is_seen_with_module_and_function():
         assert [i.shape for i in step.inputs] == [(32, 6), (32,)]  # labels came by name
 
 
-def test_an_evaluation_before_the_step_is_one_and_no_more_than_four_are_looked_at():
+def test_an_evaluation_before_the_step_is_no_loss_of_it():
     def evaluate(net):
         net.eval()
         with torch.no_grad():
@@ -251,7 +251,8 @@ def test_an_evaluation_before_the_step_is_one_and_no_more_than_four_are_looked_a
         net.train()
 
     step = watched(nn.Linear(6, 3), F.cross_entropy, y=Y, before=evaluate)
-    assert [sample.training for sample in step.losses] == [False] * 4 + [True]
+    assert [sample.training for sample in step.losses] == [True]
+    assert [(one.after, one.batches) for one in step.evaluations] == [(1, 6)]
 
 
 def test_an_evaluation_with_gradients_on_is_told_by_its_missing_backward_pass():

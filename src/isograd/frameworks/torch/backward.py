@@ -23,7 +23,7 @@ from isograd.frameworks.torch.hooks import Quiet
 from isograd.records.fact import Fact
 
 Listener = Callable[[tuple[Any, ...], dict[str, Any]], None]
-"""Called with the arguments before the function itself runs; never raises."""
+"""Called with the arguments before the function itself runs, or with its ``result`` by that name after it; never raises."""
 
 _ORDINARY = (Tensor, torch.nn.Parameter)
 
@@ -40,10 +40,10 @@ def untraced(function: Any, *, within: bool) -> None:
 
 
 class Tap:
-    """One function of somebody else's, told to all listeners before it runs."""
+    """One function of somebody else's, told to all listeners before it runs, or ``after``."""
 
-    def __init__(self, owner: Any, name: str) -> None:
-        self._owner, self._name = owner, name
+    def __init__(self, owner: Any, name: str, *, after: bool = False) -> None:
+        self._owner, self._name, self._after = owner, name, after
         self._listeners: tuple[Listener, ...] = ()
         self._busy: set[int] = set()
         self._original: Any = None
@@ -65,7 +65,7 @@ class Tap:
             self._wrapper = self._original = None
 
     def _wrapped(self, original: Any) -> Any:
-        busy = self._busy
+        busy, after = self._busy, self._after
 
         @functools.wraps(original)
         def heard(*args: Any, **kwargs: Any) -> Any:
@@ -74,6 +74,11 @@ class Tap:
                 return original(*args, **kwargs)
             busy.add(here)
             try:
+                if after:
+                    result = original(*args, **kwargs)
+                    for listener in self._listeners:
+                        listener(args, {"result": result})
+                    return result
                 for listener in self._listeners:
                     listener(args, kwargs)
                 return original(*args, **kwargs)

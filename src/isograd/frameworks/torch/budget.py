@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -11,10 +12,14 @@ from typing import NamedTuple
 
 HIDDEN = 1.5
 """True cost over what our own clock sees: it misses hook dispatch, evicted caches and the allocator."""
-NORMS = 1 / 5
+NORMS = 1 / 10
 """The part of the budget that the gradient norms may use; looks at layers and parameters have the rest."""
 HEARD = 1 / 5
 """The part of the budget that may go into listening to the loss alone: what it was given, and what it made of it."""
+EVALUATED = 1 / 10
+"""The part of the budget that may go into listening to evaluations."""
+EVALUATED_SPREAD = 0.1
+"""As ``SPREAD``, for evaluations: all of the first ten of a program that evaluates at a steady pace, then fewer."""
 HEARD_SPREAD = 0.06
 """As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
 DIAGNOSES = 1 / 4
@@ -85,9 +90,10 @@ class Budget:
     planned: int | None = None
     clock: float = field(default_factory=lambda: time.thread_time())
     overhead: float = 0.0
-    samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD))
+    samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD - EVALUATED))
     norms: Account = field(default_factory=lambda: Account(NORMS))
     heard: Account = field(default_factory=lambda: Account(HEARD, HEARD_SPREAD))
+    evaluations: Account = field(default_factory=lambda: Account(EVALUATED, EVALUATED_SPREAD))
     diagnoses: Account = field(default_factory=Account)
     alarmed: bool = False
     """Whether something alarming was seen that the next look should follow."""
@@ -95,6 +101,7 @@ class Budget:
     """The step at which to ask again whether a look is paid for."""
     _looked: int = 0
     _listened: int = 0
+    _evaluated: int = 0
     _extra: float = 0.0
     _urgent: bool = False
 
@@ -110,7 +117,8 @@ class Budget:
     @property
     def own(self) -> float:
         """Thread seconds that were ours."""
-        return self.overhead + self.samples.spent + self.norms.spent + self.heard.spent + self.diagnoses.spent
+        accounts = (self.samples, self.norms, self.heard, self.evaluations, self.diagnoses)
+        return self.overhead + sum(account.spent for account in accounts)
 
     def charge(self, seconds: float, look: Look) -> None:
         """A step is over and has cost so much of ours."""
@@ -148,6 +156,22 @@ class Budget:
             self._listened = index
             return LOSS
         return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING
+
+    def for_evaluation(self, index: int) -> float:
+        """Seconds that may go into listening to an evaluation before step ``index``; 0: none is due."""
+        if self.share is None:
+            return math.inf
+        elapsed = self.elapsed
+        pace = max(elapsed - self.own, 1e-9) / index
+        allowance = max(self.share * elapsed, FLOOR)
+        account, left = self.evaluations, allowance - self.own * HIDDEN
+        ended = self.planned is not None and index > self.planned
+        if index > 2 and not ended:
+            fits = account.may(allowance * account.part) and account.last * HIDDEN < left
+            if not fits or not self._due(index, elapsed, pace, account, max(1, self._evaluated)):
+                return 0.0
+        self._evaluated = index
+        return max(allowance * account.part / HIDDEN - account.spent, account.last) / 2
 
     def may_diagnose(self, looks: int, before: int) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""

@@ -80,7 +80,7 @@ class Calls:
 
     def backward(self, root: Tensor) -> None:
         """A backward pass begins: the losses that it starts from are no evaluation."""
-        reached, whole = _marks(root.grad_fn)
+        reached, whole = marks(root.grad_fn, _KEY)
         if len(reached) == 1 and _turned(root.grad_fn):
             self._negated |= reached
         self._reached |= reached
@@ -133,8 +133,8 @@ def _is_square(made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(column) == 2 and len(row) == 1 and column == (row[0], 1) and row[0] > 1
 
 
-def _marks(node: Any) -> tuple[set[int], bool]:
-    """The losses that a backward pass from ``node`` begins with, and whether the search came to its end."""
+def marks(node: Any, key: str) -> tuple[set[int], bool]:
+    """The losses, by what was marked with ``key``, that a backward pass from ``node`` begins with; whether all was searched."""
     found: set[int] = set()
     seen: set[Any] = set()
     waiting = [node]
@@ -145,9 +145,9 @@ def _marks(node: Any) -> tuple[set[int], bool]:
         if len(seen) >= SEARCHED:
             return found, False
         seen.add(node)
-        mark = node.metadata.get(_KEY)
-        if isinstance(mark, int):
-            found.add(mark)
+        number = node.metadata.get(key)
+        if isinstance(number, int):
+            found.add(number)
         else:
             waiting.extend(other for other, _ in node.next_functions)
     return found, True

@@ -161,6 +161,14 @@ class _Describing:
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None: ...
 
+    def answers(self, name: str, args: Sequence[Any], output: Any) -> None: ...
+
+    def attends(self) -> bool:
+        return False
+
+    def doubts(self) -> bool:
+        return False
+
     def spent(self, seconds: float) -> None: ...
 
     def failed(self, error: Exception) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ STEPS = 2_048
 """Steps kept at most with their gradient norms."""
 SAMPLED = 512
 """Steps kept at most with their layers and parameters."""
+EVALUATED = 256
+"""Steps kept at most with their evaluations."""
 GLANCES = 2_048
 """Steps kept at most of those that were not looked at: their loss and learning rate."""
 BLOCK = 128
@@ -44,6 +46,7 @@ class History:
     condensed: int = 0
     """How often something was dropped."""
     _sampled: int = 0
+    _tried: int = 0
     _given: int = 0
 
     @property
@@ -55,10 +58,22 @@ class History:
         """Append a step that was looked at, and make room where there are too many."""
         self.looks.append(step)
         self._sampled += step.sampled
+        self._tried += bool(step.evaluations)
+        if self._tried > EVALUATED:
+            self._forget_evaluations()
         if self._sampled > SAMPLED:
             self._strip()
         if len(self.looks) > STEPS:
             self._thin()
+
+    def amend(self, index: int, change: Callable[[Step], Step]) -> None:
+        """Write into the record of a step that was kept last or all but last, looked at or not."""
+        for place in range(len(self.looks) - 1, max(-1, len(self.looks) - 3), -1):
+            if self.looks[place].index == index:
+                self.looks[place] = change(self.looks[place])
+                return
+        last = self.glances.pop().step if self.glances and self.glances[-1].at == index else Step(index)
+        self.add(change(last))
 
     def glance(self, glance: Glance) -> None:
         """Append a step that was not."""
@@ -95,9 +110,20 @@ class History:
         self._sampled = sum(step.sampled for step in self.looks)
         self.condensed += 1
 
+    def _forget_evaluations(self) -> None:
+        """Of the older half every second, but not the first and not the best."""
+        tried = [place for place, step in enumerate(self.looks) if step.evaluations]
+        older = tried[1 : len(tried) // 2]
+        best = min(tried, key=lambda place: _lowest(self.looks[place]))
+        for place in older[::2]:
+            if place != best:
+                self.looks[place] = dataclasses.replace(self.looks[place], evaluations=())
+        self._tried = sum(bool(step.evaluations) for step in self.looks)
+        self.condensed += 1
+
     def _thin(self) -> None:
         half = len(self.looks) // 2
-        plain = [step for step in self.looks[:half] if not step.sampled]
+        plain = [step for step in self.looks[:half] if not step.sampled and not step.evaluations]
         dropped = {id(min(pair, key=_extremity)) for pair in zip(plain[::2], plain[1::2], strict=False)}
         kept = [Glance(step.index, step.loss, step.learning_rate) for step in plain if id(step) in dropped]
         self.looks = [step for step in self.looks if id(step) not in dropped]
@@ -131,6 +157,10 @@ def thinned(glances: Sequence[Glance]) -> list[Glance]:
 def _height(glance: Glance) -> float:
     loss = glance.loss
     return 0.0 if loss is None else loss if loss == loss else math.inf
+
+
+def _lowest(step: Step) -> float:
+    return min((one.value for one in step.evaluations if one.value is not None and one.value == one.value), default=math.inf)
 
 
 def _bare(step: Step) -> Step:

@@ -20,15 +20,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from isograd.frameworks.torch.heads import HEADS
-from isograd.frameworks.torch.operations import LOSSES, name_of
+from isograd.frameworks.torch.operations import LOSSES, loss_name, name_of
 from isograd.frameworks.torch.places import modules_of, tensors_in
 from isograd.frameworks.torch.written import WRITTEN
 
 _HEEDED = LOSSES | HEADS | WRITTEN
+_ANSWERS = frozenset({"argmax", "max", "eq"})
+"""Functions by which right answers are counted; heeded in evaluations only."""
 _IN_PLACE = frozenset({"__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__"})
-
-EVALUATIONS = 4
-"""Evaluation passes of a sampled step whose losses are looked at, at most."""
 
 
 class Eyes(Protocol):
@@ -54,6 +53,15 @@ class Eyes(Protocol):
 
         ``evaluation``: the last pass of a watched model was one in evaluation mode.
         """
+
+    def answers(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """In an evaluation a largest entry was asked for, or two tensors were compared."""
+
+    def attends(self) -> bool:
+        """Whether what follows a pass without gradients, or in evaluation mode, is to be heard."""
+
+    def doubts(self) -> bool:
+        """Whether a pass in training mode may be one of an evaluation, too."""
 
     def spent(self, seconds: float) -> None:
         """One of the above took so long."""
@@ -112,6 +120,8 @@ class _Mode(TorchFunctionMode):
         output = func(*args, **kwargs)
         if name in _HEEDED and name != "backward":
             walk.outside(name, args, kwargs, output)
+        elif name in _ANSWERS:
+            walk.answers(name, args, output)
         return output
 
 
@@ -136,18 +146,21 @@ class Walk:
         self._heeded = beside.heeded if beside is not None else frozenset()
         self._leaves = {id(module) for _, module in modules_of(models) if is_leaf(module)}
         self._always, self._skipping, self._was_in, self._shallow = always, False, False, False
-        self._evaluating, self._learned, self._evaluations = False, False, 0
+        self._waiting, self._evaluating, self._apart = False, False, False
         self._calls: Counter[str] = Counter()
         self._mode = _Mode(self)
         self._handles: list[RemovableHandle] = []
         self._thread, self._process = threading.get_ident(), os.getpid()
 
-    def arm(self, *, shallow: bool = False) -> None:
-        """Follow the passes from here on; ``shallow``: only what is called outside of the models, such as the loss."""
-        self._shallow = shallow
+    def arm(self, *, shallow: bool = False, waiting: bool = False) -> None:
+        """Follow the passes from here on; ``shallow``: only what is called outside of the models, such as the loss.
+
+        ``waiting`` (and shallow): for evaluations, until there is a pass of training.
+        """
+        self._shallow, self._waiting = shallow, waiting
         self.inside.clear()
         self.blind, self._skipping, self.muted, self.skipped = 0, False, False, False
-        self._evaluating, self._learned, self._evaluations = False, False, 0
+        self._evaluating, self._apart = False, False
         if not self._handles:
             register = nn.modules.module
             self._handles = [
@@ -182,6 +195,9 @@ class Walk:
             if path is None:
                 if self._is_apart(module):
                     self._pass_by(module, "")  # a teacher: the mode would switch its fast paths off
+                    self._apart = True
+                return
+            if (self._shallow or not module.training) and self._judges(module):
                 return
             self._enters(module, path, known=True)
             if not self._begin(module, path, args):
@@ -203,21 +219,26 @@ class Walk:
 
     def _begin(self, module: nn.Module, path: str, args: tuple[Any, ...]) -> bool:
         self._calls.clear()
-        self._evaluating = not module.training
-        if not self._always and not module.training:
-            self._pass_by(module, path)
-            self.skipped = self.skipped or torch.is_grad_enabled()
-            self._evaluations += 1
-            self._was_in = self._learned or self._evaluations <= EVALUATIONS  # to see the loss that follows
+        learning = torch.is_grad_enabled()
+        tries = not (learning and module.training)
+        self._evaluating, self._apart = not module.training, False
+        heard = self._always or (not tries and not self._waiting)
+        heard = heard or ((tries or self._eyes.doubts()) and self._eyes.attends())
+        if self._waiting and not heard:
+            self.disarm()
             return False
-        self._learned = True
-        if self._shallow:
+        if self._shallow or (tries and not self._always):
             self._pass_by(module, path)
-            self._was_in = True
+            self.skipped = self.skipped or (learning and not module.training)
+            self._was_in = heard  # to see the loss that follows
             return False
         enter(self._mode)
         self._tell(lambda: self._eyes.begins(path, args))
         return True
+
+    def _judges(self, module: nn.Module) -> bool:
+        """Whether a module of a watched model is a loss: what it calls is to be heard."""
+        return id(module) in self._leaves and loss_name(module) in LOSSES
 
     def _is_apart(self, module: nn.Module) -> bool:
         """Whether an unwatched module is in evaluation mode and holds no watched one; a loss is not meant."""
@@ -290,7 +311,13 @@ class Walk:
 
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A torch function was called outside of the watched modules."""
-        self._tell(lambda: self._eyes.outside(name, args, kwargs, output, evaluation=self._evaluating))
+        if not self._apart or torch.is_grad_enabled():  # what follows another model's evaluation is not of ours
+            self._tell(lambda: self._eyes.outside(name, args, kwargs, output, evaluation=self._evaluating))
+
+    def answers(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """Answers were asked for or compared outside of the watched modules."""
+        if not self._apart and (self._evaluating or not torch.is_grad_enabled()):
+            self._tell(lambda: self._eyes.answers(name, args, output))
 
     def _tell(self, what: Callable[[], None]) -> None:
         if os.getpid() != self._process:  # a worker that was forked with our mode in its stack

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from isograd.frameworks.torch.budget import LOSS_JUMP, NORM_JUMP, Alarm, Budget
 from isograd.frameworks.torch.history import Glance, History, padded
 from isograd.frameworks.torch.parameters import Norms
+from isograd.records.batch import Evaluation
 from isograd.records.trace import Meter, Step
 
 
@@ -47,6 +48,11 @@ class Keeping:
         if not wait and not any(one.vectors for one in norms):
             self.flush()
 
+    def evaluated(self, index: int, evaluations: tuple[Evaluation, ...]) -> None:
+        """Evaluations after step ``index``, which was the last."""
+        if evaluations:
+            self.history.amend(index, lambda step: dataclasses.replace(step, evaluations=(*step.evaluations, *evaluations)))
+
     def flush(self) -> None:
         """Read the loss and the norms of the step before, which the device has finished by now."""
         if self._pending is None:
@@ -54,7 +60,7 @@ class Keeping:
         step, several, later = self._pending
         self._pending = None
         loss = later()
-        if not (several or step.facts or step.parameters or step.losses):
+        if not (several or step.facts or step.parameters or step.losses or step.evaluations):
             self.glance(step.index, loss, step.learning_rate)
             return
         norms: dict[int, float] = {}

@@ -70,12 +70,12 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
     reduction = reduction_of(given)
     output, target = given.get("input"), given.get("target")
     value = _value(result, given)
-    if not isinstance(output, Tensor) or values_of(output) is None or not _plain(output):
+    if not isinstance(output, Tensor) or values_of(output) is None or not is_plain(output):
         return LossSample(function, training, reduction, source=source, value=value)
     head = head_of(output)
     outputs = _some(output.detach())
     found: dict[str, Any] = {"output": moments(outputs), "output_range": _range(outputs)}
-    if isinstance(target, Tensor) and _plain(target):
+    if isinstance(target, Tensor) and is_plain(target):
         targets = _some(target.detach())
         numbers = targets if targets.is_floating_point() else wide(targets)
         found |= {"target": moments(numbers), "target_range": _range(targets), "target_shape": tuple(target.shape)}
@@ -103,7 +103,7 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
 
 
 def _value(result: Any, given: Mapping[str, Any]) -> float | None:
-    if not isinstance(result, Tensor) or values_of(result) is None or not _plain(result):
+    if not isinstance(result, Tensor) or values_of(result) is None or not is_plain(result):
         return None
     if result.numel() == 1:
         return float(result.detach())
@@ -114,7 +114,7 @@ def _value(result: Any, given: Mapping[str, Any]) -> float | None:
     return float(result.detach().mean())
 
 
-def _plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Whether its entries are numbers here: of a distributed tensor every rank would have to ask at once."""
     if hasattr(tensor, "_local_tensor"):
         return False
@@ -151,7 +151,7 @@ def _fit(function: str, output: Tensor, target: Tensor, ignored: int) -> dict[st
     return found | _counted(_some(output), _some(target))
 
 
-def _positions(output: Tensor, target: Tensor) -> Table:
+def positions(output: Tensor, target: Tensor) -> Table:
     """Outputs (rows, classes) and targets (rows) or (rows, classes), of some rows where there are many."""
     if output.ndim == 1:
         return output[None], target[None]
@@ -173,7 +173,7 @@ def _classified(output: Tensor, target: Tensor, ignored: int, *, logarithmic: bo
     classes = output.shape[0] if output.ndim == 1 else output.shape[1]
     if target.numel() * classes != output.numel() and target.shape != output.shape:
         return {}
-    rows, labels = _positions(output, target)
+    rows, labels = positions(output, target)
     found: dict[str, Any] = {"rows": _sums(wide(rows).exp() if logarithmic else rows)}
     if labels.is_floating_point():
         if labels.ndim != 2:

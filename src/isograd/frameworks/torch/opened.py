@@ -18,7 +18,7 @@ from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import places_of
 from isograd.frameworks.torch.roster import Held
 from isograd.records.fact import Fact
-from isograd.records.trace import ParameterSample, Step
+from isograd.records.trace import ParameterSample
 
 
 @dataclass
@@ -29,6 +29,10 @@ class Open:
     look: Look = NOTHING
     timed: bool = False
     compiled: bool = False
+    heeds: bool = False
+    """Whether it began with listening to an evaluation, and is no step to be passed over quickly."""
+    tried: bool = False
+    """Whether an evaluation was heard before it."""
     cost: float = 0.0
     done: set[int] = field(default_factory=set)
     """The optimizers that have stepped, by identity."""
@@ -56,6 +60,7 @@ class Open:
     def again(self, index: int, *, timed: bool) -> None:
         """Go on as the next step; for steps of which nothing is measured, because that is quicker than a new one."""
         self.index, self.timed, self.cost, self.learning_rate = index, timed, 0.0, None
+        self.heeds = self.tried = False
         self.done.clear()
         self.facts.clear()
 
@@ -99,14 +104,10 @@ def has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def look_back(history: History, taken: int, models: Sequence[nn.Module]) -> None:
     """How the weights ended, where the last step was not looked at closely: what broke after the last look shows in them."""
-    looks, glances = history.looks, history.glances
+    looks = history.looks
     known = looks[-1] if looks and looks[-1].index >= taken else None
     if known is not None and (known.sampled or known.index > taken):
         return
     with Quiet():
         samples = as_they_are(places_of(models))
-    if known is not None:
-        looks[-1] = dataclasses.replace(known, parameters=samples)
-    else:
-        last = glances.pop().step if glances and glances[-1].at == taken else Step(taken)
-        history.add(dataclasses.replace(last, parameters=samples))
+    history.amend(taken, lambda step: dataclasses.replace(step, parameters=samples))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from isograd.frameworks.torch import attention
 from isograd.frameworks.torch.calls import Calls
+from isograd.frameworks.torch.evaluations import Evaluations
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.functions import of_function
 from isograd.frameworks.torch.heads import HEADS, tag
@@ -29,8 +30,13 @@ class Passes:
     """Eyes of a live loop (``hooks.Eyes``): they hand each call to ``Layers``, and in the first pass of a model to ``Flow``."""
 
     def __init__(
-        self, models: Sequence[nn.Module], spent: Callable[[float], None], failed: Callable[[Exception], None]
+        self,
+        models: Sequence[nn.Module],
+        spent: Callable[[float], None],
+        failed: Callable[[Exception], None],
+        tried: Evaluations | None = None,
     ) -> None:
+        self._tried = Evaluations() if tried is None else tried
         self.flow = Flow(models)
         self.loss_name: str | None = None
         self.spent, self.failed = spent, failed
@@ -47,6 +53,7 @@ class Passes:
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.calls = Calls()
+        self._fed: dict[int, int] = {}
         self._steps, self._begun = self._steps + 1, False
 
     def begins(self, path: str, arguments: Sequence[Any]) -> None:
@@ -115,13 +122,32 @@ class Passes:
         elif name in LOSSES:
             self.calls.called(name, args, kwargs, output, training=self.learning())
 
+    def attends(self) -> bool:
+        """Whether an evaluation is to be heard."""
+        return self._tried.attends()
+
+    def doubts(self) -> bool:
+        """Whether a pass in training mode may be of an evaluation."""
+        return self._tried.doubts
+
+    def answers(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """Answers of an evaluation are asked for, or compared."""
+        if name == "eq":
+            self._tried.compared(args, output)
+        else:
+            self._tried.answered(output)
+
     def outside(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], output: Any, *, evaluation: bool) -> None:
         """The loss, and what leads to it."""
         training = self.learning() and not evaluation
         if name in LOSSES:
+            if not self.learning() or self._tried.alone:
+                self._tried.called(name, args, kwargs, output)
+                return
             self.loss_name = name
             self.calls.called(name, args, kwargs, output, training=training)
-        else:
+            self._fed[len(self.calls.samples) - 1] = self._tried.loader()
+        elif not self._tried.alone:
             self.calls.heard(name, args, output, training=training)
 
     def backward(self, root: Any) -> None:
@@ -131,7 +157,9 @@ class Passes:
 
     def losses(self, total: float | None) -> tuple[LossSample, ...]:
         """The losses of the step, ``total`` what was stepped; heads inside the models get the line of their node's call."""
-        return tuple(self._headed(sample) for sample in self.calls.close(total))
+        samples = self.calls.close(total)
+        self._tried.tried(samples, self._fed)
+        return tuple(self._headed(sample) for sample in samples)
 
     def _headed(self, sample: LossSample) -> LossSample:
         """The sample with the place of its head; where the models were not looked into, the one that it had before."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -100,9 +101,24 @@ def persons_line() -> str | None:
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(_OURS):
         return None
-    file = Path(frame.f_code.co_filename)
+    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+@cache
+def _shown(name: str) -> str:
+    """A file as a person should read it: from the folder that the program was started in, else its bare name."""
     try:
-        shown = file.relative_to(Path.cwd()).as_posix()
+        return Path(name).relative_to(Path.cwd()).as_posix()
     except (ValueError, OSError):
-        shown = file.name
-    return f"{shown}:{frame.f_lineno}"
+        return Path(name).name
+
+
+def persons_sites(depth: int) -> tuple[tuple[int, int], ...]:
+    """Where the program stands, innermost first: code and place in it of so many frames that are neither torch's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    found: list[tuple[int, int]] = []
+    while frame is not None and len(found) < depth:
+        if is_persons(frame):
+            found.append((id(frame.f_code), frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found)

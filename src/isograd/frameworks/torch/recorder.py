@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
+from isograd.frameworks.torch.between import Between
 from isograd.frameworks.torch.budget import BRIEFLY, NOTHING, TIMED, Budget
 from isograd.frameworks.torch.describe import assemble, checked, registered
 from isograd.frameworks.torch.hooks import Quiet, Walk
@@ -62,14 +63,16 @@ class TorchRecorder(Recorder):
         self._planned, self._eager = planned_steps, eager
         self._budget = Budget(budget, planned_steps)
         self._kept = Keeping(self._budget, self._roster.names)
-        self._passes = Passes(self._models, self._spent, self._failed)
+        self._between = Between(self._budget, self._calm, self._failed)
+        self._passes = Passes(self._models, self._spent, self._failed, self._between.tried)
         self._program = Program(self._models, self._roster)
         self._again, self._disturbed = self._program.quick
         self._walk = Walk(self._models, self._passes, beside=self._program)
+        self._between.walk = self._walk
         self._shadow = Shadow(self._models, self._failed)
         self._handles: list[RemovableHandle] = []
         self._open = Open(1)
-        self._ear = Ear(self._failed, self._scaled, self._skipped)
+        self._ear = self._between.ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
         self._alone, self._quick = 0, 0
         self._last: dict[int, torch.Tensor] = {}
@@ -103,6 +106,7 @@ class TorchRecorder(Recorder):
             register_optimizer_step_post_hook(self._after_step),
         ]
         self._ear.open()
+        self._between.open()
         self._begin()
         self._budget.overhead += self._budget.elapsed
 
@@ -124,6 +128,9 @@ class TorchRecorder(Recorder):
             if taken and self.stopped_by is None:
                 look_back(self._kept.history, taken, self._models)
             self._ear.close()
+            self._between.close()
+            if taken and self.stopped_by is None:
+                self._kept.evaluated(taken, self._between.take())
             if (facts := self._program.end(taken, passes, error)) and self.stopped_by is None:
                 self._kept.history.add(Step(taken + (error is not None), facts=facts))
             self._anatomy = self._described()
@@ -166,7 +173,8 @@ class TorchRecorder(Recorder):
             return
         start = time.perf_counter() if opened.timed else 0.0
         try:
-            if opened.index < self._quick and id(optimizer) == self._alone and not self._loss.late and not opened.facts:
+            alone = opened.index < self._quick and id(optimizer) == self._alone
+            if alone and not (self._loss.late or opened.facts or opened.heeds):
                 self._hurry(optimizer, start)
             elif (held := self._roster.held_by(optimizer)) is not None:
                 self._entered = time.thread_time() if opened.timed else 0.0
@@ -263,6 +271,7 @@ class TorchRecorder(Recorder):
         if len(opened.done) > 1 or opened.done != self._expected:
             self._expected = opened.done & {id(optimizer) for optimizer in self._roster.optimizers()}
         self._keep()
+        self._between.over(opened)
         if opened.busy or opened.timed:
             now = time.thread_time()
             cost = (opened.cost + self._ear.spent + now - self._entered) * (1 if opened.busy else TIMED)
@@ -278,15 +287,18 @@ class TorchRecorder(Recorder):
         self._entered += kept.aside
         kept.taken += 1
         late, later = bool(loss.late), loss.take()
-        if not (opened.busy or opened.facts or late):
+        losses = passes.losses(later()) if opened.look.heard else ()
+        evaluations = self._between.take()
+        opened.tried = bool(evaluations)
+        if not (opened.busy or opened.facts or late or evaluations):
             if kept.glance(opened.index, later(), opened.learning_rate):
                 self._quick = 0
             return
         kept.sampled += opened.sampled
         kept.normed += opened.normed
         step = Step(opened.index, learning_rate=opened.learning_rate, facts=tuple(opened.facts))
-        if opened.look.heard:
-            step = dataclasses.replace(step, losses=passes.losses(later()))
+        if losses or evaluations:
+            step = dataclasses.replace(step, losses=losses, evaluations=evaluations)
         if opened.sampled:
             layers = passes.layers.close()
             step = dataclasses.replace(
@@ -294,7 +306,13 @@ class TorchRecorder(Recorder):
                 layers=layers,
                 parameters=tuple(opened.parameters),
                 inputs=tuple(passes.inputs.values()),
-                facts=(*opened.facts, *opened.unseen(passes, self._walk), *passes.facts(), *self._program.close(layers)),
+                facts=(
+                    *opened.facts,
+                    *opened.unseen(passes, self._walk),
+                    *passes.facts(),
+                    *self._program.close(layers),
+                    *self._between.facts(),
+                ),
             )
         kept.aside = 0.0
         kept.keep(step, opened.norms, later, wait=late)
@@ -305,6 +323,8 @@ class TorchRecorder(Recorder):
         index = before.index + 1 if self._kept.taken else 1
         look = self._budget.next(index)
         self._loss.clear()
+        if look is not NOTHING:
+            self._between.begin(index)
         if look is NOTHING and not before.busy:  # nothing to put away, nothing to prepare
             before.again(index, timed=not index % TIMED)
             self._ear.timed = before.timed
@@ -326,8 +346,15 @@ class TorchRecorder(Recorder):
         if self._version != self._roster.version:
             self._version = self._roster.version
             self._walk.disarm()
-            self._walk = Walk(self._models, self._passes, beside=self._program)
+            self._walk = self._between.walk = Walk(self._models, self._passes, beside=self._program)
         self._walk.arm(shallow=not look.sampled)
+
+    def _calm(self) -> Open | None:
+        """The present step, if nothing is measured in it and no backward pass has come yet."""
+        opened = self._open
+        if opened.busy or self._loss.passes or self.stopped_by is not None or not self._handles:
+            return None
+        return None if not self._eager and is_compiled(self._models) else opened
 
     def _anew(self) -> Anatomy:
         """The models and their weights as they are now."""
