@@ -53,7 +53,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         _one_class(case, curve)
         or _other_classes(case, curve)
         or _one_number(curve)
-        or _sorted(curve)
+        or _sorted(case, curve)
         or _inverted(case, curve)
         or _unrelated(case, curve)
     )
@@ -105,7 +105,7 @@ def _one_number(curve: Curve) -> Finding | None:
     )
 
 
-def _sorted(curve: Curve) -> Finding | None:
+def _sorted(case: Case, curve: Curve) -> Finding | None:
     samples = [sample for _, sample in curve.looks if sum(sample.classes) >= BATCH]
     if len(samples) < LOOKS or sum(map(bool, curve.classes)) < 2:
         return None
@@ -125,8 +125,15 @@ def _sorted(curve: Curve) -> Finding | None:
         (Evidence(f"shuffled data give such a batch with probability {chance:.1g}", "majority_rate", share, "", chance),),
         source=curve.looks[0][1].source,
         since=curve.looks[0][0],
-        remedy="shuffle: DataLoader(..., shuffle=True), or a random permutation of the rows before each epoch",
+        remedy=_shuffle(case),
     )
+
+
+def _shuffle(case: Case) -> str:
+    loaders = case.facts("loader")
+    if loaders and loaders[-1][1].get("order", "") == "sequential":
+        return "DataLoader(..., shuffle=True): this one gives its examples in the order in which they lie in the data set"
+    return "shuffle: DataLoader(..., shuffle=True), or a random permutation of the rows before each epoch"
 
 
 def _other_classes(case: Case, curve: Curve) -> Finding | None:
@@ -156,7 +163,7 @@ def _other_classes(case: Case, curve: Curve) -> Finding | None:
         (Evidence(f"loss of the later half, {late:.3g}, against {began:.3g} at first", "loss", late, "", STAYS * began),),
         source=last.source,
         since=curve.looks[0][0],
-        remedy="shuffle: DataLoader(..., shuffle=True), or a random permutation of the rows before each epoch",
+        remedy=_shuffle(case),
     )
 
 
