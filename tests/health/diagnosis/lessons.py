@@ -7,7 +7,7 @@ import random
 import isograd
 from isograd.health.case import Case, case_of
 from isograd.records.anatomy import Anatomy
-from isograd.records.batch import Features, InputSample, LossSample
+from isograd.records.batch import Evaluation, Features, InputSample, LossSample
 from isograd.records.moments import Moments, Pairs
 from isograd.records.trace import Step, Trace
 
@@ -28,12 +28,38 @@ def training(sample, steps=300, *, anatomy=EMPTY, ended=True, planned=None, inpu
     looks, found = set(looked_at(steps)), []
     for index in range(1, steps + 1):
         one = sample(index)
-        samples = one if isinstance(one, tuple) else (one,)
+        everything = one if isinstance(one, tuple) else (one,)
+        samples = tuple(s for s in everything if s.training)
+        tried = tuple(evaluation(index, s) for s in everything if not s.training)
         value = total(index) if total else sum(s.value for s in samples if s.training)
         found.append(
-            Step(index, value, 0.01, losses=samples if index in looks else (), inputs=inputs if index in looks else ())
+            Step(
+                index,
+                value,
+                0.01,
+                losses=samples if index in looks else (),
+                inputs=inputs if index in looks else (),
+                evaluations=tried if index in looks else (),
+            )
         )
     return case_of(Trace(anatomy, (), tuple(found), planned, ended=ended))
+
+
+def evaluation(index, sample):
+    """What was seen of a loss, as a whole evaluation before step ``index``."""
+    answers = sum(sample.classes) if sample.hits >= 0 else 0
+    return Evaluation(
+        index - 1,
+        sample.function,
+        sample.source,
+        batches=1,
+        examples=sample.output_shape[0],
+        value=sample.value,
+        floor=sample.floor,
+        classes=sample.classes,
+        answers=answers,
+        hits=sample.hits,
+    )
 
 
 def classes(seed, *, kinds=4, rows=64, right=None, value=None, answer=None, shares=None, **more):

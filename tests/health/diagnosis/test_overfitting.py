@@ -48,6 +48,44 @@ def test_a_regression_is_judged_by_what_it_explains():
     assert [finding.alarm for finding in found(training(sample))] == [True]
 
 
+def test_examples_learned_by_heart_show_in_evaluations_that_are_no_better_than_a_constant():
+    (finding,) = found(run(lambda t: 1.45, lambda t: 0.02))
+    assert finding.severity == "warning" and "by heart" in finding.summary
+    assert not any(finding.alarm for finding in found(run(lambda t: 1.45, lambda t: 0.8)))  # only too sure
+    assert found(run(lambda t: 1.2, lambda t: 0.02)) == []  # better than a constant
+
+
+def test_early_evaluations_say_nothing_and_neither_do_those_of_a_training_that_has_not_learned():
+    case = training(
+        lambda t: (classes(t, value=0.1, right=0.98), evaluated(t, 1.45, 0.0)), steps=60, planned=1_000, ended=False
+    )
+    assert found(case) == []
+    assert found(training(lambda t: (classes(t, value=1.3), evaluated(t, 1.45, 0.0)))) == []
+
+
+@pytest.mark.parametrize("random", [True, False])
+def test_a_real_network_that_learns_labels_without_meaning(digits, mlp, random):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    y = torch.randint(0, 10, (1797,)) if random else y
+    model, loss = mlp(2, torch.nn.ReLU), torch.nn.functional.cross_entropy
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with isograd.watch(model, optimizer, steps=150) as watch:
+        for step in range(150):
+            optimizer.zero_grad()
+            loss(model(x[:128]), y[:128]).backward()
+            optimizer.step()
+            if step % 15 == 14:
+                with torch.no_grad():
+                    loss(model(x[1400:]), y[1400:])
+    assert len(watch.trace.evaluations) >= 2
+    assert [f.alarm for f in final(watch).findings if f.disease == "overfitting" and f.alarm] == ([True] if random else [])
+
+
 @pytest.mark.parametrize("few", [True, False])
 def test_a_real_network_that_learns_thirty_examples_by_heart(digits, mlp, few):
     import torch

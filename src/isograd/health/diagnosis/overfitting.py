@@ -1,69 +1,131 @@
-"""Overfitting: evaluations get worse while the training goes on getting better.
+"""Overfitting: what is learned of the training examples does not serve others.
 
-Only where the program evaluates inside what is watched: its losses without gradients, or in evaluation mode, are then known. A
-cross-entropy that rises on other examples while the answers stay as right is confidence and costs no skill, so it is a remark.
-Bounds:
-  RISEN   the last evaluation is 10 % above the best one, while the training loss fell by as much in between
-  WORSE   and it is an alarm where the answers themselves are worse: right answers by 0.05, beyond three standard errors, or the
-          share of variance explained by 0.1
+Only where the program evaluates while it is watched. Two ways to see it, in each series of evaluations (one line of the
+program, one loader):
+  worse       the last evaluation is RISEN (10 %) above the best one, while the training loss fell by as much in between. A
+              cross-entropy that rises on other examples while the answers stay as right is confidence and costs no skill: a
+              remark. An alarm where the answers themselves are worse: right answers by WORSE (0.05), beyond three standard
+              errors, or the share of variance explained by WORSE_FIT (0.1)
+  by heart    the training loss has come LEARNED (half) of the way down from the constant answer's, and the last two evaluations
+              are no better than the best constant answer: neither in loss nor, where there are classes, in right answers (two
+              standard errors above the most frequent class). Said when the run is decided: batch norm in evaluation mode lags
+              behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark
 
-Look-alikes that are healthy: evaluations that go up and down, a rising loss with steady answers, a small set for
-evaluation.
+Look-alikes that are healthy: evaluations that go up and down, a rising loss with steady answers, a small set for evaluation, an
+evaluation of the training examples themselves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.records.batch import LossSample
+from isograd.health.curve import Curve
+from isograd.health.outcome import decided
+from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
 
 RISEN = 0.1
 WORSE = 0.05
 WORSE_FIT = 0.1
 LOOKS = 4
+LEARNED = 0.5
+ERRORS = 2.0
+EXAMPLES = 32
+SAME = 0.02
+
+Series = Sequence[Evaluation]
+"""Evaluations of one kind, in order."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """The finding that what is learned no longer serves other examples."""
+    """At most one finding: that what is learned no longer, or not at all, serves other examples."""
     curve = curves.main(case)
     if curve is None:
         return
-    tried = [
-        (step, sample)
-        for step, sample in case.losses
-        if not sample.training
-        and sample.function == curve.function
-        and sample.value is not None
-        and math.isfinite(sample.value)
+    found = [
+        rule for series in _series(case, curve.function) for rule in (_worse(curve, series), _by_heart(case, curve, series))
     ]
+    told = [finding for finding in found if finding is not None]
+    yield from sorted(told, key=lambda finding: not finding.alarm)[:1]
+
+
+def _series(case: Case, function: str) -> Iterator[Series]:
+    """Evaluations by the training's loss, by the line and the loader that they came from; as many examples each time."""
+    kinds: dict[tuple[object, ...], list[Evaluation]] = {}
+    for step in case.steps:
+        for one in step.evaluations:
+            if one.function == function and one.value is not None and math.isfinite(one.value):
+                kinds.setdefault((one.source, one.loader, one.examples), []).append(one)
+    yield from kinds.values()
+
+
+def _worse(curve: Curve, tried: Series) -> Finding | None:
     if len(tried) < LOOKS:
-        return
-    best, last = min(tried, key=lambda row: row[1].value or 0.0), tried[-1]
-    low, high = best[1].value or 0.0, last[1].value or 0.0
-    after = [row for row in tried if row[0] > best[0]]
-    if not low > 0.0 or high < (1.0 + RISEN) * low or len(after) < 2 or min(s.value or 0.0 for _, s in after) < low:
-        return
-    then, now = (_near(curve.steps, step) for step in (best[0], last[0]))
+        return None
+    best, last = min(tried, key=_value), tried[-1]
+    low, high = _value(best), _value(last)
+    after = [one for one in tried if one.after > best.after]
+    if not low > 0.0 or high < (1.0 + RISEN) * low or len(after) < 2:
+        return None
+    then, now = (_near(curve.steps, one.after) for one in (best, last))
     if not now < (1.0 - RISEN) * then:
-        return
-    lost = _lost(best[1], last[1])
-    yield Finding(
+        return None
+    lost = _lost(best, last)
+    return Finding(
         "overfitting",
         "warning" if lost else "note",
         0.8 if lost else 0.7,
         "loop",
-        f"Evaluations were best at step {best[0]:,} ({low:.4g}) and are {high:.4g} now, while the training loss fell from "
+        f"Evaluations were best at step {best.after:,} ({low:.4g}) and are {high:.4g} now, while the training loss fell from "
         f"{then:.3g} to {now:.3g}"
         + (": what is learned no longer serves other examples." if lost else "; the answers are as right as before."),
         (Evidence(f"evaluation loss over its best: {high / low:.2f}", "loss", high, "", (1.0 + RISEN) * low),),
-        source=last[1].source,
-        since=best[0],
-        remedy=f"stop near step {best[0]:,} (keep the best weights); more data, augmentation, weight decay, dropout",
+        source=last.source,
+        since=best.after,
+        remedy=f"stop near step {best.after:,} (keep the best weights); more data, augmentation, weight decay, dropout",
     )
+
+
+def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
+    late = curve.late()
+    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED:
+        return None
+    if any(one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]):
+        return None
+    last, known = tried[-1], all(_knows(one) for one in tried[-2:])
+    value, floor = _value(last), last.floor or 0.0
+    right = "" if last.accuracy is None else f" ({100 * last.accuracy:.0f} % of the answers are right)"
+    return Finding(
+        "overfitting",
+        "note" if known else "warning",
+        0.7 if known else 0.85,
+        "loop",
+        f"The training loss is {100 * late.beat:.0f} % below that of the best constant answer, but on other examples the loss "
+        f"is {value:.4g}{right}, where a constant answer pays {floor:.4g}: "
+        + ("the answers are better than that and far too sure." if known else "the training examples were learned by heart."),
+        (Evidence(f"evaluation loss over the best constant answer's: {value / floor:.2f}", "loss", value, "", floor),)
+        if floor > 0.0
+        else (),
+        source=last.source,
+        since=tried[0].after,
+        remedy="look whether inputs and labels of the evaluation are prepared as those of the training are; then more data, "
+        "augmentation, weight decay, dropout, a smaller network",
+    )
+
+
+def _value(one: Evaluation) -> float:
+    return one.value or 0.0
+
+
+def _knows(one: Evaluation) -> bool:
+    """Whether more answers are right than the most frequent class gives."""
+    if one.accuracy is None or not one.classes or sum(one.classes) != one.answers:
+        return False
+    share = max(one.classes) / one.answers
+    return one.accuracy - share > ERRORS * math.sqrt(max(share * (1.0 - share), 1.0 / one.answers) / one.answers)
 
 
 def _near(steps: tuple[tuple[int, float], ...], step: int) -> float:
@@ -72,13 +134,13 @@ def _near(steps: tuple[tuple[int, float], ...], step: int) -> float:
     return sum(around) / len(around) if around else math.nan
 
 
-def _lost(best: LossSample, last: LossSample) -> bool:
+def _lost(best: Evaluation, last: Evaluation) -> bool:
     """Whether the answers themselves got worse, beyond noise."""
-    asked = sum(best.classes), sum(last.classes)
-    if min(asked) and best.hits >= 0 and last.hits >= 0:
-        before, after = best.hits / asked[0], last.hits / asked[1]
+    before, after = best.accuracy, last.accuracy
+    if before is not None and after is not None:
+        asked = best.answers, last.answers
         error = math.sqrt(sum(max(p * (1.0 - p), 1.0 / n) / n for p, n in zip((before, after), asked, strict=True)))
         return before - after > max(WORSE, 3.0 * error)
     if best.floor and last.floor:
-        return (last.value or 0.0) / last.floor - (best.value or 0.0) / best.floor > WORSE_FIT
+        return _value(last) / last.floor - _value(best) / best.floor > WORSE_FIT
     return False
