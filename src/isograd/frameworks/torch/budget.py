@@ -164,11 +164,12 @@ class Budget:
         elapsed = self.elapsed
         pace = max(elapsed - self.own, 1e-9) / index
         allowance = max(self.share * elapsed, FLOOR)
-        account, left = self.evaluations, allowance - self.own * HIDDEN
+        account = self.evaluations  # what the first looks overdrew is not held against it: it is cheap, and its part small
         ended = self.planned is not None and index > self.planned
         if index > 2 and not ended:
-            fits = account.may(allowance * account.part) and account.last * HIDDEN < left
-            if not fits or not self._due(index, elapsed, pace, account, max(1, self._evaluated)):
+            if not account.may(allowance * account.part) or not self._due(
+                index, elapsed, pace, account, max(1, self._evaluated)
+            ):
                 return 0.0
         self._evaluated = index
         return max(allowance * account.part / HIDDEN - account.spent, account.last) / 2

@@ -45,9 +45,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     curve = curves.main(case)
     if curve is None:
         return
-    found = [
-        rule for series in _series(case, curve.function) for rule in (_worse(curve, series), _by_heart(case, curve, series))
-    ]
+    series = list(_series(case, curve.function))
+    found = [*(_worse(curve, one) for one in series), *(_by_heart(case, curve, one) for one in series)]
     told = [finding for finding in found if finding is not None]
     yield from sorted(told, key=lambda finding: not finding.alarm)[:1]
 
