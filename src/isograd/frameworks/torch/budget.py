@@ -165,12 +165,10 @@ class Budget:
         pace = max(elapsed - self.own, 1e-9) / index
         allowance = max(self.share * elapsed, FLOOR)
         account = self.evaluations  # what the first looks overdrew is not held against it: it is cheap, and its part small
-        ended = self.planned is not None and index > self.planned
-        if index > 2 and not ended:
-            if not account.may(allowance * account.part) or not self._due(
-                index, elapsed, pace, account, max(1, self._evaluated)
-            ):
-                return 0.0
+        always = index <= 2 or (self.planned is not None and index > self.planned)
+        due = always or self._due(index, elapsed, pace, account, max(1, self._evaluated))
+        if not due or not (always or account.may(allowance * account.part)):
+            return 0.0
         self._evaluated = index
         return max(allowance * account.part / HIDDEN - account.spent, account.last) / 2
 
