@@ -102,6 +102,9 @@ def begin(project: Project) -> Job:
         skip_corrupt=table.skip_corrupt,
         image_size=table.image_size,
         drop=tuple(table.drop),
+        query=table.query,
+        files=table.files,
+        label_pattern=table.label_pattern,
     )
     model = models.build(
         model_kind(settings.model.kind, settings.task),

@@ -25,8 +25,13 @@ class DataTable(Table):
 
     source: str = Field(
         min_length=1,
-        description='"builtin:digits", a folder of IDX files, a folder of class folders of images, or a .csv, .tsv or '
-        ".parquet table; relative to this file; $NAMES come from the environment",
+        description='"builtin:digits", a folder of IDX files, a folder of class folders of images, a .csv, .tsv, .parquet or '
+        ".jsonl table, an .npz archive, or the URL of a database; relative to this file; $NAMES come from the environment",
+    )
+    query: str | None = Field(None, description="the SQL query whose rows are the table (databases)")
+    files: str | None = Field(None, description="the column that names the picture files, in a table that labels pictures")
+    label_pattern: str | None = Field(
+        None, description='how names of recordings tell their label, e.g. "{label}_{speaker}_{take}" for 7_ann_0.wav'
     )
     target: str | None = Field(None, description="the column to foretell (tables)")
     drop: list[str] = Field(default_factory=list, description="columns that the model must not see")

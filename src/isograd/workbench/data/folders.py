@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import Skipped
 from isograd.workbench.data.pictures import Pictures, Pixels, as_pixels, check_memory
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, PART_NAMES, PARTS, contents, few, listing
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, contents
+from isograd.workbench.data.walking import Labelled, refuse, shown, walk
 
 MOST_PIXELS = 50_000_000
 """A picture with more is refused from its header alone: a few bytes can claim a size that takes gigabytes to decode."""
 MOST_SIDE = 224
 """Pictures of different sizes are brought to their median size, and to no longer side than this unless image_size says so."""
-MOST_NAMED = 20
 _GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 _BROKEN = (
@@ -126,26 +125,6 @@ def read_files(
     return pixels[: len(kept)], kept, hashes, faults
 
 
-def refuse(faults: Sequence[Fault], *, skip_corrupt: bool) -> None:
-    """Raise all faults at once, the first twenty named, unless broken files are to be skipped."""
-    if faults and not skip_corrupt:
-        rest = len(faults) - MOST_NAMED
-        more = [Fault(f"and {rest:,} more files that cannot be read")] if rest > 0 else []
-        raise DataError([*faults[:MOST_NAMED], *more])
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The picture files under a folder, by their names' endings, in the order of their paths."""
-    return sorted(
-        (
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
-        ),
-        key=lambda path: path.relative_to(folder).as_posix(),
-    )
-
-
 def read_classes(folder: Path, *, size: tuple[int, int] | None = None, skip_corrupt: bool = False) -> Pictures:
     """All pictures of a folder of class folders; ``size`` = (height, width) where they are to be resized.
 
@@ -153,7 +132,13 @@ def read_classes(folder: Path, *, size: tuple[int, int] | None = None, skip_corr
     and width (224 at most). Raises ``DataError`` for one class or none, an empty class, a class that is only tested on, and
     pictures that cannot be read.
     """
-    files, labels, parts, classes = _walk(folder)
+    found = walk(folder, IMAGE_SUFFIXES, "pictures")
+    return gathered(folder, found, size=size, skip_corrupt=skip_corrupt)
+
+
+def gathered(folder: Path, found: Labelled, *, size: tuple[int, int] | None, skip_corrupt: bool) -> Pictures:
+    """The pictures of labelled files, decoded to one size and to grey or RGB; their names are relative to ``folder``."""
+    files = found.files
     headers, broken = [], []
     for index, path in enumerate(files):
         try:
@@ -166,18 +151,17 @@ def read_classes(folder: Path, *, size: tuple[int, int] | None = None, skip_corr
         raise DataError(f"no picture in {folder.name} can be read", where=str(folder))
     shape, remarks = _shape(headers, size)
     pixels, kept, hashes, faults = read_files([files[index] for index in whole], shape, skip_corrupt=skip_corrupt)
-    kept_of_all = whole[kept]
-    lost = [fault for _, fault in broken] + faults
-    names = [files[index].relative_to(folder).as_posix() for index in kept_of_all]
+    rows = whole[kept]
+    names = [shown(files[index], folder) for index in rows]
     return Pictures(
         pixels=pixels,
-        labels=labels[kept_of_all],
-        classes=classes,
+        labels=found.labels[rows],
+        classes=found.classes,
         names=tuple(names),
         fingerprint=hashlib.sha256("\n".join(map(" ".join, zip(names, hashes, strict=True))).encode()).hexdigest(),
-        parts=parts[kept_of_all] if parts is not None else None,
-        skipped=tuple(Skipped(Path(fault.where).relative_to(folder).as_posix(), fault.what) for fault in lost),
-        remarks=remarks,
+        parts=found.parts[rows] if found.parts is not None else None,
+        skipped=tuple(Skipped(shown(Path(fault.where), folder), fault.what) for fault in [f for _, f in broken] + faults),
+        remarks=(*found.remarks, *remarks),
     )
 
 
@@ -196,56 +180,3 @@ def _shape(headers: Sequence[_Header], size: tuple[int, int] | None) -> tuple[tu
     elif size is not None and set(sizes) != {size}:
         remarks.append(f"pictures were resized to {size[0]} x {size[1]}")
     return (1 if grey[False] == 0 else 3, *(size or found)), tuple(remarks)
-
-
-def _walk(folder: Path) -> tuple[list[Path], NDArray[np.int64], NDArray[np.str_] | None, tuple[str, ...]]:
-    """Files, the class number and the part of each, and the classes in natural order."""
-    roots = part_folders(folder) or {"": folder}
-    if "" not in roots and "train" not in roots:
-        raise DataError(f"{folder.name} has a test folder but no train folder", where=str(folder))
-    found: list[tuple[Path, str, str]] = []
-    for part, root in roots.items():
-        if part in ("", "train"):
-            classes = _class_names(root)
-        for entry in listing(root):
-            if not entry.is_dir():
-                continue
-            if entry.name not in classes:
-                raise DataError(
-                    f"class {entry.name!r} has no training pictures", where=str(entry), met=f"classes of train: {few(classes)}"
-                )
-            files = image_files(entry)
-            if not files:
-                raise DataError(
-                    f"the class folder {entry.name} has no pictures",
-                    where=str(entry),
-                    remedy=f"delete it, or fill it ({', '.join(IMAGE_SUFFIXES)})",
-                )
-            found += [(path, entry.name, part) for path in files]
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = np.array([numbers[name] for _, name, _ in found], dtype=np.int64)
-    parts = np.array([part for _, _, part in found]) if "" not in roots else None
-    return [path for path, _, _ in found], labels, parts, tuple(classes)
-
-
-def part_folders(folder: Path) -> dict[str, Path]:
-    """The folders train/, validation/ and test/ (or val, valid, dev) of a folder, training first.
-
-    A class may be called so too: they are parts where they hold folders, and classes where they hold pictures.
-    """
-    named = {PART_NAMES[entry.name.lower()]: entry for entry in listing(folder) if entry.name.lower() in PART_NAMES}
-    whole = {part: entry for part, entry in named.items() if entry.is_dir() and any(inner.is_dir() for inner in listing(entry))}
-    return {part: whole[part] for part in PARTS if part in whole}
-
-
-def _class_names(root: Path) -> list[str]:
-    names = [entry.name for entry in listing(root) if entry.is_dir()]
-    if len(names) < 2:
-        loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in listing(root))
-        raise DataError(
-            f"{root.name} has {'one class folder' if names else 'no class folders'}: a classification needs at least two",
-            where=str(root),
-            met=f"the class {names[0]!r}" if names else f"{loose} pictures, in no class folder" if loose else "nothing to read",
-            remedy="one folder a class, the pictures of the class in it: cats/1.png, dogs/2.png",
-        )
-    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))

@@ -152,15 +152,19 @@ def resized(pictures: Pictures, size: tuple[int, int] | None) -> Pictures:
 def check_memory(rows: int, shape: tuple[int, int, int]) -> None:
     """Raise ``DataError`` where the pictures, as bytes and as float32, would not fit into this machine's memory."""
     need = rows * shape[0] * shape[1] * shape[2] * 5
+    what = f"{rows:,} pictures of {shape[1]} x {shape[2]} pixels"
+    check_bytes(need, what, "set a smaller image_size, such as [64, 64]")
+
+
+def check_bytes(need: int, what: str, remedy: str) -> None:
+    """Raise ``DataError`` where so many bytes are more than 80 % of this machine's memory."""
     try:
         have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # no such question on this system
         return
     if need > 0.8 * have:
         raise DataError(
-            f"{rows:,} pictures of {shape[1]} x {shape[2]} pixels need {need / 2**30:,.1f} GiB of memory",
-            met=f"this machine has {have / 2**30:,.1f} GiB",
-            remedy="set a smaller image_size, such as [64, 64]",
+            f"{what} need {need / 2**30:,.1f} GiB of memory", met=f"this machine has {have / 2**30:,.1f} GiB", remedy=remedy
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
-from isograd.workbench.data import folders, idx, pictures
+from isograd.workbench.data import folders, idx, pictures, walking
 from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
@@ -121,7 +121,7 @@ def _from_files(
     path: Path, source: str, encoding: Encoding, skip_corrupt: bool
 ) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
     assert encoding.image is not None
-    files = [path] if path.is_file() else folders.image_files(path)
+    files = [path] if path.is_file() else walking.files_of(path, IMAGE_SUFFIXES)
     names = [source] if path.is_file() else [f"{source.rstrip('/')}/{file.relative_to(path).as_posix()}" for file in files]
     if not files:
         raise DataError(

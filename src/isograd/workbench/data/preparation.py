@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, RequestError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
-from isograd.workbench.data import folders, idx, pictures
+from isograd.workbench.data import pictures
 from isograd.workbench.data.pictures import Pictures
+from isograd.workbench.data.reading import Source, read
+from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.rows import TASKS, Prepared, Rows, SplitKind, SplitPlan
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, READS, TABLE_SUFFIXES, few, listing, locate
+from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, twins
 from isograd.workbench.data.split import split as part_rows
-from isograd.workbench.data.tables import part_tables, read_parts, read_table
+from isograd.workbench.data.table import Table
 from isograd.workbench.data.tabular import prepare_table
-
-BUILTIN = "builtin:digits"
 
 
 def prepare(
@@ -33,11 +33,15 @@ def prepare(
     skip_corrupt: bool = False,
     image_size: tuple[int, int] | None = None,
     drop: tuple[str, ...] = (),
+    query: str | None = None,
+    files: str | None = None,
+    label_pattern: str | None = None,
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
     ``task`` is "classification" or "regression" (tables, with the ``target`` column) or "image-classification".
-    ``image_size`` = (height, width). ``drop`` names columns to leave out. ``skip_corrupt`` leaves out files and rows that
+    ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and
+    ``label_pattern`` are said in ``Source``. ``skip_corrupt`` leaves out files and rows that
     cannot be read, and lists them in ``summary.skipped``. The result is a function of the content and the arguments.
 
     Raises ``DataError``, one clear message, for anything in the source that cannot be used.
@@ -48,24 +52,15 @@ def prepare(
     (1259, 179, 359, (1, 8, 8))
     """
     _check_request(task, split)
-    if source.startswith("builtin:"):
-        if source != BUILTIN:
-            raise DataError(f"there is no {source}", remedy=did_you_mean(source, [BUILTIN]) or BUILTIN)
-        found: Pictures = pictures.resized(pictures.digits(), image_size)
-        return _from_pictures(found, source, task, target, split, seed)
-    path = locate(source, base)
-    if holds_table(path):
+    told = Source(source, base, target, query=query, files=files, label_pattern=label_pattern, image_size=image_size)
+    found = read(told, task=task, skip_corrupt=skip_corrupt)
+    if isinstance(found, Table):
         return prepare_table(
-            read_parts(path, skip_corrupt=skip_corrupt) if path.is_dir() else read_table(path, skip_corrupt=skip_corrupt),
-            source=source,
-            task=task,
-            target=target,
-            plan=split,
-            seed=seed,
-            skip_corrupt=skip_corrupt,
-            drop=drop,
+            found, source=source, task=task, target=target, plan=split, seed=seed, skip_corrupt=skip_corrupt, drop=drop
         )
-    return _from_pictures(_read_pictures(path, image_size, skip_corrupt), source, task, target, split, seed)
+    if isinstance(found, Recordings):
+        raise DataError(f"{source} holds recordings, and no task learns from them", met=", ".join(TASKS))
+    return _from_pictures(found, source, task, target, split, seed)
 
 
 def _check_request(task: str, plan: SplitPlan) -> None:
@@ -74,35 +69,6 @@ def _check_request(task: str, plan: SplitPlan) -> None:
     kinds = get_args(SplitKind)
     if plan.kind not in kinds:
         raise RequestError(f"there is no split {plan.kind!r}", met=", ".join(kinds), remedy=did_you_mean(plan.kind, kinds))
-
-
-def holds_table(path: Path) -> bool:
-    """Whether a path is a table or a folder of train and test tables; raises ``DataError`` for a file of another kind."""
-    if path.is_file():
-        if path.suffix.lower() not in TABLE_SUFFIXES:
-            remedy = "name the folder that holds it" if idx.is_idx(path) or path.suffix.lower() in IMAGE_SUFFIXES else ""
-            raise DataError(
-                f"{path.name} is of no kind that is read here", where=str(path), remedy=remedy or f"a source is {READS}"
-            )
-        return True
-    return bool(part_tables(path))
-
-
-def _read_pictures(folder: Path, size: tuple[int, int] | None, skip_corrupt: bool) -> Pictures:
-    entries = listing(folder)
-    if not entries:
-        raise DataError(f"the folder {folder.name} is empty", where=str(folder), remedy=f"a source is {READS}")
-    loose = [entry.name for entry in entries if entry.suffix.lower() in TABLE_SUFFIXES]
-    if loose and not any(entry.is_dir() for entry in entries):
-        raise DataError(
-            f"{folder.name} holds tables, but none called train",
-            where=str(folder),
-            met=few(loose),
-            remedy=f'source = ".../{loose[0]}"',
-        )
-    if any(idx.is_idx(entry) for entry in entries):
-        return pictures.resized(idx.read_folder(folder), size)
-    return folders.read_classes(folder, size=size, skip_corrupt=skip_corrupt)
 
 
 def _from_pictures(found: Pictures, source: str, task: str, target: str | None, plan: SplitPlan, seed: int) -> Prepared:

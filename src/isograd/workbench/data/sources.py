@@ -9,7 +9,9 @@ from pathlib import Path
 from isograd.errors import DataError, did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+TEXT_SUFFIXES = (".txt",)
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg")
 PART_NAMES = {
     "train": "train",
     "training": "train",
@@ -22,14 +24,14 @@ PART_NAMES = {
     "t10k": "test",
 }
 PARTS = ("train", "validation", "test")
-READS = "a CSV, TSV or Parquet table, a folder of class folders of images, a folder of IDX files, or builtin:digits"
+READS = (
+    "a CSV, TSV, Parquet or JSON lines table, the URL of a database, an .npz archive, a folder of class folders of images, "
+    "a folder of IDX files, or builtin:digits"
+)
 
 
-def locate(source: str, base: Path) -> Path:
-    """The file or folder that ``source`` names, relative to ``base``, with ``~`` and ``$NAME`` expanded.
-
-    Raises ``DataError`` for a variable that is not set and for a path that is not there.
-    """
+def expanded(source: str) -> str:
+    """A source with each ``$NAME`` put in from the environment; raises ``DataError`` for one that is not set."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -37,12 +39,20 @@ def locate(source: str, base: Path) -> Path:
             raise DataError(
                 f"the environment variable {name} is not set",
                 where=f'source = "{source}"',
-                remedy=f"export {name}=... (the folder that holds the data), or write the path itself",
+                remedy=f"export {name}=... (what stands for it), or write it out",
             )
         return os.environ[name]
 
-    expanded = Path(os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, source)))
-    path = expanded if expanded.is_absolute() else base / expanded
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, source)
+
+
+def locate(source: str, base: Path) -> Path:
+    """The file or folder that ``source`` names, relative to ``base``, with ``~`` and ``$NAME`` expanded.
+
+    Raises ``DataError`` for a variable that is not set and for a path that is not there.
+    """
+    named = Path(os.path.expanduser(expanded(source)))
+    path = named if named.is_absolute() else base / named
     if not source.strip() or "\0" in source or not path.exists():
         raise DataError(
             f"there is no file or folder {source!r}", where=str(path), remedy=_neighbour(path) or f"a source is {READS}"
@@ -66,6 +76,24 @@ def contents(path: Path) -> bytes:
     if not content:
         raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy="export or download it again")
     return content
+
+
+def utf8(path: Path, content: bytes) -> str:
+    """The text of a file; raises ``DataError`` with the line of the first byte that is not UTF-8, and for UTF-16."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
+        kind = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "not text (it has zero bytes)"
+        raise DataError(f"{path.name} is {kind}, not UTF-8", where=str(path), remedy="save it in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
+        line = content.count(b"\n", 0, at) + 1
+        raise DataError(
+            f"{path.name} is not UTF-8",
+            where=f"{path}, line {line}",
+            met=f"byte {content[at]:#04x} at position {at:,}",
+            remedy="save it as UTF-8; an older file is often Windows-1252: iconv -f WINDOWS-1252 -t UTF-8",
+        ) from error
 
 
 def listing(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from isograd.workbench.data.features import Trouble, describe_column, encode, fi
 from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, split, twins
-from isograd.workbench.data.tables import MOST_NAMED, Table, rows_of
+from isograd.workbench.data.table import MOST_NAMED, Table, rows_of
 from isograd.workbench.data.targets import (
     brings_parts,
     classes_of,

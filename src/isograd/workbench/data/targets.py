@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, did_you_mean
 from isograd.workbench.data.columns import TARGET_GAPS, Cells, Codes, Floats, Numbers, Words, as_labels, as_numbers, is_number
 from isograd.workbench.data.sources import PART_NAMES, few
-from isograd.workbench.data.tables import Table
+from isograd.workbench.data.table import Table
 
 FEW_CLASSES = 20
 """Up to so many different numbers may be classes; more are, unless each recurs ten times on average, a quantity."""

@@ -1,0 +1,138 @@
+"""Read CSV and TSV, column by column, and say which line is not as it should be."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.errors import DataError
+from isograd.records.schema import Skipped
+from isograd.workbench.data.columns import Cells, Words, is_number
+from isograd.workbench.data.sources import few, utf8
+from isograd.workbench.data.table import MOST_NAMED, Table, refuse_duplicates
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_BLOCK = 65_536
+_UNCLOSED = "a quote is opened and never closed"
+
+
+@dataclass(slots=True)
+class _Ragged:
+    lines: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def read_csv(path: Path, content: bytes, *, skip_corrupt: bool = False) -> Table:
+    """Cells separated by what the header is separated by; raises ``DataError`` for ragged rows unless ``skip_corrupt``."""
+    text = utf8(path, content)
+    delimiter = _delimiter(path, text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    ragged = _Ragged()
+    try:
+        header = next((row for row in reader if row), [])
+    except csv.Error as error:
+        raise DataError(f"{path.name}: its header cannot be read: {error}", where=f"{path}, line 1") from error
+    names = _names(path, [cell.strip() for cell in header])
+    columns, lines = _columns(_even_rows(path, reader, len(names), ragged), len(names))
+    if ragged.lines and not skip_corrupt:
+        named = [f"line {line}: {reason}" for line, reason in zip(ragged.lines, ragged.reasons, strict=True)]
+        raise DataError(
+            f"{path.name} has {len(named):,} ragged row{'s' * (len(named) != 1)}",
+            where=f"{path}, line {ragged.lines[0]}",
+            met=few(named, MOST_NAMED),
+            remedy="repair these lines (a cell with a delimiter in it needs quotes), or go on without them: --skip-corrupt",
+        )
+    if not lines:
+        raise DataError(f"{path.name} has a header and no rows", where=str(path))
+    remarks = [] if delimiter == _usual(path) else [f"{path.name} is separated by {_DELIMITERS[delimiter]}"]
+    remarks += [f"column {number} has no name and is called {name}" for number, name in _unnamed(header)]
+    return Table(
+        where=str(path),
+        columns=dict(zip(names, columns, strict=True)),
+        places=tuple(f"line {line}" for line in lines),
+        fingerprint=hashlib.sha256(content).hexdigest(),
+        skipped=tuple(Skipped(f"line {line}", reason) for line, reason in zip(ragged.lines, ragged.reasons, strict=True)),
+        remarks=tuple(remarks),
+    )
+
+
+def _usual(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _delimiter(path: Path, text: str) -> str:
+    """What separates the cells of the header: the usual one of the file's ending, unless only another one occurs there."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    usual = _usual(path)
+    if usual in first:
+        return usual
+    best = max(_DELIMITERS, key=first.count)
+    return best if best in first else usual
+
+
+def _unnamed(header: Sequence[str]) -> list[tuple[int, str]]:
+    return [(number, f"column_{number}") for number, cell in enumerate(header, 1) if not cell.strip()]
+
+
+def _names(path: Path, header: list[str]) -> list[str]:
+    if not header:
+        raise DataError(f"{path.name} has no header and no rows", where=str(path))
+    numeric = [cell for cell in header if is_number(cell)]
+    if len(numeric) * 3 >= len(header):
+        raise DataError(
+            f"{path.name} has no header: its first row looks like data",
+            where=f"{path}, line 1",
+            met=few(header, 8),
+            remedy="add a first line with the names of the columns",
+        )
+    unnamed = dict(_unnamed(header))
+    names = [unnamed.get(number, cell) for number, cell in enumerate(header, 1)]
+    refuse_duplicates(path, names)
+    return names
+
+
+def _even_rows(path: Path, reader: Iterator[list[str]], width: int, ragged: _Ragged) -> Iterator[tuple[int, list[str]]]:
+    """(first line, cells) of each row that is as wide as the header; the others are noted in ``ragged``."""
+    while True:
+        line = reader.line_num + 1  # type: ignore[attr-defined]
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "expected after" not in str(error):  # not this row alone: the quote that was never closed swallowed the rest
+                long = f"a cell has more than {csv.field_size_limit():,} characters, or {_UNCLOSED}"
+                what = long if "limit" in str(error) else _UNCLOSED
+                raise DataError(f"{path.name}: {what}", where=f"{path}, line {line}", met=str(error)) from error
+            ragged.lines.append(line)
+            ragged.reasons.append("text after a closing quote")
+            continue
+        if len(row) == width:
+            yield line, row
+        elif row:
+            ragged.lines.append(line)
+            ragged.reasons.append(f"{len(row)} cell{'s' * (len(row) != 1)} where the header has {width}")
+
+
+def _columns(rows: Iterator[tuple[int, list[str]]], width: int) -> tuple[list[Cells], list[int]]:
+    """Each column as codes into its distinct words, so that a large table does not become a string for every cell."""
+    seen: list[dict[str, int]] = [{} for _ in range(width)]
+    codes: list[list[NDArray[np.int64]]] = [[] for _ in range(width)]
+    lines: list[int] = []
+    while block := list(itertools.islice(rows, _BLOCK)):
+        lines += [line for line, _ in block]
+        for number, cells in enumerate(zip(*(row for _, row in block), strict=True)):
+            known = seen[number]
+            codes[number].append(np.array([known.setdefault(cell.strip(), len(known)) for cell in cells], dtype=np.int64))
+    columns: list[Cells] = [
+        Words(np.concatenate(parts), tuple(known)) for parts, known in zip(codes, seen, strict=True) if parts
+    ]
+    return columns, lines

@@ -1,0 +1,52 @@
+"""What a table is once it is read: columns of cells, where each row stands, and the fingerprint of the content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.errors import DataError
+from isograd.records.schema import Skipped
+from isograd.workbench.data.columns import Cells, taken
+from isograd.workbench.data.sources import few
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table as read: its columns in order, and where each row stands ("line 7") in the file that ``where`` names."""
+
+    where: str
+    columns: dict[str, Cells]
+    places: tuple[str, ...]
+    fingerprint: str
+    parts: NDArray[np.str_] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def rows_of(table: Table, rows: NDArray[np.int64]) -> Table:
+    """Some rows of a table, in the order asked for."""
+    return replace(
+        table,
+        columns={name: taken(cells, rows) for name, cells in table.columns.items()},
+        places=tuple(table.places[row] for row in rows),
+        parts=table.parts[rows] if table.parts is not None else None,
+    )
+
+
+def refuse_duplicates(path: Path, names: Sequence[str]) -> None:
+    """Raise ``DataError`` where two columns have one name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{path.name} has more than one column called {few(twice)}", where=f"{path}, line 1", remedy="rename them apart"
+        )

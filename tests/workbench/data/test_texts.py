@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from isograd.errors import DataError
+from isograd.workbench.data.texts import read_texts
+
+
+def reviews(folder: Path) -> Path:
+    for part, count in (("train", 3), ("test", 2)):
+        for label in ("neg", "pos"):
+            (folder / part / label).mkdir(parents=True)
+            for number in range(count):
+                (folder / part / label / f"{number}_{5}.txt").write_text(f"{label} film, {part} {number} – fine\n", "utf-8")
+    return folder
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_texts(folder, "label")
+    return str(caught.value)
+
+
+def test_the_layout_of_the_large_movie_review_dataset_is_a_table_in_parts(tmp_path: Path) -> None:
+    (reviews(tmp_path) / "train" / "unsup").mkdir()
+    (tmp_path / "train" / "unsup" / "0_0.txt").write_text("nobody said")
+    (tmp_path / "train" / "urls_pos.txt").write_text("not a review")
+    table = read_texts(tmp_path, "label")
+    assert len(table) == 10 and table.parts is not None and table.parts.tolist() == 6 * ["train"] + 4 * ["test"]
+    assert table.columns["label"].values == ("neg", "pos")
+    assert table.columns["text"].values[0] == "neg film, train 0 – fine"
+    assert table.places[0] == "train/neg/0_5.txt" and "unsup" in table.remarks[0]
+
+
+def test_files_that_are_empty_blank_or_no_utf8_are_named_and_can_be_skipped(tmp_path: Path) -> None:
+    folder = reviews(tmp_path) / "train" / "pos"
+    (folder / "a.txt").write_bytes(b"")
+    (folder / "b.txt").write_bytes(b" \n")
+    (folder / "c.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    (folder / "d.txt").write_bytes("film".encode("utf-16"))
+    told = refused(tmp_path)
+    assert all(part in told for part in ("0 bytes", "holds blanks only", "c.txt is not UTF-8", "d.txt is UTF-16"))
+    table = read_texts(tmp_path, "label", skip_corrupt=True)
+    assert len(table) == 10 and [skip.name for skip in table.skipped] == [f"train/pos/{name}.txt" for name in "abcd"]
+
+
+def test_a_changed_text_is_another_fingerprint(tmp_path: Path) -> None:
+    first = read_texts(reviews(tmp_path), "label").fingerprint
+    (tmp_path / "test" / "pos" / "0_5.txt").write_text("another")
+    assert read_texts(tmp_path, "label").fingerprint != first
