@@ -37,7 +37,7 @@ def test_the_pieces_are_the_whole_table_in_order(tmp_path: Path) -> None:
         if name == "word":
             assert [found.values[code] for code in found.codes] == [cells.values[code] for code in cells.codes]  # type: ignore[union-attr]
         else:
-            assert np.array_equal(found.values, cells.values)  # type: ignore[arg-type]
+            assert np.array_equal(found.values, cells.values)
     assert {piece.fingerprint for piece in pieces} == {whole.fingerprint}
 
 

@@ -20,8 +20,8 @@ FIXED, A_COLUMN = 24 * MIB, 4 * MIB
 """Bytes that Arrow takes however small a piece is: for itself, and for each column a page as it is stored and as it is
 decompressed (1 MiB each as usually written), with what an allocator keeps. Measured: 10 to 20 MiB for two and three columns."""
 _OVERHEAD = 16
-"""Bytes that a piece takes at its peak for each byte of its pages. Measured: 8 in Arrow alone, whose buffers grow by doubling and
-whose allocator does not give back at once; then the strings are copied thrice on their way to distinct words."""
+"""Bytes that a piece takes at its peak for each byte of its pages. Measured: 8 in Arrow alone, whose buffers grow by doubling
+and whose allocator does not give back at once; then the strings are copied thrice on their way to distinct words."""
 _CELL, _ROW = 8, 60
 """Bytes of the code or number of a cell, and of the name of a row."""
 _BUFFER = 1 << 16
