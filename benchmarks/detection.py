@@ -25,7 +25,7 @@ from typing import Any
 from common import RESULTS, machine, table, write
 from faults import expected, harm
 from faults.grounds import OPERATORS, PROGRAMS
-from faults.settings import Program, Settings
+from faults.settings import Program
 from looking import Look, look
 
 TWIN_SEEDS = 5
@@ -74,16 +74,18 @@ class Eyes:
         self.models: tuple[Any, ...] = ()
         self.optimizers: tuple[Any, ...] = ()
         self.watching: Any = None
+        self.planned = 0
 
     def __call__(self, models: Any, optimizers: Any, *, steps: int) -> Any:
         """The watch itself."""
         self.models = tuple(models) if isinstance(models, tuple | list) else (models,)
         self.optimizers = tuple(optimizers) if isinstance(optimizers, tuple | list) else (optimizers,)
+        self.planned = steps
         self.watching = self._watch(models, optimizers, steps=steps)
         return self.watching
 
 
-def seen(program: Program, settings: Settings, seed: int, budget: float | None = 0.03) -> tuple[Look, Eyes]:
+def seen(program: Program, settings: Any, seed: int, budget: float | None = 0.03) -> tuple[Look, Eyes]:
     """One run under a watch, and what the watch was given."""
     eyes: list[Eyes] = []
 
@@ -124,9 +126,9 @@ def detect(case: dict[str, Any]) -> Found:
         right[:1] == [True],
         any(placed),
         placed[:1] == [True],
-        settings.reborn or 1,
+        settings.since,
         said.first_alarm_step,
-        shown_by_loss(_losses(eyes), settings.steps),
+        shown_by_loss(_losses(eyes), eyes.planned),
         said.steps,
         tuple(dict.fromkeys(alarm["disease"] for alarm in alarms)),
         asdict(said),

@@ -180,6 +180,31 @@ FAMILIES: dict[str, Expected] = {
         "loop, generator, optimizer, loss, any layer",
         "one of the two is too strong for the other to learn",
     ),
+    "loss scale": _row(
+        "learning_rate momentum vanishing interrupted underfitting precision clipping",
+        "loss, loop, optimizer, any layer",
+        "gradients so small that epsilon, rounding or the rate swallows them",
+    ),
+    "one step an epoch": _row(
+        "gradients_lost interrupted underfitting learning_rate gradients_not_cleared",
+        "loop, optimizer, loss",
+        "most gradients are thrown away, and so few steps are left that nothing is learned",
+    ),
+    "recurrent weights": _row(
+        "recurrent exploding vanishing initial_loss rank_collapse spikes nonfinite",
+        "recurrent, any layer",
+        "states that saturate, through which no gradient comes back",
+    ),
+    "attention": _row(
+        f"attention rank_collapse structure vanishing {_STILL}",
+        "any layer, loop, data",
+        "words that cannot look where the answer is, or look at one place alone",
+    ),
+    "reinforcement": _row(
+        f"targets labels noisy_labels exploding learning_rate loss_mismatch {_STILL}",
+        "loss, data, loop, any layer, optimizer",
+        "what is learned towards has nothing to do with the game, or runs away",
+    ),
 }  # fmt: skip
 
 OPERATORS: dict[str, Expected] = {
@@ -221,6 +246,123 @@ OPERATORS: dict[str, Expected] = {
     "samples detached": _row("cut_graph exception", "starved, generator, loss, loop", "the generator is outside of the graph"),
     "loss wrapped anew": _row("cut_graph gradients_lost", "loss, loop, starved, any layer", "a new tensor has no history"),
     "biases far below zero": _row("dead_units vanishing rank_collapse initial_loss", "any layer", "ReLUs that never fire"),
+    "weights clamped as in a critic": _row(
+        "weight_decay rank_collapse vanishing weights_reset underfitting learning_rate",
+        "optimizer, loop, loss, any layer",
+        "no weight may grow, and the signal with them",
+    ),
+    "gradients clamped from below": _row(
+        f"clipping learning_rate exploding initial_loss {_STILL}",
+        "optimizer, loop, any layer, loss",
+        "gradients of one sign alone: every weight can only fall",
+    ),
+    "schedule of epochs stepped every batch": _row(
+        "learning_rate interrupted underfitting", "optimizer, loop", "the rate has decayed to nothing within an epoch or two"
+    ),
+    "layer made in forward": _row(
+        "optimizer_misses_parameters structure weights_reset cut_graph gradients_lost",
+        "optimizer, loop, starved, last, any layer",
+        "the layer that is asked is a new one in every step, and the one that is held is never asked",
+    ),
+    "modules in a tuple": _row(
+        "optimizer_misses_parameters",
+        "optimizer, loop, hidden, any layer",
+        "layers that the model does not know of, nor the optimizer",
+    ),
+    "plain tensor for a parameter": _row(
+        "optimizer_misses_parameters structure",
+        "optimizer, loop, starved, any layer",
+        "numbers that the model does not know of, nor the optimizer",
+    ),
+    "vectors that were not found, frozen": _row(
+        "frozen_layers rank_collapse symmetry inputs dead_units vanishing structure",
+        "starved, first, data, any layer",
+        "every word is the same zero, for ever",
+    ),
+    "outputs rounded before the loss": _row(
+        "cut_graph gradients_lost vanishing flat_activation loss_mismatch",
+        "starved, loss, loop, any layer",
+        "a stair has no slope: no gradient reaches the network",
+    ),
+    "running statistics that hardly follow": _row(
+        "wrong_mode structure overfitting hidden_scale",
+        "loop, any layer",
+        "what evaluation normalises by is still what it was at the start",
+    ),
+    "last layer far too large": _row(
+        "initial_loss exploding learning_rate balance spikes interrupted hidden_softmax loss_mismatch",
+        "last, any layer, loss",
+        "answers a hundred times too sure from the beginning",
+    ),
+    "log-softmax between layers": _row(
+        "hidden_softmax rank_collapse vanishing underfitting loss_mismatch", "any layer", "units that compete where none should"
+    ),
+    "normalised over a single value": _row(
+        f"rank_collapse vanishing cut_graph flat_activation unreachable_targets structure underfitting {_STILL}",
+        "last, loss, any layer",
+        "one value less its own mean is zero, whatever comes in",
+    ),
+    "targets smoothed to nothing": _row(
+        f"labels noisy_labels loss_mismatch {_STILL}", "data, loss", "every class is asked for alike"
+    ),
+    "logits divided by a temperature": _row(
+        f"loss_mismatch learning_rate vanishing initial_loss interrupted underfitting {_STILL}",
+        "loss, last, any layer, optimizer, loop",
+        "answers that can hardly differ from one another",
+    ),
+    "term of the loss turned round": _row(
+        f"loss_mismatch exploding nonfinite learning_rate labels noisy_labels {_STILL}",
+        "loss, loop, any layer, last, data",
+        "a part of the loss is climbed, or asks for the contrary",
+    ),
+    "weight of a term far too large": _row(
+        f"loss_mismatch weight_decay rank_collapse targets unreachable_targets exploding learning_rate {_STILL}",
+        "loss, any layer, loop, last",
+        "one term of the loss drowns the others",
+    ),
+    "targets as they came": _row(
+        "targets initial_loss exploding unreachable_targets interrupted loss_mismatch labels_misfit learning_rate",
+        "data, loss, last, any layer",
+        "targets in units for which neither outputs nor loss were made",
+    ),
+    "word numbers clipped": _row(
+        f"inputs underfitting rank_collapse structure {_STILL}",
+        "data, first, any layer, loop, loss",
+        "all words but two are the same",
+    ),
+    "augmentation that destroys": _row(
+        f"labels noisy_labels inputs underfitting overfitting {_STILL}",
+        "data, loss, loop, first, any layer",
+        "what is shown has nothing left of what is asked",
+    ),
+    "batch_first forgotten": _row(
+        "recurrent_axes recurrent exception", "recurrent, data, loop, loss, any layer", "the batch axis is taken for time"
+    ),
+    "state thrown away": _row(
+        f"recurrent carried_state underfitting {_STILL}",
+        "recurrent, loop, data, any layer",
+        "what was read before is forgotten at every step",
+    ),
+    "generator rewarded for being caught": _row(
+        "adversarial loss_mismatch learning_rate exploding balance",
+        "loss, loop, generator, any layer, optimizer",
+        "the generator helps its judge",
+    ),
+    "discriminator trained on swapped labels": _row(
+        "adversarial loss_mismatch labels learning_rate balance",
+        "loss, loop, generator, any layer, optimizer, data",
+        "the judge rewards what is far from the data",
+    ),
+    "generator never steps": _row(
+        "adversarial gradients_lost frozen_layers optimizer_misses_parameters learning_rate balance",
+        "loop, generator, optimizer, starved, loss",
+        "one of the two players never moves",
+    ),
+    "discriminator never steps": _row(
+        "adversarial gradients_lost frozen_layers optimizer_misses_parameters learning_rate balance",
+        "loop, optimizer, loss, any layer",
+        "one of the two players never moves",
+    ),
 }
 """Operators for which more, or something else, is right than for their family."""
 

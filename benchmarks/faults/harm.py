@@ -21,7 +21,7 @@ from typing import Any
 
 from faults.grounds import OPERATORS, PROGRAMS, Case, candidates
 from faults.losses import UnknownLossError
-from faults.settings import Program, Settings, Side, unwatched
+from faults.settings import Program, Side, unwatched
 
 SEEDS = 5
 FIRST = 2
@@ -82,7 +82,7 @@ def key_of(case: Case) -> str:
     return f"{case.program.name}:{HEALTHY}" if case.strength == HEALTHY else case.key
 
 
-def fingerprint(program: Program, settings: Settings) -> str:
+def fingerprint(program: Program, settings: Any) -> str:
     """A short hash of the settings and of the program's file: a finished run counts only while both mean the same."""
     file = inspect.getsourcefile(program.train)
     return hashlib.sha256(f"{settings!r}\n{_meaning(file or '')}".encode()).hexdigest()[:12]
@@ -94,7 +94,7 @@ def _meaning(file: str) -> str:
     return ast.dump(ast.parse(Path(file).read_text("utf-8")))
 
 
-def train(name: str, settings: Settings, seed: int, key: str) -> Run:
+def train(name: str, settings: Any, seed: int, key: str) -> Run:
     """One training, unwatched; an exception is an outcome like any other."""
     import torch
 
@@ -116,7 +116,7 @@ def train(name: str, settings: Settings, seed: int, key: str) -> Run:
     return Run(key, seed, fingerprint(program, settings), round(skill, 4), seconds, raised, bool(entered))
 
 
-def _star(task: tuple[str, Settings, int, str]) -> Run:
+def _star(task: tuple[str, Any, int, str]) -> Run:
     return train(*task)
 
 

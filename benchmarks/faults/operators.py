@@ -1,4 +1,4 @@
-"""Fault operators: each spoils one choice of a program, at one to four strengths; which lot each is in."""
+"""Fault operators: each spoils one choice or place of a program, at one to several strengths; which lot each is in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from faults.settings import LOTS, PROGRAMS, Lot, Program, Settings, Side
+from faults.settings import LOTS, PROGRAMS, Lot, Program, Side
 
 T = TypeVar("T")
-Change = dict[str, Any] | Callable[[Settings], dict[str, Any]]
+Change = dict[str, Any] | Callable[[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,19 @@ class Operator:
     strengths: tuple[tuple[str, Change], ...]
     kinds: str = ""
 
-    def settings(self, program: Program, strength: str) -> Settings | None:
+    def settings(self, program: Program, strength: str) -> Any:
         """The program's settings with the fault in them; None where the operator does not apply."""
         if self.kinds and not any(set(option.split()) <= program.kinds for option in self.kinds.split("|")):
             return None
         change = dict(self.strengths)[strength]
         spoiled = replace(program.settings, **(change(program.settings) if callable(change) else change))
-        changed = {f.name for f in fields(Settings) if getattr(spoiled, f.name) != getattr(program.settings, f.name)}
+        changed = {f.name for f in fields(spoiled) if getattr(spoiled, f.name) != getattr(program.settings, f.name)}
         return spoiled if changed and changed <= program.honours else None
 
 
 FIRST: Lot = "first"
 SECOND: Lot = "second"
+THIRD: Lot = "third"
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -55,7 +56,7 @@ class Case:
     program: Program
     operator: Operator
     strength: str
-    settings: Settings
+    settings: Any
 
     @property
     def key(self) -> str:
@@ -63,7 +64,7 @@ class Case:
         return f"{self.program.name}:{self.operator.name}:{self.strength}"
 
 
-MOST = 8
+MOST: dict[Lot, int] = {"first": 8, "second": 8, "third": 4}
 """Programs that one operator is tried on: so no fault, however widely it applies, outweighs the others."""
 
 
@@ -78,7 +79,7 @@ def _of_lot(lot: Lot) -> list[Case]:
     Programs and strengths go round: the n-th operator begins with the n-th program, and each next program gets the next
     strength, so that all are met and no fault counts twice in one program.
     """
-    cases: dict[tuple[str, Settings], Case] = {}
+    cases: dict[tuple[str, Any], Case] = {}
     programs = [program for program in PROGRAMS.values() if program.lot == lot]
     operators = [one for one in OPERATORS.values() if one.lot == lot]
     for turn, one in enumerate(operators):
@@ -86,7 +87,7 @@ def _of_lot(lot: Lot) -> list[Case]:
         for program in _round(programs, turn):
             for name in _round([name for name, _ in one.strengths], found):
                 settings = one.settings(program, name)
-                if found < MOST and settings is not None and (program.name, settings) not in cases:
+                if found < MOST[lot] and settings is not None and (program.name, settings) not in cases:
                     cases[program.name, settings] = Case(program, one, name, settings)
                     found += 1
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Side = Literal["calibration", "held-out"]
@@ -72,6 +72,15 @@ class Settings:
     rival_steps: int = 1  # its steps for one of the generator
     own_rate: float = 1.0  # the generator's
 
+    @property
+    def since(self) -> int:
+        """The first step at which a fault in them acts."""
+        return self.reborn or 1
+
+    def shortened(self) -> Settings:
+        """The same for two steps."""
+        return replace(self, steps=2)
+
 
 COMMON = frozenset(
     [
@@ -103,17 +112,17 @@ COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Program:
-    """A training program: its lot, its healthy settings, what kind it is and which settings it consults.
+    """A training program: its lot, its healthy settings (or its ``Script``), what kind it is and which settings it consults.
 
     ``cut_at`` is the module path before which nothing learns where the graph is cut.
     """
 
     name: str
     lot: Lot
-    settings: Settings
+    settings: Any
     kinds: frozenset[str]
     honours: frozenset[str]
-    train: Callable[[Settings, int, Watch], float]
+    train: Callable[[Any, int, Watch], float]
     cut_at: str = ""
 
     @property

@@ -34,8 +34,8 @@ def test_a_program_trains_enters_its_watch_once_and_gives_a_skill(name: str) -> 
         return unwatched(models, optimizers, steps=steps)
 
     program = PROGRAMS[name]
-    assert -1.0 <= program.train(replace(program.settings, steps=2), 0, watch) <= 1.0
-    assert entered == [2]
+    assert -1.0 <= program.train(program.settings.shortened(), 0, watch) <= 1.0
+    assert entered == [2] or (program.lot == "third" and len(entered) == 1)
 
 
 @pytest.mark.parametrize("name", ["wine", "moons", "topic_bag", "ring_gan"])
@@ -46,9 +46,8 @@ def test_the_same_seed_gives_the_same_training(name: str) -> None:
 
 
 def test_a_program_honours_only_settings_that_there_are() -> None:
-    names = {field.name for field in fields(Settings)}
-    assert names >= COMMON
-    assert all(program.honours <= names for program in PROGRAMS.values())
+    assert {field.name for field in fields(Settings)} >= COMMON
+    assert all(program.honours <= {field.name for field in fields(program.settings)} for program in PROGRAMS.values())
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -74,7 +73,7 @@ def test_families_of_faults_are_in_the_first_two_lots() -> None:
 def _lasts(case: Case) -> str | None:
     """The exception of two steps of a case; a mistake of the grounds themselves comes through."""
     try:
-        case.program.train(replace(case.settings, steps=2), 0, unwatched)
+        case.program.train(case.settings.shortened(), 0, unwatched)
     except (losses.UnknownLossError, KeyError, AttributeError, NameError):
         raise
     except Exception as error:  # noqa: BLE001 - what a fault raises is its effect

@@ -91,6 +91,15 @@ def test_skill_is_zero_for_a_constant_answer_and_one_for_a_perfect_one():
     assert abs(skills.likeness(points.mean(0).expand(100, 2), points)) < 1e-6
 
 
+@pytest.mark.parametrize("family", ["faint_classes", "linear_probe", "pendulum", "citations", "clipped_policy"])
+def test_a_program_of_the_new_lot_runs_under_a_watch_to_its_end(family):
+    run = catalogue.Run("held-out", family, 0)
+    seen = looking.look(run.program(run.draw()))
+    raised, stopped = seen.raised, seen.stopped  # nothing else of what was said is for these eyes
+    del seen
+    assert raised is None and stopped is None
+
+
 @pytest.mark.proof
 @pytest.mark.parametrize("side", catalogue.SIDES)
 def test_every_program_trains_to_the_end(side):
