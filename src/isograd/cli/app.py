@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import sys
-import traceback
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
 from isograd import __version__
 from isograd.cli import show
-from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK, OUR_FAULT
-from isograd.errors import IsogradError, MissingExtra, RequestError
+from isograd.cli.commands import command_of, debugging
+from isograd.cli.data import app as data_app
+from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK
+from isograd.errors import RequestError
 from isograd.render.wording import duration
-
-P = ParamSpec("P")
 
 app = typer.Typer(
     name="isograd",
@@ -29,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-debugging = {"on": False}
+command = command_of(app)
+app.add_typer(data_app, name="data")
 
 Project = Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
@@ -49,47 +47,6 @@ def options(
     if version:
         show.say(f"isograd {__version__}")
         raise typer.Exit(OK)
-
-
-def command(function: Callable[P, int]) -> Callable[P, None]:
-    """A command of the application: its status is what it returns, and every failure is one message."""
-
-    @app.command(help=(function.__doc__ or "").split("\n")[0])
-    @functools.wraps(function)
-    def run_it(*arguments: P.args, **options: P.kwargs) -> None:
-        raise typer.Exit(_status(function, *arguments, **options))
-
-    return run_it
-
-
-def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs) -> int:
-    try:
-        return function(*arguments, **options)
-    except IsogradError as error:
-        if debugging["on"]:
-            traceback.print_exc()
-        show.tell(f"isograd: {error}")
-        return error.exit_status
-    except ModuleNotFoundError as error:
-        # A library is imported where it is used, so this is where a core install meets what it lacks.
-        if debugging["on"]:
-            traceback.print_exc()
-        missing = MissingExtra(f"this needs {error.name}, which is not installed", remedy='pip install "isograd[workbench]"')
-        show.tell(f"isograd: {missing}")
-        return missing.exit_status
-    except KeyboardInterrupt:
-        show.tell("isograd: interrupted; the same command goes on from here")
-        return INTERRUPTED
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last door: a person gets one message, not a traceback
-        if debugging["on"]:
-            traceback.print_exc()
-        show.tell(
-            f"isograd: this is a fault of isograd itself: {type(error).__name__}: {error}\n"
-            "  try    isograd --debug COMMAND ..., and report what it prints"
-        )
-        return OUR_FAULT
 
 
 @command

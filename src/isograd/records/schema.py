@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ColumnKind = Literal["number", "category", "boolean"]
+ColumnKind = Literal["number", "category", "boolean", "text"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from importlib import resources
 
+from isograd.records.inspection import Inspection
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
 from isograd.render import curves, flow, ledger, verdict
 from isograd.render.findings import finding_section
+from isograd.render.inspection import inspection_facts, inspection_sections, verdict_of
 from isograd.render.markup import Markup, el, join, name, plain
 from isograd.render.parts import facts
 from isograd.render.quality import error_section, quality_section
@@ -88,6 +90,18 @@ def report_page(report: Report) -> str:
         report.origin, "isograd diagnose"
     )
     return _page(f"isograd: {said.headline}", about, said, hero, facts(pairs), sections, "")
+
+
+def inspection_page(inspection: Inspection) -> str:
+    """The page of an inspection of data, with pictures of what was found.
+
+    >>> "No fault was found in this data." in inspection_page(Inspection("a.csv", "table", 10, "f"))
+    True
+    """
+    said = verdict_of(inspection)
+    about = join("isograd data inspect ", name(inspection.source, 200))
+    title = f"{plain(inspection.source, 80)}: {said.headline}"
+    return _page(title, about, said, "", inspection_facts(inspection), inspection_sections(inspection), "")
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:

@@ -1,7 +1,20 @@
 """Bring data in: find it, read it, type it, split it and encode it, with one clear message for anything that is wrong."""
 
+from isograd.workbench.data.inspection import inspect
 from isograd.workbench.data.prediction import picture, read_for_prediction
 from isograd.workbench.data.preparation import prepare
+from isograd.workbench.data.reading import Source
 from isograd.workbench.data.rows import Prepared, Rows, SplitPlan, batches, batches_per_epoch
 
-__all__ = ["Prepared", "Rows", "SplitPlan", "batches", "batches_per_epoch", "picture", "prepare", "read_for_prediction"]
+__all__ = [
+    "Prepared",
+    "Rows",
+    "Source",
+    "SplitPlan",
+    "batches",
+    "batches_per_epoch",
+    "inspect",
+    "picture",
+    "prepare",
+    "read_for_prediction",
+]

@@ -166,4 +166,4 @@ def kind_of(cells: Cells) -> Kind:
     length = sum(len(word) * int(count) for word, count in zip(labels.values, counts, strict=True)) / rows
     if length <= LONG and (len(used) <= FEW_VALUES or (len(used) <= MOST_VALUES and 2 * len(used) <= rows)):
         return Kind("category")
-    return Kind(None, f"reads like text or names ({len(used):,} different values in {rows:,} rows)")
+    return Kind("text", f"reads like text or names ({len(used):,} different values in {rows:,} rows)")

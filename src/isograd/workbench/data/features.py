@@ -44,7 +44,7 @@ def values_of(cells: Cells, kind: ColumnKind) -> tuple[Floats, Flags]:
 
 def settled(name: str, cells: Cells, kind: ColumnKind) -> tuple[Cells, Trouble | None]:
     """A column with its numbers parsed, once for all that follows, and the rows that hold something else, if there are any."""
-    if kind == "category":
+    if kind in ("category", "text"):
         return cells, None
     values, wrong = values_of(cells, kind)
     rows = np.flatnonzero(wrong)
@@ -127,7 +127,7 @@ def unseen(cells: Cells, encoding: ColumnEncoding) -> Trouble | None:
 
 def describe_column(name: str, cells: Cells, kind: ColumnKind) -> Column:
     """What a column holds, over all rows: gaps, distinct values, range or values."""
-    if kind == "category":
+    if kind in ("category", "text"):
         counts = category_counts(cells)
         gaps = int((as_labels(cells).codes < 0).sum())
         named = tuple(word for word in counts if not (gaps and word == MISSING))

@@ -51,7 +51,7 @@ class _Header:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
+def opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
     """Pillow's image, nothing decoded yet; any way in which it can be broken becomes one ``DataError`` that names it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which is decoded all the same, and of size, which is judged here
@@ -81,7 +81,7 @@ def header(path: Path) -> _Header:
     """Height, width (as a person would see them, turned by EXIF) and greyness of a picture, from its first bytes."""
     if not path.stat().st_size:
         raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy=_REMEDY)
-    with _opened(path, path) as image:
+    with opened(path, path) as image:
         if image.mode in ("I", "F"):
             raise DataError(f"{path.name} has 32-bit pixels", where=str(path), remedy="save it with 8 or 16 bits a channel")
         width, height = image.size
@@ -92,7 +92,7 @@ def header(path: Path) -> _Header:
 
 def pixels_of(path: Path, content: bytes, shape: tuple[int, int, int]) -> Pixels:
     """The pixels (height, width, channels) of one file, turned as EXIF says and brought to ``shape``."""
-    with _opened(path, io.BytesIO(content)) as image:
+    with opened(path, io.BytesIO(content)) as image:
         image.load()
         return as_pixels(ImageOps.exif_transpose(image), shape)
 

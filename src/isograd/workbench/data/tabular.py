@@ -106,7 +106,7 @@ def _kinds(table: Table, features: Sequence[str]) -> tuple[dict[str, ColumnKind]
     remarks = []
     for name in features:
         found = kind_of(table.columns[name])
-        if found.kind is None:
+        if found.kind is None or found.kind == "text":
             remarks.append(f"column {name!r} {found.reason} and was left out")
         else:
             kinds[name] = found.kind
@@ -120,7 +120,12 @@ def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
     return DataError("no column is left to learn from", where=table.where, met=met)
 
 
-_HOLDS: dict[ColumnKind, str] = {"number": "finite numbers", "boolean": "true or false", "category": "categories"}
+_HOLDS: dict[ColumnKind, str] = {
+    "number": "finite numbers",
+    "boolean": "true or false",
+    "category": "categories",
+    "text": "text",
+}
 
 
 def settle(table: Table, kinds: Mapping[str, ColumnKind]) -> tuple[Table, list[tuple[str, Trouble]]]:

@@ -1,0 +1,56 @@
+"""Inspect a project's data, or any source that is named: what it is asked with, and the page that is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from isograd.errors import RequestError
+from isograd.files import write_text
+from isograd.project.reading import FILE_NAME, Project, load
+from isograd.records.inspection import Inspection
+from isograd.render import html
+from isograd.workbench import data
+
+
+def source_of(project: Project) -> data.Source:
+    """The source that a project names, with all that is said of it."""
+    table = project.settings.data
+    return data.Source(
+        table.source,
+        project.folder,
+        target=table.target,
+        query=table.query,
+        files=table.files,
+        label_pattern=table.label_pattern,
+        image_size=table.image_size,
+    )
+
+
+def inspect_source(
+    where: str,
+    *,
+    target: str | None = None,
+    query: str | None = None,
+    files: str | None = None,
+    label_pattern: str | None = None,
+    page: Path | None = None,
+) -> Inspection:
+    """The inspection of a project (a folder with an isograd.toml, or the file) or of a source; ``page`` is written where named.
+
+    What is said here comes before what the project says. Raises ``RequestError`` where ``page`` exists, and ``DataError``.
+    """
+    if page is not None and page.exists():
+        raise RequestError(f"{page} exists already and is not overwritten", where=str(page), remedy="--page another.html")
+    path = Path(where)
+    said = {"target": target, "query": query, "files": files, "label_pattern": label_pattern}
+    given = {name: value for name, value in said.items() if value is not None}
+    if path.name == FILE_NAME or (path / FILE_NAME).is_file():
+        project = load(path)
+        source = replace(source_of(project), **given)  # type: ignore[arg-type]
+        found = data.inspect(source, task=project.settings.task, drop=project.settings.data.drop)
+    else:
+        found = data.inspect(data.Source(where, Path(), **given))  # type: ignore[arg-type]
+    if page is not None:
+        write_text(page, html.inspection_page(found))
+    return found

@@ -1,0 +1,124 @@
+"""Inspect a source: read it as it is, doubt it in every way that is known, and say what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from isograd.errors import DataError, did_you_mean
+from isograd.records.inspection import Doubt, Inspection
+from isograd.records.schema import Column, Part
+from isograd.workbench.data.columns import Kind, as_labels
+from isograd.workbench.data.doubts import columns, drift, files, labels, leaks, rows, sounds, texts
+from isograd.workbench.data.doubts.case import Case, case_of, parts_in_order
+from isograd.workbench.data.features import describe_column
+from isograd.workbench.data.pictures import Pictures
+from isograd.workbench.data.queries import is_database
+from isograd.workbench.data.reading import Source, read
+from isograd.workbench.data.recordings import Recordings
+from isograd.workbench.data.sources import few, locate
+from isograd.workbench.data.table import Table
+
+ALWAYS: tuple[Callable[[Case], Iterator[Doubt]], ...] = (
+    rows.repeated,
+    rows.nearly_repeated,
+    rows.conflicts,
+    labels.imbalance,
+    drift.drift,
+)
+OF_A_TABLE = (
+    leaks.leaks,
+    columns.identifiers,
+    columns.constant,
+    columns.missing,
+    columns.outliers,
+    labels.sorted_labels,
+    texts.faulty_texts,
+)
+OF_PICTURES = (files.blank_pictures,)
+OF_RECORDINGS = (sounds.faulty_recordings,)
+TARGETS = ("target", "label", "class", "y", "income")
+"""Names of columns that are taken for the target where nobody says which one it is."""
+_RANK = {"critical": 0, "warning": 1, "note": 2}
+
+
+def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()) -> Inspection:
+    """Everything that is doubtful in a source; unreadable files and rows are among it, and stop nothing.
+
+    Where ``source.target`` is not said, a column called target, label, class or y is taken. Raises ``DataError`` where nothing
+    at all can be read, and for a target or a column to drop that is not there.
+    """
+    found = read(source, task=task, skip_corrupt=True)
+    target = _target(found, source.target)
+    if isinstance(found, Table):
+        for name in drop:
+            if name not in found.columns:
+                raise DataError(f"drop: the table has no column {name!r}", remedy=did_you_mean(name, found.columns))
+    case = case_of(found, target, drop=drop)
+    checks = (*ALWAYS, *(OF_A_TABLE if case.table else OF_PICTURES if isinstance(found, Pictures) else OF_RECORDINGS))
+    doubts = [*files.unreadable(found.skipped, len(case)), *(doubt for check in checks for doubt in check(case))]
+    looked = ["unreadable", *(check.__name__.replace("_", " ") for check in checks)]
+    folder = _folder(source, found)
+    if folder is not None:
+        doubts += files.odd_pictures(folder)
+        looked.append("odd pictures")
+    return Inspection(
+        source=source.name,
+        holds="table" if isinstance(found, Table) else "pictures" if isinstance(found, Pictures) else "recordings",
+        rows=len(case),
+        fingerprint=found.fingerprint,
+        target=target,
+        columns=tuple(_column(found, name, kind) for name, kind in case.features.items()) if isinstance(found, Table) else (),
+        classes=case.classes,
+        parts=_parts(case),
+        doubts=tuple(sorted(doubts, key=lambda doubt: _RANK[doubt.severity])),
+        skipped=found.skipped,
+        remarks=found.remarks,
+        looked=tuple(looked),
+    )
+
+
+def _target(found: Table | Pictures | Recordings, target: str | None) -> str | None:
+    if not isinstance(found, Table):
+        return target or "label"
+    if target is None:
+        return next((name for name in found.columns if name.lower() in TARGETS), None)
+    if target not in found.columns:
+        raise DataError(
+            f"the table has no column {target!r}",
+            where=found.where,
+            met=f"columns: {few(list(found.columns), 20)}",
+            remedy=did_you_mean(target, found.columns),
+        )
+    return target
+
+
+def _folder(source: Source, found: Table | Pictures | Recordings) -> Path | None:
+    """The folder whose picture files can be looked at one by one."""
+    if not isinstance(found, Pictures) or source.name.startswith("builtin:") or is_database(source.name):
+        return None
+    path = locate(source.name, source.base)
+    return path if path.is_dir() else path.parent if source.files or path.suffix.lower() not in (".npz",) else None
+
+
+def _column(table: Table, name: str, kind: Kind) -> Column:
+    cells = table.columns[name]
+    if kind.kind is None:
+        codes = as_labels(cells).codes
+        return Column(name, "category", missing=int((codes < 0).sum()), distinct=len(np.unique(codes[codes >= 0])))
+    column = describe_column(name, cells, kind.kind)
+    if kind.kind != "text":
+        return column
+    return Column(name, "text", missing=column.missing, distinct=column.distinct, values=column.values[:3])
+
+
+def _parts(case: Case) -> tuple[Part, ...]:
+    described = []
+    for name in parts_in_order(case.parts):
+        rows = case.rows_of_part(name)
+        known = case.labels[rows] if case.labels is not None else np.zeros(0, dtype=np.int64)
+        counts = np.bincount(known[known >= 0], minlength=len(case.classes)) if case.classes else ()
+        described.append(Part(name, len(rows), tuple(int(count) for count in counts)))
+    return tuple(described)
