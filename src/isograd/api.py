@@ -74,6 +74,7 @@ def watch(
     steps: int | None = None,
     budget: float | None = 0.03,
     trace: str | PathLike[str] | None = None,
+    keep_start: bool = True,
     on_finding: OnFinding | None = None,
 ) -> Watch:
     """Watch a training loop that stays as it is, for at most ``budget`` of its time.
@@ -82,7 +83,8 @@ def watch(
     ``steps`` is the planned length of the run; ``budget=None`` measures everything at every step. ``trace`` names a file that
     what was seen is appended to, in blocks, so that a killed program leaves a readable trace behind. ``on_finding`` is called
     in the loop with each ``Finding`` once, when it has become certain, and again with ``until`` set when it is over; an error
-    that it raises is reported, and it is not called again.
+    that it raises is reported, and it is not called again. ``keep_start`` keeps a copy of the initial weights on the host (up
+    to 2 GiB), from which ``explain`` of the watch replays the program.
 
     Raises ``RequestError`` for a budget or a number of steps that makes no sense, ``ModelError`` for what is no model.
 
@@ -114,7 +116,8 @@ def watch(
     optimizers = None if optimizer is None else tuple(optimizer) if isinstance(optimizer, tuple | list) else (optimizer,)
     recorder = _recorder(door, models, optimizers, budget, steps)
     name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
-    return Watch(recorder, None if trace is None else Path(trace), name, on_finding)
+    start = _module(door, "started").TorchStart(models, optimizers or ()) if keep_start else None
+    return Watch(recorder, None if trace is None else Path(trace), name, on_finding, start)
 
 
 def diagnose(trace: Trace | str | PathLike[str]) -> Report:

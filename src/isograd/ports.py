@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
+from isograd.records.loop import Loop
 from isograd.records.proof import Skill
 from isograd.records.trace import Step, Trace
 
@@ -39,6 +40,20 @@ class Patient(Protocol):
 
     def reborn(self, seed: int) -> Self:
         """A new patient with fresh initial weights from ``seed`` and a fresh optimizer."""
+        ...
+
+
+class Start(Protocol):
+    """The state in which a watched training began, kept so that it can be replayed; holds nothing of the person's alive."""
+
+    def keep(self) -> None:
+        """Copy the present state, where it is not too large."""
+        ...
+
+    def patient(
+        self, batches: Sequence[Batch], loss: Any, loop: Loop, *, optimizer: Any = None, step: Any = None, score: Any = None
+    ) -> Patient:
+        """The program as it was then, on copies; raises ``RequestError`` where it cannot be had."""
         ...
 
 

@@ -10,6 +10,7 @@ from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import diagnose as diagnose_case
 from isograd.records import codec
 from isograd.records import report as records
+from isograd.records.cause import Explanation
 from isograd.records.finding import Finding
 from isograd.records.trace import Trace
 
@@ -35,6 +36,11 @@ class Report:
     def risk(self) -> float | None:
         """Calibrated probability that the training fails; None where it was not estimated."""
         return self.record.risk
+
+    @property
+    def cause(self) -> Explanation | None:
+        """What an experiment found to be to blame; None where none was made."""
+        return self.record.cause
 
     @property
     def findings(self) -> tuple[Finding, ...]:

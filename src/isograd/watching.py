@@ -7,13 +7,16 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from isograd import files
+from isograd.errors import RequestError
+from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.diagnosis.exception import explained, in_a_line
+from isograd.health.habits import loop_of
 from isograd.health.raising import known
 from isograd.live import Live, OnFinding
-from isograd.ports import Recorder
+from isograd.ports import Recorder, Start
 from isograd.records import codec
 from isograd.records.finding import Finding
 from isograd.records.trace import Meter, Trace
@@ -30,9 +33,14 @@ class Watch:
     """A recorder at work: use it as a context manager around the loop; ask it at any time."""
 
     def __init__(
-        self, recorder: Recorder, path: Path | None, loss: str | None = None, on_finding: OnFinding | None = None
+        self,
+        recorder: Recorder,
+        path: Path | None,
+        loss: str | None = None,
+        on_finding: OnFinding | None = None,
+        start: Start | None = None,
     ) -> None:
-        self._recorder = recorder
+        self._recorder, self._start = recorder, start
         self._live, self._eager = Live(on_finding), on_finding is not None
         self._known: tuple[Trace, Report] | None = None
         self._path = path
@@ -42,6 +50,8 @@ class Watch:
         self._begun = self._written = time.monotonic()
 
     def __enter__(self) -> Self:
+        if self._start is not None:
+            self._start.keep()
         self._recorder.on_step = self._looked
         self._recorder.attach()
         return self
@@ -90,6 +100,38 @@ class Watch:
             findings = self._live.findings(case)
             self._known = trace, report_of("watch", trace, (*self._remarks, *self._live.remarks), case, findings)
         return self._known[1]
+
+    def explain(
+        self,
+        batches: Any,
+        loss: Any = None,
+        *,
+        held_out: Any = None,
+        optimizer: Any = None,
+        step: Any = None,
+        score: Any = None,
+        budget: int | str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Report:
+        """Find the cause by experiment: replay the program from its start with one thing changed at a time, on copies.
+
+        ``batches`` are gone through again (a list or a loader), ``loss`` takes (outputs, targets); a loop of another form gives
+        ``step``, a function of (model, optimizer, batch), and where outputs and targets fit no yardstick ``score``, a
+        function of the model. ``held_out`` are batches to judge by; without them a fifth of the batches is set aside.
+        ``budget`` is a number of steps or a time ("5min"): the larger of 2,000 steps and 5 % of the announced run where it is
+        left out. Ctrl-C ends the search and keeps what was tried.
+
+        Raises ``RequestError`` where the start was not kept, there is no batch or the budget is too small, ``ModelError`` where
+        model, batches and loss do not fit.
+        """
+        if self._start is None:
+            raise RequestError("the start of this run was not kept", remedy="isograd.watch(..., keep_start=True)")
+        case, allowed = self._live.case(self.trace), allowance(budget, self.trace.planned_steps)
+        given = examples(batches, held_out)
+        patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
+        report = self.report()
+        found = cause_of(patient, given, case, report.findings, allowed, on_progress)
+        return Report(replace(report.record, cause=found))
 
     def health_line(self) -> str:
         """One line for beside a progress bar."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.records.anatomy import Anatomy
+from isograd.records.cause import Explanation
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Finding
 from isograd.records.reading import Readings
@@ -16,7 +17,10 @@ Origin = Literal["check", "watch", "diagnose", "explain"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of looking: ``risk`` is the calibrated probability of failure, None where it was not estimated."""
+    """The result of looking: ``risk`` is the calibrated probability of failure, None where it was not estimated.
+
+    ``cause`` is what an experiment found to be to blame, None where none was made.
+    """
 
     origin: Origin
     anatomy: Anatomy
@@ -28,6 +32,7 @@ class Report:
     meter: Meter = Meter()
     risk: float | None = None
     remarks: tuple[str, ...] = ()
+    cause: Explanation | None = None
 
     @property
     def healthy(self) -> bool:

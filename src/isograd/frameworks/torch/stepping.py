@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -103,7 +103,7 @@ def _own_step(own: Own, models: Sequence[nn.Module], optimizer: Optimizer, batch
 def check_step(own: Any, originals: Sequence[nn.Module]) -> None:
     """Refuse what is no step function, or works on the original model: ``RequestError`` with the way to write it.
 
-    Looks at what the function closes over and at the globals that it names; what hides deeper is caught by ``guarded``.
+    Looks at what the function closes over and at the globals that it names; what hides deeper is caught by ``on_copies``.
     """
     if not callable(own):
         raise RequestError(f"step is a function of (model, optimizer, batch), not {type(own).__name__}", remedy=_WAY)
@@ -120,19 +120,22 @@ def check_step(own: Any, originals: Sequence[nn.Module]) -> None:
                 raise _on_the_original(name)
 
 
-@contextmanager
-def guarded(originals: Sequence[nn.Module]) -> Iterator[None]:
-    """Within, a call of an original model raises ``RequestError``: a replay must never touch it."""
+def on_copies(own: Own, originals: Sequence[weakref.ref[nn.Module]]) -> Own:
+    """The step function, in which a call of an original model raises ``RequestError``: a replay must never touch it."""
 
     def refuse(module: nn.Module, args: Any) -> None:
         raise _on_the_original(type(module).__name__)
 
-    handles = [model.register_forward_pre_hook(refuse) for model in originals]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def step(model: Any, optimizer: Any, batch: Any) -> object:
+        alive = [one for reference in originals if (one := reference()) is not None]
+        handles = [one.register_forward_pre_hook(refuse) for one in alive]
+        try:
+            return own(model, optimizer, batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    return step
 
 
 _WAY = "def step(model, optimizer, batch): ...   and use these three, not the names outside of it"

@@ -1,0 +1,149 @@
+"""The cause by experiment, for a program that can be replayed: budget, held-out examples, and what the answer is worth."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from isograd.errors import RequestError
+from isograd.health import cause
+from isograd.health.case import Case
+from isograd.health.harm import harm_of
+from isograd.health.hypotheses import proposals
+from isograd.health.present import Present, present_of
+from isograd.ports import Patient
+from isograd.records.cause import Explanation
+from isograd.records.edit import Edit
+from isograd.records.finding import Finding
+from isograd.records.proof import Skill
+
+LEAST_STEPS, SHARE = 2_000, 0.05
+"""The budget where none is given: the larger of so many steps and this share of the announced run."""
+BATCHES, HELD = 400, 0.2
+"""Batches that are taken at most, and the share of them that is set aside to judge by where none are given."""
+MOST_HELD = 40
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a search may spend: steps, and seconds where these were given."""
+
+    steps: int
+    seconds: float = math.inf
+
+
+def allowance(budget: int | str | None, planned: int | None) -> Allowance:
+    """A budget in steps (a whole number) or time ("30s", "5min"), or the usual one for a run of the announced length.
+
+    >>> allowance(None, 100_000).steps, allowance(300, None).steps, allowance("2min", None).seconds
+    (5000, 300, 120.0)
+    """
+    if budget is None:
+        return Allowance(max(LEAST_STEPS, int(SHARE * (planned or 0))))
+    if isinstance(budget, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h)\s*", budget)
+        if found is not None and float(found[1]) > 0.0:
+            return Allowance(1_000_000_000, float(found[1]) * _UNITS[found[2]])
+    elif type(budget) is int and budget > 0:
+        return Allowance(budget)
+    raise RequestError(f"budget is a number of steps or a time, not {budget!r}", remedy='budget=2000, or budget="5min"')
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Batches to train on and to judge by, and what must be said of them."""
+
+    training: tuple[Any, ...]
+    held: tuple[Any, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def examples(batches: Any, held_out: Any = None) -> Examples:
+    """Take batches from what was given; without held-out examples a share of the batches is set aside.
+
+    Raises ``RequestError`` for what holds no batch.
+    """
+    taken = _list(batches, BATCHES)
+    if not taken:
+        raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
+    if held_out is not None:
+        held = _list(held_out, MOST_HELD)
+        if not held:
+            raise RequestError("held_out holds no examples", remedy="leave it out, and a share of the batches is set aside")
+        return Examples(taken, held)
+    count = min(MOST_HELD, math.ceil(HELD * len(taken)))
+    if len(taken) < 2:
+        remark = "there are no held-out examples: skill is of the examples trained on, and says nothing of others"
+        return Examples(taken, taken, (remark,))
+    return Examples(taken[:-count], taken[-count:])
+
+
+def cause_of(
+    patient: Patient,
+    given: Examples,
+    case: Case,
+    findings: Sequence[Finding],
+    allowed: Allowance,
+    progress: cause.Progress | None = None,
+) -> Explanation:
+    """Search the cause with a patient that stands at the start of its training.
+
+    Raises ``RequestError`` where the budget is too small, ``ModelError`` where the program cannot be judged at all.
+    """
+    present = present_of(case)
+    judged = patient.judge(given.held)
+    again = patient.judge(given.held)  # raises where a second pass fails
+    remarks = list(given.remarks)
+    if judged.value != again.value and not (math.isnan(judged.value) and math.isnan(again.value)):
+        difference = abs(judged.value - again.value)
+        remarks.append(f"the forward pass is random in a way of its own: the same weights differ in skill by {difference:.2g}")
+    began = time.monotonic()
+    length = min(cause.LENGTH, present.loop.steps or cause.LENGTH)
+    known: dict[tuple[tuple[Edit, ...], int], Skill] = {}
+
+    def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
+        if (edits, steps) not in known:
+            edited = patient
+            for edit in edits:
+                edited = edited.apply(edit)
+            known[edits, steps] = edited.trained(given.training, steps).judge(given.held)
+        return known[edits, steps]
+
+    def memorises(steps: int) -> Skill:
+        return patient.trained(given.training[:1], steps).judge(given.training[:1])
+
+    work = cause.Search(
+        attempt,
+        lambda edit: harm_of(edit, present),
+        allowed.steps,
+        length,
+        lambda: time.monotonic() - began > allowed.seconds,
+        progress,
+    )
+    candidates = [one for one in proposals(case, findings, present) if _possible(one.edit, present)]
+    longest = present.loop.steps or 10 * cause.LENGTH
+    found = cause.search(work, candidates, memorises, longest)
+    return replace(found, remarks=(*remarks, *found.remarks))
+
+
+def _possible(edit: Edit, present: Present) -> bool:
+    """Whether an edit says anything: one that puts in what is there already does not."""
+    return edit.value is None or edit.value != edit.before
+
+
+def _list(batches: Any, most: int) -> tuple[Any, ...]:
+    if isinstance(batches, tuple) and len(batches) == 2 and all(hasattr(part, "shape") for part in batches):
+        return (batches,)  # one batch: inputs and targets
+    if not isinstance(batches, Iterable):
+        raise RequestError(f"batches are gone through one after the other, not {type(batches).__name__}")
+    return tuple(islice(batches, most))
+
+
+OnProgress = Callable[[int, int, str], object]
+"""Told of (steps spent, steps allowed, what is tried) before each trial."""

@@ -1,0 +1,139 @@
+"""The state in which a training began: copies on the host, bounded, from which its program can be replayed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch.copying import together, without_memory
+from isograd.frameworks.torch.describe import checked
+from isograd.frameworks.torch.patient import TorchPatient
+from isograd.frameworks.torch.places import unwrapped
+from isograd.frameworks.torch.stepping import Own, check_step, on_copies
+from isograd.ports import Start
+from isograd.records.loop import Loop
+
+MOST_BYTES = 2 << 30
+"""Largest state that is kept: a model beyond is not copied, and says so when it is asked for."""
+
+
+class TorchStart(Start):
+    """Weights, buffers, what may move and the optimizers' settings, as they are when ``keep`` is called.
+
+    Of the person's own objects it holds weak references alone: nothing of theirs lives longer because of it. The copies are on
+    the host, whatever device the model is on.
+    """
+
+    def __init__(self, models: Any, optimizers: Sequence[Optimizer]) -> None:
+        self._models = [weakref.ref(model) for model in checked(models)]
+        self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
+        self._state: list[dict[str, Tensor]] = []
+        self._moving: list[dict[str, bool]] = []
+        self._groups: list[list[dict[str, Any]]] = []
+        self.bytes = 0
+        self._why_not = "nothing was kept of the start of this run"
+
+    def keep(self) -> None:
+        """Copy the present state, unless it is larger than ``MOST_BYTES``."""
+        models = [reference() for reference in self._models]
+        alive = [unwrapped(model) for model in models if model is not None]
+        state = [_state_of(model) for model in alive]
+        size = sum(tensor.numel() * tensor.element_size() for one in state for tensor in one.values())
+        if size > MOST_BYTES:
+            self._why_not = (
+                f"the model is too large to copy: its state of {size / 2**30:.1f} GiB at the start was not kept "
+                f"(at most {MOST_BYTES / 2**30:.0f} GiB is)"
+            )
+            return
+        self.bytes = size
+        self._state = [{name: tensor.detach().to("cpu", copy=True) for name, tensor in one.items()} for one in state]
+        self._moving = [{name: p.requires_grad for name, p in model.named_parameters()} for model in alive]
+        self._groups = [_settings(one) for reference in self._optimizers if (one := reference()) is not None]
+
+    def patient(
+        self,
+        batches: Sequence[Any],
+        loss: Any,
+        loop: Loop,
+        *,
+        optimizer: Any = None,
+        step: Own | None = None,
+        score: Callable[[Any], float] | None = None,
+    ) -> TorchPatient:
+        """The program as it was at the start, on copies, with the habits of its loop.
+
+        Raises ``RequestError`` where the start was not kept, a model or the optimizer is gone or there are several optimizers,
+        and where ``step`` works on the original model; ``ModelError`` where something cannot be copied.
+        """
+        if not self._state:
+            raise RequestError(self._why_not, remedy="watch(..., keep_start=True), on a model that fits twice in memory")
+        models = tuple(model for reference in self._models if (model := reference()) is not None)
+        if len(models) < len(self._models):
+            raise RequestError("the watched model is gone", remedy="call explain while the model still exists")
+        if step is not None:
+            check_step(step, models)
+        chosen = self._optimizer(optimizer)
+        copies, own_loss, twin = together(models, loss, chosen)
+        assert twin is not None
+        for model, state, moving in zip(copies, self._state, self._moving, strict=True):
+            _restore(model, state, moving)
+        for group, settings in zip(twin.param_groups, self._settings_of(chosen), strict=False):
+            group.update(copy.deepcopy(settings))
+        made = TorchPatient(copies, batches[0] if batches else None, own_loss, without_memory(twin), loop)
+        own = None if step is None else on_copies(step, self._models)
+        return dataclasses.replace(made, known=tuple(batches), step=own, score=score)
+
+    def _optimizer(self, given: Any) -> Optimizer:
+        alive = [one for reference in self._optimizers if (one := reference()) is not None]
+        if given is not None:
+            alive = list(given) if isinstance(given, tuple | list) else [given]
+        if len(alive) > 1:
+            raise RequestError(
+                "this program has several optimizers, and a replay follows one",
+                remedy="step=, a function of (model, optimizer, batch), and the optimizer that it steps",
+            )
+        if not alive:
+            raise RequestError(
+                "there is no optimizer to replay with",
+                remedy="isograd.watch(model, optimizer), or watch.explain(..., optimizer=optimizer), while it exists",
+            )
+        if not isinstance(alive[0], Optimizer):
+            raise ModelError("the optimizer is not a torch optimizer", met=type(alive[0]).__name__)
+        return alive[0]
+
+    def _settings_of(self, optimizer: Optimizer) -> list[dict[str, Any]]:
+        alive = [one for reference in self._optimizers if (one := reference()) is not None]
+        place = next((place for place, one in enumerate(alive) if one is optimizer), None)
+        return self._groups[place] if place is not None and place < len(self._groups) else []
+
+
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor for name, tensor in named if tensor.device.type != "meta"}
+
+
+def _restore(model: nn.Module, state: dict[str, Tensor], moving: dict[str, bool]) -> None:
+    """Put the kept values back by name; what is new since, or of another shape, stays as it is now."""
+    with torch.no_grad():
+        for name, tensor in _state_of(model).items():
+            kept = state.get(name)
+            if kept is not None and kept.shape == tensor.shape:
+                tensor.copy_(kept)
+    for name, parameter in model.named_parameters():
+        if name in moving:
+            parameter.requires_grad_(moving[name])
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    groups = [
+        {key: value for key, value in group.items() if key not in ("params", "param_names")} for group in optimizer.param_groups
+    ]
+    return [{key: float(v) if isinstance(v, Tensor) and v.numel() == 1 else v for key, v in group.items()} for group in groups]

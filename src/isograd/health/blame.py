@@ -1,0 +1,55 @@
+"""Edit -> the sentence that names what was wrong before it."""
+
+from __future__ import annotations
+
+from isograd.records.edit import EDITS, Edit
+
+_WORDS = {
+    "clear_gradients": "The gradients are not cleared between one step and the next.",
+    "train_mode": "The network trains in evaluation mode.",
+    "fresh_batches": "Every step sees the same batch.",
+    "constant_rate": "The schedule takes the learning rate away from where it works.",
+    "keep_weights": "The weights are drawn again while the network trains.",
+    "parameters": "The optimizer does not hold all parameters that should learn.",
+    "unfreeze": "Layers that should learn are frozen.",
+    "input_scale": "The inputs are on a scale for which neither weights nor learning rate were made.",
+    "target_scale": "The targets are on a scale that the outputs cannot reach in time.",
+    "shuffle": "The examples come in an order that teaches one kind after the other.",
+    "loss": "The loss does not fit the outputs and the targets.",
+    "keep_graph": "A signal leaves the graph, so that what stands before it learns nothing.",
+    "precision": "The network computes in half precision without a scaler.",
+    "initialisation": "The weights begin at a wrong size.",
+    "width": "A hidden layer is too narrow to carry the answer.",
+    "normalisation": "The signal is not normalised on its way.",
+    "residual": "The network is too deep without residual paths.",
+    "optimizer": "The optimizer does not suit this problem.",
+}
+
+
+def summary_of(edit: Edit) -> str:
+    """One sentence on what the edit takes away.
+
+    >>> summary_of(Edit("learning_rate", 0.001, before=3.0))
+    'The learning rate of 3 is too high.'
+    >>> summary_of(Edit("clip_norm", None, before=1e-4))
+    'The gradient is clipped to 0.0001, so that hardly anything moves.'
+    """
+    if edit.kind in _WORDS:
+        return _WORDS[edit.kind]
+    before, value = edit.before, edit.value
+    name = edit.kind.replace("_", " ")
+    if edit.kind == "clip_norm":
+        return f"The gradient is clipped to {_shown(before)}, so that hardly anything moves."
+    if edit.kind == "activation":
+        return f"The activation {before} between the layers keeps the signal from passing."
+    if edit.kind == "last":
+        return f"The function {before} comes last, where it does not belong."
+    if edit.kind == "steps":
+        return f"The run of {_shown(before)} steps is too short."
+    if isinstance(before, float | int) and isinstance(value, float | int):
+        return f"The {name} of {_shown(before)} is too {'high' if before > value else 'low'}."
+    return f"It helps to {EDITS[edit.kind].text}."
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float | int) else str(value)

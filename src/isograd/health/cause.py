@@ -1,0 +1,286 @@
+r"""Find the edit that cures the patient and whose absence harms a healthy reference: the cause, by experiment.
+
+Every hypothesis is an edit. It is replayed from the same start, with the same random numbers on the same batches, beside the
+untouched control, and both are judged by one yardstick on held-out examples (skill J). An edit is ranked by
+
+.. math:: s = \sqrt{gain \cdot harm}, \qquad gain = J_{edited} - J_{control}
+
+where harm is what the patient's present value costs a healthy reference of the same family (``harm``). A cure that helps
+everybody has no harm to show, and is a remedy. Where the harm is not known the test is one-sided: NEUTRAL stands in for it.
+
+Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
+  LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
+  GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs
+  SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
+  ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
+  TIE      scores within 10 % of each other are not told apart
+  ROUNDS   three faults at most, one after the other: name, apply, repeat
+  NIL      a gain below 0.05 is none; where all are none, pairs are tried
+  SIGNAL   no edit lifts J above 0.1 and yet one batch is learned by heart (J above 0.5): the labels do not follow from inputs
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+from isograd.errors import IsogradError, RequestError
+from isograd.health.blame import summary_of
+from isograd.health.harm import LEAST, Harm
+from isograd.health.hypotheses import Proposal
+from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
+from isograd.records.edit import EDITS, Edit
+from isograd.records.proof import Skill
+
+LENGTH, LONGER = 80, 4
+GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
+SURE, LIKELY = 0.6, 0.3
+ROUNDS = 3
+NEUTRAL = 0.3
+PAIRS = 6
+SIGNAL, BY_HEART = 0.1, 0.5
+WELL = 0.5
+FAILED = -0.2
+"""Skill of what raises."""
+
+Attempt = Callable[[tuple[Edit, ...], int], Skill]
+"""The skill after so many steps with these edits; raises ``IsogradError`` where they cannot be made or the program raises."""
+Progress = Callable[[int, int, str], object]
+"""Told of (steps spent, steps allowed, what is tried) before each trial."""
+
+
+@dataclass
+class Search:
+    """One search: what may be asked, and what was tried so far."""
+
+    attempt: Attempt
+    harm: Callable[[Edit], Harm]
+    budget: int
+    length: int = LENGTH
+    over: Callable[[], bool] = lambda: False
+    progress: Progress | None = None
+    spent: int = 0
+    tried: list[Hypothesis] = field(default_factory=list)
+    interrupted: bool = False
+
+    def affords(self, steps: int) -> bool:
+        """Whether a trial of so many steps is still allowed."""
+        return not self.interrupted and not self.over() and self.spent + steps <= self.budget
+
+    def skill(self, edits: tuple[Edit, ...], told: str) -> tuple[Skill, str | None]:
+        """Skill with these edits; of what fails, and why."""
+        steps = next((int(float(e.value or 0)) for e in edits if e.kind == "steps"), self.length)
+        if self.progress is not None:
+            self.progress(self.spent, self.budget, told)
+        self.spent += steps
+        try:
+            return self.attempt(edits, steps), None
+        except IsogradError as error:
+            return Skill(FAILED, 0), str(error).splitlines()[0]
+
+
+def search(
+    work: Search, candidates: Sequence[Proposal], memorises: Callable[[int], Skill] | None = None, longest: int = LENGTH
+) -> Explanation:
+    """Try the candidates and say what is to blame.
+
+    ``memorises`` gives the skill on one batch after so many steps on it alone; ``longest`` is the length of the person's run.
+    Raises ``RequestError`` where the budget does not allow one comparison. An interruption (Ctrl-C) ends the search and keeps
+    what was tried.
+
+    >>> from isograd.records.proof import Skill
+    >>> work = Search(lambda edits, steps: Skill(0.9 if edits else 0.1, 50), lambda edit: Harm(0.8), budget=1000)
+    >>> found = search(work, [Proposal(Edit("clear_gradients"), "fact")])
+    >>> found.answer, found.causes[0].certainty
+    ('cause', 'sure')
+    """
+    if work.budget < 2 * work.length:
+        raise RequestError(
+            f"the budget of {work.budget:,} steps is too small for one comparison",
+            remedy=f"{2 * work.length:,} steps at least: {work.length} untouched and {work.length} with one edit",
+        )
+    control, failure = Skill(0.0, 0), None
+    causes: list[Cause] = []
+    given: tuple[Edit, ...] = ()
+    remedies: list[Edit] = []
+    try:
+        control, failure = work.skill((), "no change")
+        start, left = control, list(candidates)
+        for _ in range(ROUNDS):
+            found = _round(work, start, given, left)
+            if not found and not causes:
+                found = _pairs(work, start, left) or _longer(work, left, longest)
+                start = control = _control_of(work, control)
+            best = _best(found)
+            if best is None:
+                break
+            remedies += [one.edit for one in found if one.edit.remedy and one.gain > GAIN]
+            named = _named(best, found, candidates)
+            causes.append(named)
+            given = (*best.given, best.edit)
+            start = Skill(best.skill or 0.0, start.examples)
+            left = [one for one in left if one.edit.kind != best.edit.kind]
+    except KeyboardInterrupt:
+        work.interrupted = True
+    if not causes:
+        remedies += [one.edit for one in work.tried if one.edit.remedy and one.gain > GAIN]
+    answer = _answer(work, control, causes, failure, memorises)
+    remarks = () if failure is None else (f"the untouched program raises: {failure}",)
+    short = [] if answer not in ("unknown",) else _untried(work, candidates)
+    return Explanation(
+        answer,
+        control,
+        work.length,
+        work.spent,
+        work.budget,
+        tuple(causes),
+        tuple(work.tried),
+        tuple(dict.fromkeys(remedies)),
+        work.interrupted,
+        (*remarks, *short),
+    )
+
+
+def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Sequence[Proposal]) -> list[Hypothesis]:
+    """Try what is proposed, and the rest of the list where none of that gains enough; those that gain, the best first."""
+    found: list[Hypothesis] = []
+    for urgent in (True, False):
+        chosen = [one for one in candidates if one.urgent is urgent]
+        found += [_tried(work, one, control, given) for one in chosen if work.affords(work.length)]
+        if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
+            break
+    return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
+
+
+def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, ...]) -> Hypothesis:
+    edit = proposal.edit
+    before = work.spent
+    skill, failed = work.skill((*given, edit), EDITS[edit.kind].text.replace("`value`", f"{edit.value}"))
+    gain = 0.0 if failed is not None else skill.value - control.value
+    harm = work.harm(edit)
+    value = None if failed is not None else skill.value
+    score = 0.0 if edit.remedy else score_of(gain, harm)
+    made = Hypothesis(
+        edit, proposal.reason, value, gain, harm.value, harm.outside, score, work.spent - before, given, failed, proposal.source
+    )
+    work.tried.append(made)
+    return made
+
+
+def score_of(gain: float, harm: Harm) -> float:
+    """sqrt(gain * harm); harm below ``harm.LEAST`` is none, and NEUTRAL stands in for what is not known.
+
+    >>> score_of(0.5, Harm(0.5)), score_of(0.5, Harm(0.01)), score_of(-0.1, Harm(0.9))
+    (0.5, 0.0, 0.0)
+    """
+    worth = NEUTRAL if harm.value is None else harm.value if harm.value >= LEAST else 0.0
+    return math.sqrt(gain * worth) if gain > 0.0 else 0.0
+
+
+def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
+    """The highest score that may be spoken of; of those within TIE of it the smallest, then the most correct, edit."""
+    able = [one for one in found if one.score > 0.0 and one.gain > GAIN]
+    if not able:
+        return None
+    top = max(one.score for one in able)
+    near = [one for one in able if one.score >= (1.0 - TIE) * top]
+    order = list(EDITS)
+    return min(
+        near,
+        key=lambda one: (one.edit.size, -one.gain if one.edit.kind == near[0].edit.kind else 0.0, order.index(one.edit.kind)),
+    )
+
+
+def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[Proposal]) -> Cause:
+    certainty: Certainty = "sure" if best.gain > SURE else "likely" if best.gain > LIKELY else "possible"
+    others = [one for one in found if one.edit.kind != best.edit.kind and one.score > 0.0 and one.gain > GAIN]
+    kinds: dict[str, Hypothesis] = {}
+    for one in others:
+        kinds.setdefault(one.edit.kind, one)
+    near = [one for one in kinds.values() if one.score >= (1.0 - TIE) * best.score]
+    rivals = near if certainty != "possible" else list(kinds.values())[:2]
+    if near and certainty == "sure":
+        certainty = "likely"
+    proposal = next((one for one in candidates if one.edit == best.edit), None)
+    where = proposal.where if proposal is not None else ""
+    return Cause(
+        best.edit,
+        certainty,
+        best.gain,
+        best.harm,
+        summary_of(best.edit),
+        where,
+        best.source,
+        tuple(one.edit for one in rivals),
+    )
+
+
+def _pairs(work: Search, control: Skill, candidates: Sequence[Proposal]) -> list[Hypothesis]:
+    """Where no single edit gains: pairs of those whose present values harm a reference most, each under the other."""
+    single = [one for one in work.tried if one.failed is None and not one.given and not one.edit.remedy]
+    if control.value > WELL or any(one.gain > GAIN for one in single):
+        return []
+    kinds: dict[str, Hypothesis] = {}
+    for one in sorted(single, key=lambda one: -(NEUTRAL if one.harm is None else one.harm)):
+        if one.harm is None or one.harm >= LEAST:
+            kinds.setdefault(one.edit.kind, one)
+    found = []
+    for first, second in list(combinations(list(kinds.values())[:4], 2))[:PAIRS]:
+        if not work.affords(work.length):
+            break
+        proposal = Proposal(second.edit, f"with {first.edit.kind}", source=second.source)
+        made = _tried(work, proposal, control, (first.edit,))
+        if made.gain > GAIN:
+            found.append(made)
+    return sorted(found, key=lambda one: -one.score)
+
+
+def _longer(work: Search, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
+    """Where nothing moved at all and the run is longer: once more, LONGER times as long, with the most suspect edits."""
+    length = min(longest, work.length * LONGER)
+    best = sorted(work.tried, key=lambda one: (-one.score, -(one.harm or 0.0)))
+    chosen = list(dict.fromkeys(one.edit for one in best if one.failed is None and not one.edit.remedy and not one.given))
+    if length < 2 * work.length or not work.affords(2 * length):
+        return []
+    work.length = length
+    control, _ = work.skill((), "no change, for longer")
+    work.tried.append(Hypothesis(Edit("steps", float(length)), "no change, for longer", control.value, 0.0, 0.0, steps=length))
+    found = []
+    for edit in chosen:
+        if not work.affords(length):
+            break
+        proposal = next((one for one in candidates if one.edit == edit), Proposal(edit, "list"))
+        found.append(_tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
+    return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
+
+
+def _control_of(work: Search, control: Skill) -> Skill:
+    longer = [one for one in work.tried if one.reason == "no change, for longer"]
+    return Skill(longer[-1].skill or 0.0, control.examples) if longer else control
+
+
+def _answer(
+    work: Search, control: Skill, causes: Sequence[Cause], failure: str | None, memorises: Callable[[int], Skill] | None
+) -> Answer:
+    if causes:
+        return "cause"
+    if work.interrupted:
+        return "interrupted"
+    if control.value >= WELL:
+        return "healthy"
+    reached = max((one.skill for one in work.tried if one.skill is not None), default=FAILED)
+    if memorises is None or failure is not None or max(reached, control.value) > SIGNAL or not work.tried:
+        return "unknown"
+    work.spent += work.length
+    try:
+        return "no signal" if memorises(work.length).value > BY_HEART else "unknown"
+    except IsogradError:
+        return "unknown"
+
+
+def _untried(work: Search, candidates: Sequence[Proposal]) -> list[str]:
+    tried = {one.edit for one in work.tried}
+    left = [one.edit.kind.replace("_", " ") for one in candidates if one.edit not in tried]
+    return [f"the budget ended before these were tried: {', '.join(dict.fromkeys(left))}"] if left else []

@@ -1,0 +1,102 @@
+"""Present -> harm: what a program's value would cost a small healthy network of its family, from a table made offline."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isograd.health.harm_table import DEPTHS, NUMBERS, WIDTHS, WORDS
+from isograd.health.present import Present
+from isograd.records.edit import Edit
+
+LEAST = 0.05
+"""Harm below counts as none: what seeds alone do to a reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """Lost skill of the reference, in [0, 1.2]; ``value`` None: it is not known, and the test is one-sided.
+
+    ``outside``: the network is deeper, shallower, wider or narrower than what was tabulated, so that the number is borrowed.
+    """
+
+    value: float | None
+    outside: bool = False
+
+
+def harm_of(edit: Edit, present: Present) -> Harm:
+    """What the value that ``edit`` replaces costs a healthy reference."""
+    known = _known(edit, present)
+    if known is None:
+        return Harm(None)
+    outside = not DEPTHS[0] <= present.depth <= DEPTHS[1] or present.width > WIDTHS[1]
+    return Harm(max(0.0, known) if known >= LEAST else 0.0, outside)
+
+
+def _known(edit: Edit, present: Present) -> float | None:
+    loop, kind = present.loop, edit.kind
+    if kind == "clear_gradients":
+        return _word("clears", "early" if loop.clears_early else "never" if not loop.clears else "rarely", present)
+    if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle", "activation"):
+        before = edit.before if isinstance(edit.before, str) else ""
+        return _word(kind, before, present)
+    if kind == "keep_weights":
+        return _number(kind, float(loop.redraws), present)
+    if kind == "constant_rate":
+        return _number(kind, loop.rates[-1][1] / loop.rates[0][1], present) if loop.rates and loop.rates[0][1] else None
+    if kind == "initialisation":
+        gain, bias = present.number("gain"), present.number("bias")
+        parts = [
+            None if gain is None else _number("gain", gain, present),
+            None if bias is None else _number("bias", bias, present),
+        ]
+        return _most(parts)
+    if kind in ("input_scale", "target_scale"):
+        names = (kind, kind.replace("scale", "shift"), kind.replace("scale", "ratio"), kind.replace("scale", "nonfinite"))
+        return _most([None if (x := present.number(name)) is None else _number(name, x, present) for name in names])
+    if kind == "width":
+        return _number("width", present.width, present)
+    value = present.number(kind)
+    return None if value is None else _number(kind, value, present)
+
+
+def _number(name: str, value: float, present: Present) -> float | None:
+    table = NUMBERS.get(f"{name}/{present.word('optimizer')}") or NUMBERS.get(name)
+    if table is None:
+        return None
+    row = table.get(present.family)
+    return None if row is None else interpolated(row, value)
+
+
+def _word(name: str, word: str, present: Present) -> float | None:
+    table = WORDS.get(name, {})
+    known = table.get(word, table.get("*"))
+    return None if known is None else known.get(present.family)
+
+
+def _most(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return max(known) if known else None
+
+
+def interpolated(row: Sequence[tuple[float, float]], value: float) -> float:
+    """Between two tabulated values along the logarithm (zero is a value of its own), at the ends the end's.
+
+    >>> interpolated([(0.1, 0.0), (10.0, 1.0)], 1.0)
+    0.5
+    """
+    places = [place for place, _ in row]
+    at = bisect_left(places, value)
+    if at == 0:
+        return row[0][1]
+    if at == len(row):
+        return row[-1][1]
+    (low, under), (high, over) = row[at - 1], row[at]
+    if value == high:
+        return over
+    if low <= 0.0:
+        return over if value > high / 10.0 else under
+    share = math.log(value / low) / math.log(high / low)
+    return under + share * (over - under)

@@ -1,0 +1,206 @@
+"""Case -> proposals: which edits are worth a trial, those that a fact, a finding or a value speaks for first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from isograd.health.case import Case
+from isograd.health.present import Present
+from isograd.records.edit import Edit
+from isograd.records.finding import Finding
+
+Change = Callable[..., "Proposal"]
+
+SUSPECTS: dict[str, tuple[str, ...]] = {
+    "learning_rate": ("learning_rate", "constant_rate"),
+    "warm_up": ("learning_rate", "constant_rate"),
+    "clipping": ("clip_norm",),
+    "momentum": ("momentum", "beta1", "beta2", "eps", "learning_rate"),
+    "weight_decay": ("weight_decay", "loss"),
+    "batch_size": ("batch_size",),
+    "gradients_not_cleared": ("clear_gradients",),
+    "gradients_lost": ("clear_gradients", "loss"),
+    "cut_graph": ("keep_graph", "loss", "activation"),
+    "flat_activation": ("activation",),
+    "optimizer_misses_parameters": ("parameters",),
+    "frozen_layers": ("unfreeze",),
+    "wrong_mode": ("train_mode",),
+    "weights_reset": ("keep_weights",),
+    "same_batch": ("fresh_batches",),
+    "broadcast_loss": ("loss",),
+    "loss_mismatch": ("loss", "last"),
+    "unreachable_targets": ("last", "target_scale"),
+    "labels_misfit": ("loss",),
+    "inputs": ("input_scale",),
+    "targets": ("target_scale",),
+    "labels": ("shuffle", "loss"),
+    "forgetting": ("shuffle",),
+    "initial_loss": ("initialisation", "target_scale"),
+    "nonfinite": ("learning_rate", "input_scale", "precision"),
+    "exploding": ("learning_rate", "input_scale", "initialisation", "target_scale"),
+    "vanishing": ("initialisation", "activation", "learning_rate"),
+    "dead_units": ("learning_rate", "initialisation", "input_scale"),
+    "symmetry": ("initialisation",),
+    "rank_collapse": ("initialisation", "activation", "width"),
+    "precision": ("precision",),
+    "hidden_softmax": ("activation",),
+    "hidden_scale": ("initialisation",),
+    "underfitting": ("dropout", "width"),
+    "interrupted": ("steps", "learning_rate"),
+    "spikes": ("learning_rate",),
+    "plateau": ("learning_rate",),
+    "collapse": ("loss", "learning_rate"),
+}
+"""The kinds of edits that a finding of each disease speaks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An edit worth a trial: who proposes it, and where it stands; ``urgent``: a fact, a finding or a value speaks for it."""
+
+    edit: Edit
+    reason: str
+    urgent: bool = False
+    where: str = ""
+    source: str | None = None
+
+
+def proposals(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:
+    """Candidate edits, each once: those of facts first, then those that findings and values speak for, then the rest."""
+    found: dict[Edit, Proposal] = {}
+    for one in (*_of_facts(case, present), *_of_values(present)):
+        found.setdefault(one.edit, one)
+    spoken: dict[str, Finding] = {}
+    for finding in findings:
+        for kind in SUSPECTS.get(finding.disease, ()):
+            spoken.setdefault(kind, finding)
+    ready = []
+    for one in found.values():
+        finding_or_none = spoken.get(one.edit.kind)
+        if finding_or_none is None:
+            ready.append(one)
+            continue
+        reason = f"finding: {finding_or_none.disease.replace('_', ' ')}"
+        source = one.source or finding_or_none.source
+        ready.append(Proposal(one.edit, reason, True, one.where or finding_or_none.where, source))
+    order = list(found)
+    return tuple(sorted(ready, key=lambda one: (not one.urgent, order.index(one.edit))))
+
+
+def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
+    """What the program itself shows."""
+    loop = present.loop
+
+    def fact(edit: Edit, kind: str, reason: str, default: str = "loop") -> Proposal:
+        seen = next((fact for _, fact in case.facts(kind)), None)
+        where, source = (default, None) if seen is None else (seen.where or default, seen.source)
+        return Proposal(edit, f"fact: {reason}", True, where, source)
+
+    if loop.clears != 1 or loop.clears_early:
+        kind = "cleared_early" if loop.clears_early else "carried"
+        yield fact(Edit("clear_gradients"), kind, "gradients are not cleared where they should be")
+    if loop.evaluating:
+        yield fact(Edit("train_mode"), "evaluation_mode", "it trains in evaluation mode")
+    if loop.same_batch:
+        yield fact(Edit("fresh_batches"), "same_batch", "every look saw the same batch", "data")
+    if loop.redraws:
+        yield fact(Edit("keep_weights"), "weights_changed", "weights change between steps")
+    held = [p for p in case.anatomy.parameters if p.trainable and p.in_optimizer is False]
+    if held or case.facts("not_in_optimizer") or case.facts("hidden_module") or case.facts("stale_parameters"):
+        yield fact(Edit("parameters"), "not_in_optimizer", "the optimizer does not hold all parameters", "optimizer")
+    frozen = [p for p in case.anatomy.parameters if not p.trainable]
+    if frozen:
+        yield Proposal(Edit("unfreeze"), "fact: parameters ask for no gradient", True, frozen[0].layer)
+    if case.facts("detached") or case.facts("cut_off"):
+        yield fact(Edit("keep_graph"), "detached", "a signal leaves the graph")
+    if case.anatomy.dtype in ("float16", "bfloat16"):
+        yield Proposal(Edit("precision", before=case.anatomy.dtype), "fact: it computes in half precision", True, "loop")
+    last = present.word("last")
+    line = next((sample for _, sample in case.losses if sample.training and sample.function), None)
+    source = None if line is None else line.source
+    yield Proposal(Edit("loss", before=present.word("loss") or None), "list", bool(last), "loss", source)
+    if last:
+        edit = Edit("last", before=last.split()[-1])
+        yield Proposal(edit, "fact: a function comes last", True, "loss" if line is None else line.head_where or "loss", source)
+
+
+def _of_values(present: Present) -> Iterator[Proposal]:
+    """What a setting could be instead; a value far from the usual speaks for itself."""
+    number = present.number
+
+    def change(kind: str, value: float | str | None, before: float | str | None, *, odd: bool) -> Proposal:
+        where = "data" if kind in ("input_scale", "target_scale", "shuffle", "batch_size") else "optimizer"
+        where = "model" if kind in ("initialisation", "activation", "dropout", "width", "normalisation", "residual") else where
+        return Proposal(Edit(kind, value, before=before), "value" if odd else "list", odd, where)
+
+    yield from _rates(present, change)
+    for name, usual, (low, high) in (
+        ("momentum", 0.9, (0.0, 0.97)),
+        ("beta1", 0.9, (0.0, 0.97)),
+        ("beta2", 0.999, (0.8, 1.0)),
+        ("eps", 1e-8, (0.0, 1e-3)),
+        ("weight_decay", 0.0, (0.0, 0.02)),
+    ):
+        value = number(name)
+        odd = value is not None and not low <= value <= high
+        if value is not None and value != usual and (odd or name == "momentum"):
+            yield change(name, usual, value, odd=odd)
+    if present.loop.rates:
+        first, last = present.loop.rates[0][1], present.loop.rates[-1][1]
+        yield change("constant_rate", None, last / first if first else None, odd=not 0.01 < last / max(first, 1e-300) < 100.0)
+    clip = present.loop.clip_norm if present.loop.clip_norm is not None else present.loop.clip_value
+    if clip is not None:
+        yield change("clip_norm", None, clip, odd=clip < 0.1)
+    scale, shift = number("input_scale"), number("input_shift")
+    if scale is not None:
+        far = not 0.1 < scale < 10.0 or (shift or 0.0) > 3.0 or (number("input_ratio") or 0.0) > 30.0
+        yield change("input_scale", "standard", scale, odd=far or number("input_nonfinite") is not None)
+    scale, shift = number("target_scale"), number("target_shift")
+    if scale is not None:
+        yield change("target_scale", "standard", scale, odd=not 0.1 < scale < 10.0 or (shift or 0.0) > 3.0)
+    size = number("batch_size")
+    if size is not None and size != 32:
+        yield change("batch_size", 32.0, size, odd=size < 8 or size > 512)
+    yield change("shuffle", None, None, odd=False)
+    dropout = number("dropout")
+    if dropout:
+        yield change("dropout", 0.0, dropout, odd=dropout > 0.6)
+    steps = number("steps")
+    if steps is not None and steps < 80:
+        yield change("steps", 80.0 if steps < 40 else 2.0 * steps, steps, odd=True)
+    yield from _of_model(present, change)
+
+
+def _rates(present: Present, change: Change) -> Iterator[Proposal]:
+    effective = present.number("learning_rate")
+    if effective is None:
+        return
+    momentum = present.number("momentum") or 0.0
+    adaptive = present.word("optimizer") == "adaptive"
+    rate = effective if adaptive or momentum >= 1.0 else effective * (1.0 - momentum)
+    usual = 3e-3 if adaptive else 0.5 * (1.0 - min(momentum, 0.99))
+    odd = effective > (0.03 if adaptive else 3.0) or effective < (1e-5 if adaptive else 3e-3)
+    yield change("learning_rate", usual, rate, odd=odd)
+    for factor in (0.1, 10.0, 0.01):
+        yield change("learning_rate", rate * factor, rate, odd=False)
+
+
+def _of_model(present: Present, change: Change) -> Iterator[Proposal]:
+    activation, gain = present.word("activation"), present.number("gain")
+    if gain is not None:
+        odd = not 0.2 < gain < 3.0 or (present.number("bias") or 0.0) > 3.0
+        rule = "glorot" if activation in ("tanh", "sigmoid", "") else "he"
+        yield change("initialisation", rule, gain, odd=odd)
+    if activation and activation != "relu":
+        odd = activation not in ("tanh", "gelu", "silu", "elu", "leaky_relu", "selu", "mish")
+        yield change("activation", "relu", activation, odd=odd)
+    if 0.0 < present.width < 8.0:
+        yield change("width", 16.0 if present.width < 3.0 else 8.0, present.width, odd=True)
+    if present.depth > 2:
+        yield change("normalisation", "layer", None, odd=False)
+        yield change("residual", None, None, odd=present.depth > 10)
+    if present.word("optimizer") == "sgd":
+        yield change("optimizer", "adam", "sgd", odd=False)
+    if present.loop.clip_norm is None:
+        yield change("clip_norm", 1.0, None, odd=False)

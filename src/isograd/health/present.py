@@ -1,0 +1,174 @@
+"""Case -> Present: the values that a program has now, as they are read off the running program and not off its text."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from isograd.health.case import Case
+from isograd.health.habits import loop_of
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.batch import InputSample, LossSample
+from isograd.records.loop import Loop
+
+Family = Literal["dense", "convolutional", "recurrent", "attention", "regression"]
+
+REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss", "difference")
+ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "lion")
+"""Optimizers whose steps do not grow with the gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a program is made of. ``numbers`` and ``words`` are its settings by the names of the edits that change them.
+
+    numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
+    the matrices of rms * sqrt(fan_in)), bias (largest magnitude), dropout, batch_size, input_scale (deviation), input_shift
+    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps.
+    words: optimizer ("sgd" or "adaptive"), activation, last, loss.
+    """
+
+    family: Family
+    depth: int
+    width: float
+    loop: Loop = Loop()
+    numbers: tuple[tuple[str, float], ...] = ()
+    words: tuple[tuple[str, str], ...] = ()
+
+    def number(self, name: str) -> float | None:
+        """A setting that is a number, where it could be read."""
+        return dict(self.numbers).get(name)
+
+    def word(self, name: str) -> str:
+        """A setting that is a name; "" where it could not be read."""
+        return dict(self.words).get(name, "")
+
+
+def present_of(case: Case) -> Present:
+    """Everything that could be read.
+
+    >>> from isograd.records.anatomy import Optimizer
+    >>> case = Case(Anatomy("torch", (), (), Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.9)))))
+    >>> round(present_of(case).number("learning_rate"), 6)
+    1.0
+    """
+    anatomy, loop = case.anatomy, loop_of(case)
+    weighted = [node for node in anatomy.nodes if node.operation in ("linear", "conv", "recurrent", "attention")]
+    numbers = {**_steps(anatomy, loop), **_weights(anatomy), **_inputs(case), **_targets(case)}
+    dropped = [
+        float(p) for node in anatomy.nodes if node.operation == "dropout" and isinstance(p := node.get("p", 0.0), float | int)
+    ]
+    if dropped:
+        numbers["dropout"] = max(dropped)
+    loss = _loss(case)
+    words = {
+        "optimizer": "" if anatomy.optimizer is None else "adaptive" if anatomy.optimizer.kind in ADAPTIVE else "sgd",
+        "activation": _activation(anatomy),
+        "last": " ".join(loss.head) if loss is not None else "",
+        "loss": loss.function if loss is not None else anatomy.loss or "",
+    }
+    return Present(
+        _family(weighted, words["loss"]),
+        len(weighted),
+        _width(weighted),
+        loop,
+        tuple((name, value) for name, value in numbers.items() if math.isfinite(value)),
+        tuple((name, word) for name, word in words.items() if word),
+    )
+
+
+def _family(weighted: list[Node], loss: str) -> Family:
+    operations = Counter(node.operation for node in weighted)
+    if operations["attention"]:
+        return "attention"
+    if operations["recurrent"]:
+        return "recurrent"
+    if operations["conv"]:
+        return "convolutional"
+    return "regression" if loss in REGRESSIONS else "dense"
+
+
+def _width(weighted: list[Node]) -> float:
+    """The narrowest hidden layer."""
+    outs = [float(node.get("fan_out", node.get("hidden", node.get("width", 0)))) for node in weighted[:-1]]
+    return min((out for out in outs if out > 0), default=0.0)
+
+
+def _steps(anatomy: Anatomy, loop: Loop) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if loop.steps:
+        found["steps"] = float(loop.steps)
+    if loop.clip_norm is not None:
+        found["clip_norm"] = loop.clip_norm
+    if anatomy.optimizer is None:
+        return found
+    for name in ("learning_rate", "momentum", "beta1", "beta2", "eps", "weight_decay"):
+        value = anatomy.optimizer.get(name, "")
+        if isinstance(value, float | int):
+            found[name] = float(value)
+    if loop.rates:
+        found["learning_rate"] = max(rate for _, rate in loop.rates)
+    momentum = found.get("momentum", 0.0)
+    if anatomy.optimizer.kind not in ADAPTIVE and "learning_rate" in found and 0.0 <= momentum < 1.0:
+        found["learning_rate"] /= 1.0 - momentum
+    return found
+
+
+def _weights(anatomy: Anatomy) -> dict[str, float]:
+    gains, equal = [], []
+    for parameter in anatomy.matrices:
+        fan_in = math.prod(parameter.shape[1:])
+        if parameter.values.count and fan_in > 1:
+            gains.append(parameter.values.rms * math.sqrt(fan_in))
+            equal.append(parameter.values.std <= 1e-6 * parameter.values.rms)
+    biases = [p.values.rms for p in anatomy.parameters if len(p.shape) == 1 and p.values.count and "bias" in p.name]
+    found = {"gain": 0.0 if equal and all(equal) else statistics.median(gains)} if gains else {}
+    return {**found, "bias": max(biases)} if biases else found
+
+
+def _inputs(case: Case) -> dict[str, float]:
+    seen: list[InputSample] = [sample for _, sample in case.inputs if sample.position == 0]
+    if not seen:
+        return {}
+    first = seen[0]
+    found = {"batch_size": float(first.shape[0])} if first.shape else {}
+    values = first.values
+    if not first.dtype.startswith("float") or not values.count:
+        return found
+    if first.features is not None and first.features.median > 0.0:
+        scale, shift = first.features.median, first.features.offset
+        found["input_ratio"] = first.features.largest / first.features.median
+    else:
+        scale, shift = values.std, abs(values.mean) / values.std if values.std > 0.0 else math.inf
+    found |= {"input_scale": scale, "input_shift": min(shift, 1e12)}
+    if values.nonfinite:
+        found["input_nonfinite"] = float(values.nonfinite)
+    return found
+
+
+def _targets(case: Case) -> dict[str, float]:
+    loss = _loss(case)
+    if loss is None or loss.target is None or not loss.target_dtype.startswith("float"):
+        return {}
+    low, high = loss.target_range
+    if {low, high} <= {0.0, 1.0} or loss.target.std <= 0.0:
+        return {}
+    return {"target_scale": loss.target.std, "target_shift": abs(loss.target.mean) / loss.target.std}
+
+
+def _loss(case: Case) -> LossSample | None:
+    return next((sample for _, sample in case.losses if sample.training and sample.function), None)
+
+
+def _activation(anatomy: Anatomy) -> str:
+    """The commonest function between the first and the last weighted layer."""
+    places = [at for at, node in enumerate(anatomy.nodes) if node.parameters or node.operation in ("linear", "conv")]
+    if len(places) < 2:
+        return ""
+    between = anatomy.nodes[places[0] : places[-1]]
+    names = Counter(str(node.get("function", node.label)) for node in between if node.operation == "activation")
+    names.update("softmax" for node in between if node.operation == "softmax")
+    return names.most_common(1)[0][0] if names else ""
