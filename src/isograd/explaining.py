@@ -14,7 +14,7 @@ from isograd.errors import RequestError
 from isograd.health import cause
 from isograd.health.case import Case
 from isograd.health.harm import harm_of
-from isograd.health.hypotheses import proposals
+from isograd.health.hypotheses import Proposal, proposals
 from isograd.health.present import Present, present_of
 from isograd.ports import Patient
 from isograd.records.cause import Explanation
@@ -105,6 +105,25 @@ def cause_of(
         remarks.append(f"the forward pass is random in a way of its own: the same weights differ in skill by {difference:.2g}")
     began = time.monotonic()
     length = min(cause.LENGTH, present.loop.steps or cause.LENGTH)
+
+    def memorises(steps: int) -> Skill:
+        return patient.trained(given.training[:1], steps).judge(given.training[:1])
+
+    work = cause.Search(
+        attempts(patient, given),
+        lambda edit: harm_of(edit, present),
+        allowed.steps,
+        length,
+        lambda: time.monotonic() - began > allowed.seconds,
+        progress,
+    )
+    longest = present.loop.steps or 10 * cause.LENGTH
+    found = cause.search(work, candidates(case, findings, present), memorises, longest)
+    return replace(found, remarks=(*remarks, *found.remarks))
+
+
+def attempts(patient: Patient, given: Examples) -> cause.Attempt:
+    """What a search asks: the skill of a copy with these edits after so many steps; asked again, it is remembered."""
     known: dict[tuple[tuple[Edit, ...], int], Skill] = {}
 
     def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
@@ -115,24 +134,15 @@ def cause_of(
             known[edits, steps] = edited.trained(given.training, steps).judge(given.held)
         return known[edits, steps]
 
-    def memorises(steps: int) -> Skill:
-        return patient.trained(given.training[:1], steps).judge(given.training[:1])
-
-    work = cause.Search(
-        attempt,
-        lambda edit: harm_of(edit, present),
-        allowed.steps,
-        length,
-        lambda: time.monotonic() - began > allowed.seconds,
-        progress,
-    )
-    candidates = [one for one in proposals(case, findings, present) if _possible(one.edit, present)]
-    longest = present.loop.steps or 10 * cause.LENGTH
-    found = cause.search(work, candidates, memorises, longest)
-    return replace(found, remarks=(*remarks, *found.remarks))
+    return attempt
 
 
-def _possible(edit: Edit, present: Present) -> bool:
+def candidates(case: Case, findings: Sequence[Finding], present: Present) -> list[Proposal]:
+    """The proposals that would change something."""
+    return [one for one in proposals(case, findings, present) if _possible(one.edit)]
+
+
+def _possible(edit: Edit) -> bool:
     """Whether an edit says anything: one that puts in what is there already does not."""
     return edit.value is None or edit.value != edit.before
 

@@ -43,8 +43,8 @@ def matched(outputs: Any, targets: Any) -> Matched:
     if not made.is_floating_point():
         raise _unfit(outputs, targets)
     width = made.numel() // wanted.numel()
-    if width > 1 and not wanted.is_floating_point() and made.numel() == width * wanted.numel():
-        return _of_classes(made, wanted, width)
+    if width > 1 and made.numel() == width * wanted.numel() and _are_indices(wanted, width):
+        return _of_classes(made, wanted.long(), width)
     if made.numel() != wanted.numel():
         raise _unfit(outputs, targets)
     wanted = wanted.to(made.dtype).reshape(made.shape)
@@ -54,6 +54,12 @@ def matched(outputs: Any, targets: Any) -> Matched:
         return Matched("binary", made.reshape(-1), wanted.reshape(-1))
     rows = len(made) if made.ndim else 1
     return Matched("numbers", made.reshape(rows, -1), wanted.reshape(rows, -1))
+
+
+def _are_indices(wanted: Tensor, width: int) -> bool:
+    if not wanted.is_floating_point():
+        return True
+    return bool(((wanted == wanted.round()) & (wanted >= 0) & (wanted < width)).all())
 
 
 def _of_classes(made: Tensor, wanted: Tensor, width: int) -> Matched:

@@ -1,0 +1,337 @@
+"""How often the experiment names the cause of a harmful fault, beside rules, plain gain and a price, and on healthy twins.
+
+    python benchmarks/cause.py [--side calibration|held-out] [--limit 60] [--twins 1] [--workers 1]
+
+Every case of benchmarks/faults runs once under ``isograd.watch`` (the findings and the present values come from there), and
+once while its model inputs, its loss and what it is judged by are written down (``cause_tape``). Then its start is replayed
+with one edit at a time. "rules" takes the alarms in their order; the other methods rank the same trials: "gain" by gain alone,
+"price" by gain - 0.1 x the size of the edit, "two-sided" by sqrt(gain x harm); "search" is what ``watch.explain`` answers,
+which stops early, goes on to pairs and longer replays, and keeps silent. Cases that cannot be replayed (several models or
+optimizers, exceptions) are counted apart. Writes benchmarks/results/cause_<side>.json where nothing was left out, else a file
+under .benchmarks/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+from cause_expected import right_kinds
+from cause_tape import Writer, batches_and_loss, judged_by
+from common import RESULTS, machine, table, write
+from faults import expected, harm
+from faults.grounds import OPERATORS, PROGRAMS
+from faults.settings import Program, Settings
+
+METHODS = ("rules", "gain", "price", "two-sided", "search")
+SPEAK = 0.08
+
+
+@dataclass(frozen=True)
+class Found:
+    """One case: the answer of each method as kinds of edits, the best first; ``kinds`` is what would be right.
+
+    ``why_not``: why it could not be replayed.
+    """
+
+    key: str
+    program: str
+    operator: str
+    family: str
+    harm: str
+    kinds: tuple[str, ...] = ()
+    why_not: str = ""
+    answer: str = ""
+    certainty: str = ""
+    control: float = 0.0
+    gain: float = 0.0
+    steps: int = 0
+    planned: int = 0
+    seconds: float = 0.0
+    named: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    causes: tuple[str, ...] = ()
+    tried: tuple[dict[str, Any], ...] = ()
+
+
+class Replay:
+    """A watch that keeps the start and writes the steps down; nothing is measured."""
+
+    def __init__(self, writers: list[Writer]) -> None:
+        self.writers = writers
+        self.start: Any = None
+        self.optimizer: Any = None
+        self.model: Any = None
+        self.refused = ""
+
+    def __call__(self, models: Any, optimizers: Any, *, steps: int) -> AbstractContextManager[Any]:
+        """Begin."""
+        from torch import nn
+
+        from isograd.frameworks.torch.started import TorchStart
+
+        single = isinstance(models, nn.Module) and not isinstance(optimizers, tuple | list)
+        if not single:
+            self.refused = "several models or optimizers"
+            return nullcontext()
+        self.model, self.optimizer = models, optimizers
+        self.start = TorchStart(models, (optimizers,))
+        self.start.keep()
+        self.writers.append(Writer((models,)))
+        return self.writers[-1]
+
+
+def watched(program: Program, settings: Settings) -> Any:
+    """The watch of one run, whatever became of it; None where it never began."""
+    import isograd
+
+    watches: list[Any] = []
+
+    def watch(models: Any, optimizers: Any, *, steps: int) -> Any:
+        watches.append(isograd.watch(models, optimizers, steps=steps))
+        return watches[-1]
+
+    with contextlib.suppress(Exception):  # what a fault raises is no concern here
+        program.train(settings, 0, watch)
+    return watches[0] if watches else None
+
+
+def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
+    """One case or healthy twin."""
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    name, operator, key, settings, hurt, seed = task
+    program = PROGRAMS[name]
+    family = "healthy" if operator is None else OPERATORS[operator].family
+    kinds = frozenset[str]() if operator is None else right_kinds(operator, family)
+    found = Found(key, name, operator or "healthy", family, hurt, tuple(sorted(kinds)), planned=settings.steps)
+    began = time.process_time()
+    try:
+        return dataclasses.replace(
+            tried(program, operator, settings, seed, found), seconds=round(time.process_time() - began, 2)
+        )
+    except Exception as error:  # noqa: BLE001 - one case must not end the benchmark
+        return dataclasses.replace(
+            found, why_not=found.why_not or f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"
+        )
+
+
+def tried(program: Program, operator: str | None, settings: Settings, seed: int, found: Found) -> Found:
+    """Watch, write down, replay, and let every method speak."""
+    from isograd.explaining import Examples, allowance, attempts, candidates, cause_of
+    from isograd.health.case import case_of
+    from isograd.health.habits import loop_of
+    from isograd.health.present import present_of
+
+    watch = watched(program, settings)
+    if watch is None:
+        return dataclasses.replace(found, why_not="it raises before its loop")
+    findings = watch.report().findings
+    case = case_of(watch.trace)
+    writers: list[Writer] = []
+    replay = Replay(writers)
+    fresh = dataclasses.replace(settings, sampling="shuffled") if settings.sampling == "same" else settings
+    with judged_by(writers), contextlib.suppress(Exception):
+        program.train(fresh, seed, replay)
+    if replay.start is None:
+        return dataclasses.replace(found, why_not=replay.refused or "it raises before its loop")
+    writer = writers[-1]
+    for handle in writer.handles:
+        handle.remove()
+    try:
+        batches, loss = batches_and_loss(writer)
+    except LookupError as error:
+        return dataclasses.replace(found, why_not=str(error))
+    held = [(writer.evaluated, writer.judged)] if writer.judged is not None and writer.evaluated is not None else None
+    given = Examples(tuple(batches), tuple(held)) if held else Examples(tuple(batches[:-20]), tuple(batches[-20:]))
+    patient = replay.start.patient(given.training, loss, loop_of(case), optimizer=replay.optimizer)
+    said = cause_of(patient, given, case, findings, allowance(None, settings.steps))
+    everything = full_table(attempts(patient, given), candidates(case, findings, present_of(case)), case)
+    return dataclasses.replace(
+        found,
+        answer=said.answer,
+        certainty=said.causes[0].certainty if said.causes else "",
+        control=round(said.control.value, 4),
+        gain=round(said.causes[0].gain, 4) if said.causes else 0.0,
+        steps=said.spent,
+        named={**ranked(everything), "search": of_search(said), "rules": of_rules(operator, found.family, findings)},
+        causes=tuple(one.edit.kind for one in said.causes),
+        tried=tuple(everything),
+    )
+
+
+def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:
+    """Every candidate once, none left out: what the other methods rank."""
+    from isograd.errors import IsogradError
+    from isograd.health.cause import LENGTH, score_of
+    from isograd.health.harm import harm_of
+    from isograd.health.present import present_of
+
+    present = present_of(case)
+    length = min(LENGTH, present.loop.steps or LENGTH)
+
+    def skill(edits: tuple[Any, ...], steps: int) -> float:
+        try:
+            return float(attempt(edits, steps).value)
+        except IsogradError:
+            return -0.2
+
+    control, rows = skill((), length), []
+    for one in proposals:
+        steps = int(float(one.edit.value or 0)) if one.edit.kind == "steps" else length
+        gain, known = skill((one.edit,), steps) - control, harm_of(one.edit, present)
+        rows.append(
+            {
+                "kind": one.edit.kind,
+                "value": one.edit.value,
+                "before": one.edit.before,
+                "gain": round(gain, 4),
+                "harm": None if known.value is None else round(known.value, 3),
+                "score": 0.0 if one.edit.remedy else round(score_of(gain, known), 4),
+                "size": one.edit.size,
+                "urgent": one.urgent,
+            }
+        )
+    return rows
+
+
+def ranked(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The kinds that each way of ranking names, the best first; silent where nothing gains."""
+
+    def order(value: Callable[[dict[str, Any]], float], least: float) -> tuple[str, ...]:
+        able = sorted((row for row in rows if row["gain"] > SPEAK and value(row) > least), key=value, reverse=True)
+        return tuple(dict.fromkeys(row["kind"] for row in able))
+
+    return {
+        "gain": order(lambda row: row["gain"], 0.0),
+        "price": order(lambda row: row["gain"] - 0.1 * row["size"], 0.0),
+        "two-sided": order(lambda row: row["score"], 0.0),
+    }
+
+
+def of_search(said: Any) -> tuple[str, ...]:
+    """The first cause and what could not be told apart from it."""
+    if said.answer == "no signal":
+        return ("no_signal",)
+    if not said.causes:
+        return ()
+    first = said.causes[0]
+    return (first.edit.kind, *(one.kind for one in first.rivals))
+
+
+def of_rules(operator: str | None, family: str, findings: Sequence[Any]) -> tuple[str, ...]:
+    """The alarms in their order; one of a right disease reads as "right"."""
+    alarms = [finding for finding in findings if finding.alarm]
+    if operator is None:
+        return tuple(finding.disease for finding in alarms)
+    wanted = expected.of(operator, family)
+    return tuple("right" if expected.disease_is_right(wanted, finding.disease) else finding.disease for finding in alarms)
+
+
+def hit(one: Found, method: str, top: int) -> bool:
+    """Whether one of the first ``top`` names of a method is right."""
+    wanted = {"right"} if method == "rules" else set(one.kinds)
+    return bool(wanted & set(one.named.get(method, ())[:top]))
+
+
+def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
+    """Shares of right answers by strength and method, silence, and cost."""
+    replayed = [one for one in cases if not one.why_not]
+    covered = [one for one in replayed if one.kinds]
+    result: dict[str, Any] = {
+        "cases": len(cases),
+        "replayed": len(replayed),
+        "covered": len(covered),
+        "not_replayed": dict(Counter(one.why_not for one in cases if one.why_not).most_common()),
+        "no_edit": sorted({one.operator for one in replayed if not one.kinds}),
+        "answers_where_no_edit": dict(Counter(one.answer for one in replayed if not one.kinds)),
+    }
+    for strength in ("strong", "moderate"):
+        some = [one for one in covered if one.harm == strength]
+        result[strength] = {"n": len(some)} | {
+            method: [round(sum(hit(one, method, top) for one in some) / max(1, len(some)), 3) for top in (1, 3)]
+            for method in METHODS
+        }
+    sound = [one for one in twins if not one.why_not]
+    result["twins"] = {"n": len(sound)} | {method: sum(bool(one.named.get(method)) for one in sound) for method in METHODS}
+    by_certainty: dict[str, list[bool]] = {}
+    for one in covered:
+        if one.certainty:
+            by_certainty.setdefault(one.certainty, []).append(hit(one, "search", 1))
+    result["certainty"] = {name: f"{sum(hits)}/{len(hits)}" for name, hits in by_certainty.items()}
+    if replayed:
+        result["median_steps"] = statistics.median(one.steps for one in replayed)
+        result["median_seconds"] = statistics.median(one.seconds for one in replayed)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
+    parser.add_argument("--limit", type=int, help="so many cases alone, spread over the list")
+    parser.add_argument("--operator", help="cases of operators whose name holds this")
+    parser.add_argument("--program", help="cases of this program alone")
+    parser.add_argument("--twins", type=int, default=1, help="seeds of each healthy twin")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    side = json.loads((RESULTS / "faults_cases.json").read_text("utf-8"))["result"][options.side]
+    cases = [case for case in side["cases"] if options.operator in (None, case["operator"])]
+    cases = [case for case in cases if options.program in (None, case["program"])]
+    whole = len(cases)
+    if options.limit and options.limit < whole:
+        cases = [cases[position * whole // options.limit] for position in range(options.limit)]
+    tasks: list[tuple[str, str | None, str, Settings, str, int]] = []
+    for case in cases:
+        settings = OPERATORS[case["operator"]].settings(PROGRAMS[case["program"]], case["strength"])
+        assert settings is not None
+        tasks.append((case["program"], case["operator"], case["key"], settings, case["harm"], 0))
+    names = [name for name in side["twins"] if options.program in (None, name)]
+    healthy = [
+        (name, None, f"{name}:healthy", PROGRAMS[name].settings, "none", seed)
+        for name in names
+        for seed in range(options.twins)
+    ]
+    with get_context("spawn").Pool(options.workers) as pool:
+        found = []
+        for count, one in enumerate(pool.imap(examine, [*tasks, *healthy]), 1):
+            found.append(one)
+            print(f"{count}/{len(tasks) + len(healthy)} {line(one)}", file=sys.stderr, flush=True)
+    result = {"figures": figures(found[: len(tasks)], found[len(tasks) :]), "found": [asdict(one) for one in found]}
+    if len(cases) == len(side["cases"]) and options.twins:
+        where = write(f"cause_{options.side}", result)
+    else:
+        harm.LOG.parent.mkdir(exist_ok=True)
+        where = harm.LOG.with_name(f"cause_{options.side}_part.json")
+        where.write_text(json.dumps({"machine": machine(), "result": result}, indent=1) + "\n", encoding="utf-8")
+    told = result["figures"]
+    rows = [(m, *told["strong"][m], *told["moderate"][m], told["twins"][m]) for m in METHODS]
+    print(table(rows, ("method", "strong top-1", "top-3", "moderate top-1", "top-3", "speaks on twins")))
+    print(json.dumps(told, indent=1))
+    print(where, file=sys.stderr)
+
+
+def line(one: Found) -> str:
+    """One case in a line."""
+    if one.why_not:
+        return f"-  {one.key}: {one.why_not}"
+    mark = "ok" if hit(one, "search", 1) or (not one.kinds and not one.causes) else "3 " if hit(one, "search", 3) else "NO"
+    said = ", ".join(one.named.get("search", ())) or one.answer
+    measured = f"{one.certainty} {one.gain:.2f} from {one.control:.2f}, {one.steps} steps"
+    return f"{mark} {one.key} ({one.harm}): {said} [{measured}] wants {' '.join(one.kinds)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What counts as naming the cause of a fault: the kinds of edits that take it back, by operator or by family."""
+
+from __future__ import annotations
+
+FAMILIES: dict[str, frozenset[str]] = {
+    family: frozenset(kinds.split())
+    for family, kinds in {
+        "rate high": "learning_rate constant_rate",
+        "rate low": "learning_rate constant_rate",
+        "constants": "eps momentum beta1 beta2 learning_rate",
+        "decay": "weight_decay loss",
+        "dropout": "dropout",
+        "initial": "initialisation",
+        "activation": "activation",
+        "last activation": "last loss",
+        "loss": "loss",
+        "broadcast": "loss",
+        "clearing": "clear_gradients",
+        "parameters": "parameters",
+        "frozen": "unfreeze",
+        "cut": "keep_graph loss",
+        "mode": "train_mode",
+        "batches": "fresh_batches",
+        "order": "shuffle",
+        "reborn": "keep_weights",
+        "batch size": "batch_size steps learning_rate",
+        "length": "steps learning_rate",
+        "clipping": "clip_norm",
+        "precision": "precision",
+        "architecture": "width residual normalisation initialisation",
+        "input scale": "input_scale",
+        "features": "input_scale",
+        "target scale": "target_scale",
+        "labels": "no_signal",
+        "class weights": "loss",
+    }.items()
+}
+"""By family of faults. "no_signal" is the answer that the labels do not follow from the inputs."""
+
+NO_REPLAY = frozenset(["adversarial", "recurrent", "one class", "raises"])
+"""Two models against each other; axes and states, which no edit turns round; examples that are not there; exceptions."""
+
+OPERATORS: dict[str, frozenset[str]] = {
+    "epsilon huge": frozenset(["eps"]),
+    "momentum near one": frozenset(["momentum"]),
+    "momentum above one": frozenset(["momentum"]),
+    "betas absurd": frozenset(["beta1", "beta2"]),
+    "optimizer is SGD without momentum": frozenset(["learning_rate", "momentum"]),
+    "optimizer swapped": frozenset(["learning_rate", "momentum"]),
+    "penalty overwhelms": frozenset(["loss"]),
+}
+"""Operators for which it is narrower."""
+
+NO_EDIT = frozenset(["few examples", "features constant", "no activation", "samples detached"])
+"""Operators that no edit takes back: examples and features that are not there, an activation that never was."""
+
+
+def right_kinds(operator: str, family: str) -> frozenset[str]:
+    """The kinds of edits that name this fault; empty where it is not covered."""
+    if operator in NO_EDIT or family in NO_REPLAY:
+        return frozenset()
+    return OPERATORS.get(operator, FAMILIES.get(family, frozenset()))
