@@ -72,8 +72,7 @@ class Replay:
         self.writers = writers
         self.start: Any = None
         self.optimizer: Any = None
-        self.model: Any = None
-        self.refused = ""
+        self.refused: list[str] = []
 
     def __call__(self, models: Any, optimizers: Any, *, steps: int) -> AbstractContextManager[Any]:
         """Begin."""
@@ -83,9 +82,9 @@ class Replay:
 
         single = isinstance(models, nn.Module) and not isinstance(optimizers, tuple | list)
         if not single:
-            self.refused = "several models or optimizers"
+            self.refused.append("several models or optimizers")
             return nullcontext()
-        self.model, self.optimizer = models, optimizers
+        self.optimizer = optimizers
         self.start = TorchStart(models, (optimizers,))
         self.start.keep()
         self.writers.append(Writer((models,)))
@@ -146,8 +145,8 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     fresh = dataclasses.replace(settings, sampling="shuffled") if settings.sampling == "same" else settings
     with judged_by(writers), contextlib.suppress(Exception):
         program.train(fresh, seed, replay)
-    if replay.start is None:
-        return dataclasses.replace(found, why_not=replay.refused or "it raises before its loop")
+    if not writers:
+        return dataclasses.replace(found, why_not=(*replay.refused, "it raises before its loop")[0])
     writer = writers[-1]
     for handle in writer.handles:
         handle.remove()
@@ -158,8 +157,9 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     held = [(writer.evaluated, writer.judged)] if writer.judged is not None and writer.evaluated is not None else None
     given = Examples(tuple(batches), tuple(held)) if held else Examples(tuple(batches[:-20]), tuple(batches[-20:]))
     patient = replay.start.patient(given.training, loss, loop_of(case), optimizer=replay.optimizer)
-    said = cause_of(patient, given, case, findings, allowance(None, settings.steps))
-    everything = full_table(attempts(patient, given), candidates(case, findings, present_of(case)), case)
+    attempt = attempts(patient, given)
+    said = cause_of(patient, given, case, findings, allowance(None, settings.steps), attempt=attempt)
+    everything = full_table(attempt, candidates(case, findings, present_of(case)), case)
     return dataclasses.replace(
         found,
         answer=said.answer,
@@ -309,15 +309,16 @@ def main() -> None:
         for count, one in enumerate(pool.imap(examine, [*tasks, *healthy]), 1):
             found.append(one)
             print(f"{count}/{len(tasks) + len(healthy)} {line(one)}", file=sys.stderr, flush=True)
-    result = {"figures": figures(found[: len(tasks)], found[len(tasks) :]), "found": [asdict(one) for one in found]}
+    told = figures(found[: len(tasks)], found[len(tasks) :])
+    result = {"figures": told, "found": [asdict(one) for one in found]}
     if len(cases) == len(side["cases"]) and options.twins:
         where = write(f"cause_{options.side}", result)
     else:
         harm.LOG.parent.mkdir(exist_ok=True)
         where = harm.LOG.with_name(f"cause_{options.side}_part.json")
         where.write_text(json.dumps({"machine": machine(), "result": result}, indent=1) + "\n", encoding="utf-8")
-    told = result["figures"]
-    rows = [(m, *told["strong"][m], *told["moderate"][m], told["twins"][m]) for m in METHODS]
+    strong, moderate, silent = told["strong"], told["moderate"], told["twins"]
+    rows = [(method, *strong[method], *moderate[method], silent[method]) for method in METHODS]
     print(table(rows, ("method", "strong top-1", "top-3", "moderate top-1", "top-3", "speaks on twins")))
     print(json.dumps(told, indent=1))
     print(where, file=sys.stderr)

@@ -90,7 +90,8 @@ class Writer(TorchFunctionMode):
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.models, self.steps, self.evaluated = tuple(models), list[Step](), None
+        self.models, self.steps = tuple(models), list[Step]()
+        self.evaluated: Any = None
         self.judged: Any = None
         self._open: Step | None = None
         self._numbers: dict[int, int] = {}

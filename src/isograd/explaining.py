@@ -91,8 +91,9 @@ def cause_of(
     findings: Sequence[Finding],
     allowed: Allowance,
     progress: cause.Progress | None = None,
+    attempt: cause.Attempt | None = None,
 ) -> Explanation:
-    """Search the cause with a patient that stands at the start of its training.
+    """Search the cause with a patient that stands at the start of its training; ``attempt`` may remember earlier trials.
 
     Raises ``RequestError`` where the budget is too small, ``ModelError`` where the program cannot be judged at all.
     """
@@ -110,7 +111,7 @@ def cause_of(
         return patient.trained(given.training[:1], steps).judge(given.training[:1])
 
     work = cause.Search(
-        attempts(patient, given),
+        attempt or attempts(patient, given),
         lambda edit: harm_of(edit, present),
         allowed.steps,
         length,
