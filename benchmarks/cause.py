@@ -175,7 +175,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
 
 def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:
     """Every candidate once, none left out: what the other methods rank."""
-    from isograd.errors import IsogradError
+    from isograd.errors import ModelError
     from isograd.health.cause import LENGTH, score_of
     from isograd.health.harm import harm_of
     from isograd.health.present import present_of
@@ -186,7 +186,7 @@ def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any)
     def skill(edits: tuple[Any, ...], steps: int) -> float:
         try:
             return float(attempt(edits, steps).value)
-        except IsogradError:
+        except ModelError:
             return -0.2
 
     control, rows = skill((), length), []

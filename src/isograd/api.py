@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 import time
 from dataclasses import replace
@@ -11,17 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
+from isograd.explaining import OnProgress, allowance, cause_of, examples
+from isograd.health.case import case_of
 from isograd.live import OnFinding
 from isograd.ports import Patient, Recorder
 from isograd.recordings import read_trace
 from isograd.records.anatomy import Anatomy
 from isograd.records.fact import Fact
+from isograd.records.loop import Loop
 from isograd.records.trace import Meter, Step, Trace
 from isograd.reporting import Report, report_of
 from isograd.watching import Watch
 
-__all__ = ["Report", "Watch", "check", "diagnose", "explain", "watch"]
+__all__ = ["Report", "Watch", "check", "diagnose", "explain", "name_cause", "watch"]
 
+_OBSERVED = 40
+"""Real steps, all of them measured, before a cause is searched: what they show proposes hypotheses."""
 _LOOKS = 2
 """Real steps of a check: the second shows what a layer that starts at zero, or a rate that warms up, does next."""
 
@@ -158,6 +164,43 @@ def explain(exception: BaseException) -> Report:
         fact = Fact("raised", settings=told)
     steps = () if fact is None else (Step(0, facts=(fact,)),)
     return report_of("explain", Trace(Anatomy("", (), ()), steps=steps), [])
+
+
+def name_cause(
+    model: Any,
+    batches: Any,
+    loss: Any = None,
+    optimizer: Any = None,
+    *,
+    held_out: Any = None,
+    step: Any = None,
+    score: Any = None,
+    steps: int | None = None,
+    budget: int | str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Why does this program not learn? The cause by experiment, from model, batches, loss and optimizer as they are made.
+
+    Some steps are measured for what speaks against the program; then every hypothesis is replayed from its start, on copies.
+    Arguments as those of ``Watch.explain``; ``steps`` is the planned length of the run.
+
+    Raises ``RequestError`` for too small a budget, no batches or a step function that works on the original model,
+    ``ModelError`` where model, batches and loss do not fit.
+    """
+    _positive("steps", steps)
+    allowed, given, door = allowance(budget, steps), examples(batches, held_out), _door(model)
+    if door == "reference":
+        raise ModelError("a reference network has no program around it to replay", remedy="a torch.nn.Module")
+    models = tuple(model) if isinstance(model, tuple | list) else (model,)
+    start = _module(door, "started").TorchStart(models, () if optimizer is None else (optimizer,))
+    start.keep()
+    # what a person's own step clears it clears itself
+    patient = start.patient(given.training, loss, Loop(clears=0 if step is not None else 1), step=step, score=score)
+    looked = itertools.islice(itertools.cycle(given.training), _OBSERVED)
+    trace = replace(patient.observe(looked, _OBSERVED), planned_steps=steps)
+    report = report_of("check", trace, [])
+    found = cause_of(patient, given, case_of(trace), report.findings, allowed, on_progress)
+    return Report(replace(report.record, origin="watch", cause=found))
 
 
 def _door(model: Any) -> str:

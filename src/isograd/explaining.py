@@ -118,7 +118,7 @@ def cause_of(
         lambda: time.monotonic() - began > allowed.seconds,
         progress,
     )
-    longest = present.loop.steps or 10 * cause.LENGTH
+    longest = max(present.loop.steps or 0, case.taken, 10 * cause.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)
     return replace(found, remarks=(*remarks, *found.remarks))
 

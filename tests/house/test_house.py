@@ -46,7 +46,8 @@ def test_the_public_surface_is_the_frozen_one() -> None:
 
 
 def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
-    asked = {kind: {name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"} for kind in (Patient, Recorder, Start)}
+    ports = (Patient, Recorder, Start)
+    asked = {kind: {name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"} for kind in ports}
     assert asked == {
         Patient: {"describe", "observe", "apply", "trained", "judge", "reborn"},
         Start: {"keep", "patient"},

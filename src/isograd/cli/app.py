@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ import typer
 
 from isograd import __version__
 from isograd.cli import show
+from isograd.cli.calling import called
 from isograd.cli.commands import command_of, debugging
 from isograd.cli.data import app as data_app
 from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK
@@ -95,7 +94,7 @@ def check(
 
     where = Path(project)
     if ":" in project and not where.exists():
-        made = _call(project)
+        made = called(project)
         report = api.check(*made) if isinstance(made, tuple) else api.check(made)
         after = "isograd.watch(model) around the training loop"
     else:
@@ -105,15 +104,19 @@ def check(
     return OK if report.healthy else NO
 
 
-def _call(place: str) -> Any:
-    """What ``module:function`` gives: a model, or (model, batch, loss, optimizer) as ``isograd.check`` takes them."""
-    module, _, name = place.partition(":")
-    sys.path.insert(0, "")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise RequestError(f"{place}: {error}", remedy="name a project folder, or module:function") from error
-    return function()
+@command
+def cure(
+    project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".",
+    explain: Annotated[bool, typer.Option("--explain", help="name the cause by experiment; change nothing")] = False,
+    budget: Annotated[str | None, typer.Option("--budget", help="steps (2000), or a time (5min)")] = None,
+    as_json: Json = False,
+) -> int:
+    """Find the cause of a training that goes wrong, by experiment. Nothing is written."""
+    from isograd.cli.cure import explained
+
+    if not explain:
+        raise RequestError("what is to be done is not said", remedy=f"isograd cure --explain {project}")
+    return explained(project, budget, as_json=as_json)
 
 
 @command

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from isograd.errors import IsogradError, RequestError
+from isograd.errors import ModelError, RequestError
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST, Harm
 from isograd.health.hypotheses import Proposal
@@ -46,7 +46,7 @@ FAILED = -0.2
 """Skill of what raises."""
 
 Attempt = Callable[[tuple[Edit, ...], int], Skill]
-"""The skill after so many steps with these edits; raises ``IsogradError`` where they cannot be made or the program raises."""
+"""The skill after so many steps with these edits; raises ``ModelError`` where they cannot be made or the program raises."""
 Progress = Callable[[int, int, str], object]
 """Told of (steps spent, steps allowed, what is tried) before each trial."""
 
@@ -77,7 +77,7 @@ class Search:
         self.spent += steps
         try:
             return self.attempt(edits, steps), None
-        except IsogradError as error:
+        except ModelError as error:
             return Skill(FAILED, 0), str(error).splitlines()[0]
 
 
@@ -276,7 +276,7 @@ def _answer(
     work.spent += work.length
     try:
         return "no signal" if memorises(work.length).value > BY_HEART else "unknown"
-    except IsogradError:
+    except ModelError:
         return "unknown"
 
 

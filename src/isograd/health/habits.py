@@ -32,7 +32,7 @@ def loop_of(case: Case) -> Loop:
         rates=_rates(case),
         same_batch=len(looks) > 1 and _mostly(case, "same_batch", looks[1:]),
         redraws=_redraws(case),
-        steps=case.taken if case.ended else case.planned,
+        steps=case.planned,
     )
 
 

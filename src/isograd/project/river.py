@@ -29,6 +29,9 @@ MONITOR: dict[str, tuple[str, train.Direction]] = {
 """The metric on the validation part that chooses the best weights, by task."""
 
 
+_EXPLAINED = 100
+"""Batches that a search for the cause trains on; a trial takes 80 steps, longer ones go round."""
+
 MOST_SAID = 20
 """So many files or rows that were left out are named one by one."""
 
@@ -150,6 +153,24 @@ def check(project: Project, *, remark: Callable[[str], None] | None = None) -> a
     steps = job.batches_per_epoch * job.recipe.epochs
     optimizer = train.make_optimizer(model.parameters(), job.recipe)
     return api.check(model, batch, train.loss_of(job.task), optimizer, steps=steps)
+
+
+def program(project: Project) -> dict[str, Any]:
+    """What a project trains with, by the names that ``api.name_cause`` takes; validation examples are held out."""
+    job = begin(project)
+    device, per_epoch = job.recipe.device, job.batches_per_epoch
+    model = job.model.to(device)
+    epochs = range(1, 1 + max(1, -(-_EXPLAINED // per_epoch)))
+    batches = [tuple(t.to(device) for t in batch) for epoch in epochs for batch in job.batches(epoch, 0)][:_EXPLAINED]
+    rows = job.prepared.validation
+    return {
+        "model": model,
+        "batches": batches,
+        "loss": train.loss_of(job.task),
+        "optimizer": train.make_optimizer(model.parameters(), job.recipe),
+        "held_out": [(rows.inputs.to(device), rows.targets.to(device))] if rows.names else None,
+        "steps": per_epoch * job.recipe.epochs,
+    }
 
 
 def run_training(project: Project, *, new: bool = False, on_progress: OnProgress | None = None) -> RunFolder:

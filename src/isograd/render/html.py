@@ -10,7 +10,7 @@ from isograd.records.inspection import Inspection
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
-from isograd.render import curves, flow, ledger, verdict
+from isograd.render import cause, curves, flow, ledger, verdict
 from isograd.render.findings import finding_section
 from isograd.render.inspection import inspection_facts, inspection_sections, verdict_of
 from isograd.render.markup import Markup, el, join, name, plain
@@ -85,7 +85,8 @@ def report_page(report: Report) -> str:
         ("device", plain(anatomy.device)),
         ("numbers", plain(anatomy.dtype)),
     ]
-    sections = [finding_section(report), flow.gradient_section(report, hero=hero), ledger.cost_section(report)]
+    found = [] if report.cause is None else [cause.cause_section(report.cause)]
+    sections = [*found, finding_section(report), flow.gradient_section(report, hero=hero), ledger.cost_section(report)]
     about = {"check": "isograd check: before training", "watch": "isograd watch: while training"}.get(
         report.origin, "isograd diagnose"
     )

@@ -11,6 +11,7 @@ from isograd.records.finding import Finding
 from isograd.records.reading import Readings
 from isograd.records.report import Report
 from isograd.records.trace import Meter
+from isograd.render import cause
 from isograd.render.verdict import of_report
 
 UNPAID = 0.05
@@ -34,6 +35,8 @@ def report(report: Report, *, width: int = 100) -> str:
         lines.extend(_finding(finding, report.anatomy, width))
     for finding in findings[_IN_FULL:]:
         lines.extend(_row("also", finding.summary, width))
+    if report.cause is not None:
+        lines.extend(cause.lines(report.cause, width))
     if report.healthy:
         lines.extend(_row("looked at", _looked_at(report), width))
         lines.extend(_flow(report, width))

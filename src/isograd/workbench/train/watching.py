@@ -29,7 +29,7 @@ class Watching:
         def attach() -> None:
             from isograd.api import watch
 
-            opened = watch(model, optimizer, loss=loss, steps=steps, budget=budget, trace=trace)
+            opened = watch(model, optimizer, loss=loss, steps=steps, budget=budget, trace=trace, keep_start=False)
             opened.__enter__()
             self._watch = opened
 

@@ -1,0 +1,68 @@
+"""``module:function`` as an argument: import it, call it, and check what it makes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from isograd.errors import RequestError
+
+
+def function_of(place: str) -> Callable[..., Any]:
+    """The function that ``module:function`` names. Raises ``RequestError`` where there is none."""
+    module, _, name = place.partition(":")
+    sys.path.insert(0, "")
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RequestError(f"{place}: {error}", remedy="name a project folder, or module:function") from error
+    return function
+
+
+def called(place: str) -> Any:
+    """What ``module:function`` gives: a model, or (model, batch, loss, optimizer) as ``isograd.check`` takes them."""
+    return function_of(place)()
+
+
+def made_by(place: str) -> dict[str, Any]:
+    """What a program is made of, by the names that ``api.name_cause`` takes.
+
+    The function gives (model, batches, loss, optimizer), or a mapping of these and held_out, step, score, steps. One that takes
+    ``seed`` is called with two: models that are one object, or have the same weights, are told. Raises ``RequestError``.
+    """
+    function = function_of(place)
+    takes_seed = "seed" in inspect.signature(function).parameters
+    made = _named(place, function(seed=0) if takes_seed else function())
+    if takes_seed:
+        _differ(place, made["model"], _named(place, function(seed=1))["model"])
+    return made
+
+
+def _named(place: str, made: Any) -> dict[str, Any]:
+    names = ("model", "batches", "loss", "optimizer")
+    if isinstance(made, tuple) and 2 <= len(made) <= len(names):
+        return dict(zip(names, made, strict=False))
+    known = (*names, "held_out", "step", "score", "steps")
+    if isinstance(made, dict) and {"model", "batches"} <= set(made):
+        odd = sorted(set(map(str, made)) - set(known))
+        if not odd:
+            return dict(made)
+        raise RequestError(f"{place} gives {odd[0]!r}, which is not asked for", met=f"asked for: {', '.join(known)}")
+    raise RequestError(
+        f"{place} does not give a program",
+        met=type(made).__name__,
+        remedy="return model, batches, loss, optimizer (or a mapping with these names)",
+    )
+
+
+def _differ(place: str, one: Any, other: Any) -> None:
+    if one is other:
+        raise RequestError(f"{place} returns the same model object twice", remedy="build the model inside of the function")
+    pairs = list(zip(one.parameters(), other.parameters(), strict=False))
+    if pairs and all(first is second for first, second in pairs):
+        raise RequestError(f"{place} returns models that share their weights", remedy="build the layers inside of the function")
+    if pairs and all(bool((first == second).all()) for first, second in pairs):
+        raise RequestError(f"{place} ignores its seed: two seeds gave the same weights", remedy="torch.manual_seed(seed) first")

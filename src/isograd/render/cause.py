@@ -1,0 +1,177 @@
+"""The cause by experiment as text and as a section of the page: the sentence, how sure, and what each trial did."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from isograd.records.cause import Cause, Explanation, Hypothesis
+from isograd.records.edit import EDITS, Edit
+from isograd.render.markup import Markup, el, join
+from isograd.render.parts import bullets, chart, section, table, words
+from isograd.render.wording import number
+
+SHOWN = 12
+"""Trials in a text; the page has all."""
+_HEIGHT = 22
+_ANSWERS = {
+    "healthy": "Nothing is to blame: no change of one thing does this program as much good as a fault would cost it.",
+    "no signal": "One batch can be learned by heart, and nothing of it carries over: either the labels do not follow from the "
+    "inputs, or this network cannot see what they follow from.",
+    "unknown": "Nothing that was tried explains it.",
+    "interrupted": "The search was stopped before it could say.",
+}
+_SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
+
+
+def headline(found: Explanation) -> str:
+    """The answer in a sentence.
+
+    >>> from isograd.records.proof import Skill
+    >>> headline(Explanation("unknown", Skill(0.0, 10), 80, 160, 2000))
+    'Nothing that was tried explains it.'
+    """
+    if not found.causes:
+        return _ANSWERS.get(found.answer, _ANSWERS["unknown"])
+    return " And: ".join(cause.summary for cause in found.causes)
+
+
+def change(edit: Edit) -> str:
+    """An edit in a few words.
+
+    >>> change(Edit("learning_rate", 0.01, before=1.0)), change(Edit("clear_gradients"))
+    ('learning rate 1 → 0.01', 'clear gradients')
+    """
+    name = edit.kind.replace("_", " ")
+    if edit.kind == "clip_norm" and edit.value is None:
+        return f"no clipping (was {_value(edit.before)})"
+    if edit.value is None or (isinstance(edit.value, str) and edit.kind.endswith("scale")):
+        return name if edit.value is None else f"{name} {edit.value}"
+    before = f"{_value(edit.before)} → " if isinstance(edit.before, float | int) and not isinstance(edit.value, str) else ""
+    return f"{name} {before}{_value(edit.value)}"
+
+
+def lines(found: Explanation, width: int = 100) -> Iterator[str]:
+    """The text: each cause with why and what to do, then the trials that did most, then what it cost."""
+    if not found.causes:
+        yield from textwrap.wrap(f"Cause, by experiment: {headline(found)}", width)
+    for place, cause in enumerate(found.causes):
+        head = "Cause, by experiment: " if not place else "And: "
+        yield from textwrap.wrap(f"{head}{cause.summary} ({_SURE[cause.certainty]})", width)
+        yield from _of_cause(found, cause, width)
+    if found.remedies:
+        yield from _row("helps", f"{', '.join(change(edit) for edit in found.remedies)}: remedies, that name no cause", width)
+    yield from _trials(found)
+    yield from _row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
+    for remark in found.remarks:
+        yield from _row("note", remark, width)
+
+
+def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
+    yield from _row("where", ", ".join(part for part in (cause.where, cause.source or "") if part) or "the program", width)
+    yield from _row("why", _why(found, cause), width)
+    yield from _row("try", EDITS[cause.edit.kind].text.replace("`value`", _value(cause.edit.value)), width)
+    if cause.rivals:
+        rivals = " or ".join(change(edit) for edit in cause.rivals)
+        yield from _row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
+
+
+def _why(found: Explanation, cause: Cause) -> str:
+    gain = f"without it the skill on held-out examples rises by {cause.gain:.2f} in {found.length} steps"
+    if cause.harm is None:
+        return f"{gain}; what it would cost a healthy network is not known"
+    return f"{gain}, and it costs a healthy network of this family {cause.harm:.2f}"
+
+
+def _trials(found: Explanation) -> Iterator[str]:
+    if not found.tried:
+        return
+    shown = sorted(found.tried, key=lambda one: (-one.score, -one.gain))[:SHOWN]
+    names = [_named(one) for one in shown]
+    wide = min(52, max(map(len, (*names, "no change"))))
+    yield f"  tried   {'':<{wide}}  skill    gain   harm"
+    yield f"          {'no change':<{wide}}  {found.control.value:5.2f}"
+    for name, one in zip(names, shown, strict=True):
+        yield f"          {name[:wide]:<{wide}}  {_figures(one)}"
+    if len(found.tried) > SHOWN:
+        yield f"          and {len(found.tried) - SHOWN} more"
+
+
+def _figures(one: Hypothesis) -> str:
+    if one.skill is None:
+        return f"could not be run: {one.failed}"
+    harm = "" if one.edit.remedy else "  ?" if one.harm is None else f"{one.harm:5.2f}"
+    return f"{one.skill:5.2f}  {one.gain:+6.2f}  {harm}".rstrip()
+
+
+def _named(one: Hypothesis) -> str:
+    return " + ".join(change(edit) for edit in (*one.given, one.edit))
+
+
+def cause_section(found: Explanation) -> Markup:
+    """The section of the page, open."""
+    causes = [
+        el(
+            "article",
+            el("p", f"{cause.certainty}", class_="word"),
+            el("h3", cause.summary),
+            el("dl", *_facts(found, cause)),
+            class_="finding",
+        )
+        for cause in found.causes
+    ]
+    rows = [
+        [
+            join(_named(one)),
+            join(one.reason if one.failed is None else f"could not be run: {one.failed}"),
+            "–" if one.skill is None else f"{one.skill:.2f}",
+            "–" if one.skill is None else f"{one.gain:+.2f}",
+            "remedy" if one.edit.remedy else "?" if one.harm is None else f"{one.harm:.2f}",
+        ]
+        for one in found.tried
+    ]
+    numbers = table("What was tried", ("change", "proposed by", "skill", "gain", "harm"), rows, text=2)
+    picture = chart(
+        "What each change gained",
+        f"The untouched program reaches a skill of {found.control.value:.2f} in {found.length} steps; each bar is what one "
+        "change adds on held-out examples.",
+        bars(found.tried),
+        numbers,
+    )
+    spent = words(f"{number(found.spent)} of {number(found.budget)} steps were used.")
+    parts = (*causes, picture if found.tried else "", spent, bullets(found.remarks))
+    return section("The cause, by experiment", headline(found), *parts, opened=True, anchor="cause")
+
+
+def _facts(found: Explanation, cause: Cause) -> list[Markup]:
+    pairs = [
+        ("where", ", ".join(part for part in (cause.where, cause.source or "") if part)),
+        ("why", _why(found, cause)),
+        ("try", EDITS[cause.edit.kind].text.replace("`value`", _value(cause.edit.value))),
+        ("or", " or ".join(change(edit) for edit in cause.rivals)),
+    ]
+    return [piece for key, value in pairs if value for piece in (el("dt", key), el("dd", value))]
+
+
+def bars(tried: Sequence[Hypothesis]) -> Markup:
+    """One bar a change, the best first, as far as it gained."""
+    shown = sorted((one for one in tried if one.skill is not None), key=lambda one: -one.gain)[:SHOWN]
+    most = max((abs(one.gain) for one in shown), default=0.0) or 1.0
+    drawn = []
+    for place, one in enumerate(shown):
+        top, long = place * _HEIGHT, 45.0 * max(0.0, one.gain) / most
+        fill = "currentColor" if one.score > 0.0 else "#8a8a8a"
+        drawn.append(el("rect", x="50%", y=top + 4, width=f"{long:.1f}%", height=_HEIGHT - 8, fill=fill))
+        drawn.append(el("text", _named(one)[:40], x="49%", y=top + 15, text_anchor="end", font_size=12))
+        drawn.append(el("text", f"{one.gain:+.2f}", x=f"{51.0 + long:.1f}%", y=top + 15, font_size=12))
+    label = "Bars of the gain of each change"
+    return el("svg", *drawn, width="100%", height=_HEIGHT * len(shown), role="img", aria_label=label)
+
+
+def _row(label: str, text: str, width: int) -> list[str]:
+    head = f"  {label:<8}"
+    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * 10, break_on_hyphens=False) or [head]
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float | int) else str(value)

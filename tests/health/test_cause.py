@@ -1,0 +1,170 @@
+"""The search for a cause, on programs whose answer is known by thought: skills come from a table, not from a training."""
+
+import pytest
+
+from isograd.errors import ModelError, RequestError
+from isograd.health.cause import LENGTH, Search, score_of, search
+from isograd.health.harm import Harm
+from isograd.health.hypotheses import Proposal
+from isograd.records.edit import Edit
+from isograd.records.proof import Skill
+
+RATE, CLEAR, ADAM, INPUTS = Edit("learning_rate", 0.01), Edit("clear_gradients"), Edit("optimizer", "adam"), Edit("input_scale")
+HARMS = {"learning_rate": 0.8, "clear_gradients": 0.6, "optimizer": 0.0, "input_scale": 0.5}
+
+
+def asked(skills, budget=2_000, **more):
+    """A search over a program that reaches ``skills`` by the set of edits; what is not listed reaches what nothing does."""
+    tried = []
+
+    def attempt(edits, steps):
+        tried.append((edits, steps))
+        found = skills.get(frozenset(edits), skills[frozenset()])
+        if isinstance(found, Exception):
+            raise found
+        return Skill(found, 100)
+
+    work = Search(attempt, lambda edit: Harm(HARMS.get(edit.kind)), budget, **more)
+    return work, tried
+
+
+def proposed(*edits, urgent=()):
+    return [Proposal(edit, "list", edit in urgent, source="train.py:7" if edit == RATE else None) for edit in edits]
+
+
+def test_the_edit_that_cures_and_whose_absence_harms_is_the_cause():
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.8, frozenset([INPUTS]): 0.1})
+    found = search(work, proposed(INPUTS, RATE))
+    (cause,) = found.causes
+    assert (found.answer, cause.edit, cause.certainty, cause.source) == ("cause", RATE, "sure", "train.py:7")
+
+
+def test_a_cure_that_helps_everybody_is_a_remedy_and_no_cause():
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.5, frozenset([ADAM]): 0.9})
+    found = search(work, proposed(ADAM, RATE))
+    assert found.causes[0].edit == RATE and found.remedies == (ADAM,)
+
+
+def test_a_value_that_harms_no_reference_is_not_blamed_even_where_changing_it_helps():
+    work, _ = asked({frozenset(): 0.5, frozenset([Edit("momentum", 0.9)]): 0.9})
+    work.harm = lambda edit: Harm(0.04)
+    assert search(work, proposed(Edit("momentum", 0.9))).answer == "healthy"
+
+
+def test_two_faults_are_found_one_after_the_other():
+    both = frozenset([RATE, CLEAR])
+    work, _ = asked({frozenset(): 0.0, frozenset([CLEAR]): 0.3, frozenset([RATE]): 0.1, both: 0.9})
+    found = search(work, proposed(CLEAR, RATE))
+    assert [cause.edit for cause in found.causes] == [CLEAR, RATE]
+    assert found.tried[-1].given == (CLEAR,)
+
+
+def test_where_no_single_edit_gains_pairs_are_tried():
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE, CLEAR]): 0.9})
+    found = search(work, proposed(CLEAR, RATE, INPUTS))
+    assert found.answer == "cause" and {found.causes[0].edit, *found.tried[-1].given} & {RATE, CLEAR}
+
+
+def test_a_slow_symptom_is_replayed_for_longer():
+    def attempt(edits, steps):
+        return Skill(0.7 if RATE in edits and steps > LENGTH else 0.0, 100)
+
+    work = Search(attempt, lambda edit: Harm(0.8), 4_000)
+    found = search(work, proposed(RATE), longest=1_000)
+    assert found.causes[0].edit == RATE and found.length == 4 * LENGTH
+
+
+def test_what_facts_speak_for_is_tried_first_and_ends_the_round_where_it_gains_enough():
+    work, tried = asked({frozenset(): 0.0, frozenset([CLEAR]): 0.8, frozenset([RATE]): 0.85})
+    found = search(work, proposed(RATE, INPUTS, CLEAR, urgent=(CLEAR,)))
+    assert [edits for edits, _ in tried[:2]] == [(), (CLEAR,)]
+    assert found.causes[0].edit == CLEAR
+
+
+def test_labels_without_signal_are_told_from_a_program_that_learns_nothing():
+    work, _ = asked({frozenset(): 0.0})
+    assert search(work, proposed(RATE, CLEAR), lambda steps: Skill(0.9, 32)).answer == "no signal"
+    work, _ = asked({frozenset(): 0.0})
+    assert search(work, proposed(RATE, CLEAR), lambda steps: Skill(0.0, 32)).answer == "unknown"
+
+
+def test_a_program_that_raises_has_the_worst_skill_and_the_edit_that_lets_it_run_is_the_cause():
+    work, _ = asked({frozenset(): ModelError("the loss has no graph"), frozenset([Edit("loss")]): 0.7})
+    found = search(work, proposed(Edit("loss")))
+    assert found.causes[0].edit.kind == "loss" and "the loss has no graph" in found.remarks[0]
+
+
+def test_an_edit_that_cannot_be_made_is_listed_with_its_reason():
+    work, _ = asked({frozenset(): 0.0, frozenset([INPUTS]): ModelError("the inputs hold no numbers"), frozenset([RATE]): 0.7})
+    found = search(work, proposed(INPUTS, RATE))
+    assert next(one.failed for one in found.tried if one.edit == INPUTS) == "the inputs hold no numbers"
+
+
+@pytest.mark.parametrize(("gain", "certainty"), [(0.7, "sure"), (0.4, "likely"), (0.2, "possible")])
+def test_certainty_follows_the_gain(gain, certainty):
+    work, _ = asked({frozenset(): 0.1, frozenset([RATE]): 0.1 + gain})
+    assert search(work, proposed(RATE)).causes[0].certainty == certainty
+
+
+def test_causes_that_cannot_be_told_apart_are_both_named():
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.7, frozenset([INPUTS]): 0.99})
+    (cause, *_) = search(work, proposed(RATE, INPUTS)).causes
+    assert {cause.edit, *cause.rivals} == {RATE, INPUTS} and cause.certainty == "likely"
+
+
+def test_nothing_is_said_of_a_healthy_program():
+    work, _ = asked({frozenset(): 0.8, frozenset([RATE]): 0.86, frozenset([ADAM]): 0.95})
+    found = search(work, proposed(RATE, ADAM, CLEAR))
+    assert (found.answer, found.causes, found.remedies) == ("healthy", (), (ADAM,))
+
+
+def test_the_budget_is_kept_and_what_was_not_tried_is_named():
+    work, tried = asked({frozenset(): 0.0}, budget=200)
+    found = search(work, proposed(CLEAR, RATE))
+    assert len(tried) == 2 and found.spent <= 200
+    assert "learning rate" in found.remarks[0]
+
+
+def test_a_budget_for_less_than_one_comparison_is_refused_with_what_it_needs():
+    work, _ = asked({frozenset(): 0.0}, budget=100)
+    with pytest.raises(RequestError, match=r"too small for one comparison(?s:.*)160 steps"):
+        search(work, proposed(RATE))
+
+
+def test_an_interruption_keeps_what_was_tried():
+    calls = []
+
+    def attempt(edits, steps):
+        calls.append(edits)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return Skill(0.0, 100)
+
+    found = search(Search(attempt, lambda edit: Harm(0.5), 2_000), proposed(CLEAR, RATE, INPUTS))
+    assert found.interrupted and found.answer == "interrupted" and [one.edit for one in found.tried] == [CLEAR]
+
+
+def test_seconds_that_are_over_end_the_search():
+    over = iter([False, False, True, True, True, True, True, True])
+    work, tried = asked({frozenset(): 0.0}, over=lambda: next(over, True))
+    search(work, proposed(CLEAR, RATE, INPUTS))
+    assert len(tried) == 3
+
+
+def test_progress_is_told_before_each_trial():
+    told = []
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.9}, progress=lambda *args: told.append(args))
+    search(work, proposed(RATE))
+    assert told[0] == (0, 2_000, "no change") and told[1][0] == LENGTH
+
+
+def test_an_edit_that_trains_longer_costs_what_it_takes():
+    work, tried = asked({frozenset(): 0.0, frozenset([Edit("steps", 200.0)]): 0.9})
+    found = search(work, proposed(Edit("steps", 200.0)))
+    assert tried[1][1] == 200 and found.tried[0].steps == 200
+
+
+def test_the_score_needs_both_sides():
+    assert score_of(0.5, Harm(0.5)) == 0.5
+    assert score_of(0.9, Harm(0.0)) == score_of(-0.5, Harm(0.9)) == 0.0
+    assert 0.0 < score_of(0.5, Harm(None)) < score_of(0.5, Harm(0.9))

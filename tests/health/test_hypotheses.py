@@ -1,0 +1,108 @@
+"""What a recording says of a program's loop and values, and which edits it makes worth a trial."""
+
+from isograd.health.case import Case, case_of
+from isograd.health.habits import loop_of
+from isograd.health.harm import Harm, harm_of, interpolated
+from isograd.health.hypotheses import proposals
+from isograd.health.present import present_of
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.batch import Features, InputSample, LossSample
+from isograd.records.edit import Edit
+from isograd.records.fact import Fact
+from isograd.records.finding import Finding
+from isograd.records.moments import Moments
+from isograd.records.trace import ParameterSample, Step, Trace
+
+
+def anatomy(rate=0.1, momentum=0.9, gain=1.0, activation="tanh", kind="sgd"):
+    nodes = [Node("input", "input", "input", (), (4,))]
+    parameters = []
+    for place in range(3):
+        name = f"{place}.weight"
+        sizes = (("fan_in", 4), ("fan_out", 16), ("bias", True))
+        nodes.append(Node(str(place), "linear", "Linear", (len(nodes) - 1,), (16,), sizes, (name,)))
+        nodes.append(Node(f"{place}.act", "activation", activation, (len(nodes) - 1,), (16,), (("function", activation),)))
+        parameters.append(Parameter(name, str(place), (16, 4), True, True, Moments.of([gain / 2, -gain / 2] * 32)))
+    return Anatomy(
+        "torch", tuple(nodes[:-1]), tuple(parameters), Optimizer(kind, (("learning_rate", rate), ("momentum", momentum)))
+    )
+
+
+def seen(*facts, looks=(1, 2, 10, 20), rates=None, **parts):
+    """A recording that saw the facts at every look but the first."""
+    steps = []
+    for place, step in enumerate(looks):
+        kept = tuple(fact(step) if callable(fact) else fact for fact in facts) if place else ()
+        rate = 0.1 if rates is None else rates[place]
+        sample = (ParameterSample("0.weight", Moments.of([1.0])),)
+        steps.append(Step(step, 1.0, rate, (1.0,), parameters=sample, facts=kept, **(parts if not place else {})))
+    return case_of(Trace(anatomy(), ("0.weight",), tuple(steps), ended=True))
+
+
+def test_gradients_that_were_never_cleared_are_a_habit_of_the_loop():
+    carried = lambda step: Fact("carried", settings=(("parameters", 3), ("share", 1.0), ("age", step - 1)))  # noqa: E731
+    assert loop_of(seen(carried)).clears == 0
+    assert loop_of(seen()).clears == 1
+
+
+def test_gradients_that_are_cleared_every_ten_steps_are_another():
+    carried = lambda step: Fact("carried", settings=(("parameters", 3), ("share", 1.0), ("age", step % 10)))  # noqa: E731
+    assert 2 <= loop_of(seen(carried, looks=(1, 15, 28, 39, 45))).clears <= 10
+
+
+def test_clipping_modes_batches_and_rates_are_read_off():
+    clip = Fact("clipped", settings=(("bound", 1e-4), ("norm", 3.0), ("by", "norm")))
+    loop = loop_of(seen(clip, Fact("evaluation_mode"), Fact("same_batch"), rates=(0.1, 0.1, 0.05, 0.01)))
+    assert (loop.clip_norm, loop.evaluating, loop.same_batch) == (1e-4, True, True)
+    assert loop.rates == ((1, 0.1), (10, 0.05), (20, 0.01)) and loop.rate(12) == 0.05
+    assert loop_of(seen()).rates == ()
+
+
+def test_weights_drawn_again_every_ten_steps_are_counted():
+    times = lambda step: Fact("weights_changed", "0", settings=(("times", 1),))  # noqa: E731
+    assert loop_of(seen(times, looks=(1, 11, 21, 31))).redraws == 10
+    assert loop_of(seen()).redraws == 0
+
+
+def test_the_present_values_are_read_off_the_anatomy_and_the_samples():
+    features = Features(4, 0, 200.0, 100.0, 50.0, 0, 3.0)
+    inputs = (InputSample("", 0, (16, 4), "float32", Moments.of([100.0, -100.0]), -100.0, 100.0, features),)
+    losses = (LossSample("mse_loss", target=Moments.of([500.0, 700.0]), target_dtype="float32", target_range=(500.0, 700.0)),)
+    present = present_of(seen(inputs=inputs, losses=losses))
+    assert present.family == "regression" and present.depth == 3 and present.width == 16
+    assert round(present.number("learning_rate"), 9) == 1.0  # over 1 - momentum
+    assert round(present.number("gain"), 9) == 1.0
+    assert present.number("batch_size") == 16 and present.number("input_scale") == 100.0
+    assert present.number("target_shift") == 6.0
+    assert present.word("activation") == "tanh" and present.word("optimizer") == "sgd"
+
+
+def test_a_fact_proposes_its_edit_first_and_a_finding_brings_its_kind_forward():
+    case = seen(Fact("evaluation_mode", source="train.py:3"))
+    finding = Finding("exploding", "critical", 0.9, "0", "it explodes", source="train.py:9")
+    found = proposals(case, [finding], present_of(case))
+    assert found[0].edit == Edit("train_mode") and found[0].source == "train.py:3"
+    reasons = {one.edit.kind: one.reason for one in found if one.urgent}
+    assert reasons["learning_rate"] == "finding: exploding"
+    assert len({one.edit for one in found}) == len(found)
+
+
+def test_a_value_far_from_the_usual_speaks_for_itself():
+    case = Case(anatomy(rate=10.0, gain=30.0, activation="sigmoid"))
+    urgent = {one.edit.kind for one in proposals(case, [], present_of(case)) if one.urgent}
+    assert {"learning_rate", "initialisation", "activation"} <= urgent
+
+
+def test_nothing_is_urgent_in_a_usual_program():
+    case = Case(anatomy(rate=0.05))
+    assert not [one for one in proposals(case, [], present_of(case)) if one.urgent]
+
+
+def test_between_two_tabulated_values_the_logarithm_counts():
+    assert round(interpolated([(0.0, 0.0), (1.0, 0.2), (100.0, 1.0)], 10.0), 9) == 0.6
+    assert interpolated([(0.1, 0.3), (1.0, 0.2)], 1e-9) == 0.3
+    assert interpolated([(0.1, 0.3), (1.0, 0.2)], 1e9) == 0.2
+
+
+def test_what_is_not_tabulated_is_not_known():
+    assert harm_of(Edit("precision"), present_of(Case(anatomy()))) == Harm(None)

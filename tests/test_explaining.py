@@ -1,0 +1,211 @@
+"""``watch.explain`` and ``isograd cure --explain`` on real, tiny programs: cause, silence, and one message a mistake."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+import isograd
+from isograd import api
+from isograd.errors import ModelError, RequestError
+from isograd.explaining import allowance, examples
+from isograd.frameworks.torch import started
+
+
+def problem(scale=1.0):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1_600, 8, generator=draw)
+    y = (x[:, :4] @ torch.randn(4, 3, generator=draw)).argmax(1)
+    return [(scale * x[i : i + 32], y[i : i + 32]) for i in range(0, 1_600, 32)]
+
+
+def net(curve=nn.ReLU):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 32), curve(), nn.Linear(32, 32), curve(), nn.Linear(32, 3))
+
+
+def run(model, optimizer, batches, steps=60, clear=True, sign=1.0, **options):
+    with isograd.watch(model, optimizer, steps=max(60, steps), **options) as watch:
+        for step in range(steps):
+            x, y = batches[step % len(batches)]
+            if clear:
+                optimizer.zero_grad()
+            (sign * nn.functional.cross_entropy(model(x), y)).backward()
+            optimizer.step()
+    return watch
+
+
+LOSS = nn.functional.cross_entropy
+
+
+def test_a_rate_that_is_far_too_high_is_named_and_nothing_of_the_program_is_touched():
+    model, batches = net(), problem()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3.0)
+    watch = run(model, optimizer, batches)
+    before = [p.clone() for p in model.parameters()], torch.get_rng_state(), optimizer.state_dict()
+    report = watch.explain(batches, LOSS)
+    assert report.cause.causes[0].edit.kind == "learning_rate" and report.cause.causes[0].certainty == "sure"
+    assert all(torch.equal(a, b) for a, b in zip(before[0], model.parameters(), strict=True))
+    assert torch.equal(before[1], torch.get_rng_state()) and optimizer.param_groups[0]["lr"] == 3.0
+    assert "Cause, by experiment: The learning rate of 3 is too high. (sure)" in str(report)
+    assert 'id="cause"' in report.to_html()
+
+
+def test_a_negated_loss_is_named_with_its_line():
+    model, batches = net(), problem()
+    watch = run(model, torch.optim.SGD(model.parameters(), lr=0.3), batches, sign=-1.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    (cause, *_) = watch.explain(batches, lambda out, y: -LOSS(out, y), optimizer=optimizer).cause.causes
+    assert (
+        cause.edit.kind == "loss" and cause.source.startswith("tests/test_explaining.py")
+    ) or "test_explaining" in cause.source
+
+
+def test_a_healthy_program_gets_no_cause():
+    model, batches = net(), problem()
+    watch = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), batches)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    assert watch.explain(batches, LOSS, optimizer=optimizer).cause.causes == ()
+
+
+def test_a_loop_of_the_persons_own_is_replayed_by_its_step_function():
+    model, batches = net(), problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=300.0)
+    watch = run(model, optimizer, batches)
+
+    def step(model, optimizer, batch):
+        optimizer.zero_grad()
+        LOSS(model(batch[0]), batch[1]).backward()
+        optimizer.step()
+
+    assert watch.explain(batches, step=step).cause.causes[0].edit.kind == "learning_rate"
+
+
+def test_a_step_function_that_reaches_the_original_by_a_way_around_is_stopped():
+    model, batches = net(), problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = run(model, optimizer, batches, steps=3)
+    hidden = {"model": model}
+    with pytest.raises(RequestError, match=r"your own model(?s:.*)def step"):
+        watch.explain(batches, step=lambda m, optimizer, batch: hidden["model"](batch[0]))
+
+
+def test_a_score_of_the_persons_own_judges():
+    model, batches = net(), problem()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3.0)
+    watch = run(model, optimizer, batches, steps=20)
+    x, y = batches[-1]
+    found = watch.explain(batches, LOSS, score=lambda m: float((m(x).argmax(1) == y).float().mean())).cause
+    assert found.causes[0].edit.kind == "learning_rate"
+
+
+def test_the_start_is_kept_off_the_persons_objects_and_within_a_bound(monkeypatch):
+    model, batches = net(), problem()
+    watch = run(model, torch.optim.SGD(model.parameters(), lr=0.1), batches, steps=3)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(RequestError, match="the watched model is gone"):
+        watch.explain(batches, LOSS)
+    monkeypatch.setattr(started, "MOST_BYTES", 1_000)
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(RequestError, match="too large to copy"):
+        run(model, optimizer, batches, steps=3).explain(batches, LOSS)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"batches": []}, "there is no batch to train on"),
+        ({"held_out": []}, "held_out holds no examples"),
+        ({"budget": 100}, "too small for one comparison"),
+        ({"budget": "soon"}, "budget is a number of steps or a time"),
+        ({"budget": -3}, "budget is a number of steps or a time"),
+        ({"batches": 7}, "batches are gone through one after the other"),
+        ({"batches": [(torch.randn(4, 5), torch.zeros(4, dtype=torch.long))]}, "does not take this batch(?s:.*)mat1 and mat2"),
+        ({"batches": [(torch.randn(0, 8), torch.zeros(0, dtype=torch.long))]}, "the batch is empty"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(options, text):
+    model, batches = net(), problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = run(model, optimizer, batches, steps=3)
+    with pytest.raises((RequestError, ModelError), match=text):
+        watch.explain(**{"batches": batches, "loss": LOSS, "budget": 200, **options})
+
+
+def test_without_the_start_or_the_optimizer_it_says_what_is_missing():
+    model, batches = net(), problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(RequestError, match=r"was not kept(?s:.*)keep_start=True"):
+        run(model, optimizer, batches, steps=3, keep_start=False).explain(batches, LOSS)
+    del optimizer
+    unknown = run(model, None or torch.optim.SGD(model.parameters(), lr=0.1), batches, steps=3)
+    gc.collect()
+    with pytest.raises(RequestError, match=r"no optimizer to replay with(?s:.*)optimizer=optimizer"):
+        unknown.explain(batches, LOSS)
+
+
+@pytest.mark.parametrize("loss", [lambda out, y: LOSS(out, y, reduction="none"), lambda out, y: 3.0])
+def test_a_loss_that_gives_a_vector_or_a_float_is_told(loss):
+    model, batches = net(), problem()
+    with pytest.raises(ModelError, match="the loss is not one number"):
+        api.name_cause(model, batches, loss, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def test_a_forward_that_fails_the_second_time_or_is_random_is_told():
+    class Odd(nn.Module):
+        def __init__(self, fails):
+            super().__init__()
+            self.inner, self.fails = nn.Linear(8, 3), fails
+
+        calls = 0
+
+        def forward(self, x):
+            Odd.calls += 1
+            if self.fails and Odd.calls % 7 == 0:
+                raise RuntimeError("used up")
+            return self.inner(x) + torch.randn(3, generator=DRAW)
+
+    DRAW = torch.Generator().manual_seed(0)
+    for fails, optimizer_of in ((True, torch.optim.SGD), (False, torch.optim.SGD)):
+        model = Odd(fails)
+        optimizer = optimizer_of(model.parameters(), lr=0.1)
+        if fails:
+            with pytest.raises(ModelError, match="used up"):
+                api.name_cause(model, problem(), LOSS, optimizer, budget=200)
+        else:
+            found = api.name_cause(model, problem(), LOSS, optimizer, budget=200).cause
+            assert any("random in a way of its own" in remark for remark in found.remarks)
+
+
+def test_one_batch_leaves_nothing_held_out_and_the_answer_says_so():
+    given = examples([problem()[0]])
+    assert given.held == given.training and "no held-out examples" in given.remarks[0]
+    assert len(examples(problem()).held) == 10
+
+
+def test_the_budget_is_in_steps_or_time_or_a_share_of_the_run():
+    assert allowance(None, 1_000_000).steps == 50_000 and allowance(None, None).steps == 2_000
+    assert allowance("30s", None).seconds == 30.0 and allowance("2min", None).seconds == 120.0
+    with pytest.raises(RequestError):
+        allowance(0, None)
+
+
+def test_progress_is_told_and_an_interruption_keeps_what_was_tried():
+    model, batches = net(), problem()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3.0)
+    watch = run(model, optimizer, batches, steps=10)
+    told = []
+
+    def progress(spent, allowed, what):
+        told.append(what)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    found = watch.explain(batches, LOSS, on_progress=progress).cause
+    assert found.interrupted and len(found.tried) == 2 and told[0] == "no change"
