@@ -26,7 +26,7 @@ def net(curve=nn.ReLU):
     return nn.Sequential(nn.Linear(8, 32), curve(), nn.Linear(32, 32), curve(), nn.Linear(32, 3))
 
 
-def run(model, optimizer, batches, steps=60, clear=True, sign=1.0, **options):
+def run(model, optimizer, batches, steps=40, clear=True, sign=1.0, **options):
     with isograd.watch(model, optimizer, steps=max(60, steps), **options) as watch:
         for step in range(steps):
             x, y = batches[step % len(batches)]
@@ -45,7 +45,7 @@ def test_a_rate_that_is_far_too_high_is_named_and_nothing_of_the_program_is_touc
     optimizer = torch.optim.Adam(model.parameters(), lr=3.0)
     watch = run(model, optimizer, batches)
     before = [p.clone() for p in model.parameters()], torch.get_rng_state(), optimizer.state_dict()
-    report = watch.explain(batches, LOSS)
+    report = watch.explain(batches, LOSS, budget=700)
     assert report.cause.causes[0].edit.kind == "learning_rate" and report.cause.causes[0].certainty == "sure"
     assert all(torch.equal(a, b) for a, b in zip(before[0], model.parameters(), strict=True))
     assert torch.equal(before[1], torch.get_rng_state()) and optimizer.param_groups[0]["lr"] == 3.0
@@ -67,7 +67,7 @@ def test_a_healthy_program_gets_no_cause():
     model, batches = net(), problem()
     watch = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), batches)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    assert watch.explain(batches, LOSS, optimizer=optimizer).cause.causes == ()
+    assert watch.explain(batches, LOSS, optimizer=optimizer, budget=800).cause.causes == ()
 
 
 def test_a_loop_of_the_persons_own_is_replayed_by_its_step_function():
@@ -80,7 +80,7 @@ def test_a_loop_of_the_persons_own_is_replayed_by_its_step_function():
         LOSS(model(batch[0]), batch[1]).backward()
         optimizer.step()
 
-    assert watch.explain(batches, step=step).cause.causes[0].edit.kind == "learning_rate"
+    assert watch.explain(batches, step=step, budget=600).cause.causes[0].edit.kind == "learning_rate"
 
 
 def test_a_step_function_that_reaches_the_original_by_a_way_around_is_stopped():
@@ -97,7 +97,7 @@ def test_a_score_of_the_persons_own_judges():
     optimizer = torch.optim.Adam(model.parameters(), lr=3.0)
     watch = run(model, optimizer, batches, steps=20)
     x, y = batches[-1]
-    found = watch.explain(batches, LOSS, score=lambda m: float((m(x).argmax(1) == y).float().mean())).cause
+    found = watch.explain(batches, LOSS, budget=700, score=lambda m: float((m(x).argmax(1) == y).float().mean())).cause
     assert found.causes[0].edit.kind == "learning_rate"
 
 
