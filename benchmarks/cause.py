@@ -176,7 +176,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
 def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:
     """Every candidate once, none left out: what the other methods rank."""
     from isograd.errors import ModelError
-    from isograd.health.cause import LENGTH, score_of
+    from isograd.health.cause import LENGTH, least_harm, score_of
     from isograd.health.harm import harm_of
     from isograd.health.present import present_of
 
@@ -192,7 +192,7 @@ def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any)
     control, rows = skill((), length), []
     for one in proposals:
         steps = int(float(one.edit.value or 0)) if one.edit.kind == "steps" else length
-        gain, known = skill((one.edit,), steps) - control, harm_of(one.edit, present)
+        gain, known = skill((one.edit,), steps) - control, least_harm(harm_of(one.edit, present), one.edit.kind)
         rows.append(
             {
                 "kind": one.edit.kind,

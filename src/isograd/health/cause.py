@@ -6,7 +6,9 @@ untouched control, and both are judged by one yardstick on held-out examples (sk
 .. math:: s = \sqrt{gain \cdot harm}, \qquad gain = J_{edited} - J_{control}
 
 where harm is what the patient's present value costs a healthy reference of the same family (``harm``). A cure that helps
-everybody has no harm to show, and is a remedy. Where the harm is not known the test is one-sided: NEUTRAL stands in for it.
+everybody has no harm to show, and is a remedy. Where the harm is not known the test is one-sided: NEUTRAL stands in for it,
+and is the least for a loss that fits. What a certain FACT asks for counts as harmful, CERTAIN at least: structural findings
+that their own edit confirms come first.
 
 Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
@@ -38,7 +40,9 @@ LENGTH, LONGER = 80, 4
 GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
 SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
-NEUTRAL = 0.3
+NEUTRAL, CERTAIN = 0.3, 0.5
+FACTS = ("clear_gradients", "train_mode", "fresh_batches", "keep_weights", "parameters", "keep_graph", "precision")
+"""Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""
 PAIRS = 6
 SIGNAL, BY_HEART = 0.1, 0.5
 WELL = 0.5
@@ -159,7 +163,7 @@ def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, 
     before = work.spent
     skill, failed = work.skill((*given, edit), EDITS[edit.kind].text.replace("`value`", f"{edit.value}"))
     gain = 0.0 if failed is not None else skill.value - control.value
-    harm = work.harm(edit)
+    harm = least_harm(work.harm(edit), edit.kind)
     value = None if failed is not None else skill.value
     score = 0.0 if edit.remedy else score_of(gain, harm)
     made = Hypothesis(
@@ -167,6 +171,12 @@ def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, 
     )
     work.tried.append(made)
     return made
+
+
+def least_harm(harm: Harm, kind: str) -> Harm:
+    """What is known of the harm, but no less than a certain fact or a loss that does not fit counts."""
+    least = CERTAIN if kind in FACTS else NEUTRAL if kind == "loss" else 0.0
+    return Harm(max(harm.value or 0.0, least), harm.outside) if least else harm
 
 
 def score_of(gain: float, harm: Harm) -> float:

@@ -45,7 +45,7 @@ def _known(edit: Edit, present: Present) -> float | None:
     if kind == "keep_weights":
         return _number(kind, float(loop.redraws), present)
     if kind == "constant_rate":
-        return _number(kind, loop.rates[-1][1] / loop.rates[0][1], present) if loop.rates and loop.rates[0][1] else None
+        return _number(kind, loop.drift, present)
     if kind == "initialisation":
         gain, bias = present.number("gain"), present.number("bias")
         parts = [
@@ -63,7 +63,8 @@ def _known(edit: Edit, present: Present) -> float | None:
 
 
 def _number(name: str, value: float, present: Present) -> float | None:
-    table = NUMBERS.get(f"{name}/{present.word('optimizer')}") or NUMBERS.get(name)
+    optimizer = present.word("decay") if name == "weight_decay" else present.word("optimizer")
+    table = NUMBERS.get(f"{name}/{optimizer}") or NUMBERS.get(name)
     if table is None:
         return None
     row = table.get(present.family)

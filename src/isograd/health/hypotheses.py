@@ -147,8 +147,8 @@ def _of_values(present: Present) -> Iterator[Proposal]:
         if value is not None and value != usual and (odd or name == "momentum"):
             yield change(name, usual, value, odd=odd)
     if present.loop.rates:
-        first, last = present.loop.rates[0][1], present.loop.rates[-1][1]
-        yield change("constant_rate", None, last / first if first else None, odd=not 0.01 < last / max(first, 1e-300) < 100.0)
+        drift = present.loop.drift
+        yield change("constant_rate", None, drift, odd=not 0.05 < drift < 20.0)
     clip = present.loop.clip_norm if present.loop.clip_norm is not None else present.loop.clip_value
     if clip is not None:
         yield change("clip_norm", None, clip, odd=clip < 0.1)

@@ -28,7 +28,7 @@ class Present:
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
     the matrices of rms * sqrt(fan_in)), bias (largest magnitude), dropout, batch_size, input_scale (deviation), input_shift
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps.
-    words: optimizer ("sgd" or "adaptive"), activation, last, loss.
+    words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation, last, loss.
     """
 
     family: Family
@@ -66,8 +66,9 @@ def present_of(case: Case) -> Present:
     loss = _loss(case)
     words = {
         "optimizer": "" if anatomy.optimizer is None else "adaptive" if anatomy.optimizer.kind in ADAPTIVE else "sgd",
+        "decay": "" if anatomy.optimizer is None else _decay(anatomy.optimizer.kind),
         "activation": _activation(anatomy),
-        "last": " ".join(loss.head) if loss is not None else "",
+        "last": "" if loss is None or _reaches(loss) else " ".join(loss.head),
         "loss": loss.function if loss is not None else anatomy.loss or "",
     }
     return Present(
@@ -78,6 +79,11 @@ def present_of(case: Case) -> Present:
         tuple((name, value) for name, value in numbers.items() if math.isfinite(value)),
         tuple((name, word) for name, word in words.items() if word),
     )
+
+
+def _decay(kind: str) -> str:
+    """How weight decay acts: beside the gradient, or in it."""
+    return "decoupled" if kind == "adamw" else "adaptive" if kind in ADAPTIVE else "sgd"
 
 
 def _family(weighted: list[Node], loss: str) -> Family:
@@ -157,6 +163,11 @@ def _targets(case: Case) -> dict[str, float]:
     if {low, high} <= {0.0, 1.0} or loss.target.std <= 0.0:
         return {}
     return {"target_scale": loss.target.std, "target_shift": abs(loss.target.mean) / loss.target.std}
+
+
+def _reaches(loss: LossSample) -> bool:
+    """Whether the last function can put out the targets of a regression: then it may well belong there."""
+    return loss.function in REGRESSIONS and loss.beyond == 0.0 and not loss.classes
 
 
 def _loss(case: Case) -> LossSample | None:

@@ -26,6 +26,19 @@ class Loop:
     redraws: int = 0
     steps: int | None = None
 
+    @property
+    def drift(self) -> float:
+        """How many times as high the rate is half-way as at first; 1 where it rises and then holds or falls (a warm-up).
+
+        >>> Loop(rates=((1, 0.1), (51, 0.01), (101, 0.001))).drift, Loop(rates=((1, 0.01), (10, 0.1), (100, 0.0))).drift
+        (0.1, 1.0)
+        """
+        if not self.rates or not self.rates[0][1]:
+            return 1.0
+        first, last = self.rates[0][1], self.rates[-1]
+        middle = self.rate(1 + (last[0] - 1) // 2) or 0.0
+        return middle / first if middle < first or last[1] > 2.0 * middle else 1.0
+
     def rate(self, step: int) -> float | None:
         """The learning rate of a step: the last one read at or before it; None where it does not change.
 

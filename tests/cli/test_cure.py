@@ -1,0 +1,80 @@
+"""``isograd cure --explain``: the answer on stdout, the exit status, and one message for what cannot be explained."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from isograd.cli.app import app
+
+PROGRAMS = """
+import torch
+from torch import nn
+
+def data():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(640, 8, generator=draw)
+    return [(x[i : i + 32], (x[i : i + 32, 0] > 0).long()) for i in range(0, 640, 32)]
+
+SHARED = nn.Linear(8, 2)
+
+def made(model, rate):
+    return model, data(), nn.functional.cross_entropy, torch.optim.SGD(model.parameters(), lr=rate)
+
+def sick():
+    torch.manual_seed(0)
+    return made(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), 1e4)
+
+def forgetful(seed):
+    torch.manual_seed(7)
+    return made(nn.Linear(8, 2), 0.1)
+
+def single(seed):
+    return made(SHARED, 0.1)
+
+def sharing(seed):
+    return made(nn.Sequential(SHARED), 0.1)
+
+def nothing():
+    return 3
+
+def odd():
+    return {"model": SHARED, "batches": data(), "lost": 1}
+"""
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch):
+    def run(function, *options):
+        name = f"programs_{abs(hash(str(tmp_path)))}"
+        (tmp_path / f"{name}.py").write_text(PROGRAMS, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        return CliRunner().invoke(app, ["cure", f"{name}:{function}", *options])
+
+    return run
+
+
+def test_a_cause_is_named_and_the_answer_is_no(called):
+    said = called("sick", "--explain", "--budget", "600")
+    assert said.exit_code == 1, said.output
+    assert "Cause, by experiment: The learning rate of 10000 is too high" in said.stdout and "Next: " in said.stdout
+    found = json.loads(called("sick", "--explain", "--budget", "600", "--json").stdout)
+    assert found["record"]["cause"]["causes"][0]["edit"]["kind"] == "learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "text"),
+    [
+        ("sick", [], "isograd cure --explain"),
+        ("sick", ["--explain", "--budget", "10"], "too small for one comparison"),
+        ("forgetful", ["--explain"], "ignores its seed"),
+        ("single", ["--explain"], "returns the same model object twice"),
+        ("sharing", ["--explain"], "models that share their weights"),
+        ("nothing", ["--explain"], "does not give a program"),
+        ("odd", ["--explain"], "'lost', which is not asked for"),
+        ("absent", ["--explain"], "has no attribute 'absent'"),
+    ],
+)
+def test_what_cannot_be_explained_gets_one_message_and_status_2(called, function, options, text):
+    said = called(function, *options)
+    assert said.exit_code == 2 and text in said.stderr and "Traceback" not in said.stderr

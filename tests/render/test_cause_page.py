@@ -1,0 +1,67 @@
+"""The cause as a person reads it: the sentence first, how sure, why with both numbers, what was tried, what it cost."""
+
+import dataclasses
+import re
+
+from isograd.records import codec
+from isograd.records.anatomy import Anatomy
+from isograd.records.cause import Cause, Explanation, Hypothesis
+from isograd.records.edit import Edit
+from isograd.records.proof import Skill
+from isograd.records.report import Report
+from isograd.render import html, text
+
+RATE = Edit("learning_rate", 0.01, before=3.0)
+SAID = "The learning rate of 3 is too high."
+FOUND = Explanation(
+    "cause",
+    Skill(-0.01, 320),
+    80,
+    1_200,
+    2_000,
+    (Cause(RATE, "sure", 0.83, 0.88, SAID, "optimizer", "train.py:41", (Edit("input_scale", "standard", before=4.0),)),),
+    (
+        Hypothesis(RATE, "finding: learning rate", 0.82, 0.83, 0.88, score=0.85, steps=80, source="train.py:41"),
+        Hypothesis(Edit("optimizer", "adam", before="sgd"), "list", 0.9, 0.91, 0.0, steps=80),
+        Hypothesis(Edit("precision", before="<b>"), "list", failed="the model computes in float32 <already>"),
+    ),
+    (Edit("optimizer", "adam", before="sgd"),),
+    remarks=("there are no held-out examples",),
+)
+
+
+def shown(found):
+    return text.report(Report("watch", Anatomy("torch", (), ()), steps=10, cause=found))
+
+
+def test_the_text_says_what_where_why_and_what_it_cost():
+    page = shown(FOUND)
+    for part in (
+        f"Cause, by experiment: {SAID} (sure)",
+        "where   optimizer, train.py:41",
+        "rises by 0.83 in 80 steps, and it costs a healthy network of this family 0.88",
+        "try     set the learning rate of every parameter group to 0.01",
+        "input scale standard: not told apart",
+        "remedies, that name no cause",
+        "1,200 of 2,000 steps",
+        "could not be run: the model computes in float32",
+        "there are no held-out examples",
+    ):
+        assert re.sub(r"\s+", " ", part) in re.sub(r"\s+", " ", page), part
+
+
+def test_an_answer_without_a_cause_is_a_sentence_of_its_own():
+    for answer, words in (("no signal", "nothing of it carries over"), ("unknown", "Nothing that was tried explains it")):
+        assert words in re.sub(r"\s+", " ", shown(dataclasses.replace(FOUND, answer=answer, causes=())))
+
+
+def test_the_page_shows_the_trials_as_a_table_and_a_picture_and_escapes_what_others_wrote():
+    page = html.report_page(Report("watch", Anatomy("torch", (), ()), steps=10, cause=FOUND))
+    section = page[page.index('id="cause"') :]
+    assert SAID in section and "<svg" in section and "What was tried" in section and "learning rate 3 → 0.01" in section
+    assert "&lt;already&gt;" in section and "<already>" not in section
+
+
+def test_a_report_with_a_cause_survives_its_file():
+    report = Report("watch", Anatomy("torch", (), ()), cause=FOUND)
+    assert codec.loads(Report, codec.dumps(report)) == report
