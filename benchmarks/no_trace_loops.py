@@ -5,6 +5,7 @@ A loop takes ``watch(models, optimizers)`` and gives (models, optimizers, other 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import math
@@ -245,6 +246,51 @@ def nan_loss(watch: Any) -> Left:
     return (model,), (optimizer,), []
 
 
+class Judged(nn.Module):
+    """A transformer that holds its own loss, whose layers have a fast path in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.body, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(8, 3)
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, time, 8) to (N, 3)."""
+        return self.head(self.body(x).mean(1))
+
+
+def evaluated(guard: Callable[[], Any], *, mode: bool, steps: int = 60) -> Loop:
+    """A pass over a loader of other examples after every third step, at which losses and right answers are counted."""
+
+    def loop(watch: Any) -> Left:
+        model = Judged()
+        x, y = torch.randn(40, 5, 8), torch.randint(0, 3, (40,))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        fit = DataLoader(TensorDataset(x[:16], y[:16]), batch_size=8, shuffle=True)
+        other = DataLoader(TensorDataset(x[16:], y[16:]), batch_size=8, shuffle=True)
+        kept: list[Tensor] = []
+        with watch(model, optimizer):
+            for step in range(steps):
+                for inputs, labels in fit:
+                    optimizer.zero_grad()
+                    model.criterion(model(inputs), labels).backward()
+                    optimizer.step()
+                if step % 3:
+                    continue
+                model.train(not mode)
+                with guard():
+                    for inputs, labels in other:
+                        out = model(inputs)
+                        kept += [out.detach().clone(), model.criterion(out, labels).detach().clone()]
+                        kept += [F.mse_loss(out.softmax(1), F.one_hot(labels, 3).float()).detach().clone()]
+                        kept += [(out.argmax(1) == labels).sum(), torch.max(out, 1)[1].eq(labels).float().mean()]
+                model.train()
+        return (model,), (optimizer,), kept
+
+    return loop
+
+
 def spectral() -> nn.Module:
     """A net of spectral norm one: its power iteration is a buffer that each forward pass moves."""
     norm = parametrizations.spectral_norm
@@ -280,4 +326,13 @@ LOOPS: dict[str, list[Loop]] = {
     "weights and rates set by hand": [own_schedule],
     "anomaly detection, deterministic algorithms": [anomalies],
     "a NaN on the way": [nan_loss],
+    "evaluations over a loader": [
+        evaluated(torch.no_grad, mode=True),
+        evaluated(torch.inference_mode, mode=True),
+        evaluated(torch.no_grad, mode=False),
+    ],
+    "evaluations with gradients on": [
+        evaluated(contextlib.nullcontext, mode=True),
+        evaluated(contextlib.nullcontext, mode=False),
+    ],
 }

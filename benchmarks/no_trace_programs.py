@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from no_trace import numbers, watching
 
@@ -34,14 +34,20 @@ def compiled(backend: str, mode: str, folder: Path, autocast: bool) -> Any:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     fast = torch.compile(model, backend=backend)
     x, y = torch.randn(64, 16), torch.randint(0, 4, (64,))
+    seen: list[Tensor] = []
     with watching(mode, folder, [])(model, optimizer):
-        for _ in range(30):
+        for step in range(30):
+            if step % 5 == 4:
+                model.eval()
+                with torch.no_grad():
+                    seen.append(F.cross_entropy(fast(x).float(), y))
+                model.train()
             optimizer.zero_grad()
             with torch.autocast("cpu", dtype=torch.bfloat16) if autocast else contextlib.nullcontext():
                 loss = F.cross_entropy(fast(x).float(), y)
             loss.backward()
             optimizer.step()
-    return [model, optimizer]
+    return [model, optimizer, seen]
 
 
 def ranks(kind: str, mode: str, folder: Path, rank: int) -> Any:
@@ -63,6 +69,7 @@ def ranks(kind: str, mode: str, folder: Path, rank: int) -> Any:
     x, y = torch.randn(32, 16), torch.randint(0, 4, (32,))
     own = folder / str(rank)
     own.mkdir()
+    seen: list[Tensor] = []
     with watching(mode, own, [])(model, optimizer):
         for step in range(40):
             hold = kind == "ddp accumulating" and step % 2 == 0
@@ -71,11 +78,14 @@ def ranks(kind: str, mode: str, folder: Path, rank: int) -> Any:
             if not hold:
                 optimizer.step()
                 optimizer.zero_grad()
+            if step % 7 == 0:
+                with torch.no_grad():
+                    seen.append(F.cross_entropy(model(x), y))
     dist.barrier()
     dist.destroy_process_group()
     local = [getattr(p, "_local_tensor", p) for p in model.parameters()]
     moments = [getattr(v, "_local_tensor", v) for state in optimizer.state.values() for v in state.values()]
-    return [local, moments]
+    return [local, moments, seen]
 
 
 def main() -> None:
