@@ -50,12 +50,14 @@ def layers(case: Case) -> tuple[Layer, ...]:
     held = {parameter.name: parameter for parameter in anatomy.parameters}
     expected = {e.where: e for e in case.expectations.nodes}
     found: list[Layer] = []
+    seen: set[str] = set()
     for node in anatomy.nodes:
         weight = weight_of(node, held)
         if node.operation not in WEIGHTED or node.operation == "embedding" or weight is None:
             continue
-        if not weight.trainable or weight.in_optimizer is False or any(weight is layer.weight for layer in found):
+        if not weight.trainable or weight.in_optimizer is False or weight.name in seen:
             continue
+        seen.add(weight.name)
         e = expected.get(node.path)
         before = [expected.get(anatomy.nodes[i].path) for i in node.inputs]
         arriving = before[0].activation_rms if before and before[0] else (1.0 if not node.inputs else None)

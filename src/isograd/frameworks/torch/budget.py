@@ -31,6 +31,8 @@ FLOOR = 0.12
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
+HUGE = 2_048
+"""Parameters from which a network is so large that even a first diagnosis in the loop takes seconds, and is not given away."""
 TIMED = 16
 """Of the steps that are not looked at every so many-th is timed, and counted for all."""
 BRIEFLY = 5e-5
@@ -172,7 +174,7 @@ class Budget:
         self._evaluated = index
         return max(allowance * account.part / HIDDEN - account.spent, account.last) / 2
 
-    def may_diagnose(self, looks: int, before: int) -> bool:
+    def may_diagnose(self, looks: int, before: int, parameters: int = 0) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
         if looks < max(2.0, before + 1.0 if self._urgent else before * (1 + SPREAD)):
             return False
@@ -185,7 +187,7 @@ class Budget:
             self._extra += expected
             return True
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
-        return paid or self.diagnoses.count == 0
+        return paid or (self.diagnoses.count == 0 and parameters <= HUGE)  # what the first one costs is not known
 
     def _due(self, index: int, elapsed: float, pace: float, account: Account, last: int) -> bool:
         assert self.share is not None

@@ -86,7 +86,7 @@ class Keeping:
     def _tell(self, on_step: Callable[[bool], None]) -> None:
         """Let those who diagnose and write do so, on their own account."""
         start = time.thread_time()
-        due = self._budget.may_diagnose(self.sampled, self._diagnosed)
+        due = self._budget.may_diagnose(self.sampled, self._diagnosed, len(self._names))
         if due:
             self._diagnosed = self.sampled
         on_step(due)

@@ -19,6 +19,7 @@ zeros are in the gradient as well; one skipped step in a thousand, which is how 
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 
 from isograd.health import layers as gather
@@ -26,6 +27,7 @@ from isograd.health.case import Case, at, middle
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import WEIGHTED, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
+from isograd.records.moments import Moments
 
 SWALLOWED = 0.9
 GRADIENT = 0.5
@@ -113,10 +115,14 @@ def _skipped(case: Case) -> Iterator[Finding]:
 
 def _underflow(case: Case) -> Iterator[Finding]:
     nodes = [node for node in case.anatomy.nodes if node.operation in WEIGHTED]
+    gradients: dict[str, list[Moments | None]] = defaultdict(list)
+    for step in case.sampled:
+        for sample in step.layers:
+            gradients[sample.where].append(sample.gradient)
     coarse: dict[str, Node] = {}
     lost: dict[str, float] = {}
     for node in nodes:
-        looks = [sample.gradient for step in case.sampled for sample in step.layers if sample.where == node.path]
+        looks = gradients.get(node.path, [])
         late = [gradient for gradient in looks[len(looks) // 2 :] if gradient is not None and gradient.count]
         if len(late) < LOOKS // 2 or not any(gradient.largest for gradient in late):
             continue

@@ -88,7 +88,7 @@ def forward(node: Node, sources: Sequence[Flow | None], before: Sequence[Node], 
     return x
 
 
-def picked(nodes: Sequence[Node], position: int, x: Flow | None) -> tuple[float, float] | None:
+def picked(nodes: Sequence[Node], position: int, x: Flow | None, world: World) -> tuple[float, float] | None:
     """How many values the max pool behind an activation picks from, and how they are correlated; nothing without one.
 
     The gradient that comes back through a max pool arrives at the largest of them, whose derivative is not that of a typical
@@ -97,7 +97,7 @@ def picked(nodes: Sequence[Node], position: int, x: Flow | None) -> tuple[float,
     node = nodes[position]
     if node.operation != "activation" or x is None:
         return None
-    readers = [reader for reader in nodes[position + 1 :] if position in reader.inputs]
+    readers = world.readers(nodes, position)
     if len(readers) != 1 or readers[0].operation != "pool" or readers[0].get("kind", "max") != "max":
         return None
     return pools.peak_of(replace(x, peak=(node, x)), pools.window(readers[0], node))
@@ -116,7 +116,7 @@ def back(
         case "conv":
             return dense.conv_back(node, before, here, world)
         case "activation":
-            return units.activation_back(node, x, here, world, picked(nodes, position, x))
+            return units.activation_back(node, x, here, world, picked(nodes, position, x, world))
         case "norm":
             return norms.back(node, x, here, world)
         case "dropout":

@@ -85,11 +85,20 @@ class World:
     held: dict[str, Parameter]
     examples: float = 1.0
     _names: count[int] = field(default_factory=count)
+    _readers: dict[int, list[Node]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, anatomy: Anatomy, examples: float) -> World:
         """The world of an anatomy."""
         return cls({parameter.name: parameter for parameter in anatomy.parameters}, max(1.0, examples))
+
+    def readers(self, nodes: Sequence[Node], position: int) -> list[Node]:
+        """The nodes that read the one at ``position``; looked up once for all."""
+        if not self._readers:
+            for node in nodes:
+                for source in dict.fromkeys(node.inputs):
+                    self._readers.setdefault(source, []).append(node)
+        return self._readers.get(position, [])
 
     def noisy(self, noise: Noise, variance: float) -> Noise:
         """``noise`` and one more cause of its own."""
