@@ -248,3 +248,29 @@ def test_a_compiled_model_is_seen_by_its_shadow_and_not_compiled_again(whole):
         assert last.parameters[0].name == "features.0.weight"
     finally:
         torch._dynamo.reset()
+
+
+def test_a_mode_of_the_person_is_told_of_nothing_that_we_compute():
+    from torch.overrides import TorchFunctionMode
+
+    def told(watched):
+        seen = []
+
+        class Mode(TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                seen.append(getattr(func, "__name__", str(func)))
+                return func(*args, **(kwargs or {}))
+
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sigmoid(), torch.nn.Linear(4, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Watch()(model, optimizer) if watched else torch.enable_grad():
+            for _ in range(3):
+                with Mode():
+                    optimizer.zero_grad()
+                    model(torch.ones(2, 4)).square().mean().backward()
+                    optimizer.step()
+        return seen
+
+    plain, watched = told(False), told(True)
+    assert watched == plain

@@ -93,14 +93,17 @@ class Quiet:
     """Gradients off, torch functions unwatched: the context of everything that we compute in the person's loop."""
 
     def __enter__(self) -> None:
-        self._grad = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)
+        # In this order: to switch gradients is a torch function, too, which a mode would be told of.
         self._functions = torch._C.DisableTorchFunction()
         self._functions.__enter__()
+        self._grad = torch.is_grad_enabled()
+        if self._grad:
+            torch._C._set_grad_enabled(False)
 
     def __exit__(self, *_: object) -> None:
+        if self._grad:
+            torch._C._set_grad_enabled(True)
         self._functions.__exit__(None, None, None)
-        torch._C._set_grad_enabled(self._grad)
 
 
 class _Mode(TorchFunctionMode):
