@@ -132,7 +132,8 @@ def fresh(anatomy: Anatomy, layers: Sequence[str]) -> list[str]:
     bounds: dict[str, float] = {}
     for matrix in matrices:
         node = anatomy.node(matrix.layer)
-        widest = max(_bounds(matrix, node), default=0.0)
+        table = node is not None and node.operation == "embedding"  # drawn from the normal: a small one shows no bound
+        widest = math.inf if table else max(_bounds(matrix, node), default=0.0)
         bounds[matrix.layer] = max(bounds.get(matrix.layer, 0.0), widest)
         if not as_drawn(matrix, node) and (matrix.values.count >= FEWEST or matrix.values.largest > widest):
             return []

@@ -20,6 +20,7 @@ SHORT = 0.1
 """A path that leaves a layer what it was: to turn a weight into another of its size takes a path of sqrt(2) at least, and
 networks that learned were found to go 0.4 and more (no alarm on 420 healthy calibration runs)."""
 LOOKS, GAP, RECENT = 4, 0.6, 0.6
+EVEN = 3.0
 MOST = 1.0
 """What one step may add to a path: a layer that starts at zero moves infinitely far, relative to its size."""
 
@@ -146,9 +147,14 @@ def path_of(series: Sequence[Reading], taken: int, rates: Sequence[float] = ()) 
 
 
 def _close(series: Sequence[Reading], taken: int) -> bool:
-    """Whether there are four looks at least, and no gap between them longer than six tenths of what was taken."""
+    """Whether there are four looks at least, and no gap between them longer than six tenths of what was taken.
+
+    A gap is none where the steps at both its ends are of about the same size: then those between were so too.
+    """
     steps = [reading.step for reading in series]
-    return len(steps) >= LOOKS and max(b - a for a, b in pairwise([0, *steps, taken])) <= GAP * taken
+    ends = ((a, b) for a, b in pairwise(series) if not a.value <= EVEN * b.value <= EVEN**2 * a.value)
+    gaps = [b.step - a.step for a, b in ends]
+    return len(steps) >= LOOKS and max([steps[0], taken - steps[-1], *gaps]) <= GAP * taken
 
 
 def _largest(case: Case, fan_in: dict[str, float]) -> float:

@@ -24,6 +24,8 @@ CLEAR = 3.0
 """Standard errors that a difference must have: 1 in 700 by chance, one-sided."""
 CHANCE = 0.03
 """Skill below which a network is no better than a constant answer in practice."""
+WILD = 1.0
+"""Standard error of 1 - loss / floor from which its mean is that of a few wild steps."""
 DECIDED = 0.6
 """Share of an announced run that must be over; many sound runs lie on a plateau for a third or half of it."""
 UNTOLD = 5_000
@@ -168,9 +170,15 @@ def _standing(case: Case, one: Curve | None) -> tuple[float | None, Skill, Skill
         gained = sum(paid * (late.beat or 0.0) for paid, late in known) / floor
         error = math.hypot(*(paid * late.error for paid, late in known)) / floor
         beat = (gained, error) if math.isfinite(error) else None
+    if one is not None and one.told and floor is not None and (beat is None or beat[1] > WILD):
+        values = one.values(1.0 - LATE, 1.0)  # a mean that a few steps make is no measure of the others
+        if len(values) >= FEW:
+            beat = 1.0 - statistics.median(values) / floor, _standard_error(_noise(values), len(values)) / floor
     answered = [late for _, late in rows if late.hits is not None and math.isfinite(late.hits_error)]
     hits: Skill = None
-    if answered and (beat is not None or not any(late.stale for late in answered)):  # old ones speak for a training only
+    worse = beat is not None and beat[0] + 2.0 * beat[1] < 0.0
+    stale = any(late.stale for late in answered)  # old ones speak for a training only, and not once its loss has risen above
+    if answered and not (stale and (beat is None or worse)):
         hits = statistics.fmean(late.hits or 0.0 for late in answered), max(late.hits_error for late in answered)
     return floor, beat, hits
 

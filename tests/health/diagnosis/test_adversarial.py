@@ -69,7 +69,7 @@ def test_a_classifier_plays_against_nobody():
     assert list(adversarial.diagnose(training(lambda t: classes(t, right=0.9, value=0.3)))) == []
 
 
-def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_first=None):
+def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_first=None, wide=False):
     """A judge j and a generator g: how far real and made-up examples spread in j, what a step turns of j and of g."""
     nodes, parameters = [], []
     for path in "jg":
@@ -81,7 +81,9 @@ def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_
     for index in sorted({1, 2, *range(10, 301, 10)}):
         now = at_first if at_first and index < 150 else spreads
         grams = [Gram(2, (s * s + 9.0, 9.0 - s * s, 9.0 - s * s, s * s + 9.0)) for s in now]
-        layers = tuple(LayerSample("j", call, 2, gram=gram) for call, gram in enumerate(grams))
+        made = [Moments.of([s, -s]) if wide else None for s in now]
+        seen = enumerate(zip(made, grams, strict=True))
+        layers = tuple(LayerSample("j", call, 2, one, gram=gram) for call, (one, gram) in seen)
         moved = tuple(
             ParameterSample(
                 f"{path}.weight", Moments.of([1.0]), Moments.of([0.1]), Moments.of([t]), Pairs.of([t, 0.0], [0.0, 1.0])
@@ -108,6 +110,13 @@ def test_made_up_examples_that_are_all_alike_are_a_mode_collapse():
 
 def test_examples_that_differ_or_differ_later_are_healthy():
     assert two() == [] == two(spreads=(1.0, 0.2)) == two(spreads=(1.0, 0.6), at_first=(1.0, 0.01))
+
+
+@pytest.mark.parametrize(("made_up", "said"), [(0.4, True), (3.5, True), (0.7, False), (1.5, False)])
+def test_examples_that_spread_otherwise_than_the_real_ones_at_the_end_are_not_what_they_are(made_up, said):
+    found = two(spreads=(1.0, made_up), wide=True)
+    assert bool(found) == said and all("does not make" in finding.summary for finding in found)
+    assert two(spreads=(1.0, 0.9), at_first=(1.0, 0.3), wide=True) == [], "what was so at first is past"
 
 
 def test_a_generator_that_stands_still_before_a_judge_that_tells_both_apart_starves():

@@ -3,7 +3,10 @@
 import pytest
 from loss_cases import case, fact, named, sample, trained
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import broadcast_loss
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.trace import Step, Trace
 
 
 def found(left, right, **kwargs):
@@ -39,3 +42,20 @@ def test_a_real_regression_learns_the_mean_only_and_its_twin_is_silent():
     (finding,) = named(trained(torch.nn.Linear(4, 1), loss, x, y), "broadcast_loss")
     assert finding.severity == "critical" and "test_broadcast_loss.py" in finding.source
     assert named(trained(torch.nn.Linear(4, 1), loss, x, y[:, None]), "broadcast_loss") == []
+
+
+def through(units, output, target, looks=2):
+    last = Node("head", "linear", "Linear", settings=(("fan_out", units),))
+    calls = (sample("mse_loss", output_shape=output, target_shape=target),)
+    steps = tuple(Step(index, losses=calls) for index in range(1, looks + 1))
+    return list(broadcast_loss.diagnose(case_of(Trace(Anatomy("torch", (last,), ()), (), steps))))
+
+
+@pytest.mark.parametrize(("output", "target"), [((32, 32), (32, 1)), ((32, 1), (32, 32)), ((32, 32), (32,))])
+def test_a_square_of_the_batch_that_was_made_before_the_loss_is_critical(output, target):
+    (finding,) = through(1, output, target)
+    assert finding.severity == "critical" and "32 outputs is compared with all 32 targets" in finding.summary
+
+
+def test_as_many_units_as_examples_are_no_square_of_the_batch():
+    assert through(32, (32, 32), (32, 32)) == [] == through(32, (32, 32), (32, 1)) == through(1, (32, 1), (32, 1))

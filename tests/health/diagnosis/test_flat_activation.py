@@ -53,3 +53,31 @@ def test_a_head_that_starts_at_zero_lets_gradients_through_after_the_first_step(
 
 def test_a_dead_relu_is_no_function_without_slope():
     assert told(torch.relu, lambda model: nn.init.constant_(model.a.bias, -100.0)) == []
+
+
+class Around(Through):
+    def __init__(self, function):
+        super().__init__(function)
+        self.norm, self.c = nn.LayerNorm(16), nn.Linear(16, 16)
+
+    def forward(self, x):
+        wide = self.a(x)
+        return self.b(wide + self.c(self.function(self.norm(wide))))
+
+
+@pytest.mark.parametrize(
+    ("function", "hard", "said"), [(torch.sign, True, True), (torch.sign, False, False), (torch.tanh, True, False)]
+)
+def test_a_branch_without_slope_beside_a_skip_is_told_where_the_answers_are_poor(function, hard, said):
+    torch.manual_seed(0)
+    model = Around(function)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(256, 8)
+    y = ((x[:, 0] * x[:, 1] * x[:, 2] > 0) if hard else (x[:, 0] > 0)).long()
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(60):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    found = [finding for finding in watch.report().findings if finding.disease == "flat_activation" and finding.alarm]
+    assert bool(found) == said

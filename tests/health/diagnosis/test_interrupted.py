@@ -48,3 +48,18 @@ def test_a_real_run_at_a_rate_too_low_to_arrive(train, mlp, rate, said):
     report, _ = train(lambda: mlp(2, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=rate), steps=150)
     diseases = {finding.disease for finding in report.findings if finding.alarm}
     assert bool({"interrupted", "plateau", "learning_rate", "underfitting"} & diseases) == said
+
+
+def test_a_few_huge_batches_are_told_where_they_are_all_that_was_announced():
+    (finding,) = found(falling(lambda t: 1.4 - 0.02 * t, steps=8, planned=8))
+    assert finding.severity == "warning" and "8 steps" in finding.summary
+    assert found(falling(lambda t: 1.4, steps=8)) == [] == found(falling(lambda t: 1.4, steps=8, planned=100))
+    assert found(falling(lambda t: 0.3 / t, right=0.9, steps=8, planned=8)) == [], "it arrived"
+
+
+def test_hits_of_old_do_not_condemn_a_loss_that_fell_since():
+    def sample(t):
+        return classes(t) if t <= 100 else ()
+
+    case = training(sample, total=lambda t: 1.38 if t <= 100 else 1.38 - 0.004 * (t - 100))
+    assert [finding.severity for finding in found(case)] in ([], ["note"])

@@ -6,7 +6,10 @@ import pytest
 from lessons import training
 from loss_cases import case, fact, named, sample, trained
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import loss_mismatch
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.trace import Step, Trace
 
 
 def found(*samples, facts=()):
@@ -255,3 +258,42 @@ def test_a_real_mixture_of_experts_and_clipped_logits_are_sound(classes):
     x, y = classes
     assert named(trained(Mixture(), F.nll_loss, x, y), "loss_mismatch") == []
     assert named(trained(Clipped(), F.cross_entropy, x, y), "loss_mismatch") == []
+
+
+def averaged(units, **more):
+    """Squared error of one number an example, after a last layer of ``units``."""
+    last = Node("head", "linear", "Linear", settings=(("fan_out", units),))
+    known = {"classes": (9, 9, 9), "hits": -1, "output_shape": (8,)} | more
+    steps = tuple(Step(index, loss=1.0, losses=(sample("mse_loss", **known),)) for index in (1, 2))
+    return list(loss_mismatch.diagnose(case_of(Trace(Anatomy("reference", (last,), ()), steps=steps))))
+
+
+def test_class_indices_as_numbers_are_a_warning_where_every_class_has_a_unit():
+    (finding,) = averaged(3)
+    assert finding.severity == "warning" and "3 units" in finding.summary
+    (two,) = averaged(2, classes=(9, 9))
+    assert two.severity == "warning"
+
+
+def test_a_grade_from_one_unit_and_targets_of_several_columns_are_not():
+    assert [finding.severity for finding in averaged(1)] == ["note"]
+    assert averaged(2, classes=(9, 9), target_shape=(8, 2)) == [] == averaged(2, classes=(9, 2))
+
+
+def test_a_real_mean_of_ten_units_is_told_and_a_real_grade_is_not(classes):
+    import torch
+
+    x, y = classes
+    kinds = int(y.max()) + 1
+
+    class Mean(torch.nn.Module):
+        def __init__(self, units):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], 16), torch.nn.ReLU(), torch.nn.Linear(16, units))
+
+        def forward(self, x):
+            return self.net(x).mean(1)
+
+    for units, told in ((kinds, True), (1, False)):
+        report = trained(Mean(units), torch.nn.functional.mse_loss, x, y.float())
+        assert any(finding.alarm for finding in named(report, "loss_mismatch")) == told

@@ -78,3 +78,14 @@ def test_before_training_an_epsilon_that_lets_no_layer_move_is_told():
     (finding,) = found(adam(eps=1e3), losses=[2.3, 2.3], turning=1e-7, gradient=1e-3, planned=1000)
     assert finding.alarm and "eps of 1000" in finding.summary
     assert found(adam(eps=0.1), losses=[2.3, 2.3], turning=1e-3, gradient=1e-3, planned=1000) == [], "layers will move"
+
+
+def test_a_memory_of_more_than_the_run_is_excused_by_good_answers_only():
+    slow = [2.3 * (0.2 + 0.8 * 0.98**i) for i in range(200)]
+    assert found(sgd(0.998), losses=slow)[0].alarm, "500 steps are remembered in 200"
+    assert not found(sgd(0.993), losses=slow)[0].alarm, "143 steps, and the answers are fair"
+
+
+def test_swapped_betas_are_an_alarm_where_the_outcome_cannot_be_known():
+    assert any(one.alarm for one in found(adam(beta1=0.999, beta2=0.1), floor=None))
+    assert not any(one.alarm for one in found(adam(beta1=0.95, beta2=0.9), floor=None))

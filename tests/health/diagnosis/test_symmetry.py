@@ -60,3 +60,20 @@ def test_a_real_network_of_constants(train, mlp):
 
     report, accuracy = train(constant, lambda p: torch.optim.Adam(p, lr=1e-3), 60)
     assert accuracy < 0.5 and any(finding.disease == "symmetry" for finding in report.findings)
+
+
+def tiny(size, **what):
+    """Four layers whose weights are drawn, with a deviation of ``size``."""
+    anatomy = body(4, mean_square=size**2)
+    return list(symmetry.diagnose(run(anatomy, **what)))
+
+
+def test_weights_near_zero_in_most_layers_are_a_saddle():
+    half_way = [2.3 * (0.5 + 0.5 * 0.97**i) for i in range(200)]
+    (finding,) = tiny(1e-4, losses=half_way)
+    assert finding.severity == "warning" and finding.layers == ("l0", "l1", "l2", "l3") and "saddle" in finding.summary
+
+
+def test_a_deviation_of_002_and_a_run_that_arrived_are_healthy():
+    assert tiny(0.02, losses=FLAT) == [] == tiny(1e-4)
+    assert tiny(1e-4, losses=FLAT, planned=1000, ended=False) == [], "before it is decided"

@@ -18,6 +18,10 @@ Bounds:
           that is called more often in a step) that is enough; a generator may stand still before a judge that is even
   ALIKE   what the judge's first layer makes of one kind of examples spreads a twentieth as far as of the other (a 400th of its
           variance) at every look of the last half: mode collapse; a remark, and an alarm from ONE, a fiftieth, on
+  APART   2 times, at the end of all that was announced: the judge's first layer is affine in what it is shown, so that where
+          the generator makes what the real examples are, both kinds spread alike in it. The logarithm of the ratio of two
+          deviations over 16 examples in one direction has a standard error of 1 / sqrt(15), so that 2 is 2.7 errors; its
+          outputs over all examples must spread wider as well (WIDER), or the ratio be FAR_APART, 4.3 errors
 Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it.
 
 Look-alikes that are healthy: a judge that leads (0.2 and 2 are usual with pictures), critics whose losses are no likelihood,
@@ -49,6 +53,7 @@ TELLS, FOOLS_NOT = 0.5, 1.0
 STARVED = 1e-3
 STILL, FAR = 0.02, 0.5
 ALIKE, ONE = 0.05, 0.02
+APART, WIDER, FAR_APART, OVER = 2.0, 1.25, 3.0, 0.9
 LOOKS = 3
 STEPS = 100
 REFERENCES = (
@@ -72,7 +77,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
     judge = [value for curve in found if curve is not generator for value in values[id(curve)]]
     fooled = values[id(generator)]
-    for one in (_starved(case, judge, fooled) or _won(generator, judge, fooled), _alike(case)):
+    for one in (_starved(case, judge, fooled) or _won(generator, judge, fooled), _alike(case) or _unlike(case)):
         if one is not None:
             yield one
 
@@ -173,6 +178,41 @@ def _alike(case: Case) -> Finding | None:
         if len(shares) >= LOOKS and max(share for _, share in shares) < ALIKE:
             return _collapsed(node, shares)
     return None
+
+
+def _unlike(case: Case) -> Finding | None:
+    """At the end the judge's first layer sees one kind of examples spread much further than the other."""
+    calls = {n.path: _calls(case, n) for n in case.anatomy.nodes if n.operation in ("linear", "conv")}
+    first = next((n for n in case.anatomy.nodes if calls.get(n.path, 0) == max(calls.values()) > 0), None)
+    last = case.sampled[-1] if case.sampled else None
+    if first is None or last is None or last.index < OVER * max(case.taken, case.planned or 0):
+        return None
+    seen = [
+        (spread(sample.gram), sample.activation.std)
+        for sample in last.layers
+        if sample.where == first.path and sample.gram is not None and sample.activation is not None
+    ]
+    near, far = min(seen, default=(0.0, 0.0)), max(seen, default=(0.0, 0.0))
+    if len(seen) < 2 or not near[0] > 0.0:
+        return None
+    apart = far[0] / near[0]
+    if not (apart >= FAR_APART or (apart >= APART and far[1] >= WIDER * near[1])):
+        return None
+    text = f"one kind of examples spreads {apart:.2g} times as far as the other in {spoken(first.path)}"
+    return Finding(
+        "adversarial",
+        "warning",
+        0.8,
+        "loop",
+        f"The generator does not make what the real examples are: when the run ended, {text}, where both are judged.",
+        (Evidence(text, "difference_of_examples", apart, "times", APART),),
+        (first.path,),
+        first.source,
+        last.index,
+        remedy="train longer; look whether generator and judge learn at the same pace, and whether real and made-up examples "
+        "are scaled alike",
+        references=REFERENCES,
+    )
 
 
 def _collapsed(node: Node, shares: Sequence[tuple[int, float]]) -> Finding:

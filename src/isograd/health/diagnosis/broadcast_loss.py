@@ -1,7 +1,8 @@
 """A loss that broadcasts: outputs (N, 1) met targets (N,), and each output was compared with all N targets.
 
 The N x N differences have one best answer: the mean of the targets for every example. So the network is taught to ignore its
-inputs; torch only warns, and a loss written by hand says nothing. A certain fact: no bound.
+inputs; torch only warns, and a loss written by hand says nothing. A certain fact: no bound. Where the spreading was done before
+the loss it shows in the shapes: a square of the batch against a column, from a last layer of one unit, at every look.
 Look-alikes that are healthy: differences of all pairs on purpose (both sides are outputs, or the loss keeps the table of pairs
 with reduction="none", which is a note); (N, C) against (N, C); one example.
 """
@@ -9,6 +10,7 @@ with reduction="none", which is a note); (N, C) against (N, C); one example.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from isograd.health.case import Case
 from isograd.records.fact import Fact
@@ -23,6 +25,31 @@ def diagnose(case: Case) -> Iterator[Finding]:
             seen.add(fact.source)
             kept = any(sample.source == fact.source and sample.reduction == "none" for _, sample in case.losses)
             yield _finding(step, fact, rows, kept=kept)
+    if not seen:
+        yield from _square(case)
+
+
+def _square(case: Case) -> Iterator[Finding]:
+    """Outputs or targets that came to the loss as a square of the batch, from a last layer of one unit: spread before it."""
+    last = next((node for node in reversed(case.anatomy.nodes) if node.operation in ("linear", "conv")), None)
+    calls = [(step, sample) for step, sample in case.losses if sample.training]
+    square = [(step, s) for step, s in calls if _spread(s.output_shape, s.target_shape)]
+    if last is None or last.get("fan_out", 0) != 1 or len(square) < 2 or len(square) < len(calls):
+        return
+    step, sample = square[0]
+    left, right = ("x".join(map(str, shape)) for shape in (sample.output_shape, sample.target_shape))
+    fact = Fact("broadcast", "loss", sample.source, (("left", left), ("right", right)))
+    yield replace(
+        _finding(step, fact, sample.output_shape[0], kept=False),
+        cause="a column met a row before the loss (in a difference, a mask, expand_as), and both were spread to a square",
+        remedy="print the shapes just before the loss: outputs and targets both (N,), or both (N, 1)",
+    )
+
+
+def _spread(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether one of two shapes is a square of the batch and the other a column or row of it."""
+    rows = one[0] if one else 0
+    return rows > 1 and {one, other} in ({(rows, rows), (rows, 1)}, {(rows, rows), (rows,)})
 
 
 def _rows(fact: Fact) -> int:

@@ -4,6 +4,8 @@ Certain as arithmetic: the gradient with respect to the function's output is the
 input is exactly zero at every look, and so are the gradients of all weights that it alone leads back to.
 Bounds:
   LEAST  three looks (two where the run has ended): a layer that starts at zero lets nothing through at the first step only
+Where the layers before it learn by another way (a skip), the branch is a fixed random function of them: a warning where the run
+has ended below half of what is to be had.
 Look-alikes that are healthy: a ReLU none of whose units fires (``dead_units`` says more), underflow in a deep network (the
 gradient that arrives is tiny there; it is ``vanishing``), a straight-through estimator (its gradient is not zero).
 """
@@ -13,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.records.anatomy import Node, spoken
+from isograd.health.outcome import outcome
+from isograd.records.anatomy import WEIGHTED, Node, spoken
 from isograd.records.finding import Evidence, Finding
 from isograd.records.trace import LayerSample
 
 LEAST = 3
+STEPS, SKILL = 50, 0.5
 TINY = 1e-30
 REFERENCES = ("Bengio et al. 2013, Estimating or propagating gradients through stochastic neurons, arXiv:1308.3432, section 4",)
 
@@ -32,6 +36,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
             starved = _starved(case, position)
             if starved:
                 yield _finding(case, node, starved, len(looks))
+                return
+            if case.ended and case.taken >= STEPS and outcome(case).poor(SKILL) and _weighted_before(case, position):
+                yield _around(node, len(looks))
                 return
 
 
@@ -55,6 +62,26 @@ def _starved(case: Case, position: int) -> list[str]:
             if sample.name in names and sample.gradient is not None:
                 sizes[sample.name] = max(sizes.get(sample.name, 0.0), sample.gradient.largest)
     return [names[name] for name in names if sizes.get(name) == 0.0]
+
+
+def _weighted_before(case: Case, position: int) -> bool:
+    return any(case.anatomy.nodes[place].operation in WEIGHTED for place in case.anatomy.before[position])
+
+
+def _around(node: Node, looks: int) -> Finding:
+    return Finding(
+        "flat_activation",
+        "warning",
+        0.85,
+        node.path,
+        f"No gradient passes through {spoken(node.path)} ({node.label}), whose slope is zero everywhere: what is before it "
+        "learns by other ways alone, and the answers are poor.",
+        (Evidence(f"gradient behind it is there, before it exactly 0, in all of {looks} looks", "gradient_rms", 0.0, "", 0.0),),
+        (node.path,),
+        node.source,
+        remedy="a function with a slope (ReLU, tanh), or a straight-through estimator: x + (sign(x) - x).detach()",
+        references=REFERENCES,
+    )
 
 
 def _finding(case: Case, node: Node, starved: list[str], looks: int) -> Finding:

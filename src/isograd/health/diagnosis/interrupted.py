@@ -10,7 +10,10 @@ Bounds:
   POOR    and the answers are poor: chance-corrected hits below 0.7, and the loss not below its floor by LOW, 0.4 of it: a
           remark; an alarm below BARELY, 0.3, where most of what can be had was not reached
 
-A run of fewer than HARDLY steps with poor answers was too short anyway; so was one of fewer than 50 that learned nothing.
+A run of fewer than HARDLY steps with poor answers was too short anyway; so was one of fewer than 50 that learned nothing. From
+FEW steps on; from FEWEST where the run has made all the steps that it announced, so that nobody took a short look on purpose:
+a few huge batches. A game of two networks has no yardstick, but after so few steps nothing can have come of it.
+A loss that lies below its floor by less than NEXT_TO_NOTHING is as poor as hits below BARELY: of few looks, hits tell little.
 
 Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
 a long run of which each part gains little.
@@ -35,30 +38,39 @@ LOW = 0.4
 BARELY = 0.3
 MATERIAL = 0.02
 FEW = 10
+FEWEST = 6
 HARDLY = 20
+NEXT_TO_NOTHING = 0.03
 STEPS = 50
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the training was stopped before it had begun."""
     curve = curves.main(case)
-    if curve is None or not case.ended or case.taken < 6 or len(curve.looks) < 3:
+    if not case.ended or case.taken < FEWEST:
+        return
+    if curve is None:
+        if case.taken < HARDLY and case.taken == case.planned and curves.contested(case):
+            yield _hardly(case)
+        return
+    if len(curve.looks) < 3:
         return
     late = curve.late()
-    skill = late.hits if late.hits is not None else late.beat
+    skill = late.hits if late.hits is not None and not late.stale else late.beat
     if skill is None or late.beat is None or skill >= POOR or late.beat >= LOW:
         return
     gains = _gains(curve)
     if gains is None:
         whole = case.anatomy.optimizer is not None and case.anatomy.optimizer.kind == "lbfgs"  # one step is a whole descent
-        if FEW <= case.taken < STEPS and not whole and (case.taken < HARDLY or learned_nothing(curve)):
+        few = FEWEST if case.taken == case.planned else FEW
+        if few <= case.taken < STEPS and not whole and (case.taken < HARDLY or learned_nothing(curve)):
             yield _hardly(case, curve, late.beat)
         return
     first, second = gains
     value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
     yield Finding(
         "interrupted",
-        "warning" if skill < BARELY else "note",
+        "warning" if skill < BARELY or late.beat < NEXT_TO_NOTHING else "note",
         0.85,
         "loop",
         f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "
@@ -73,17 +85,20 @@ def diagnose(case: Case) -> Iterator[Finding]:
     )
 
 
-def _hardly(case: Case, curve: Curve, beat: float) -> Finding:
+def _hardly(case: Case, curve: Curve | None = None, beat: float | None = None) -> Finding:
+    evidence = Evidence("steps of the whole run", "steps", float(case.taken), "steps", float(HARDLY))
+    if beat is not None:
+        evidence = Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat)
     return Finding(
         "interrupted",
         "warning",
         0.8,
         "loop",
         f"The run ended after {case.taken} steps, before much was learned.",
-        (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat),),
-        source=curve.looks[-1][1].source,
-        since=curve.looks[-1][0],
-        remedy="train longer: hundreds of steps at least",
+        (evidence,),
+        source=curve.looks[-1][1].source if curve is not None else None,
+        since=curve.looks[-1][0] if curve is not None else case.taken,
+        remedy="train longer: hundreds of steps at least; smaller batches give more of them for the same data",
     )
 
 

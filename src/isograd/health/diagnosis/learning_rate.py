@@ -45,6 +45,12 @@ NEXT_TO_NOTHING = 0.15
 """Skill below which a path that is told from few looks may be trusted."""
 AGREE = 0.3
 """Cosine of successive gradients above which they point the same way in spite of the noise of their batches."""
+NOTHING_YET, STRAIGHT, HALF_WAY = 0.5, 0.6, 0.5
+"""Paths up to which a rate is too low although looks lie close: where nothing was learned, for nothing says that it was long
+enough; and where the gradient of the late looks still points where it did and half was not reached, for a way that is straight
+and not half of a layer's size long has not come to its first bend."""
+UNSURE = 0.05
+"""Standard error of the right answers from which the loss is asked as well."""
 LOW_SKILL, STIRRED, DECAY_SKILL = 0.75, 0.3, 0.9
 """Skill from which a training counts as too good for the symptom to matter."""
 REFERENCES = (
@@ -151,10 +157,9 @@ def _falls(values: list[float]) -> bool:
 
 
 def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
-    if case.taken < SOME or not found.decided or not moved.fed or not found.poor(LOW_SKILL):
+    if case.taken < SOME or not found.decided or not moved.fed or not _poor(found):
         return None
-    nothing = found.learning is not True or found.poor(NEXT_TO_NOTHING)
-    limit = LONGER if moved.sure or found.learning is False else LONGER / 3.0 if nothing else 0.0
+    limit = _limit(moved, found)
     if found.advanced or _born_loud(found):
         return None
     way = found.falling or (moved.agreement is not None and moved.agreement > AGREE)
@@ -178,6 +183,24 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
         f"a learning rate {_factor(moved.planned_path)} times as high, or as many times more steps",
         0.9 if moved.starved else 0.8,
     )
+
+
+def _poor(found: Outcome) -> bool:
+    """Whether the answers are poor; where few looks counted them, whether the loss says so by half of the bound."""
+    unsure = found.hits is not None and found.hits[1] > UNSURE and found.beat is not None
+    return found.poor(LOW_SKILL) or (unsure and found.beat is not None and sum(found.beat) < LOW_SKILL / 2.0)
+
+
+def _limit(moved: Movement, found: Outcome) -> float:
+    """The path up to which it counts as too short."""
+    if moved.sure and found.learning is False:
+        return NOTHING_YET
+    straight = moved.sure and moved.agreement is not None and moved.agreement > AGREE
+    if straight and found.poor(HALF_WAY):
+        return STRAIGHT
+    if moved.sure or found.learning is False:
+        return LONGER
+    return LONGER / 3.0 if found.learning is not True or found.poor(NEXT_TO_NOTHING) else 0.0
 
 
 def _born_loud(found: Outcome) -> bool:

@@ -10,7 +10,8 @@ gradient off: a softmax over one output, cross-entropy over one class.
 Two more are read off the program: training on minus a loss that has a least value (critical: it can only get worse, unless the
 optimizer maximises), and on the plain mean of differences, whose gradient does not know the targets. And two are a note that
 becomes a warning only where the training comes to nothing: class indices as numbers (they may be counts or grades), absolute
-errors on one-hot targets (their best constant answer is no class at all).
+errors on one-hot targets (their best constant answer is no class at all). Class indices as numbers are a warning at once where
+the last layer has as many units as there are kinds of targets, 0 to C - 1, and one number an example is compared with them.
 
 A log_softmax before a likelihood, or a sigmoid before binary cross-entropy, belongs to the loss: what counts is what is before.
 
@@ -129,6 +130,9 @@ def _difference(use: Use) -> Finding:
 
 def _numbers(case: Case, use: Use) -> Finding | None:
     """Errors of numbers where classes are meant."""
+    one = _one_output_a_class(case, use)
+    if one is not None:
+        return one
     counts = [sum(column) for column in zip(*(look.classes for look in use.looks), strict=False)]
     kinds = [count for count in counts if count]
     if len(kinds) < 3 or min(kinds) < OFTEN:
@@ -155,6 +159,27 @@ def _numbers(case: Case, use: Use) -> Finding | None:
         f"Under an absolute error the best answer to an uncertain example of {len(kinds)} classes is 0 everywhere, no class.",
         Evidence("classes, one each", "classes", float(len(kinds)), bound=3.0),
         "loss = F.cross_entropy(output, target.argmax(1))",
+    )
+
+
+def _one_output_a_class(case: Case, use: Use) -> Finding | None:
+    """One whole number for each example, of as many kinds as the last layer has units: those were made to be classes.
+
+    The outputs were brought to one number an example on their way to the loss, so that the units cannot stand apart.
+    """
+    counts = [sum(column) for column in zip(*(look.classes for look in use.looks), strict=False)]
+    last = next((node for node in reversed(case.anatomy.nodes) if node.operation in ("linear", "conv")), None)
+    units, shape = int(last.get("fan_out", 0)) if last is not None else 0, use.last.target_shape
+    single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if last is None or use.last.hits >= 0 or not single or units < 2 or units != len(counts) or min(counts) < OFTEN:
+        return None
+    return _finding(
+        use,
+        "warning",
+        f"The last layer has {units} units and the targets are the whole numbers 0 to {units - 1}, classes by all appearance; "
+        f"but {SHOWN[use.last.function]} compares one number an example with them, and the units cannot stand for classes.",
+        Evidence("units of the last layer, and kinds of targets", "classes", float(units), bound=float(len(counts))),
+        "loss = F.cross_entropy(output, target.long()) on all outputs of the last layer",
     )
 
 

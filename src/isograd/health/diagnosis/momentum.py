@@ -34,6 +34,11 @@ DEGENERATE = 10.0
 HALF_WAY = 0.5
 """Path up to which layers count as hardly moved where eps is the reason."""
 SKILL = 0.7
+NEARLY = 0.8
+"""Skill that excuses a velocity that remembers more than the whole run: nothing else speaks for it."""
+LITTLE = 0.5
+HALF = 0.5
+"""A beta2 that remembers two steps, beside a beta1 that remembers fifty: swapped, whatever the outcome may be."""
 REFERENCES = (
     "Sutskever et al. 2013, On the importance of initialization and momentum in deep learning",
     "Reddi et al. 2018, On the convergence of Adam and beyond, arXiv:1904.09237",
@@ -80,8 +85,9 @@ def _velocity(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Find
     if memory < FORGETS * length:
         return
     text = f"a {name} of {momentum:g} remembers the gradients of {memory:,.0f} steps, and the run has {length:,}"
-    late, bound = found.decided, 1.0 - 1.0 / (FORGETS * length)
-    yield _finding(case, found, text, momentum, bound, alarm=late and found.poor(SKILL), sure=0.8)
+    bound = 1.0 - 1.0 / (FORGETS * length)
+    harmed = found.poor(SKILL) or (memory >= length and found.poor(NEARLY))
+    yield _finding(case, found, text, momentum, bound, alarm=found.decided and harmed, sure=0.8)
 
 
 def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
@@ -89,7 +95,9 @@ def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding
     if optimizer.kind not in ("adam", "adamw", "nadam", "radam") or first * first <= second:
         return
     text = f"with beta1 = {first:g} and beta2 = {second:g} the size that steps are divided by forgets faster than the gradient"
-    yield _finding(case, found, text, first * first, second, alarm=found.decided and found.learning is False, sure=0.75)
+    far = first >= LONG and second <= HALF and found.skill is None
+    harmed = found.learning is False or found.poor(LITTLE) or far
+    yield _finding(case, found, text, first * first, second, alarm=found.decided and harmed, sure=0.75)
 
 
 def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:

@@ -50,6 +50,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
         share = middle(case.series("first_step_share", node.path))
         if node.operation != "recurrent" or steps is None or reach is None or share is None or steps < STEPS:
             continue
+        if _first_alone(case, node):
+            judged = outcome(case) if judged is None else judged
+            yield _unread(case, node, int(steps), _harmful(case, node, judged))
+            continue
         if reach < PART * (steps - 1) and share < 1.0:
             kind = "vanishing"
         elif share > FORETOLD:
@@ -58,6 +62,29 @@ def diagnose(case: Case) -> Iterator[Finding]:
             continue
         judged = outcome(case) if judged is None else judged
         yield (_vanishing if kind == "vanishing" else _exploding)(case, node, _harmful(case, node, judged))
+
+
+def _first_alone(case: Case, node: Node) -> bool:
+    """Whether at every look the gradient arrived at the first time step and nowhere else."""
+    reaches, shares = case.series("time_reach", node.path), case.series("first_step_share", node.path)
+    later = [r.value for r in case.series("time_gradient", node.path) if (r.time_step or 0) > 1]
+    return all(r.value == 0.0 for r in reaches) and all(r.value == 1.0 for r in shares) and not any(later)
+
+
+def _unread(case: Case, node: Node, steps: int, harmful: bool) -> Finding:
+    here = spoken(node.path)
+    return _finding(
+        node,
+        "warning" if harmful else "note",
+        f"The loss reads {here} at its first time step alone: what it reads in the other {steps - 1} of {steps} steps cannot "
+        "reach the answer" + (", and the network does no better than a constant answer." if harmful else "."),
+        1,
+        (Evidence("the gradient is exactly 0 at every later time step", "time_gradient", 0.0, "", 0.0),),
+        "the output is taken at index 0 of the time axis, or axes are swapped",
+        "output[:, -1] with batch_first=True (output[-1] without), or the final hidden state",
+        min((r.step for r in case.series("time_reach", node.path)), default=None),
+        0.9,
+    )
 
 
 def _harmful(case: Case, node: Node, judged: Outcome) -> bool:

@@ -5,28 +5,46 @@ and so is fitting one batch as a trial. An alarm needs that more examples are at
   LEAST   three looks (two where the run has ended), and every one since the first
   MORE    the data set that the program holds has more examples than the batch
 
-Look-alikes that are healthy: full-batch training, one long sequence, a data set as large as the batch.
+  FEW    or that the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and one, and
+         were learned: n points in d >= n - 1 dimensions in general position are on one plane whatever their targets are (Cover
+         1965), so that learning them proves nothing. An index of an embedding counts as many columns as the table has rows
+
+Look-alikes that are healthy: full-batch training, one long sequence, a data set as large as the batch; the four examples of
+XOR, which are more than their columns.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.looks import holds, lasting
+from isograd.health.outcome import outcome
+from isograd.records.batch import InputSample
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 MORE = 1
+FEWEST = 32
+LEARNED = 0.9
+SAME = 1e-5
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding."""
     found = next(iter(lasting(case, "same_batch").values()), None)
     if found is None or not found.always or found.seen < 2:
+        few = _few(case)
+        if few is not None:
+            yield few
         return
     examples = next((sample.shape[0] for _, sample in reversed(case.inputs) if sample.shape), 0)
     dataset = int(found.fact.get("dataset", 0))
+    few = None if dataset > examples else _few(case)
+    if few is not None:
+        yield few
+        return
     more = examples > 0 and dataset > MORE * examples and holds(found, case, least=LEAST)
     rest = f" of {dataset:,}" if dataset else ""
     steps = max(found.last, case.taken if case.ended else 0)
@@ -43,3 +61,47 @@ def diagnose(case: Case) -> Iterator[Finding]:
         cause="the loader is asked once, outside the loop, or next(iter(loader)) begins it anew each time" if more else None,
         remedy="for inputs, targets in loader: inside the loop over epochs" if more else None,
     )
+
+
+def _few(case: Case) -> Finding | None:
+    """The same few examples at every look, in whatever order, learned by heart."""
+    looks = [step.inputs for step in case.steps if step.inputs]
+    if not case.ended or len(looks) < LEAST or not outcome(case).well(LEARNED):
+        return None
+    first = looks[0]
+    rows = first[0].shape[0] if first[0].shape else 0
+    columns = sum(_columns(case, sample) for sample in first)
+    if not 2 <= rows <= min(FEWEST, columns + 1) or not all(_alike(first, other) for other in looks[1:]):
+        return None
+    return Finding(
+        "same_batch",
+        "warning",
+        0.85,
+        "data",
+        f"Every look saw the same {rows} examples, and they are learned by heart: with {columns} columns as many could be "
+        "whatever their targets are, so that it says nothing of other examples.",
+        (Evidence(f"examples in {len(looks)} looks", "examples", float(rows), "examples", columns + 1.0),),
+        since=case.steps[0].index if case.steps else None,
+        remedy="train on more examples, and judge by examples that were not trained on",
+    )
+
+
+def _columns(case: Case, sample: InputSample) -> int:
+    """Numbers in one example; an index counts as the rows of the smallest table that it may be one of."""
+    entries = math.prod(sample.shape[1:])
+    if sample.dtype.startswith(("float", "bfloat")):
+        return entries
+    tables = [p.shape[0] for p in case.anatomy.matrices if (n := case.anatomy.node(p.layer)) and n.operation == "embedding"]
+    return entries * min((rows for rows in tables if rows > sample.high), default=1)
+
+
+def _alike(one: tuple[InputSample, ...], other: tuple[InputSample, ...]) -> bool:
+    """Whether two batches hold the same numbers, in whatever order."""
+    if len(one) != len(other):
+        return False
+    for a, b in zip(one, other, strict=True):
+        close = abs(a.values.rms - b.values.rms) <= SAME * a.values.rms
+        mean = abs(a.values.mean - b.values.mean) <= SAME * a.values.rms
+        if a.shape != b.shape or (a.low, a.high) != (b.low, b.high) or not (close and mean):
+            return False
+    return True
