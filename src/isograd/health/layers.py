@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isograd.health.case import Case, Table, at, middle
-from isograd.records.anatomy import WEIGHTED, Node, Optimizer, Parameter
+from isograd.records.anatomy import WEIGHTED, Anatomy, Node, Optimizer, Parameter
 
 PLAIN = 1e-2
 """What a step may move the last layer by, relative to its size, where no optimizer says: the largest that it survives."""
@@ -114,3 +114,23 @@ def _foretold_movement(
     if optimizer.kind in ADAPTIVE:
         return rate * gradient / (gradient + float(optimizer.get("eps", 1e-8))) / size
     return rate * gradient / size / max(1e-3, 1.0 - float(optimizer.get("momentum", 0.0)))
+
+
+def parts(nodes: Sequence[Node]) -> list[int]:
+    """The networks that nodes belong to: which of them hang together, each named by its first node.
+
+    >>> parts([Node("a", "input", ""), Node("b", "input", ""), Node("c", "linear", "", (0,))])
+    [0, 1, 0]
+    """
+    part = list(range(len(nodes)))
+    for place, node in enumerate(nodes):
+        for source in node.inputs:
+            old, new = sorted((part[place], part[source]), reverse=True)
+            part = [new if one == old else one for one in part]
+    return part
+
+
+def apart(anatomy: Anatomy) -> bool:
+    """Whether several networks with weights are watched that do not hang together: they may play against each other."""
+    of = parts(anatomy.nodes)
+    return len({part for part, node in zip(of, anatomy.nodes, strict=True) if node.operation in WEIGHTED}) > 1

@@ -149,8 +149,11 @@ def path_of(series: Sequence[Reading], taken: int, rates: Sequence[float] = ()) 
 def _close(series: Sequence[Reading], taken: int) -> bool:
     """Whether there are four looks at least, and no gap between them longer than six tenths of what was taken.
 
-    A gap is none where the steps at both its ends are of about the same size: then those between were so too.
+    A gap is none where the steps at both its ends are of about the same size: then those between were so too. Where all looks
+    saw steps of about the same size, none is.
     """
+    if len(series) >= LOOKS and max(r.value for r in series) <= EVEN * min(r.value for r in series):
+        return True
     steps = [reading.step for reading in series]
     ends = ((a, b) for a, b in pairwise(series) if not a.value <= EVEN * b.value <= EVEN**2 * a.value)
     gaps = [b.step - a.step for a, b in ends]

@@ -4,6 +4,7 @@ import pytest
 from bodies import body, case, looks
 
 from isograd.health.diagnosis import dead_units
+from isograd.records.anatomy import Anatomy, Node
 
 
 def found(anatomy, readings):
@@ -77,3 +78,15 @@ def test_a_real_layer_with_biases_far_below_zero_is_dead(train, mlp):
     assert accuracy < 0.3
     finding = report.findings[0]
     assert (finding.disease, finding.severity, finding.where) == ("dead_units", "critical", "3")
+
+
+def test_a_silent_gate_beside_a_path_around_it_may_wake_and_is_told_when_the_run_is_decided():
+    nodes = (
+        Node("input", "input", "input"),
+        Node("gate", "activation", "ReLU", (0,), settings=(("function", "relu"),)),
+        Node("scaled", "unknown", "mul", (0, 1)),
+    )
+    readings = looks(Anatomy("torch", nodes, ()), "gate", [0] * 4)
+    early, late = (case(readings, Anatomy("torch", nodes, ()), ended=ended) for ended in (False, True))
+    assert [finding.severity for finding in dead_units.diagnose(early)] == ["note"]
+    assert [finding.severity for finding in dead_units.diagnose(late)] == ["critical"]

@@ -1,7 +1,10 @@
 """Exploding: found where steps are larger than the layer, foretold where signals grow, and never cried."""
 
+import random
+
 import pytest
 from bodies import ADAM, WIDTH, body, case, geometric, recording
+from runs import run
 
 from isograd.health import theory
 from isograd.health.case import case_of
@@ -176,3 +179,10 @@ def test_first_steps_that_throw_the_loss_up_may_come_back(steps, said):
     """A new head under AdaGrad: the first steps are the largest it will ever make."""
     losses = [1.0] * (steps // 10 + 1) + [15.0] * steps
     assert bool(sampled(losses, lambda loss: loss, 1.0, planned=1000)) == said
+
+
+def test_single_losses_of_tiny_batches_are_no_growth():
+    draw = random.Random(2)
+    losses = [draw.gauss(0.0, 1.0) ** 2 for _ in range(13)]
+    losses[0], losses[-1] = 0.01, 5.0
+    assert not [f for f in exploding.diagnose(run(body(3), losses=losses, planned=900, ended=False)) if f.alarm]

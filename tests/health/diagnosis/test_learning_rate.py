@@ -110,3 +110,17 @@ def test_before_training_a_fine_tuning_rate_and_a_warm_up_from_zero_are_let_be()
     assert before_training(turning=1e-4) == []
     assert before_training(turning=0.0, rates=0.0) == []
     assert before_training(turning=1e-6, rates=lambda step: 1e-6 * (step - 1)) == []
+
+
+HALF = [2.3 * (1.0 - 0.5 * i / 200) for i in range(200)]
+
+
+def test_a_straight_way_that_has_not_come_to_its_first_bend_is_too_slow():
+    (finding,) = found(losses=HALF, turning=2.5e-3, agreement=0.6)
+    assert finding.alarm and "too low" in finding.summary and finding.evidence[0].value == pytest.approx(0.5)
+    assert found(losses=HALF, turning=2.5e-3, agreement=0.0) == [], "the gradient has turned"
+    assert found(losses=HALF, turning=5e-3, agreement=0.6) == [], "it went its own length"
+
+
+def test_where_nothing_was_learned_a_path_of_two_fifths_was_none():
+    assert alarms(found(losses=FLAT, turning=2e-3, agreement=0.0))

@@ -91,3 +91,14 @@ def test_a_real_network_of_linear_layers_on_exclusive_or_is_underfitting():
 
     assert said() & {"underfitting", "plateau", "collapse", "labels"}
     assert not said(nn.ReLU())
+
+
+@pytest.mark.parametrize(("first", "second", "narrow"), [(3, 3, "a"), (16, 3, ""), (4, 16, "")])
+def test_three_units_for_eight_inputs_are_a_bottleneck_and_an_autoencoder_of_three_is_not(first, second, narrow):
+    shapes = ((8, first), (first, second), (second, 2))
+    nodes = [Node("x", "input", "")]
+    for name, (fan_in, fan_out) in zip("abc", shapes, strict=True):
+        nodes.append(Node(name, "linear", "Linear", (len(nodes) - 1,), settings=(("fan_in", fan_in), ("fan_out", fan_out))))
+        nodes.append(Node(f"act {name}", "activation", "", (len(nodes) - 1,), settings=(("function", "relu"),)))
+    found = underfitting.barred(Anatomy("torch", tuple(nodes), ()))
+    assert (found[0].path if found else "") == narrow

@@ -111,7 +111,7 @@ def _losses(now: float, pays: float) -> Iterator[Evidence]:
 def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
     """One network stands still: the judge, or the generator where the judge has learned to tell both kinds apart."""
     rates, paths = rates_so_far(case), dict[int, tuple[float, Node]]()
-    parts = _parts(case.anatomy.nodes)
+    parts = gather.parts(case.anatomy.nodes)
     for layer in gather.layers(case):
         series = [r for r in case.series("turning_ratio", layer.weight.name) if not math.isnan(r.value)]
         part = parts[case.anatomy.nodes.index(layer.node)]
@@ -151,16 +151,6 @@ def _starved(case: Case, judge: Sequence[float], fooled: Sequence[float]) -> Fin
 def _calls(case: Case, node: Node) -> int:
     """How often the network of a node is called in a step."""
     return max((sample.call for step in case.steps for sample in step.layers if sample.where == node.path), default=0)
-
-
-def _parts(nodes: Sequence[Node]) -> list[int]:
-    """The networks that nodes belong to: which of them hang together, each named by its first node."""
-    part = list(range(len(nodes)))
-    for place, node in enumerate(nodes):
-        for source in node.inputs:
-            old, new = sorted((part[place], part[source]), reverse=True)
-            part = [new if one == old else one for one in part]
-    return part
 
 
 def _alike(case: Case) -> Finding | None:

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 
 from isograd.health import signals
 from isograd.health.case import Case, at
-from isograd.health.outcome import outcome
-from isograd.records.anatomy import DYING, Node, spoken
+from isograd.health.outcome import decided, outcome
+from isograd.records.anatomy import DYING, Anatomy, Node, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 LOOKS = signals.ENOUGH
@@ -48,7 +48,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 since = next(r.step for r in series if r.value >= SHARE)
                 shares.append((series[-1].value, node, since))
         if shares:
-            yield _finding(sorted(shares, key=lambda row: -row[0]), signal, word, fine=outcome(case).well(WELL))
+            worst = sorted(shares, key=lambda row: -row[0])
+            early = not decided(case) and all(_passed_by(anatomy, node) for _, node, _ in worst)
+            yield _finding(worst, signal, word, fine=early or outcome(case).well(WELL))
+
+
+def _passed_by(anatomy: Anatomy, node: Node) -> bool:
+    """Whether signals reach the last node around this one: then its inputs go on changing, and it may wake."""
+    nodes, reached = anatomy.nodes, set[int]()
+    for place, one in enumerate(nodes):
+        if one is not node and (one.operation == "input" or reached & set(one.inputs)):
+            reached.add(place)
+    return len(nodes) - 1 in reached
 
 
 def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str, *, fine: bool) -> Finding:

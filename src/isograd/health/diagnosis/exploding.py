@@ -53,6 +53,7 @@ BOUNDED = (
 """Losses that cannot be negative."""
 WHOLE_STEPS = ("lbfgs",)
 """Optimizers that step as far as the curvature allows, often by a layer's whole size: only the loss speaks against them."""
+FEW = 3
 REFERENCES = (
     "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
     "Philipp et al. 2018, The exploding gradient problem demystified, arXiv:1712.05577",
@@ -96,12 +97,19 @@ def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
 
 
 def _loss_growth(rows: Table) -> float:
-    """Median loss of the last tenth over that of the first tenth (at least one step each); 0 where it cannot be said."""
+    """Median loss of the last tenth over that of the first tenth; 0 where it cannot be said.
+
+    A median of fewer than three is no median: there the least of the last quarter (three at most) counts, over the largest
+    of the first, for single losses of tiny batches differ by a hundred times and more.
+    """
     losses = [r.value for r in at(rows, "loss")]
     if len(losses) < 2 or not all(map(math.isfinite, losses)):
         return 0.0
-    tenth = max(1, len(losses) // 10)
-    first, last = statistics.median(losses[:tenth]), statistics.median(losses[-tenth:])
+    tenth = len(losses) // 10
+    first, last = statistics.median(losses[: max(1, tenth)]), statistics.median(losses[-max(1, tenth) :])
+    if tenth < FEW:
+        few = max(1, min(FEW, len(losses) // 4))
+        first, last = max(losses[:few]), min(losses[-few:])
     return last / first if first > 0.0 else 0.0
 
 

@@ -70,7 +70,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
     yield Finding(
         "interrupted",
-        "warning" if skill < BARELY or late.beat < NEXT_TO_NOTHING else "note",
+        "warning" if skill < BARELY or late.beat < NEXT_TO_NOTHING or case.taken < HARDLY else "note",
         0.85,
         "loop",
         f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "

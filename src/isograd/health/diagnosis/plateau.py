@@ -9,7 +9,8 @@ model is worthless. Three doors lead to it (``health.curve``), and all that are 
 Bounds:
   GAIN    0.03: on data whose best model explains 10 % of the variance, a run that got three quarters of it stands at 0.075
   FLAT    a loss that still falls is not yet a plateau while the run goes on: networks that take off late (parity, copying over
-          time, deep chains) fall slowly before; when the run has ended it is judged by where it stands
+          time, deep chains) fall slowly before; when the run has ended it is judged by where it stands, and where it falls to
+          the end by the last tenth
   FAR     while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was (``health.outcome``), and
           never critical
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
@@ -28,6 +29,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health import curve as curves
+from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import Curve, Standing
 from isograd.health.outcome import decided
@@ -37,6 +39,7 @@ from isograd.records.finding import Evidence, Finding
 STEPS = 50
 LOOKS = 2
 STILL = 0.02
+LAST = 10
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -46,12 +49,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
     found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
     judged = [one for one in found if one.late().beat is not None]
     if judged:
-        if all(learned_nothing(one) and (case.ended or not falls(one)) for one in judged):
+        if all(learned_nothing(one) and not (falls(one) and (not case.ended or _arrives(one))) for one in judged):
             curve = max(judged, key=lambda one: len(one.looks))
             if not (constant(curve) and case.ended):  # then it is a collapse, which says more
                 yield _finding(case, curve)
-    elif case.ended and len(curves.curves(case)) <= 1:
+    elif case.ended and len(curves.curves(case)) <= 1 and not gather.apart(case.anatomy):
         yield from _untold(case)
+
+
+def _arrives(curve: Curve) -> bool:
+    """Whether a loss that falls to the end stands below its floor by ``GAIN`` over the last tenth of the steps."""
+    last = curve.values(0.9, 1.0)
+    return curve.told and curve.floor is not None and len(last) >= LAST and statistics.fmean(last) < (1.0 - GAIN) * curve.floor
 
 
 def _finding(case: Case, curve: Curve) -> Finding:

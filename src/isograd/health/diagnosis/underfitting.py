@@ -5,7 +5,9 @@ That a loss stays high says little by itself: nobody knows what the data allow. 
           confidence fits pays a certain loss at most (Fano's inequality read backwards; for a regression, what rescaling the
           outputs would explain: the correlation squared), and this one has reached less than a third of that
   REASON  what the network is made of bars it from learning more: no nonlinearity between its layers, a layer of one unit in
-          the middle, dropout of 80 % and more; and the late loss is poor and flat, or below a quarter of the way
+          the middle, or one of no more than NARROW, 3, from inputs that have more (networks none of whose layers is wider than
+          their inputs approximate no function that has a peak: Johnson 2019, arXiv:1810.00393), dropout of 80 % and more; and
+          the late loss is poor and flat, or below a quarter of the way
 Bounds: KNOWS 0.2: enough is known (chance-corrected hits, or variance that rescaling would explain) for the order to count.
 
 Look-alikes that are healthy: label smoothing and class weights (their floor is another: nothing is said), linear models on
@@ -32,7 +34,7 @@ HOPELESS = 0.25
 STEPS = 50
 LOOKS = 2
 DROPPED = 0.8
-NARROW = 1
+NARROW = 3
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -98,13 +100,20 @@ def barred(anatomy: Anatomy) -> tuple[Node, str, str] | None:
             p = float(node.get("p", 0.0))
             return node, f"{spoken(node.path)} drops {100 * p:.0f} % of its inputs", "dropout of 0.1 to 0.5"
     for node in nodes[:-1]:
-        if node.operation == "linear" and node.get("fan_out", 0) == NARROW and node is not nodes[-1]:
-            return node, f"everything has to pass through the {NARROW} unit of {spoken(node.path)}", "more units there"
+        if node.operation == "linear" and 1 <= int(node.get("fan_out", 0)) <= _bottleneck(node, nodes[0]):
+            units = f"{node.get('fan_out', 0)} unit{'s' if int(node.get('fan_out', 0)) > 1 else ''}"
+            return node, f"everything has to pass through the {units} of {spoken(node.path)}", "more units there"
     plain = unbent(anatomy)
     if plain:
         what = f"no activation stands between its {len(plain)} layers, which amount to one linear layer"
         return plain[0], what, "an activation (ReLU, GELU, tanh) after every layer but the last"
     return None
+
+
+def _bottleneck(node: Node, first: Node) -> int:
+    """Units up to which a layer is a bottleneck: one, or NARROW where the inputs of the network have more."""
+    within = int(node.get("fan_in", 0)) <= NARROW < int(first.get("fan_in", 0))
+    return NARROW if within or (node is first and int(node.get("fan_in", 0)) > NARROW) else 1
 
 
 def unbent(anatomy: Anatomy) -> list[Node]:

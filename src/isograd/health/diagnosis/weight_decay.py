@@ -26,6 +26,7 @@ from collections.abc import Iterator
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
+from isograd.health.curve import LATE
 from isograd.health.layers import COUPLED
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
@@ -123,7 +124,7 @@ def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
 
 def _penalised(case: Case) -> Iterator[Finding]:
     """The same by a penalty in the loss: it outweighs the data from the start, and the weights follow it."""
-    rest, level, source = [], [], None
+    rest, level, floors, seen, source = [], [], [], [], None
     for step in case.steps:
         samples = [sample for sample in step.losses if sample.training]
         value = math.fsum(sample.value or 0.0 for sample in samples)
@@ -131,6 +132,8 @@ def _penalised(case: Case) -> Iterator[Finding]:
         if step.loss is not None and math.isfinite(step.loss) and 0.0 < value < math.inf and floor > 0.0:
             rest.append(step.loss / value - 1.0)
             level.append(value / floor)
+            floors.append(floor)
+            seen.append(step.index)
             source = samples[-1].source
     series = [at(case.rows, "weight_rms", weight.name) for weight in gather.weights(case)]
     sizes = [one[-1].value / one[0].value for one in series if one and one[0].value > 0.0]
@@ -138,6 +141,9 @@ def _penalised(case: Case) -> Iterator[Finding]:
         return
     first, size = statistics.median(rest[:LOOKS]), statistics.median(sizes)
     late = statistics.median(level[len(level) // 2 :])
+    if seen[-1] <= case.taken / 2:  # too old; an emptied network pays the floor and no penalty, this one all that is stepped
+        stepped = [r.value for r in case.series("loss") if r.step > (1.0 - LATE) * case.taken and math.isfinite(r.value)]
+        late = max(late, statistics.median(stepped) / statistics.median(floors)) if stepped else late
     if first < PENALTY or size > EMPTIED or late < 1.0 - NOTHING:
         return
     adds = f"what the program adds to its loss is {first:.2g} times the loss of the data at the start"
