@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
 from lessons import Step, classes, numbers, training
 
 from isograd.health import curve, worth
+from isograd.health.diagnosis import plateau
 from isograd.health.outcome import outcome
 from isograd.records.batch import LossSample
 from isograd.records.moments import Moments
@@ -131,3 +132,10 @@ def test_what_few_answers_allow_is_less_than_what_many_do():
 
     few = curve.main(training(lambda t: seven(t) if t in (1, 2, 300) else ()))
     assert worth.allowed(few) < 0.8 * worth.allowed(curve.main(training(seven)))
+
+
+def test_a_loss_that_arrives_below_its_floor_at_the_end_was_no_plateau():
+    """Above the floor in the mean of the last third, and 20 % below it in the last tenth."""
+    late = training(lambda t: numbers(t, explained=0.0), total=lambda t: 1.5 if t < 200 else 1.5 - 0.008 * (t - 200))
+    found = [finding for finding in plateau.diagnose(late) if finding.alarm]
+    assert found == []

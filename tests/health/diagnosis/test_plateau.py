@@ -133,10 +133,3 @@ def test_two_networks_that_play_against_each_other_stand_still_and_were_looked_a
         return (asked(1.0, 4), asked(0.0, 5)) if t == 1 else ()
 
     assert found(training(once, total=lambda t: 2.09 + draw.gauss(0.0, 0.02))) == []
-
-
-def test_a_loss_that_arrives_below_its_floor_at_the_end_was_no_plateau():
-    """Above the floor in the mean of the last third, and 20 % below it in the last tenth."""
-    late = training(lambda t: numbers(t, explained=0.0), total=lambda t: 1.5 if t < 200 else 1.5 - 0.008 * (t - 200))
-    found = [finding for finding in plateau.diagnose(late) if finding.alarm]
-    assert found == []

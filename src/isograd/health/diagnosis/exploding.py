@@ -29,6 +29,7 @@ from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, late, middle
+from isograd.health.curve import contested
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, capital, spoken
@@ -73,7 +74,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
     early = case.planned is not None and not case.ended and len(at(rows, "loss")) < EARLY
-    if growth < FAR and (early or outcome(case).floor is None):
+    game = not case.ended and contested(case)
+    if game or (growth < FAR and (early or outcome(case).floor is None)):
         growth = 0.0  # a loss of no known kind (a critic's, a bonus) may go anywhere, and first steps are thrown up
     if torn or growth >= AWAY:
         finding = _measured(torn, growth, found, rows, expectations)

@@ -45,7 +45,7 @@ NEXT_TO_NOTHING = 0.15
 """Skill below which a path that is told from few looks may be trusted."""
 AGREE = 0.3
 """Cosine of successive gradients above which they point the same way in spite of the noise of their batches."""
-NOTHING_YET, STRAIGHT, HALF_WAY = 0.5, 0.6, 0.5
+NOTHING_YET, STRAIGHT, HALF_WAY = 0.4, 0.6, 0.5
 """Paths up to which a rate is too low although looks lie close: where nothing was learned, for nothing says that it was long
 enough; and where the gradient of the late looks still points where it did and half was not reached, for a way that is straight
 and not half of a layer's size long has not come to its first bend."""
