@@ -135,3 +135,16 @@ def test_accumulated_gradients_are_judged_by_the_mean_of_their_losses():
 
     found = judged(noisy(0.1), sample)
     assert found.floor == pytest.approx(0.5 * 16 / 15) and found.skill == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_few_wild_steps_do_not_hide_that_the_others_are_worse_than_a_constant_answer():
+    """Right answers of old, and a loss that has stood at twice its floor since, with steps of a thousand times that."""
+
+    def sample(step, loss):
+        if step <= 30:
+            yield LossSample("cross_entropy", value=loss, floor=1.0, classes=(8, 8, 8, 8), answers=(8, 8, 8, 8), hits=30)
+
+    losses = noisy(0.3, 30) + noisy(2.8, 70)
+    losses[80] = losses[90] = 3000.0
+    found = judged(losses, sample, ended=True)
+    assert found.learning is False and found.poor(0.0)

@@ -206,6 +206,15 @@ def test_positions_of_a_module_itself_are_known_as_new_by_the_normal_that_is_the
     assert fresh(anatomy, ["", "a"]) == (["", "a"] if known else [])
 
 
+def test_a_small_table_says_nothing_against_new_layers_beside_it():
+    entries = [NormalDist().inv_cdf((i + 0.5) / 32) for i in range(32)]
+    table = Parameter("district.weight", "district", (8, 4), True, False, Moments.of(entries))
+    anatomy = network(A, C)
+    nodes = (Node("district", "embedding", "Embedding"), *anatomy.nodes)
+    beside = Anatomy("torch", nodes, (table, *anatomy.parameters), anatomy.optimizer)
+    assert fresh(anatomy, ["a"]) == ["a"] and fresh(beside, ["district", "a"]) == ["district", "a"]
+
+
 def test_few_weights_tell_nothing_of_how_they_were_drawn():
     assert not as_drawn(Parameter("w", "w", (4, 4), True, True, drawn(0.5, 16)), None)
 
