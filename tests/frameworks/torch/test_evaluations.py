@@ -17,6 +17,7 @@ from recording import Watch
 
 import isograd
 from isograd.frameworks.torch import signs
+from isograd.frameworks.torch.budget import NORM, Budget
 from isograd.frameworks.torch.history import EVALUATED, History
 from isograd.records import codec
 from isograd.records.batch import Evaluation
@@ -266,3 +267,10 @@ def test_of_very_many_evaluations_the_best_and_the_newest_stay():
         history.add(Step(index, evaluations=(Evaluation(index - 1, "mse_loss", value=abs(index - 50) + 1.0),)))
     kept = [one.after for step in history.steps for one in step.evaluations]
     assert len(kept) <= EVALUATED + 1 and {0, 49, 4 * EVALUATED - 2} <= set(kept)
+
+
+def test_a_step_of_which_only_the_gradient_norms_are_taken_lets_its_evaluation_be_heard(monkeypatch):
+    monkeypatch.setattr(Budget, "next", lambda self, index: NORM)
+    monkeypatch.setattr(Budget, "for_evaluation", lambda self, index: 1.0)
+    evaluations, found = trained(in_batches, steps=5, budget=0.03)
+    assert [one.value for one in evaluations] == pytest.approx([value for value, _ in found], rel=1e-6)

@@ -21,7 +21,7 @@ from isograd.records.fact import Fact
 class Between:
     """Listens where there is a sign of an evaluation and one is due: until training goes on, or the next step is over.
 
-    ``calm`` gives the present step, if nothing is measured in it and no backward pass has come yet. On steps that are looked at
+    ``calm`` gives the present step, if its passes are not followed and no backward pass has come yet. On steps that are looked at
     the passes are followed anyway, and evaluations with them.
     """
 

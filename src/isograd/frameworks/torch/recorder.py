@@ -350,9 +350,9 @@ class TorchRecorder(Recorder):
         self._walk.arm(shallow=not look.sampled)
 
     def _calm(self) -> Open | None:
-        """The present step, if nothing is measured in it and no backward pass has come yet."""
+        """The present step, if its passes are not followed anyway and no backward pass has come yet."""
         opened = self._open
-        if opened.busy or self._loss.passes or self.stopped_by is not None or not self._handles:
+        if opened.look.heard or self._loss.passes or self.stopped_by is not None or not self._handles:
             return None
         return None if not self._eager and is_compiled(self._models) else opened
 
