@@ -17,12 +17,16 @@ from isograd.frameworks.torch.signs import Signs
 from isograd.records.batch import Evaluation
 from isograd.records.fact import Fact
 
+UNSEEN = 2.0
+"""What hearing an evaluation costs over what our clock sees of it, beside ``budget.HIDDEN``: the hooks of every module and the
+mode over every call. Measured: 2.4 to 3.3 in all on networks of 3 to 101 modules."""
+
 
 class Between:
     """Listens where there is a sign of an evaluation and one is due: until training goes on, or the next step is over.
 
-    ``calm`` gives the present step, if its passes are not followed and no backward pass has come yet. On steps that are looked at
-    the passes are followed anyway, and evaluations with them.
+    ``calm`` gives the present step, if its passes are not followed and no backward pass has come yet. On steps that are looked
+    at the passes are followed anyway, and evaluations with them.
     """
 
     walk: Walk
@@ -68,7 +72,7 @@ class Between:
         cost = self.tried.cost if opened.busy else opened.cost
         opened.cost, self.tried.cost = opened.cost - cost, 0.0
         if opened.tried:
-            self._budget.evaluations.add(cost)
+            self._budget.evaluations.add(cost * UNSEEN)
         else:
             self._budget.overhead += cost
         self._signs.came(evaluation=opened.tried)
