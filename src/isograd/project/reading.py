@@ -102,14 +102,14 @@ def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], 
 
 
 def model_kind(kind: str, task: str) -> str:
-    """The family of networks that is meant: for "auto" a CNN for pictures and an MLP for tables.
+    """The family of networks that is meant: for "auto" a CNN for pictures and sounds and an MLP for tables.
 
     >>> model_kind("auto", "image-classification"), model_kind("resnet", "image-classification")
     ('cnn', 'resnet')
     """
     if kind != "auto":
         return kind
-    return "cnn" if task == "image-classification" else "mlp"
+    return "cnn" if task in ("image-classification", "sound-classification") else "mlp"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Settings:

@@ -24,6 +24,7 @@ OnProgress = Callable[[train.Progress], None]
 MONITOR: dict[str, tuple[str, train.Direction]] = {
     "classification": ("log_loss", "min"),
     "image-classification": ("log_loss", "min"),
+    "sound-classification": ("log_loss", "min"),
     "regression": ("rmse", "min"),
 }
 """The metric on the validation part that chooses the best weights, by task."""
@@ -108,6 +109,7 @@ def begin(project: Project) -> Job:
         query=table.query,
         files=table.files,
         label_pattern=table.label_pattern,
+        encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
     model = models.build(
         model_kind(settings.model.kind, settings.task),

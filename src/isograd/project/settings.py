@@ -26,7 +26,8 @@ class DataTable(Table):
     source: str = Field(
         min_length=1,
         description='"builtin:digits", a folder of IDX files, a folder of class folders of images, a .csv, .tsv, .parquet or '
-        ".jsonl table, an .npz archive, or the URL of a database; relative to this file; $NAMES come from the environment",
+        ".jsonl table, an .npz archive, a folder of recordings or of texts, or the URL of a database; relative to this "
+        "file; $NAMES come from the environment",
     )
     query: str | None = Field(None, description="the SQL query whose rows are the table (databases)")
     files: str | None = Field(None, description="the column that names the picture files, in a table that labels pictures")
@@ -55,12 +56,28 @@ class DataTable(Table):
         return values
 
 
+class EncodingTable(Table):
+    """How columns, texts and sounds become numbers; all that is fitted is fitted on the training part."""
+
+    scaling: Literal["standard", "minmax", "robust"] = Field(
+        "standard", description="numbers: mean and deviation, least and range, or median and quartiles"
+    )
+    categories: Literal["one_hot", "index"] = Field("one_hot", description="index: a category's place, for an embedding")
+    tokens: Literal["words", "subwords"] = Field("words", description="what texts are cut into")
+    text: Literal["bag", "ids"] = Field("bag", description="weighted counts of tokens, or the sequence of their numbers")
+    vocabulary: int = Field(2000, ge=4, le=100_000, description="tokens that are learned from the training texts, at most")
+    length: int = Field(256, ge=1, le=100_000, description="tokens of a text that are kept (ids)")
+    mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
+
+
 class ModelTable(Table):
     """Which network; every further key is an option of that kind (``isograd schema`` lists them)."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    kind: Literal["auto", "mlp", "cnn", "resnet"] = Field("auto", description="auto: a CNN for pictures, an MLP for tables")
+    kind: Literal["auto", "mlp", "cnn", "resnet"] = Field(
+        "auto", description="auto: a CNN for pictures and sounds, an MLP for tables"
+    )
 
 
 class TrainTable(Table):
@@ -115,11 +132,14 @@ class ProjectSettings(Table):
     """The whole of isograd.toml."""
 
     name: str = Field("project", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the runs and the bundle")
-    task: Literal["classification", "regression", "image-classification"] = Field(description="what the model is to do")
+    task: Literal["classification", "regression", "image-classification", "sound-classification"] = Field(
+        description="what the model is to do"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="one number behind every random choice")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
     threads: int = Field(0, ge=0, description="CPU threads; 0: all cores; another number gives other last digits")
     data: DataTable
+    encoding: EncodingTable = EncodingTable()
     model: ModelTable = ModelTable()
     train: TrainTable = TrainTable()
     watch: WatchTable = WatchTable()

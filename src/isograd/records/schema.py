@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ColumnKind = Literal["number", "category", "boolean", "text"]
+ColumnKind = Literal["number", "category", "boolean", "text", "date"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What one example is. ``kind`` "table" has ``columns``; "images" has ``image`` = (channels, height, width).
+    """What one example is. ``kind`` "table" has ``columns``; "images" has ``image`` = (channels, height, width), and so has
+    "sound": (1, mels, frames).
 
     ``classes`` is empty for a regression. ``fingerprint`` is the SHA-256 of the content that was read.
     """
 
-    kind: Literal["table", "images"]
+    kind: Literal["table", "images", "sound"]
     rows: int
     fingerprint: str
     target: str = "label"
@@ -69,8 +70,44 @@ class DataSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class TextEncoding:
+    """How texts become numbers: ``tokenizer`` is the JSON of the tokenizers library, ``size`` the number of tokens it knows.
+
+    ``form`` "bag" gives a weighted count of each token (``weights``, one a token), "ids" the first ``length`` tokens, 0 where
+    a text is shorter.
+    """
+
+    tokenizer: str
+    size: int
+    form: Literal["bag", "ids"]
+    length: int = 0
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SoundEncoding:
+    """How recordings become log-mel spectra: ``samples`` of each at ``rate`` a second, in windows of ``window`` every ``hop``
+    samples; ``mean`` and ``std`` are those of each of the ``mels`` bands.
+    """
+
+    rate: int
+    samples: int
+    window: int
+    hop: int
+    mels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnEncoding:
-    """How one column becomes numbers: (x - mean) / std, with an indicator where training had gaps; or one of ``values``."""
+    """How one column becomes numbers.
+
+    A number: (x - mean) / std, where ``scaling`` says what is meant: mean and deviation, smallest value and range ("minmax"),
+    or median and interquartile range ("robust"); with an indicator where training had gaps. A category: one of ``values``, or,
+    with ``index``, its place among them from 1 on (0: never seen), for an embedding. A date: its day, scaled like a number,
+    and sine and cosine on each of ``circles``. A text: as ``text`` says.
+    """
 
     name: str
     kind: ColumnKind
@@ -78,6 +115,10 @@ class ColumnEncoding:
     std: float = 1.0
     indicator: bool = False
     values: tuple[str, ...] = ()
+    scaling: Literal["standard", "minmax", "robust"] = "standard"
+    index: bool = False
+    circles: tuple[str, ...] = ()
+    text: TextEncoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +126,11 @@ class Encoding:
     """All that was fitted on the training part and travels with the model.
 
     A table: ``columns`` in order. Images: (pixel / 255 - mean[c]) / std[c] after resizing to ``image`` = (channels, height,
-    width). ``target_mean`` and ``target_std`` scale a regression's target; ``classes`` name a classification's outputs.
+    width). Sound: log-mel spectra as ``sound`` says. ``target_mean`` and ``target_std`` scale a regression's target;
+    ``classes`` name a classification's outputs.
     """
 
-    kind: Literal["table", "images"]
+    kind: Literal["table", "images", "sound"]
     target: str
     columns: tuple[ColumnEncoding, ...] = ()
     image: tuple[int, int, int] | None = None
@@ -97,3 +139,4 @@ class Encoding:
     classes: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    sound: SoundEncoding | None = None

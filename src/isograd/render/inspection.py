@@ -85,6 +85,8 @@ def _column_lines(columns: Sequence[Column]) -> list[str]:
 
 
 def _holds(column: Column) -> str:
+    if column.kind == "date" and len(column.values) == 2:
+        return f"{column.values[0]} to {column.values[1]}"
     if column.kind in ("category", "text"):
         return listed([plain(value, 30) for value in column.values], most=4)
     return f"{number(column.minimum)} to {number(column.maximum)}, mean {number(column.mean)}"

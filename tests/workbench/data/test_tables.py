@@ -83,15 +83,17 @@ def test_gaps_are_data_imputed_with_an_indicator_and_said(tmp_path: Path, gap: s
     assert bool(np.isfinite(found.train.inputs.numpy()).all())
 
 
-def test_text_is_left_out_with_a_remark(tmp_path: Path) -> None:
-    table = ["review," + lines()[0]] + [f"a quite long review number {i}," + line for i, line in enumerate(lines()[1:])]
+def test_names_are_left_out_with_a_remark_and_texts_are_learned_from(tmp_path: Path) -> None:
+    table = ["who,review," + lines()[0]]
+    table += [f"Person{i},a quite long review number {i}," + line for i, line in enumerate(lines()[1:])]
     found = prepared(write(tmp_path, table))
-    assert "column 'review' reads like text" in found.summary.remarks[0]
-    assert "review" not in {column.name for column in found.encoding.columns}
+    assert "column 'who' reads like text or names" in found.summary.remarks[0]
+    kinds = {column.name: column.kind for column in found.encoding.columns}
+    assert "who" not in kinds and kinds["review"] == "text"
 
 
-def test_a_table_of_text_alone_has_nothing_to_learn_from(tmp_path: Path) -> None:
-    table = ["review,bought"] + [f"a quite long review number {i},{'ny'[i % 2]}" for i in range(40)]
+def test_a_table_of_names_alone_has_nothing_to_learn_from(tmp_path: Path) -> None:
+    table = ["who,bought"] + [f"Person{i},{'ny'[i % 2]}" for i in range(40)]
     assert "no column is left to learn from" in refused(write(tmp_path, table))
 
 

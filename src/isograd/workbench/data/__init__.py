@@ -4,9 +4,10 @@ from isograd.workbench.data.inspection import inspect
 from isograd.workbench.data.prediction import picture, read_for_prediction
 from isograd.workbench.data.preparation import prepare
 from isograd.workbench.data.reading import Source
-from isograd.workbench.data.rows import Prepared, Rows, SplitPlan, batches, batches_per_epoch
+from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan, batches, batches_per_epoch
 
 __all__ = [
+    "EncodingPlan",
     "Prepared",
     "Rows",
     "Source",

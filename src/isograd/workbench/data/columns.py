@@ -26,9 +26,11 @@ MOSTLY = 0.95
 """A column with at least this share of numbers is numeric, and what else it holds is a fault."""
 MOST_VALUES = 200
 FEW_VALUES = 10
+SENTENCE = 3
 LONG = 60
 """Characters: values that are longer than this on average read like text, not like names of categories."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DATE_LIKE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
@@ -137,7 +139,7 @@ def as_labels(cells: Cells, gaps: frozenset[str] = GAPS) -> Words:
 
 
 def kind_of(cells: Cells) -> Kind:
-    """Number, boolean, category, or why neither: no values, one value, or text.
+    """Number, boolean, date, category, text, or why none of these: no values, one value, or names.
 
     Words are numbers where at least 95 % (or all but one of at least five) parse as such; truths where all are true, false,
     yes or no; categories where there are at most ten different ones, or at most 200 that recur and are short.
@@ -163,7 +165,22 @@ def kind_of(cells: Cells) -> Kind:
         return Kind("boolean")
     if all(_DECIMAL_COMMA.fullmatch(word) for word in used):
         return Kind(None, f"has decimal commas ({used[0]}, where {used[0].replace(',', '.')} is a number)")
+    if all(map(_DATE_LIKE.match, used)) and _is_dates(used):
+        return Kind("date")
     length = sum(len(word) * int(count) for word, count in zip(labels.values, counts, strict=True)) / rows
     if length <= LONG and (len(used) <= FEW_VALUES or (len(used) <= MOST_VALUES and 2 * len(used) <= rows)):
         return Kind("category")
-    return Kind("text", f"reads like text or names ({len(used):,} different values in {rows:,} rows)")
+    return Kind(
+        "text" if _has_sentences(used) else None, f"reads like text or names ({len(used):,} different values in {rows:,} rows)"
+    )
+
+
+def _has_sentences(words: Sequence[str]) -> bool:
+    """Whether words are texts to learn from, and not names or codes: most have at least three parts."""
+    return 2 * sum(len(word.split(maxsplit=SENTENCE)) >= SENTENCE for word in words) > len(words)
+
+
+def _is_dates(words: Sequence[str]) -> bool:
+    from isograd.workbench.data.dates import is_date  # it reads cells as this module tells
+
+    return sum(map(is_date, words)) >= MOSTLY * len(words)

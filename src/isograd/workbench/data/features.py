@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.records.schema import Column, ColumnEncoding, ColumnKind
+from isograd.records.schema import Column, ColumnEncoding, ColumnKind, TextEncoding
 from isograd.workbench.data.columns import (
     LARGEST,
     Cells,
@@ -22,6 +22,10 @@ from isograd.workbench.data.columns import (
     as_words,
     taken,
 )
+from isograd.workbench.data.dates import as_days, circles_of, circles_that_vary
+from isograd.workbench.data.pictures import check_bytes
+from isograd.workbench.data.rows import EncodingPlan
+from isograd.workbench.data.tokens import encode_text, fit_texts, width_of
 
 MISSING = "missing"
 """The value that a category has where it has none."""
@@ -38,8 +42,8 @@ class Trouble:
 
 
 def values_of(cells: Cells, kind: ColumnKind) -> tuple[Floats, Flags]:
-    """A number or boolean column as float64 with NaN for gaps, and which rows are neither value nor gap."""
-    return as_truths(cells) if kind == "boolean" else as_numbers(cells)
+    """A number, boolean or date column as float64 with NaN for gaps, and which rows are neither value nor gap."""
+    return as_truths(cells) if kind == "boolean" else as_days(cells) if kind == "date" else as_numbers(cells)
 
 
 def settled(name: str, cells: Cells, kind: ColumnKind) -> tuple[Cells, Trouble | None]:
@@ -53,25 +57,61 @@ def settled(name: str, cells: Cells, kind: ColumnKind) -> tuple[Cells, Trouble |
     return (Numbers(values) if kind == "number" else cells), trouble
 
 
-def fit_column(name: str, cells: Cells, kind: ColumnKind) -> ColumnEncoding | None:
+def fit_column(
+    name: str,
+    cells: Cells,
+    kind: ColumnKind,
+    plan: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
+) -> ColumnEncoding | None:
     """How a column becomes numbers, from training rows; nothing where it does not vary and so teaches nothing.
 
-    Numbers and truths: mean and deviation of the values there are, and an indicator where there are gaps. Categories: the
-    values, most frequent first (then by name), with "missing" among them where there are gaps.
+    Numbers, truths and dates: centre and scale of the values there are, and an indicator where there are gaps. Categories: the
+    values, most frequent first (then by name), with "missing" among them where there are gaps. Texts: a vocabulary.
     """
     if kind == "category":
         counts = category_counts(cells)
-        return ColumnEncoding(name, kind, values=tuple(counts)) if len(counts) > 1 else None
+        return ColumnEncoding(name, kind, values=tuple(counts), index=plan.categories == "index") if len(counts) > 1 else None
+    if kind == "text":
+        labels = as_labels(cells)
+        texts = [labels.values[code] if code >= 0 else "" for code in labels.codes.tolist()]
+        found = fit_texts(texts, tokens=plan.tokens, form=plan.text, vocabulary=plan.vocabulary, length=plan.length)
+        return ColumnEncoding(name, kind, text=found) if found is not None else None
     values, _ = values_of(cells, kind)
     gaps = np.isnan(values)
     if gaps.all():
         return None
-    mean, std = float(values[~gaps].mean()), float(values[~gaps].std())
+    scaling = plan.scaling if kind != "boolean" else "standard"
+    centre, scale = centre_and_scale(values[~gaps], scaling)
     # Less is the rounding of the values themselves, or so little that dividing by it overflows.
-    least = max(1e-12 * abs(mean), 1e-270)
-    if std <= least and not gaps.any():
+    least = max(1e-12 * abs(centre), 1e-270)
+    if scale <= least and not gaps.any():
         return None
-    return ColumnEncoding(name, kind, mean=mean, std=std if std > least else max(least, 1.0), indicator=bool(gaps.any()))
+    return ColumnEncoding(
+        name,
+        kind,
+        mean=centre,
+        std=scale if scale > least else max(least, 1.0),
+        indicator=bool(gaps.any()),
+        scaling=scaling,
+        circles=circles_that_vary(values) if kind == "date" else (),
+    )
+
+
+def centre_and_scale(values: Floats, scaling: str) -> tuple[float, float]:
+    """What is taken off a number and what it is divided by then: mean and deviation, least and range, median and quartiles.
+
+    Where the quartiles are equal (most values are), the deviation takes the place of their distance.
+
+    >>> centre_and_scale(np.array([0.0, 1.0, 2.0, 3.0, 100.0]), "robust")
+    (2.0, 2.0)
+    """
+    if scaling == "minmax":
+        low, high = float(values.min()), float(values.max())
+        return low, high - low
+    if scaling == "robust":
+        low, middle, high = (float(value) for value in np.quantile(values, [0.25, 0.5, 0.75]))
+        return middle, high - low or float(values.std())
+    return float(values.mean()), float(values.std())
 
 
 def category_counts(cells: Cells) -> dict[str, int]:
@@ -88,22 +128,46 @@ def category_counts(cells: Cells) -> dict[str, int]:
 def encode(columns: Mapping[str, Cells], encodings: Sequence[ColumnEncoding], rows: int) -> NDArray[np.float32]:
     """Rows as inputs (rows, features), each value computed from its own cell alone, so that a row's company changes no bit.
 
-    A number: (x - mean) / deviation, 0 where there is a gap, followed by its indicator. A category: one of its values; all
-    zeros where training never saw the value.
+    A number: (x - mean) / deviation, 0 where there is a gap, followed by its indicator; a date is followed by its circles
+    too. A category: one of its values, all zeros where training never saw the value; or its place. A text: its tokens.
     """
     blocks = [_encode_column(columns[encoding.name], encoding) for encoding in encodings]
     return np.concatenate(blocks, axis=1) if blocks else np.zeros((rows, 0), dtype=np.float32)
 
 
 def _encode_column(cells: Cells, encoding: ColumnEncoding) -> NDArray[np.float32]:
+    if encoding.text is not None:
+        return _encode_texts(cells, encoding.text)
     if encoding.kind == "category":
         places = _places(cells, encoding)
+        if encoding.index:
+            return np.asarray(places[:, None] + 1, dtype=np.float32)
         return np.asarray(places[:, None] == np.arange(len(encoding.values)), dtype=np.float32)
     values, _ = values_of(cells, encoding.kind)
     gaps = np.isnan(values)
     scaled = np.where(gaps, 0.0, (values - encoding.mean) / encoding.std)
     scaled = np.clip(scaled, -LARGEST, LARGEST).astype(np.float32)  # a far outlier must not become an infinity of float32
-    return np.stack([scaled, gaps.astype(np.float32)], axis=1) if encoding.indicator else scaled[:, None]
+    blocks = [scaled[:, None]]
+    if encoding.indicator:
+        blocks.append(gaps[:, None].astype(np.float32))
+    if encoding.circles:
+        blocks.append(circles_of(values, encoding.circles).astype(np.float32))
+    return np.concatenate(blocks, axis=1)
+
+
+def _encode_texts(cells: Cells, encoding: TextEncoding) -> NDArray[np.float32]:
+    """Each different text once: (rows, features)."""
+    labels = as_labels(cells)
+    check_bytes(4 * len(labels.codes) * width_of(encoding), f"{len(labels.codes):,} texts", "a smaller vocabulary")
+    found = np.zeros((len(labels.codes), width_of(encoding)), dtype=np.float32)
+    order = np.argsort(labels.codes, kind="stable")
+    last, row = -2, np.zeros(0, dtype=np.float32)
+    for index in order.tolist():
+        code = int(labels.codes[index])
+        if code != last:
+            last, row = code, encode_text(labels.values[code] if code >= 0 else "", encoding)
+        found[index] = row
+    return found
 
 
 def _places(cells: Cells, encoding: ColumnEncoding) -> Codes:
@@ -131,9 +195,15 @@ def describe_column(name: str, cells: Cells, kind: ColumnKind) -> Column:
         counts = category_counts(cells)
         gaps = int((as_labels(cells).codes < 0).sum())
         named = tuple(word for word in counts if not (gaps and word == MISSING))
+        if kind == "text":
+            return Column(name, kind, missing=gaps, distinct=len(named), values=tuple(word[:100] for word in named[:3]))
         return Column(name, kind, missing=gaps, distinct=len(named), values=named)
     values, _ = values_of(cells, kind)
     there = values[~np.isnan(values)]
+    if kind == "date":
+        words = as_labels(cells)
+        first, last = (words.values[words.codes[row]] for row in (np.nanargmin(values), np.nanargmax(values)))
+        return Column(name, kind, missing=len(values) - len(there), distinct=len(np.unique(there)), values=(first, last))
     return Column(
         name,
         kind,

@@ -108,10 +108,7 @@ def _column(table: Table, name: str, kind: Kind) -> Column:
     if kind.kind is None:
         codes = as_labels(cells).codes
         return Column(name, "category", missing=int((codes < 0).sum()), distinct=len(np.unique(codes[codes >= 0])))
-    column = describe_column(name, cells, kind.kind)
-    if kind.kind != "text":
-        return column
-    return Column(name, "text", missing=column.missing, distinct=column.distinct, values=column.values[:3])
+    return describe_column(name, cells, kind.kind)
 
 
 def _parts(case: Case) -> tuple[Part, ...]:

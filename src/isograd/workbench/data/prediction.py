@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
-from isograd.workbench.data import folders, idx, pictures, walking
+from isograd.workbench.data import folders, idx, pictures, recordings, spectra, walking
 from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, SOUND_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
 from isograd.workbench.data.tables import read_table
 from isograd.workbench.data.tabular import readable, settle
 
@@ -38,8 +38,9 @@ def read_for_prediction(
     """New rows, encoded by the very code that encoded the training rows: inputs, the name of each row, what was left out.
 
     Takes picture files, folders of them and IDX files (or ``builtin:digits``, ``builtin:digits:7``) for a model of pictures,
-    tables for a model of a table. A table may have more columns than the model knows, and may lack the target. Besides rows,
-    the third result names columns and values that the model does not know and that were therefore left out.
+    recordings for a model of sounds, tables for a model of a table. A table may have more columns than the model knows, and
+    may lack the target. Besides rows, the third result names columns and values that the model does not know and that were
+    therefore left out.
 
     Raises ``DataError`` for anything that cannot be read, unless ``skip_corrupt``.
     """
@@ -57,6 +58,8 @@ def read_for_prediction(
 
 def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
     digit = _DIGIT.match(source)
+    if encoding.sound is not None:
+        return _from_sounds(locate(source, Path()), source, encoding, skip_corrupt)
     if encoding.image is None:
         if digit:
             raise DataError(f"{source} holds pictures, and this model takes rows of a table", remedy="name a table")
@@ -132,3 +135,23 @@ def _from_files(
     pixels, kept, _, faults = folders.read_files(files, encoding.image, skip_corrupt=skip_corrupt)
     skipped = tuple(Skipped(Path(fault.where).name, fault.what) for fault in faults)
     return pictures.encode(pixels, encoding), tuple(names[index] for index in kept), skipped
+
+
+def _from_sounds(
+    path: Path, source: str, encoding: Encoding, skip_corrupt: bool
+) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    assert encoding.sound is not None
+    files = [path] if path.is_file() else walking.files_of(path, SOUND_SUFFIXES)
+    if not files:
+        raise DataError(f"{path.name} holds no recordings", where=str(path), met=f"none ending in {', '.join(SOUND_SUFFIXES)}")
+    signals, names = [], []
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            signals.append(recordings.mono(recordings.read_sound(file), encoding.sound.rate))
+            names.append(source if path.is_file() else f"{source.rstrip('/')}/{walking.shown(file, path)}")
+        except DataError as error:
+            faults += error.faults
+    walking.refuse(faults, skip_corrupt=skip_corrupt)
+    skipped = tuple(Skipped(Path(fault.where).name, fault.what) for fault in faults)
+    return spectra.encode_sounds(signals, encoding), tuple(names), skipped

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, RequestError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
-from isograd.workbench.data import pictures
+from isograd.workbench.data import pictures, spectra
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
-from isograd.workbench.data.rows import TASKS, Prepared, Rows, SplitKind, SplitPlan
+from isograd.workbench.data.rows import TASKS, EncodingPlan, Prepared, Rows, SplitKind, SplitPlan
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, twins
 from isograd.workbench.data.split import split as part_rows
@@ -36,10 +36,12 @@ def prepare(
     query: str | None = None,
     files: str | None = None,
     label_pattern: str | None = None,
+    encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
-    ``task`` is "classification" or "regression" (tables, with the ``target`` column) or "image-classification".
+    ``task`` is "classification" or "regression" (tables, with the ``target`` column) "image-classification" or
+    "sound-classification".
     ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and
     ``label_pattern`` are said in ``Source``. ``skip_corrupt`` leaves out files and rows that
     cannot be read, and lists them in ``summary.skipped``. The result is a function of the content and the arguments.
@@ -56,10 +58,18 @@ def prepare(
     found = read(told, task=task, skip_corrupt=skip_corrupt)
     if isinstance(found, Table):
         return prepare_table(
-            found, source=source, task=task, target=target, plan=split, seed=seed, skip_corrupt=skip_corrupt, drop=drop
+            found,
+            source=source,
+            task=task,
+            target=target,
+            plan=split,
+            seed=seed,
+            skip_corrupt=skip_corrupt,
+            drop=drop,
+            encode_as=encode_as,
         )
     if isinstance(found, Recordings):
-        raise DataError(f"{source} holds recordings, and no task learns from them", met=", ".join(TASKS))
+        return _from_recordings(found, source, task, target, split, seed, encode_as)
     return _from_pictures(found, source, task, target, split, seed)
 
 
@@ -100,6 +110,60 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
     )
     train, validation, test = (_rows(found, part, encoding) for part in parts)
     return Prepared(summary, encoding, train, validation, test)
+
+
+def _from_recordings(
+    found: Recordings, source: str, task: str, target: str | None, plan: SplitPlan, seed: int, encode_as: EncodingPlan
+) -> Prepared:
+    if task != "sound-classification":
+        raise DataError(
+            f"{source} holds recordings, and the task {task} is not for them", remedy='task = "sound-classification"'
+        )
+    if plan.kind == "time":
+        raise DataError("a time split needs a table's column; recordings have none", remedy='split = "stratified" (or "group")')
+    plan = plan.resolved(parts=found.parts is not None, classes=True)
+    same = twins(signal.tobytes() for signal in found.signals)
+    groups = _groups(found, plan.column) if plan.kind == "group" else None
+    facts = Facts(same, found.labels, found.classes, found.parts, groups)
+    parts, remarks = part_rows(plan, facts, seed=seed)
+    training = [found.signals[row] for row in parts[0]]
+    encoding = spectra.fit_sounds(training, found.rate, found.classes, target or "label", mels=encode_as.mels)
+    rows = [_sounds(found, part, encoding) for part in parts]
+    mels, frames = rows[0].inputs.shape[2:]
+    schema = Schema(
+        kind="sound",
+        rows=len(found.labels),
+        fingerprint=found.fingerprint,
+        target=encoding.target,
+        image=(1, mels, frames),
+        classes=found.classes,
+    )
+    summary = DataSummary(
+        source=source,
+        schema=schema,
+        parts=describe_parts(parts, found.labels, found.classes),
+        split=plan.kind,
+        skipped=found.skipped,
+        remarks=found.remarks + remarks,
+    )
+    return Prepared(summary, encoding, *rows)
+
+
+def _groups(found: Recordings, column: str | None) -> NDArray[np.int64]:
+    if column not in found.fields:
+        raise DataError(
+            f"no word of the names is called {column!r}",
+            met=f"words of label_pattern: {few(list(found.fields)) or 'none beside the label'}",
+            remedy='label_pattern = "{label}_{speaker}_{take}" and column = "speaker"',
+        )
+    return np.unique(found.fields[column], return_inverse=True)[1].astype(np.int64)
+
+
+def _sounds(found: Recordings, part: NDArray[np.int64], encoding: Encoding) -> Rows:
+    import torch  # here and not above: who only predicts needs none
+
+    inputs = torch.from_numpy(spectra.encode_sounds([found.signals[row] for row in part], encoding))
+    return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
 
 
 def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Rows:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
-TASKS = ("classification", "regression", "image-classification")
+TASKS = ("classification", "regression", "image-classification", "sound-classification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,24 @@ class SplitPlan:
         'stratified'
         """
         return self if self.kind != "auto" else replace(self, kind="given" if parts else "stratified" if classes else "random")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingPlan:
+    """How columns become numbers; all that is fitted is fitted on the training part.
+
+    ``scaling`` of numbers; ``categories`` as "one_hot" or as "index" (a place among the values, for an embedding); texts cut
+    into ``tokens``, of which a ``vocabulary`` is learned, and given as ``text`` "bag" (weighted counts) or "ids" (the first
+    ``length`` tokens); ``mels`` bands of a sound's spectrum.
+    """
+
+    scaling: Literal["standard", "minmax", "robust"] = "standard"
+    categories: Literal["one_hot", "index"] = "one_hot"
+    tokens: Literal["words", "subwords"] = "words"
+    text: Literal["bag", "ids"] = "bag"
+    vocabulary: int = 2000
+    length: int = 256
+    mels: int = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

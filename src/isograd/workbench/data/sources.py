@@ -26,7 +26,7 @@ PART_NAMES = {
 PARTS = ("train", "validation", "test")
 READS = (
     "a CSV, TSV, Parquet or JSON lines table, the URL of a database, an .npz archive, a folder of class folders of images, "
-    "a folder of IDX files, or builtin:digits"
+    "recordings or texts, a folder of IDX files, or builtin:digits"
 )
 
 

@@ -11,7 +11,7 @@ from isograd.errors import DataError, Fault
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
 from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of
 from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, settled
-from isograd.workbench.data.rows import Prepared, Rows, SplitPlan
+from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.split import Facts, describe_parts, split, twins
 from isograd.workbench.data.table import MOST_NAMED, Table, rows_of
@@ -37,6 +37,7 @@ def prepare_table(
     seed: int,
     skip_corrupt: bool,
     drop: tuple[str, ...],
+    encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
 ) -> Prepared:
     """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
     target = _target(table, task, target)
@@ -54,7 +55,7 @@ def prepare_table(
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
     training = rows_of(table, parts[0])
-    fitted = [fit_column(name, training.columns[name], kind) for name, kind in kinds.items()]
+    fitted = [fit_column(name, training.columns[name], kind, encode_as) for name, kind in kinds.items()]
     constant = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
     encoding = Encoding("table", target, columns=tuple(one for one in fitted if one is not None), classes=classes)
     if quantity is not None:
@@ -106,7 +107,7 @@ def _kinds(table: Table, features: Sequence[str]) -> tuple[dict[str, ColumnKind]
     remarks = []
     for name in features:
         found = kind_of(table.columns[name])
-        if found.kind is None or found.kind == "text":
+        if found.kind is None:
             remarks.append(f"column {name!r} {found.reason} and was left out")
         else:
             kinds[name] = found.kind
@@ -125,6 +126,7 @@ _HOLDS: dict[ColumnKind, str] = {
     "boolean": "true or false",
     "category": "categories",
     "text": "text",
+    "date": "dates such as 2026-03-31",
 }
 
 
@@ -205,6 +207,8 @@ def _with_scale(encoding: Encoding, training: Floats, table: Table) -> Encoding:
 
 
 def _imputed(name: str, kind: ColumnKind, missing: int) -> str:
+    if kind == "text":
+        return f"column {name!r} lacks {missing:,} values; they became empty texts"
     if kind == "category":
         return f'column {name!r} lacks {missing:,} values; they became the category "missing"'
     return f"column {name!r} lacks {missing:,} values; they became the training mean, with a column that says so"

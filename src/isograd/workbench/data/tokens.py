@@ -1,0 +1,93 @@
+"""Texts as numbers: a vocabulary of words or of subwords, learned from training texts, then counts or a sequence of tokens."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isograd.records.schema import TextEncoding
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PAD, UNKNOWN = "[PAD]", "[UNK]"
+SPECIAL = (PAD, UNKNOWN)
+
+
+def fit_texts(
+    texts: Sequence[str], *, tokens: Literal["words", "subwords"], form: Literal["bag", "ids"], vocabulary: int, length: int
+) -> TextEncoding | None:
+    """A vocabulary of at most ``vocabulary`` tokens, learned from training texts; nothing where they hold fewer than two.
+
+    Texts are brought to NFKC and lower case and cut at blanks and punctuation. Words: the most frequent ones. Subwords: merged
+    by byte-pair encoding. For the form "bag" the inverse document frequencies log((1 + n) / (1 + df)) + 1 are learned too.
+
+    Source: Sennrich et al. 2016, arXiv:1508.07909 (byte-pair encoding).
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    word_level = tokens == "words"
+    made = Tokenizer(models.WordLevel(unk_token=UNKNOWN) if word_level else models.BPE(unk_token=UNKNOWN))
+    made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    kind = trainers.WordLevelTrainer if word_level else trainers.BpeTrainer
+    made.train_from_iterator(texts, kind(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False))
+    size = made.get_vocab_size()
+    if size < len(SPECIAL) + 2:
+        return None
+    bare = TextEncoding(made.to_str(), size, form, length)
+    if form == "ids":
+        return bare
+    documents = np.zeros(size, dtype=np.int64)
+    for text in texts:
+        documents[np.unique(_ids(bare.tokenizer, text))] += 1
+    weights = [math.log((1 + len(texts)) / (1 + int(count))) + 1 for count in documents]
+    weights[0] = 0.0
+    return TextEncoding(bare.tokenizer, size, form, length, tuple(weights))
+
+
+@functools.lru_cache(maxsize=8)
+def _tokenizer(written: str) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(written)
+
+
+def _ids(written: str, text: str) -> NDArray[np.int64]:
+    return np.array(_tokenizer(written).encode(text).ids, dtype=np.int64)
+
+
+def width_of(encoding: TextEncoding) -> int:
+    """How many features a text becomes."""
+    return encoding.size if encoding.form == "bag" else encoding.length
+
+
+def encode_text(text: str, encoding: TextEncoding) -> NDArray[np.float32]:
+    """One text as features (size,) or (length,): weighted counts, or token ids, cut or padded with 0.
+
+    A bag: log(1 + count) times the inverse document frequency of each token, scaled so that the root mean square over all
+    tokens is 1, as an initialisation of weights expects of its inputs. A sequence: the first
+    ``length`` tokens; ids are exact in float32 up to 16 million. Tokens that training never saw share one id.
+    """
+    ids = _ids(encoding.tokenizer, text)
+    if encoding.form == "ids":
+        row = np.zeros(encoding.length, dtype=np.float32)
+        row[: min(len(ids), encoding.length)] = ids[: encoding.length]
+        return row
+    used, counts = np.unique(ids, return_counts=True)
+    values = np.log1p(counts) * np.array(encoding.weights)[used]
+    bag = np.zeros(encoding.size, dtype=np.float32)
+    norm = math.sqrt(math.fsum((values**2).tolist()))
+    bag[used] = values * (math.sqrt(encoding.size) / norm) if norm else 0.0
+    return bag
+
+
+def share_unknown(text: str, encoding: TextEncoding) -> float:
+    """The share of a text's tokens that training never saw; 0 for a text without any."""
+    ids = _ids(encoding.tokenizer, text)
+    return float((ids == 1).mean()) if len(ids) else 0.0
