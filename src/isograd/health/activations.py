@@ -141,6 +141,67 @@ def peak(
     return Gauss(*(float((both * part).sum()) for part in (value, value**2, steep, steep**2)))
 
 
+@functools.lru_cache(maxsize=4096)
+def along(
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0
+) -> tuple[float, float]:
+    r"""What becomes of a gradient that is the output itself, phi(u), on its way to u.
+
+    .. math:: \frac{E[\phi^2 \phi'^2]}{E[\phi^2] E[\phi'^2]}, \qquad \frac{E[\phi \phi' u]^2}{E[u^2] E[\phi^2 \phi'^2]}
+
+    First its mean square beside that of an independent gradient; then the share of it that is a multiple of u.
+
+    >>> tuple(round(value, 3) for value in along("relu", (), 1.0))       # kept whole where others are halved; half along u
+    (2.0, 0.5)
+    """
+    phi, slope = _of(node_name, settings)
+    z, weight = _grid()
+    x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z
+    value, steep = np.asarray(phi(x), dtype=np.float64), np.asarray(slope(x), dtype=np.float64)
+    both, sizes = float(weight @ (value * steep) ** 2), float(weight @ value**2) * float(weight @ steep**2)
+    if both <= 0.0 or sizes <= 0.0:
+        return 1.0, 0.0
+    return both / sizes, float(weight @ (value * steep * x)) ** 2 / (second_moment * both)
+
+
+@functools.lru_cache(maxsize=4096)
+def kurtosis(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> float:
+    """E[(phi - E phi)^4] / Var[phi]^2 of a Gaussian input.
+
+    >>> round(kurtosis("identity", (), 2.0), 3)
+    3.0
+    """
+    phi, _ = _of(node_name, settings)
+    z, weight = _grid()
+    value = np.asarray(phi(mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z), dtype=np.float64)
+    centred = value - float(weight @ value)
+    variance = float(weight @ centred**2)
+    return float(weight @ centred**4) / variance**2 if variance > 0.0 else 1.0
+
+
+@functools.lru_cache(maxsize=4096)
+def ragged(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float, common: float) -> float:
+    r"""Relative variance, from unit to unit, of the variance over examples behind an activation.
+
+    A unit's inputs have the part ``common`` = c of their variance in common over all examples, an offset z of its own:
+
+    .. math:: v(z) = \operatorname{Var}_\epsilon\, \phi(m + \sigma (\sqrt c\, z + \sqrt{1 - c}\, \epsilon)), \qquad
+        \operatorname{Var}_z[v] / E_z[v]^2
+
+    >>> ragged("relu", (), 1.0, 0.0, 0.0), round(ragged("relu", (), 1.0, 0.0, 0.5), 2)
+    (0.0, 0.35)
+    """
+    if common <= 0.0:
+        return 0.0
+    phi, _ = _of(node_name, settings)
+    z, weight = _grid(points=96, reach=6.0)
+    scale = math.sqrt(max(0.0, second_moment - mean * mean))
+    value = np.asarray(phi(mean + scale * (math.sqrt(common) * z[:, None] + math.sqrt(1.0 - common) * z[None, :])))
+    variance = value**2 @ weight - (value @ weight) ** 2
+    average = float(weight @ variance)
+    return float(weight @ variance**2) / average**2 - 1.0 if average > 0.0 else 0.0
+
+
 @functools.cache
 def _grid(points: int = 8000, reach: float = 10.0) -> tuple[Array, Array]:
     step = 2.0 * reach / points

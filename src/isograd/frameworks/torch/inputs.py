@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from isograd.frameworks.torch.alike import spread
 from isograd.frameworks.torch.sums import moments
 from isograd.records.batch import Features, InputSample
 
@@ -38,23 +39,25 @@ def input_sample(where: str, position: int, tensor: Tensor, *, closely: bool = F
     return dataclasses.replace(sample, sequences=alike(tensor, -1), pictures=alike(tensor, 1) if tensor.ndim > 2 else ())
 
 
-def alike(tensor: Tensor, unit_axis: int) -> tuple[float, float, float, float]:
+def alike(tensor: Tensor, unit_axis: int) -> tuple[float, ...]:
     r"""What places of (examples b, ..., units at ``unit_axis``) have in common, as shares of the mean square.
 
     .. math:: E[x_{b,p} x_{b',p'}] / E[x^2]
 
     of neighbouring positions along the last axis of positions, of all pairs of positions of one example, of all pairs of
-    examples at one position and at different ones. 0 where there is no such pair. At most ``EXAMPLES`` examples are compared.
+    examples at one position and at different ones; 0 where there is no such pair. Then the mean squared cosine of two positions
+    of an example about its mean, and of two examples about the mean of all: one over the number of directions they differ in.
+    Last the variance of the log mean square of an example. At most ``EXAMPLES`` examples are compared.
 
     >>> [round(share, 3) for share in alike(torch.ones(4, 3, 2), -1)]
-    [1.0, 1.0, 1.0, 1.0]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
     """
     x = tensor.detach()[:EXAMPLES].movedim(unit_axis, -1).double()
     near = float((x[..., 1:, :] * x[..., :-1, :]).mean()) if x.ndim > 2 and x.shape[-2] > 1 else 0.0
     x = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
     (b, p, u), square = x.shape, float(x.square().mean())
     if square <= 0.0:
-        return 0.0, 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, 0.0, 1.0 / u, 1.0 / u, 0.0
     own = float(x.sum(1).square().sum()) / u  # over pairs of positions, each with itself as well
     one = float(x.sum(0).square().sum()) / u
     whole = float(x.sum((0, 1)).square().sum()) / u
@@ -64,7 +67,22 @@ def alike(tensor: Tensor, unit_axis: int) -> tuple[float, float, float, float]:
     found = (far, same, whole - alone - far - same)
     shares = (total / count / square if count else 0.0 for total, count in zip(found, pairs, strict=True))
     far, same, cross = shares
-    return near / square, far, same, cross
+    sizes = x.square().mean((1, 2))
+    uneven = float(sizes[sizes > 0].log().var(correction=0))
+    return near / square, far, same, cross, _cosine2(x[:16, :EXAMPLES]), _cosine2(x[:, spread(p, 8)].transpose(0, 1)), uneven
+
+
+def _cosine2(x: Tensor) -> float:
+    """Mean squared cosine of two of the rows of (groups g, rows r, units u) about the mean of their group; 1 where all are one."""
+    x = x - x.mean(1, keepdim=True)
+    products = x @ x.transpose(1, 2)
+    own = products.diagonal(dim1=1, dim2=2)
+    total, rows = own.sum(1), x.shape[1]
+    kept = total > 0
+    if rows < 3 or not bool(kept.any()):
+        return 1.0
+    found = (products.square().sum((1, 2)) - own.square().sum(1))[kept] / total[kept].square() * rows / (rows - 1)
+    return float(found.mean().clamp(1.0 / x.shape[2] / 2, 1.0))
 
 
 def features(table: Tensor) -> Features | None:

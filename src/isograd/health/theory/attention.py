@@ -3,15 +3,18 @@ r"""Map a signal through attention at birth: a softmax over logits that are rand
 For given keys a query's logits are Gaussian; what all keys have in common drops out of the softmax. With T keys and::
 
     v     variance of a row's logits over the keys,  q_Q (q_K - c_K) for logits scaled by 1 / sqrt(d)
-    A     sum over the keys of the squared weights,  e^v / (T + e^v - 1): 1 / T of a mean, 1 of a choice
-    A'    the same of the weights of two queries,    e^(v rho) / (T + e^(v rho) - 1), rho their correlation
+    A     sum over the keys of the squared weights, A(v): 1 / T of a mean, (1 + v) / T, 1 of a choice (``softmax.spread``)
+    A'    the same of the weights of two queries, A(v rho), rho their correlation
 
 the output is ``c_V + (q_V - c_V) A``: averaging divides the independent part of the values by T and keeps what positions have
 in common, which is how rank collapses with depth. Backward, g the gradient at the output, c_g that of two queries::
 
     values    A g^2 + (T - 1) A' c_g
-    queries   A (1 - A) g^2 (q_V - c_V) (q_K - c_K)
-    keys      (1 - A) (q_V - c_V) (A g^2 q_Q + (T - 1) A' c_g c_Q)
+    queries   (M + (1 - A)^2 / D) g^2 (q_V - c_V) (q_K - c_K)
+    keys      (q_V - c_V) (M g^2 q_Q + (1 - A) (T - 1) A' c_g c_Q)
+
+M is what the Jacobian of a softmax makes of independent values (``softmax.Spread.moves``), D the number of directions in which
+the positions differ: a query's gradient is a covariance of values and keys, which are made of the same positions.
 
 Sources: Vaswani et al. 2017, arXiv:1706.03762; Dong et al. 2021, arXiv:2103.03404 (rank collapse); Noci et al. 2022,
 arXiv:2206.03126, section 3 (signal propagation, gradients of queries and keys beside those of values).
@@ -19,43 +22,33 @@ arXiv:2206.03126, section 3 (signal propagation, gradients of queries and keys b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from isograd.health.theory import weights
+from isograd.health.theory import softmax, weights
 from isograd.health.theory.dense import mixed
+from isograd.health.theory.softmax import Spread
 from isograd.health.theory.state import Alike, Back, Flow, World, joined
 from isograd.records.anatomy import Node
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Queries, keys and values of one attention as they meet, and how it spreads: ``one`` is A, ``two`` A'."""
+    """Queries, keys and values of one attention as they meet, and how it spreads; ``two`` is A'."""
 
     query: Flow
     key: Flow
     value: Flow
-    one: float
+    spread: Spread
     two: float
     project: tuple[float, float, float, float]
     """n sigma^2 of the maps to queries, keys, values and from the heads to the output; 1 where there is none."""
+    thin: float = 0.0
+    """One over the number of directions in which the positions that keys and values are made of differ."""
 
 
-def concentration(logit_variance: float, keys: float) -> float:
-    r"""Expected sum of squared softmax weights over Gaussian logits, ``e^v / (T + e^v - 1)``.
-
-    Exact for v = 0 (1 / T) and v to infinity (1), and E[e^{2x}] / (T E[e^x]^2) where T is large.
-
-    >>> concentration(0.0, 8.0), round(concentration(50.0, 8.0), 6)
-    (0.125, 1.0)
-    """
-    grown = math.exp(min(500.0, logit_variance))
-    return grown / (max(1.0, keys) + grown - 1.0)
-
-
-def heads(node: Node, sources: Sequence[Flow], world: World) -> Heads | None:
-    """What meets in an attention; nothing where its projections are not known."""
+def heads(node: Node, sources: Sequence[Flow], world: World, spot: str = "") -> Heads | None:
+    """What meets in an attention; nothing where its projections are not known. ``spot``: one query counts alone."""
     given = list(sources)
     if not given:
         return None
@@ -78,15 +71,27 @@ def heads(node: Node, sources: Sequence[Flow], world: World) -> Heads | None:
     temper = scale**2 * weights.number(node, "head", query.units) if scale else 1.0
     logits = temper * query.square * room
     alike = max(-1.0, min(1.0, query.alike.far / query.square)) if query.square else 1.0
-    if node.get("causal", False):
+    if node.get("causal", False) and not spot:
         lengths = range(1, round(keys) + 1)
-        one = sum(concentration(logits, length) for length in lengths) / keys
+        spread = softmax.mean([(1.0 / keys, softmax.spread(logits, length)) for length in lengths])
         # what two queries share is what the longer one, over t keys, gives to those of the shorter
-        two = sum(2.0 * (t - 1) / (keys * max(1.0, keys - 1.0)) * concentration(logits * alike, t) for t in lengths)
+        pairs = [(2.0 * (t - 1) / (keys * max(1.0, keys - 1.0)), softmax.spread(logits * alike, t)) for t in lengths]
+        two = softmax.mean(pairs).one
     else:
-        one, two = concentration(logits, keys), concentration(max(0.0, logits * alike), keys)
+        seen = 1.0 if node.get("causal", False) and spot == "first" else keys
+        spread, two = softmax.spread(logits, seen), softmax.spread(logits * alike, seen).one
     keep = 1.0 - weights.number(node, "dropout", 0.0)
-    return Heads(query, key, value, min(1.0, one / max(keep, 1e-9)), two, project)
+    spread = replace(spread, one=min(1.0, spread.one / max(keep, 1e-9)))
+    return Heads(query, key, value, spread, two, project, _thin(given, node))
+
+
+def _thin(given: Sequence[Flow], node: Node) -> float:
+    """In how many directions the positions differ that keys and values are made of; a projection made it look like more."""
+    key, value = given[1 if len(given) > 1 else 0], given[-1]
+    if node.get("projected", False):
+        return min(key.far2, value.far2)
+    thin, floor = min(key.far2, value.far2), 1.0 / max(2.0, key.units)
+    return max(0.0, (thin - floor) / (1.0 - floor))
 
 
 def _projections(node: Node, world: World) -> tuple[tuple[float, float, float], float, float] | None:
@@ -110,10 +115,11 @@ def forward(node: Node, sources: Sequence[Flow], world: World) -> Flow | None:
     value, queries = found.value, found.query.positions
     keys = max(1.0, value.positions)
     free = max(0.0, value.square - value.alike.far)
-    square = value.alike.far + free * found.one
+    square = value.alike.far + free * found.spread.one
     far = value.alike.far + free * found.two
     cross = (value.alike.same + (keys - 1.0) * value.alike.cross) / keys
-    out = Flow(square, value.mean, Alike(far, far, cross, cross), value.units, queries, value.noise)
+    noise, more = value.noise, (value.far2, value.cross2)
+    out = Flow(square, value.mean, Alike(far, far, cross, cross), value.units, queries, noise, None, *more)
     if not node.get("projected", False):
         return out
     back = weights.matrix(node, world, "out_proj.weight") or 0.0
@@ -121,18 +127,33 @@ def forward(node: Node, sources: Sequence[Flow], world: World) -> Flow | None:
 
 
 def back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: World) -> Back | None:
-    """The gradient that one of the inputs of an attention gets: through the values, and through the softmax."""
-    found = heads(node, sources, world)
+    """The gradient that one of the inputs of an attention gets: through the values, and through the softmax.
+
+    What stands at one position alone and what stands at all of them look through different softmaxes.
+    """
+    given = [here.times(here.alone), here.times(1.0 - here.alone, spot="")] if 0.0 < here.alone < 1.0 else [here]
+    parts = [_back(node, source, sources, part, world) for part in given]
+    known = [part for part in parts if part is not None]
+    x = next(flow for place, flow in zip(node.inputs, sources, strict=False) if place == source)
+    return joined(known, world, x.units, x.positions) if len(known) == len(parts) else None
+
+
+def _back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: World) -> Back | None:
+    found = heads(node, sources, world, here.spot)
     if found is None:
         return None
     to_query, to_key, to_value, from_heads = found.project
-    here = here.times(from_heads)
+    here = here.times(from_heads, own=0.0)
+    averaged = world.averaged(1.0 if here.spot else found.query.positions, here.far2, here.cross2)
     if node.get("projected", False):
-        own = 2.0 / found.value.units * world.averaged(found.query.positions, here.far2, here.cross2)
+        own = 2.0 / found.value.units * averaged
         here = replace(here, noise=world.noisy(world.noisy(here.noise, own), own))
+    # a covariance along a few directions differs with which of them the gradient has, in every head by itself
+    count_heads = weights.number(node, "heads", node.shape[0] if len(node.shape) == 3 else 1)
+    few = replace(here, noise=world.noisy(here.noise, 4.0 * found.thin / count_heads * averaged))
     parts = {
-        0: _to_query(found, here).times(to_query),
-        1: _to_key(found, here).times(to_key),
+        0: _to_query(found, few).times(to_query),
+        1: _to_key(found, few).times(to_key),
         2: _to_value(found, here).times(to_value),
     }
     count = len(sources)
@@ -147,19 +168,22 @@ def back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: Wo
 def _to_value(found: Heads, here: Back) -> Back:
     keys, queries = max(1.0, found.value.positions), max(1.0, found.query.positions)
     ratio = queries / keys
-    size = ratio * max(0.0, found.one + (queries - 1.0) * found.two * here.far)
-    others = (1.0 - found.one + (queries - 1.0) * here.far * (1.0 - found.two)) * ratio / max(1.0, keys - 1.0)
+    one = found.spread.one
+    size = ratio * max(0.0, one + (queries - 1.0) * found.two * here.far)
+    others = (1.0 - one + (queries - 1.0) * here.far * (1.0 - found.two)) * ratio / max(1.0, keys - 1.0)
     far = max(-1.0, min(1.0, others / size)) if size > 0.0 else 0.0
-    return here.times(size, far=far, far2=max(far**2, here.far2), last=False)
+    return here.times(size, far=far, far2=max(far**2, here.far2), spot="", alone=0.0)
 
 
 def _to_query(found: Heads, here: Back) -> Back:
     room = max(0.0, found.value.square - found.value.alike.far) * max(0.0, found.key.square - found.key.alike.far)
-    return here.times(found.one * (1.0 - found.one) * room, far=here.far * found.two / max(found.one, 1e-12), last=False)
+    met = found.spread.moves + found.spread.free * found.thin
+    return here.times(met * room, far=here.far * found.two / max(found.spread.one, 1e-12))  # it stays where it is
 
 
 def _to_key(found: Heads, here: Back) -> Back:
     queries, keys = max(1.0, found.query.positions), max(1.0, found.key.positions)
-    room = max(0.0, found.value.square - found.value.alike.far) * (1.0 - found.one)
-    met = found.one * found.query.square + (queries - 1.0) * found.two * here.far * found.query.alike.far
-    return here.times(queries / keys * room * max(0.0, met), far=0.0, last=False)
+    room = max(0.0, found.value.square - found.value.alike.far)
+    others = (1.0 - found.spread.one) * (queries - 1.0) * found.two * here.far * found.query.alike.far
+    met = found.spread.moves * found.query.square + others
+    return here.times(queries / keys * room * max(0.0, met), far=0.0, spot="", alone=0.0)

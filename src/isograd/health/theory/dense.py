@@ -19,9 +19,17 @@ def regrouped(x: Flow, fan_in: float) -> Flow:
 
 def aligned(x: Flow, world: World) -> float:
     """How much the squared length that a random matrix gives to the signal averages over examples and positions."""
-    floor = 1.0 / max(1.0, x.units)
-    far, cross = (max(floor, (part / x.square) ** 2 if x.square else 1.0) for part in (x.alike.far, x.alike.cross))
-    return world.averaged(x.positions, min(1.0, far), min(1.0, cross))
+    found = []
+    for product, differing in ((x.alike.far, x.far2), (x.alike.cross, x.cross2)):
+        shared = min(1.0, abs(product) / x.square) if x.square else 1.0
+        found.append(shared**2 + (1.0 - shared) ** 2 * max(differing, 1.0 / max(1.0, x.units)))
+    return world.averaged(x.positions, min(1.0, found[0]), min(1.0, found[1]))
+
+
+def single(x: Flow) -> float:
+    """How much of a fluctuation belongs to one example alone, averaged over its positions."""
+    far, cross = ((part / x.square) ** 2 if x.square else 1.0 for part in (x.alike.far, x.alike.cross))
+    return (1.0 + (x.positions - 1.0) * min(1.0, far)) / x.positions * max(0.0, 1.0 - cross)
 
 
 def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World) -> Flow:
@@ -37,18 +45,26 @@ def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World) -> Fl
     noise = world.mixed([(share, x.noise)])
     noise = world.noisy(noise, share**2 * 2.0 / max(1.0, fan_out) * aligned(x, world))
     alike = Alike(*(gain * part + bias for part in x.alike))
-    return Flow(square, 0.0, alike, fan_out, x.positions, noise)
+    far2, cross2 = (part + (1.0 - part) / max(1.0, fan_out) for part in (x.far2, x.cross2))
+    uneven = share**2 * (x.uneven + 2.0 / max(1.0, fan_out) * single(x))
+    floor = 1.0 / max(1.0, x.units)
+    ragged = 2.0 * share**2 * world.averaged(x.positions, max(floor, x.far2), max(floor, x.cross2))
+    return Flow(square, 0.0, alike, fan_out, x.positions, noise, None, far2, cross2, uneven, min(2.0, ragged))
 
 
-def returned(here: Back, gain: float, fan_in: float, positions: float, world: World) -> Back:
+def returned(here: Back, gain: float, fan_in: float, fan_out: float, positions: float, world: World) -> Back:
     r"""What the transpose of that matrix makes of a gradient: the same map, ``n' sigma_w^2`` of its mean square.
 
+    The share of the gradient that is the output W x itself comes back as W^T W x, which is not random: its mean square is
+    ``1 + (n' + 1) / n`` times that of independent vectors, the excess along x (Marchenko & Pastur 1967).
     Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 8; Hanin 2018, arXiv:1801.03744 (variance 2 / n a layer).
     """
+    excess = here.own * (fan_out + 1.0) / max(1.0, fan_in)
+    gain, own = gain * (1.0 + excess), excess / (1.0 + excess)
     noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(positions, here.far2, here.cross2))
     floor = 1.0 / max(1.0, fan_in)
     far2, cross2 = (part + (1.0 - part) * floor for part in (here.far2, here.cross2))
-    return here.times(gain, noise=noise, far2=far2, cross2=cross2)
+    return here.times(gain, noise=noise, far2=far2, cross2=cross2, own=own)
 
 
 def linear_forward(node: Node, x: Flow, world: World) -> Flow | None:
@@ -68,7 +84,7 @@ def linear_back(node: Node, x: Flow | None, here: Back, world: World) -> Back | 
         return None
     fan_in, fan_out = weights.number(node, "fan_in", 1.0), weights.number(node, "fan_out", 1.0)
     positions = math.prod(node.shape) / fan_out if node.shape else 1.0
-    return returned(here, fan_out * weight, fan_in, positions, world)
+    return returned(here, fan_out * weight, fan_in, fan_out, positions, world)
 
 
 def _lag(x: Flow, distance: float) -> float:
@@ -95,7 +111,10 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
     else:
         gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before)
         step = weights.numbers(node.get("stride", 1), 1)[0]
-    x = replace(x, alike=x.alike._replace(near=_lag(x, step)))
+    taps = weights.area(node, len(before.shape) - 1)
+    smooth = max(0.0, min(1.0, x.alike.near / x.square)) ** 2 if x.square else 1.0
+    less = smooth + (1.0 - smooth) / taps  # the patches of two positions differ in more directions than their pixels
+    x = replace(x, alike=x.alike._replace(near=_lag(x, step)), far2=x.far2 * less, cross2=x.cross2 * less)
     return replace(mixed(x, gain, weights.bias(node, world), channels, world), positions=positions)
 
 
@@ -110,14 +129,16 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
         return None
     spread, positions = math.prod(node.shape) / math.prod(before.shape), math.prod(node.shape[1:])
     if node.get("transposed", False):
-        return returned(here, weights.number(node, "fan_out", 1.0) * weight, float(before.shape[0]), positions, world)
+        fan_out = weights.number(node, "fan_out", 1.0)
+        return returned(replace(here, own=0.0), fan_out * weight, float(before.shape[0]), fan_out, positions, world)
     taps = weights.area(node, len(before.shape) - 1)
     gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before) * spread
     far2 = here.far**2 + max(0.0, here.far2 - here.far**2) / taps
     cross2 = here.cross2 * (here.far**2 + (1.0 - here.far**2) / taps)
     own = world.averaged(positions, far2, cross2)
     noise = world.noisy(here.noise, 2.0 / before.shape[0] * own)
-    return here.times(gain, noise=noise)
+    excess = here.own * node.shape[0] / before.shape[0]
+    return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess))
 
 
 def embedding_forward(node: Node, world: World) -> Flow | None:
@@ -128,4 +149,4 @@ def embedding_forward(node: Node, world: World) -> Flow | None:
     same = square / max(1.0, weights.number(node, "rows", 1.0))
     width = float(node.shape[-1])
     positions = max(1.0, math.prod(node.shape) / width)
-    return Flow(square, 0.0, Alike(same, same, same, same), width, positions)
+    return Flow(square, 0.0, Alike(same, same, same, same), width, positions, {}, None, 1.0 / width, 1.0 / width)

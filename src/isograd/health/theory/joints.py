@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isograd.health.theory import weights
+from isograd.health.theory.dense import single
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node
+
+
+def _thin(parts: Sequence[tuple[float, Flow]], place: int, name: str) -> float:
+    """One over the number of directions in which a sum differs between places: each summand by its share of what differs."""
+    free = [factor**2 * max(0.0, flow.square - flow.alike[place]) for factor, flow in parts]
+    whole = sum(free)
+    if whole <= 0.0:
+        return float(max(getattr(flow, name) for _, flow in parts))
+    return float(sum((own / whole) ** 2 * getattr(flow, name) for own, (_, flow) in zip(free, parts, strict=True)))
 
 
 def add_forward(node: Node, flows: Sequence[Flow], world: World) -> Flow:
@@ -26,7 +36,13 @@ def add_forward(node: Node, flows: Sequence[Flow], world: World) -> Flow:
     alike = [sum(factor**2 * flow.alike[i] for factor, flow in parts) + beside for i in range(4)]
     total = max(square, 1e-300)
     noise = world.mixed([(factor**2 * flow.square / total, flow.noise) for factor, flow in parts])
-    added = replace(big, square=square, mean=sum(means), alike=Alike(*alike), noise=noise, peak=None)
+    shares = [factor**2 * flow.square / total for factor, flow in parts]
+    far2, cross2 = (_thin(parts, place, name) for place, name in ((1, "far2"), (3, "cross2")))
+    uneven = sum(w * w * flow.uneven for w, (_, flow) in zip(shares, parts, strict=True))
+    uneven += 2.0 * (1.0 - sum(w * w for w in shares)) / max(1.0, big.units) * single(big)
+    ragged = sum(w * w * flow.ragged for w, (_, flow) in zip(shares, parts, strict=True))
+    more = {"far2": far2, "cross2": cross2, "uneven": uneven, "ragged": ragged}
+    added = replace(big, square=square, mean=sum(means), alike=Alike(*alike), noise=noise, peak=None, **more)
     shift = weights.number(node, "shift", 0.0)
     if shift:
         more = shift * (2.0 * added.mean + shift)
@@ -50,15 +66,19 @@ def _with_tables(node: Node, x: Flow, world: World) -> Flow:
         far = 0.0 if table.size > x.units else square
         near, own_far, same, cross = x.alike
         alike = Alike(near + far, own_far + far, same + square, cross + far)
-        x = replace(x, square=x.square + square, alike=alike)
+        free, new = max(0.0, x.square - own_far), square - far
+        share = free / (free + new) if free + new > 0.0 else 1.0
+        far2 = share**2 * x.far2 + (1.0 - share) ** 2 / max(1.0, x.units)
+        x = replace(x, square=x.square + square, alike=alike, far2=far2)
     return x
 
 
-def add_back(node: Node, source: int, x: Flow | None, before: Node, here: Back) -> Back:
+def add_back(node: Node, source: int, x: Flow | None, out: Flow | None, before: Node, here: Back) -> Back:
     """Every summand gets the gradient; one that was broadcast the sum of it, one that is added twice twice as much."""
     repeats = node.inputs.count(source)
     here = here.times(repeats**2) if repeats > 1 else here
-    return _gathered(node, before, here)
+    share = x.square / out.square if x is not None and out is not None and out.square > 0.0 else 0.0
+    return _gathered(node, before, replace(here, own=here.own * min(1.0, share)))
 
 
 def _gathered(node: Node, before: Node, here: Back) -> Back:
@@ -97,7 +117,8 @@ def concat_forward(node: Node, flows: Sequence[Flow], before: Sequence[Node], wo
         units = entries / flows[0].positions
     total = max(square, 1e-300)
     noise = world.mixed([(w * flow.square / total, flow.noise) for w, flow in zip(shares, flows, strict=False)])
-    return Flow(square, mean, Alike(near, far, same, cross), units, max(1.0, entries / units), noise)
+    far2, cross2 = (sum(w * getattr(f, name) for w, f in zip(shares, flows, strict=False)) for name in ("far2", "cross2"))
+    return Flow(square, mean, Alike(near, far, same, cross), units, max(1.0, entries / units), noise, None, far2, cross2)
 
 
 def _product(a: float, b: float) -> float:
@@ -131,7 +152,8 @@ def multiply_forward(node: Node, flows: Sequence[Flow], world: World) -> Flow | 
         b = replace(b, alike=Alike(b.square, b.square, b.alike.same, b.alike.same))
     alike = Alike(*(factor**2 * one * two for one, two in zip(a.alike, b.alike, strict=True)))
     noise = world.mixed([(1.0, a.noise), (1.0, b.noise)])
-    return Flow(factor**2 * a.square * b.square, factor * a.mean * b.mean, alike, a.units, a.positions, noise)
+    square, mean = factor**2 * a.square * b.square, factor * a.mean * b.mean
+    return Flow(square, mean, alike, a.units, a.positions, noise, None, a.far2, a.cross2, a.uneven + b.uneven)
 
 
 def multiply_back(
@@ -154,5 +176,6 @@ def multiply_back(
         far2=here.far2 * less_far**2,
         cross2=here.cross2 * less_cross**2,
         noise=world.mixed([(1.0, here.noise), (1.0, other.noise)]),
+        own=0.0,
     )
     return _gathered(node, before, changed)

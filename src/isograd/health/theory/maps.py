@@ -128,7 +128,7 @@ def back(
         case "reshape":
             return pools.reshape_back(node, x, here)
         case "add":
-            return joints.add_back(node, source, x, before, here)
+            return joints.add_back(node, source, x, flows[position], before, here)
         case "multiply":
             other = next((flows[i] for i in node.inputs if i != source), None)
             return joints.multiply_back(node, source, x, other, before, here, world)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaincinv
 
 from isograd.health.theory import weights
-from isograd.health.theory.state import Alike, Back, Flow, World
+from isograd.health.theory.state import Alike, Flow, World
 from isograd.records.anatomy import Node
 
 KINDS = ("batch", "instance", "group", "layer", "rms")
@@ -67,7 +70,21 @@ def forward(node: Node, x: Flow | None, world: World) -> Flow | None:
     one = group.mean if group.positions > 1 or kind == "batch" else group.other  # two positions share a mean, or have two
     near, far = (factor * (part - one) + bias for part in (x.alike.near, x.alike.far))
     same, cross = (factor * (part - group.other) + bias for part in (x.alike.same, x.alike.cross))
-    return Flow(factor * taken + bias, 0.0, Alike(near, far, same, cross), x.units, x.positions)
+    uneven = x.uneven if kind == "batch" else 0.0
+    alike = Alike(near, far, same, cross)
+    return Flow(
+        factor * taken + bias,
+        0.0,
+        alike,
+        x.units,
+        x.positions,
+        {},
+        None,
+        x.far2,
+        x.cross2,
+        uneven,
+        0.0 if kind == "batch" else x.ragged,
+    )
 
 
 def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
@@ -76,8 +93,8 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     .. math:: \delta' = \frac{\gamma}{\sqrt v} (\delta - \overline{\delta} - \hat x \, \overline{\delta \hat x})
 
     What the two means take is the correlation of the gradient over all pairs of the group: 2 / n for independent entries,
-    everything where the gradient is the same at all positions. Each group divides by its own v; the mean of 1 / v is larger
-    than 1 / mean of v by twice the relative variance of v over two (``1 + 2 R``, chi-square with 1 / R degrees of freedom).
+    everything where the gradient is the same at all positions. Each group divides by its own v, and the mean of 1 / v is larger
+    than 1 / mean of v (``inverse``).
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 (the backward pass).
     """
     if x is None:
@@ -91,14 +108,44 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     pairs = 1.0 + (p - 1.0) * here.far + (b - 1.0) * p * here.cross
     along = 1.0 + (p - 1.0) * here.far * far + (b - 1.0) * p * here.cross * cross
     mean = 0.0 if kind == "rms" else max(0.0, pairs) / group.entries
-    kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries)
-    floor = 1.0 / max(1.0, x.units)
-    spread = (1.0 + (p - 1.0) * max(floor, far**2) + (b - 1.0) * p * max(floor, cross**2)) / group.entries
-    gain = weights.scale(node, world) / (taken + eps) * kept * (1.0 + 2.0 * min(0.5, spread))
-    noise = world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)])
-    left: dict[str, Any] = {}
+    kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries - here.own)
+    floor, groups = 1.0 / max(1.0, x.units), x.units / group.units
+    if kind == "batch":
+        spread = x.ragged
+    else:
+        spread = x.uneven
+        spread += 2.0 * (1.0 + (p - 1.0) * max(floor, far**2)) / group.entries * max(0.0, 1.0 - cross**2) if p > 1.0 else 0.0
+        groups *= world.examples
+    typical, differs = inverse(spread, groups)
+    gain = weights.scale(node, world) / (taken + eps) * kept * typical
+    noise = world.noisy(world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)]), differs)
+    # what lies along the signal is what it takes out: the next norm on the same signal finds nothing there
+    left: dict[str, Any] = {"own": -max(0.0, along) / group.entries - (mean if p * b == 1.0 else 0.0)}
     if p > 1.0 and mean < 1.0:
         left["far"] = (here.far - mean) / (1.0 - mean)
     if b > 1.0 and mean < 1.0:
         left["cross"] = (here.cross - mean) / (1.0 - mean)
     return replace(here.times(gain, noise=noise), **left)
+
+
+@functools.lru_cache(maxsize=4096)
+def _inverse(spread: float, groups: int) -> tuple[float, float]:
+    levels = (np.arange(groups) + 0.5) / groups
+    shape = 1.0 / spread
+    values = shape / np.maximum(gammaincinv(shape, levels), 1e-30)
+    mean = float(values.mean())
+    return mean, min(4.0, float((values**2).mean()) / mean**2 - 1.0) / groups
+
+
+def inverse(spread: float, groups: float) -> tuple[float, float]:
+    """The typical mean of 1 / v over so many groups whose v has mean 1 and relative variance ``spread``, and its own.
+
+    v is taken as gamma distributed (chi-square with 2 / spread degrees of freedom), at the quantiles that so many draws have:
+    the expectation of 1 / v does not exist from a spread of 1 on.
+
+    >>> tuple(round(value, 2) for value in inverse(0.1, 1000.0))
+    (1.11, 0.0)
+    """
+    if spread < 1e-3:
+        return 1.0 + spread, spread / max(1.0, groups)
+    return _inverse(float(f"{min(4.0, spread):.2g}"), max(1, min(1000, round(groups))))

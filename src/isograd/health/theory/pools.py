@@ -79,12 +79,13 @@ def pool_back(node: Node, x: Flow | None, before: Node, here: Back) -> Back | No
     spread, size = math.prod(node.shape) / math.prod(before.shape), window(node, before)
     if node.get("kind", "max") == "max":
         picked = {"far": here.far / size, "cross": here.cross / size, "far2": here.far2 / size**2, "cross2": here.cross2 / size}
-        return here.times(spread, **picked)
+        return here.times(spread, own=0.0, **picked)
     positions = x.positions if x else max(1.0, size)
     inside = (size - 1.0) / max(1.0, positions - 1.0)
     far, far2 = (min(1.0, part + (1.0 - part) * inside) for part in (here.far, here.far2))
     gain = spread / size * (size**2 if node.get("total", False) else 1.0)
-    return here.times(gain, far=far, far2=far2, last=False)
+    own = here.own * (x.square + (size - 1.0) * _within(x, size)) / size / x.square if x and x.square else 0.0
+    return here.times(gain, far=far, far2=far2, spot="", alone=0.0, own=own)
 
 
 def _axis_gone(before: Sequence[int], after: Sequence[int]) -> int | None:
@@ -134,5 +135,5 @@ def reshape_back(node: Node, x: Flow | None, here: Back) -> Back:
         return here.times(1.0 if node.label == "pad" else share * (1.0 + (share - 1.0) * max(0.0, here.far)))
     after = reshape_forward(node, x, Node("", "", "", shape=node.shape))
     if x.positions > 1 and (node.label in ("getitem", "select") or after.positions < x.positions) and entries <= x.units:
-        return here.times(share, far=0.0, far2=0.0, last=node.get("index", -1) != 0)
+        return here.times(share, far=0.0, far2=0.0, spot="first" if node.get("index", -1) == 0 else "last", alone=1.0)
     return here.times(share)

@@ -219,7 +219,9 @@ def forward(node: Node, x: Flow, world: World) -> Flow | None:
     state = _over_time(row[0][1], row[0][2], steps)
     units = row[0][0].hidden * len(row)
     own = 4.0 / units * world.averaged(steps, (state.alike[1] / state.square) ** 2 if state.square else 1.0, 0.1)
-    return Flow(state.square, state.mean, Alike(*state.alike), units, float(steps), world.noisy({}, own))
+    thin = max(1.0 / units, 0.25 * x.far2)
+    more = (thin, max(1.0 / units, 0.25 * x.cross2))
+    return Flow(state.square, state.mean, Alike(*state.alike), units, float(steps), world.noisy({}, own), None, *more)
 
 
 def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
@@ -228,26 +230,29 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     if x is None or levels is None:
         return None
     steps = steps_of(node, x)
-    arriving = [0.0] * (steps - 1) + [float(steps)] if here.last else [1.0] * steps
+    alone = here.alone if here.spot == "last" else 0.0
+    arriving = [1.0 - alone] * (steps - 1) + [1.0 - alone + alone * steps]
     noise, travelled = here.noise, 0.0
     for row in reversed(levels):
         total = [0.0] * steps
         for place, (layer, _, maps) in enumerate(row):
             given = arriving[::-1] if place else arriving
-            found, far = _through(layer, maps, given, 0.0 if here.last else here.far)
+            found, far = _through(layer, maps, given, here.far * (1.0 - alone))
             total = [a + b for a, b in zip(total, found[::-1] if place else found, strict=True)]
             travelled = max(travelled, far)
         layer = row[0][0]
         width = layer.hidden * len(row)
-        once = world.averaged(1.0 if here.last else steps, max(here.far2, here.far**2), here.cross2)
+        once = world.averaged(1.0 if alone > 0.5 else steps, max(here.far2, here.far**2), here.cross2)
         once = max(once, 1.0 / layer.hidden)
         noise = world.noisy(noise, 4.0 / width * once * (1.0 + travelled * (1.0 + travelled / layer.hidden)))
         arriving = total
     gain = sum(arriving) / steps
     noise = world.noisy(noise, 2.0 / max(1.0, x.units) * world.averaged(steps, here.far2, here.cross2))
     spread = sum(arriving) ** 2 / (steps * sum(part * part for part in arriving)) if gain > 0.0 else 1.0
-    far = 0.0 if here.last else here.far * 0.5
-    return here.times(gain, noise=noise, last=False, far=far, far2=max(far**2, 0.0 if spread < 1 else here.far2))
+    far = here.far * 0.5 * (1.0 - alone)
+    return here.times(
+        gain, noise=noise, spot="", alone=0.0, own=0.0, far=far, far2=max(far**2, 0.0 if spread < 1 else here.far2)
+    )
 
 
 def _through(layer: Layer, maps: Sequence[Step], arriving: Sequence[float], alike: float) -> tuple[list[float], float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from isograd.health.theory.softmax import spread
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node
 from isograd.records.batch import InputSample
@@ -37,11 +38,13 @@ def _input(nodes: Sequence[Node], position: int, rms: float | None, sample: Inpu
     places = max(1.0, math.prod(shape) / units) if shape and units else 1.0
     square = (1.0 if rms is None else rms) ** 2
     if sample is None or not sample.values.count:
-        return Flow(square, 0.0, STRANGERS, units, places)
+        return Flow(square, 0.0, STRANGERS, units, places, {}, None, 1.0 / max(1.0, units), 1.0 / max(1.0, units))
     square = sample.values.rms**2 if sample.values.rms > 0.0 else square
     shares = sample.pictures if first else sample.sequences
-    alike = Alike(*(square * share for share in shares)) if shares else STRANGERS
-    return Flow(square, sample.values.mean, alike, units, places)
+    if len(shares) < 7:
+        return Flow(square, sample.values.mean, STRANGERS, units, places, {}, None, 1.0 / units, 1.0 / units)
+    alike = Alike(*(square * share for share in shares[:4]))
+    return Flow(square, sample.values.mean, alike, units, places, {}, None, *shares[4:7])
 
 
 def _is_picture(nodes: Sequence[Node], position: int) -> bool:
@@ -74,5 +77,15 @@ def output(node: Node, x: Flow | None, loss: str | None, world: World) -> Back:
     classes = loss in (None, "cross_entropy", "nll_loss") and outputs > 1
     cosine = 1.0 / max(1.0, outputs - 1.0) if classes else 1.0 / outputs
     common = x.alike.same / outputs if classes else x.alike.same
-    own = 1.0 - 1.0 / outputs + x.square / outputs if classes else 1.0 + x.square
-    return Back(0.0, 0.0, max(0.0, min(1.0, common / own)), cosine, cosine)
+    size = 1.0 - 1.0 / outputs + x.square / outputs if classes else 1.0 + x.square
+    own = x.square / size if not classes else _linear(x.square, outputs)
+    return Back(0.0, 0.0, max(0.0, min(1.0, common / size)), cosine, cosine, own=own)
+
+
+def _linear(square: float, classes: float) -> float:
+    r"""Share of p - e_t that is a multiple of the logits z: Stein's lemma gives ``E[p z] = q (1 - A)``, A = E[sum p^2].
+
+    .. math:: \frac{(1 - A)^2 q / K}{1 + A - 2 / K}
+    """
+    most = spread(square, classes).one
+    return max(0.0, (1.0 - most) ** 2 * square / classes / (1.0 + most - 2.0 / classes))

@@ -13,6 +13,7 @@ from isograd.records.anatomy import Anatomy, Node, Parameter
 Noise = Mapping[int, float]
 """Standard deviations of a log mean square, one for every independent cause of it; the total variance is the sum of squares."""
 
+SPOTS = ("last", "first")
 CAUSES = 48
 """Causes that are told apart; the smallest beyond are one."""
 
@@ -33,6 +34,9 @@ class Flow:
     """Moments of one unit's value over fresh draws of the weights: E[x^2], E[x], and E[x y] of two places (``alike``).
 
     ``units`` is how many units there are, ``positions`` at how many places (pixels, time steps) each of them has a value.
+    ``far2`` and ``cross2`` are mean squared cosines of what differs between positions, and between examples: one over the
+    number of directions it differs in. ``uneven`` is the variance of the log mean square of an example about that of the batch.
+    ``ragged`` is the relative variance of a unit's variance over the batch, from unit to unit: what a batch norm divides by.
     ``peak`` is what stands in front of the activation that made it: a max pool needs it.
     """
 
@@ -43,6 +47,10 @@ class Flow:
     positions: float
     noise: Noise = field(default_factory=dict)
     peak: tuple[Node, Flow] | None = None
+    far2: float = 0.0
+    cross2: float = 0.0
+    uneven: float = 0.0
+    ragged: float = 0.0
 
     @property
     def entries(self) -> float:
@@ -61,7 +69,9 @@ class Back:
 
     ``far`` and ``cross`` are correlations of the gradient of a unit at two positions, and for two examples; ``far2`` and
     ``cross2`` are the mean squared cosines of the gradients of a whole layer there, which say over how many independent
-    directions the sum over positions and examples averages. ``last``: it stands at the last position alone.
+    directions the sum over positions and examples averages. ``own`` is the share of the gradient that is the signal itself
+    times a number: what a squared error makes of an output. ``spot``: the share ``alone`` of it stands at the
+    "last" or the "first" position.
     """
 
     log_square: float
@@ -70,7 +80,9 @@ class Back:
     far2: float = 0.0
     cross2: float = 0.0
     noise: Noise = field(default_factory=dict)
-    last: bool = False
+    spot: str = ""
+    alone: float = 0.0
+    own: float = 0.0
 
     def times(self, gain: float, **changes: Any) -> Back:
         """The same gradient, its mean square ``gain`` times as large."""
@@ -156,5 +168,16 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
     apart = 1.0 - sum(share * share for share in shares)  # sum over pairs of 2 w_i w_j
     far2, cross2 = mean("far2"), mean("cross2")
     noise = world.noisy(noise, 2.0 * apart / max(1.0, units) * world.averaged(positions, far2, cross2))
-    last = all(part.last for part in parts)
-    return Back(top + math.log(total), mean("far"), mean("cross"), far2, cross2, noise, last)
+    alone = {spot: sum(w * part.alone for w, part in zip(shares, parts, strict=True) if part.spot == spot) for spot in SPOTS}
+    spot = max(SPOTS, key=lambda name: alone[name])
+    return Back(
+        top + math.log(total),
+        mean("far"),
+        mean("cross"),
+        far2,
+        cross2,
+        noise,
+        spot if alone[spot] else "",
+        alone[spot],
+        mean("own"),
+    )

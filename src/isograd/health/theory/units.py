@@ -50,7 +50,30 @@ def activation_forward(node: Node, x: Flow, world: World) -> Flow:
 
     far, cross = fresh(x.correlation(x.alike.far)), fresh(x.correlation(x.alike.cross))
     noise = world.noisy(noise, world.averaged(x.positions, far, cross, fresh(1.0)) / max(1.0, x.units))
-    return replace(x, square=found.square, mean=found.mean, alike=alike, noise=noise, peak=(node, x))
+    left = []
+    for product, differing in ((x.alike.far, x.far2), (x.alike.cross, x.cross2)):
+        c = x.correlation(product)
+        room = found.square - of_pair(pairs.value, c)
+        less = of_pair(pairs.slope, c) * (square - mean**2) * (1.0 - c) / room if room > 1e-9 * found.square else 1.0
+        left.append(min(1.0, differing * less * less + 1.0 / max(1.0, x.units)))
+    return replace(
+        x,
+        square=found.square,
+        mean=found.mean,
+        alike=alike,
+        noise=noise,
+        peak=(node, x),
+        far2=left[0],
+        cross2=left[1],
+        uneven=steep**2 * x.uneven + max(0.0, fresh(1.0) - cross) / max(1.0, x.units) / x.positions,
+        ragged=min(2.0, steep**2 * x.ragged + _ragged(node, square, mean, x)),
+    )
+
+
+def _ragged(node: Node, square: float, mean: float, x: Flow) -> float:
+    """A unit whose values lie on a flat part for most examples varies less than others."""
+    common = round(max(0.0, x.correlation(x.alike.cross)), 2)
+    return activations.ragged(node.activation, node.settings, square, mean, common)
 
 
 def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked: tuple[float, float] | None) -> Back | None:
@@ -84,8 +107,11 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
     slope2 = found.slope2
     if picked is not None:
         slope2 = activations.peak(node.activation, node.settings, square, mean, *picked).slope2
+    kept, through = activations.along(node.activation, node.settings, square, mean)
+    grown = 1.0 + here.own * (kept - 1.0)
     return here.times(
-        slope2,
+        slope2 * grown,
+        own=here.own * kept * through / grown,
         far=here.far * keep_far,
         cross=here.cross * keep_cross,
         far2=here.far2 * keep_far**2,
