@@ -73,7 +73,7 @@ def alike(tensor: Tensor, unit_axis: int) -> tuple[float, ...]:
 
 
 def _cosine2(x: Tensor) -> float:
-    """Mean squared cosine of two of the rows of (groups g, rows r, units u) about the mean of their group; 1 where all are one."""
+    """Mean squared cosine of two rows of (groups g, rows r, units u) about the mean of their group; 1 where all are one."""
     x = x - x.mean(1, keepdim=True)
     products = x @ x.transpose(1, 2)
     own = products.diagonal(dim1=1, dim2=2)

@@ -32,7 +32,7 @@ def single(x: Flow) -> float:
     return (1.0 + (x.positions - 1.0) * min(1.0, far)) / x.positions * max(0.0, 1.0 - cross)
 
 
-def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World) -> Flow:
+def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World, taps: float = 1.0) -> Flow:
     r"""What a matrix of independent weights makes of a signal.
 
     .. math:: q' = n \sigma_w^2 q + \sigma_b^2, \qquad c' = n \sigma_w^2 c + \sigma_b^2
@@ -47,7 +47,7 @@ def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World) -> Fl
     alike = Alike(*(gain * part + bias for part in x.alike))
     far2, cross2 = (part + (1.0 - part) / max(1.0, fan_out) for part in (x.far2, x.cross2))
     uneven = share**2 * (x.uneven + 2.0 / max(1.0, fan_out) * single(x))
-    floor = 1.0 / max(1.0, x.units)
+    floor = 1.0 / max(1.0, x.units * taps)
     ragged = 2.0 * share**2 * world.averaged(x.positions, max(floor, x.far2), max(floor, x.cross2))
     return Flow(square, 0.0, alike, fan_out, x.positions, noise, None, far2, cross2, uneven, min(2.0, ragged))
 
@@ -115,7 +115,7 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
     smooth = max(0.0, min(1.0, x.alike.near / x.square)) ** 2 if x.square else 1.0
     less = smooth + (1.0 - smooth) / taps  # the patches of two positions differ in more directions than their pixels
     x = replace(x, alike=x.alike._replace(near=_lag(x, step)), far2=x.far2 * less, cross2=x.cross2 * less)
-    return replace(mixed(x, gain, weights.bias(node, world), channels, world), positions=positions)
+    return replace(mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less), positions=positions)
 
 
 def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None:

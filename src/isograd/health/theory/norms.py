@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from isograd.health.theory import weights
-from isograd.health.theory.state import Alike, Flow, World
+from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node
 
 KINDS = ("batch", "instance", "group", "layer", "rms")
@@ -128,24 +128,28 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     return replace(here.times(gain, noise=noise), **left)
 
 
-@functools.lru_cache(maxsize=4096)
-def _inverse(spread: float, groups: int) -> tuple[float, float]:
-    levels = (np.arange(groups) + 0.5) / groups
-    shape = 1.0 / spread
-    values = shape / np.maximum(gammaincinv(shape, levels), 1e-30)
-    mean = float(values.mean())
-    return mean, min(4.0, float((values**2).mean()) / mean**2 - 1.0) / groups
-
-
 def inverse(spread: float, groups: float) -> tuple[float, float]:
-    """The typical mean of 1 / v over so many groups whose v has mean 1 and relative variance ``spread``, and its own.
+    r"""The mean of 1 / v over groups whose v has mean 1 and relative variance ``spread``, and its own over so many groups.
 
-    v is taken as gamma distributed (chi-square with 2 / spread degrees of freedom), at the quantiles that so many draws have:
-    the expectation of 1 / v does not exist from a spread of 1 on.
+    v is a sum of squares of Gaussians whose variances fall geometrically, as the spectra of data do:
+
+    .. math:: E[1/v] = \int_0^\infty \prod_i (1 + 2 t \lambda_i)^{-1/2} dt, \qquad \lambda_i = (1 - r) r^i, \quad
+        2 \frac{1 - r}{1 + r} = \operatorname{Var} v
 
     >>> tuple(round(value, 2) for value in inverse(0.1, 1000.0))
     (1.11, 0.0)
     """
     if spread < 1e-3:
         return 1.0 + spread, spread / max(1.0, groups)
-    return _inverse(float(f"{min(4.0, spread):.2g}"), max(1, min(1000, round(groups))))
+    mean, square = _inverse(float(f"{min(1.8, spread):.2g}"))
+    return mean, min(4.0, square / mean**2 - 1.0) / max(1.0, groups)
+
+
+@functools.lru_cache(maxsize=1024)
+def _inverse(spread: float) -> tuple[float, float]:
+    ratio = (1.0 - spread / 2.0) / (1.0 + spread / 2.0)
+    sizes = (1.0 - ratio) * ratio ** np.arange(max(3, int(8.0 / max(1e-3, -np.log(ratio)))))
+    log_t = np.linspace(-12.0, 12.0, 241)
+    t = np.exp(log_t)
+    kernel = np.exp(-0.5 * np.log1p(2.0 * t[:, None] * sizes[None, :]).sum(1)) * (log_t[1] - log_t[0])
+    return float((t * kernel).sum()), float((t * t * kernel).sum())
