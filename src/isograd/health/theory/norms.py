@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from isograd.health import activations
 from isograd.health.theory import weights
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node
@@ -113,7 +114,7 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     if kind == "batch":
         spread = x.ragged
     else:
-        spread = x.uneven
+        spread = x.uneven if p > 1.0 or kind == "rms" else _uneven(x)
         spread += 2.0 * (1.0 + (p - 1.0) * max(floor, far**2)) / group.entries * max(0.0, 1.0 - cross**2) if p > 1.0 else 0.0
         groups *= world.examples
     typical, differs = inverse(spread, groups)
@@ -126,6 +127,16 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     if b > 1.0 and mean < 1.0:
         left["cross"] = (here.cross - mean) / (1.0 - mean)
     return replace(here.times(gain, noise=noise), **left)
+
+
+def _uneven(x: Flow) -> float:
+    """Relative variance of the variance over the units of one example, from example to example."""
+    if x.peak is None:
+        return x.uneven
+    node, front = x.peak
+    square, mean = float(f"{front.square:.4g}"), float(f"{front.mean:.4g}")
+    wide = activations.kurtosis(node.activation, node.settings, square, mean) - 1.0
+    return max(x.uneven, wide / max(1.0, x.units) * (1.0 - x.correlation(x.alike.cross) ** 2))
 
 
 def inverse(spread: float, groups: float) -> tuple[float, float]:

@@ -233,11 +233,12 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     alone = here.alone if here.spot == "last" else 0.0
     arriving = [1.0 - alone] * (steps - 1) + [1.0 - alone + alone * steps]
     noise, travelled = here.noise, 0.0
+    alike, fade = here.far * (1.0 - alone), 1.0
     for row in reversed(levels):
         total = [0.0] * steps
         for place, (layer, _, maps) in enumerate(row):
             given = arriving[::-1] if place else arriving
-            found, far = _through(layer, maps, given, here.far * (1.0 - alone))
+            found, far = _through(layer, maps, given, alike, fade)
             total = [a + b for a, b in zip(total, found[::-1] if place else found, strict=True)]
             travelled = max(travelled, far)
         layer = row[0][0]
@@ -246,6 +247,8 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
         once = max(once, 1.0 / layer.hidden)
         noise = world.noisy(noise, 4.0 / width * once * (1.0 + travelled * (1.0 + travelled / layer.hidden)))
         arriving = total
+        step = row[0][2][-1]  # what reaches the layer below at two steps came the same way through the later ones
+        alike, fade = 1.0, min(1.0, step.keep / math.sqrt(max(step.c_c, step.h_h, 1e-12)))
     gain = sum(arriving) / steps
     noise = world.noisy(noise, 2.0 / max(1.0, x.units) * world.averaged(steps, here.far2, here.cross2))
     spread = sum(arriving) ** 2 / (steps * sum(part * part for part in arriving)) if gain > 0.0 else 1.0
@@ -255,32 +258,30 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     )
 
 
-def _through(layer: Layer, maps: Sequence[Step], arriving: Sequence[float], alike: float) -> tuple[list[float], float]:
+def _through(
+    layer: Layer, maps: Sequence[Step], arriving: Sequence[float], alike: float, fade: float
+) -> tuple[list[float], float]:
     """Energies at the inputs of all steps for those at the outputs, and how many steps a gradient travels on average.
 
-    ``alike``: the correlation of the gradients that arrive at two steps. Their common part is followed beside the energy: what
-    of it came from later steps (``common``) meets what arrives at this one with a product that is not zero on average.
+    ``alike`` times ``fade`` a step is the correlation of the gradients that arrive at two steps. What the state keeps of itself
+    carries the gradient of later steps down along their direction, where it meets what arrives with a product that is not zero
+    on average: ``kept`` is its amplitude.
     """
     found = [0.0] * len(arriving)
-    h = c = common = 0.0
-    carried = total = 0.0
+    h = c = kept = travelled = total = 0.0
     for t in reversed(range(len(arriving))):
-        step = maps[min(t, len(maps) - 1)]
-        shared = alike * arriving[t]
-        h += arriving[t] if layer.kind == "lstm" else arriving[t] + 2.0 * common
+        step, root = maps[min(t, len(maps) - 1)], math.sqrt(arriving[t])
+        meeting = 2.0 * alike * kept * root
+        h += arriving[t] if layer.kind == "lstm" else arriving[t] + meeting
         total += h
-        carried += h - arriving[t]
-        cell = c + h * step.h_c
-        if layer.kind == "lstm":
-            cell += 2.0 * common * step.enter
-            common = step.keep * (common + step.enter * shared)
-        else:
-            common = step.keep * (common + shared)
+        travelled += h - arriving[t]
+        cell = c + h * step.h_c + (meeting * step.enter if layer.kind == "lstm" else 0.0)
+        kept = step.keep * fade * (kept + (step.enter if layer.kind == "lstm" else 1.0) * root)
         found[t] = layer.given * (h * step.h_x + cell * step.c_x)
         h, c = h * step.h_h + cell * step.c_h, cell * step.c_c
         if h > 1e300:
             return [math.inf] * len(arriving), float(len(arriving))
-    return found, carried / max(total - carried, 1e-300) if total > 0 else 0.0
+    return found, travelled / max(total - travelled, 1e-300) if total > 0 else 0.0
 
 
 def time_slope(node: Node, x: Flow, world: World) -> float | None:
