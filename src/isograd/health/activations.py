@@ -165,6 +165,22 @@ def along(
 
 
 @functools.lru_cache(maxsize=4096)
+def tilt(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> float:
+    r"""Share of phi'(u) that is a multiple of u: what of a gradient that is the same everywhere comes to lie along the signal.
+
+    .. math:: \frac{E[\phi'(u) (u - m)]^2}{\operatorname{Var}[u]\, E[\phi'(u)^2]}
+
+    >>> round(tilt("relu", (), 1.0), 3), tilt("identity", (), 1.0) < 1e-12
+    (0.318, True)
+    """
+    _, slope = _of(node_name, settings)
+    z, weight = _grid()
+    steep = np.asarray(slope(mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z), dtype=np.float64)
+    size = float(weight @ steep**2)
+    return float(weight @ (steep * z)) ** 2 / size if size > 0.0 else 0.0
+
+
+@functools.lru_cache(maxsize=4096)
 def kurtosis(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> float:
     """E[(phi - E phi)^4] / Var[phi]^2 of a Gaussian input.
 

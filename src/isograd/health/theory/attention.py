@@ -169,6 +169,8 @@ def _to_value(found: Heads, here: Back) -> Back:
     keys, queries = max(1.0, found.value.positions), max(1.0, found.query.positions)
     ratio = queries / keys
     one = found.spread.one
+    if one == 1.0 and here.spot:  # a first position that looks at itself
+        return here
     size = ratio * max(0.0, one + (queries - 1.0) * found.two * here.far)
     others = (1.0 - one + (queries - 1.0) * here.far * (1.0 - found.two)) * ratio / max(1.0, keys - 1.0)
     far = max(-1.0, min(1.0, others / size)) if size > 0.0 else 0.0

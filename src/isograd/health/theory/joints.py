@@ -78,7 +78,7 @@ def add_back(node: Node, source: int, x: Flow | None, out: Flow | None, before: 
     repeats = node.inputs.count(source)
     here = here.times(repeats**2) if repeats > 1 else here
     share = x.square / out.square if x is not None and out is not None and out.square > 0.0 else 0.0
-    return _gathered(node, before, replace(here, own=here.own * min(1.0, share)))
+    return _gathered(node, before, replace(here, own=here.own * min(1.0, share), tilt=here.tilt * min(1.0, share)))
 
 
 def _gathered(node: Node, before: Node, here: Back) -> Back:

@@ -94,7 +94,8 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     .. math:: \delta' = \frac{\gamma}{\sqrt v} (\delta - \overline{\delta} - \hat x \, \overline{\delta \hat x})
 
     What the two means take is the correlation of the gradient over all pairs of the group: 2 / n for independent entries,
-    everything where the gradient is the same at all positions. Each group divides by its own v, and the mean of 1 / v is larger
+    everything where the gradient is the same at all positions; and where an activation made it differ, it did so along the
+    signal (``tilt``). Each group divides by its own v, and the mean of 1 / v is larger
     than 1 / mean of v (``inverse``).
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 (the backward pass).
     """
@@ -108,6 +109,7 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     p, b = group.positions, group.examples
     pairs = 1.0 + (p - 1.0) * here.far + (b - 1.0) * p * here.cross
     along = 1.0 + (p - 1.0) * here.far * far + (b - 1.0) * p * here.cross * cross
+    along += p * here.tilt * (max(0.0, here.far) + (b - 1.0) * max(0.0, here.cross)) if p > 1.0 or b > 1.0 else 0.0
     mean = 0.0 if kind == "rms" else max(0.0, pairs) / group.entries
     kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries - here.own)
     floor, groups = 1.0 / max(1.0, x.units), x.units / group.units

@@ -87,5 +87,6 @@ def _linear(square: float, classes: float) -> float:
 
     .. math:: \frac{(1 - A)^2 q / K}{1 + A - 2 / K}
     """
+    square = min(square, 1e3)
     most = spread(square, classes).one
-    return max(0.0, (1.0 - most) ** 2 * square / classes / (1.0 + most - 2.0 / classes))
+    return min(1.0, max(0.0, (1.0 - most) ** 2 * square / classes / (1.0 + most - 2.0 / classes)))

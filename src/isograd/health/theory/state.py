@@ -71,7 +71,8 @@ class Back:
     ``cross2`` are the mean squared cosines of the gradients of a whole layer there, which say over how many independent
     directions the sum over positions and examples averages. ``own`` is the share of the gradient that is the signal itself
     times a number: what a squared error makes of an output. ``spot``: the share ``alone`` of it stands at the
-    "last" or the "first" position.
+    "last" or the "first" position. ``tilt`` is the share of what positions have in common that an activation, right behind,
+    turned along the signal.
     """
 
     log_square: float
@@ -83,11 +84,12 @@ class Back:
     spot: str = ""
     alone: float = 0.0
     own: float = 0.0
+    tilt: float = 0.0
 
     def times(self, gain: float, **changes: Any) -> Back:
         """The same gradient, its mean square ``gain`` times as large."""
         log = self.log_square + math.log(gain) if gain > 0.0 else -math.inf
-        return replace(self, log_square=log, **changes)
+        return replace(self, log_square=log, **{"tilt": 0.0, **changes})
 
 
 @dataclass(slots=True)
