@@ -11,7 +11,7 @@ in common, which is how rank collapses with depth. Backward, g the gradient at t
 
     values    A g^2 + (T - 1) A' c_g
     queries   (M + (1 - A)^2 / D) g^2 (q_V - c_V) (q_K - c_K)
-    keys      (q_V - c_V) (M g^2 q_Q + (1 - A) (T - 1) A' c_g c_Q)
+    keys      (q_V - c_V) (M g^2 q_Q + (1 - 2 A + A') (T - 1) A' c_g c_Q)
 
 M is what the Jacobian of a softmax makes of independent values (``softmax.Spread.moves``), D the number of directions in which
 the positions differ: a query's gradient is a covariance of values and keys, which are made of the same positions.
@@ -186,6 +186,7 @@ def _to_query(found: Heads, here: Back) -> Back:
 def _to_key(found: Heads, here: Back) -> Back:
     queries, keys = max(1.0, found.query.positions), max(1.0, found.key.positions)
     room = max(0.0, found.value.square - found.value.alike.far)
-    others = (1.0 - found.spread.one) * (queries - 1.0) * found.two * here.far * found.query.alike.far
+    apart = max(0.0, 1.0 - 2.0 * found.spread.one + found.two)  # each of two queries takes out a mean of its own
+    others = apart * (queries - 1.0) * found.two * here.far * found.query.alike.far
     met = found.spread.moves * found.query.square + others
     return here.times(queries / keys * room * max(0.0, met), far=0.0, spot="", alone=0.0)

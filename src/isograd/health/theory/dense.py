@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from isograd.health.theory import weights
+from isograd.health.theory import borders, weights
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node
 
@@ -106,16 +106,19 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
     x = regrouped(x, float(before.shape[0]))
     channels, positions = float(node.shape[0]), float(math.prod(node.shape[1:]))
     if node.get("transposed", False):
-        gain = weight * weights.number(node, "fan_out", 1.0) * x.entries / (channels * positions)
-        step = 1.0 / weights.numbers(node.get("stride", 1), 1)[0]
+        gain, profile = weight * weights.number(node, "fan_out", 1.0) * x.entries / (channels * positions), ()
+        step = 1.0 / borders.numbers(node.get("stride", 1), 1)[0]
     else:
-        gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before)
-        step = weights.numbers(node.get("stride", 1), 1)[0]
+        gain, profile = weights.number(node, "fan_in", 1.0) * weight, ()
+        if (matrices := borders.taps(node, before)) is not None:
+            share, profile = borders.carried(matrices, x.profile)
+            gain *= share / weights.area(node, len(before.shape) - 1)
+        step = borders.numbers(node.get("stride", 1), 1)[0]
     taps = weights.area(node, len(before.shape) - 1)
     smooth = max(0.0, min(1.0, x.alike.near / x.square)) ** 2 if x.square else 1.0
     less = smooth + (1.0 - smooth) / taps  # the patches of two positions differ in more directions than their pixels
     x = replace(x, alike=x.alike._replace(near=_lag(x, step)), far2=x.far2 * less, cross2=x.cross2 * less)
-    return replace(mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less), positions=positions)
+    return replace(mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less), positions=positions, profile=profile)
 
 
 def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None:
@@ -132,13 +135,16 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
         fan_out = weights.number(node, "fan_out", 1.0)
         return returned(replace(here, own=0.0), fan_out * weight, float(before.shape[0]), fan_out, positions, world)
     taps = weights.area(node, len(before.shape) - 1)
-    gain = weights.number(node, "fan_in", 1.0) * weight * weights.inside(node, before) * spread
+    gain, profile = weights.number(node, "fan_in", 1.0) * weight * spread, here.profile
+    if (matrices := borders.taps(node, before)) is not None:
+        share, profile = borders.carried([matrix.T for matrix in matrices], here.profile)
+        gain *= share * math.prod(before.shape[1:]) / math.prod(node.shape[1:]) / taps
     far2 = here.far**2 + max(0.0, here.far2 - here.far**2) / taps
     cross2 = here.cross2 * (here.far**2 + (1.0 - here.far**2) / taps)
     own = world.averaged(positions, far2, cross2)
     noise = world.noisy(here.noise, 2.0 / before.shape[0] * own)
     excess = here.own * node.shape[0] / before.shape[0]
-    return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess))
+    return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess), profile=profile)
 
 
 def embedding_forward(node: Node, world: World) -> Flow | None:

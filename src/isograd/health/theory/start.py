@@ -79,7 +79,8 @@ def output(node: Node, x: Flow | None, loss: str | None, world: World) -> Back:
     common = x.alike.same / outputs if classes else x.alike.same
     size = 1.0 - 1.0 / outputs + x.square / outputs if classes else 1.0 + x.square
     own = x.square / size if not classes else _linear(x.square, outputs)
-    return Back(0.0, 0.0, max(0.0, min(1.0, common / size)), cosine, cosine, own=own)
+    shared = max(0.0, min(1.0, common / size))
+    return Back(0.0, 0.0, shared, cosine, shared**2 + (1.0 - shared) ** 2 * cosine, own=own)
 
 
 def _linear(square: float, classes: float) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple
 
+from isograd.health.theory.borders import Profile, mean_of
 from isograd.records.anatomy import Anatomy, Node, Parameter
 
 Noise = Mapping[int, float]
@@ -51,6 +52,7 @@ class Flow:
     cross2: float = 0.0
     uneven: float = 0.0
     ragged: float = 0.0
+    profile: Profile = ()
 
     @property
     def entries(self) -> float:
@@ -85,6 +87,7 @@ class Back:
     alone: float = 0.0
     own: float = 0.0
     tilt: float = 0.0
+    profile: Profile = ()
 
     def times(self, gain: float, **changes: Any) -> Back:
         """The same gradient, its mean square ``gain`` times as large."""
@@ -182,4 +185,5 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
         spot if alone[spot] else "",
         alone[spot],
         mean("own"),
+        profile=mean_of([(share, part.profile) for share, part in zip(shares, parts, strict=True)]),
     )
