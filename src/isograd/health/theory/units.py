@@ -112,7 +112,7 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
     return here.times(
         slope2 * grown,
         own=here.own * kept * through / grown,
-        tilt=activations.tilt(node.activation, node.settings, square, mean),
+        tilt=activations.tilt(node.activation, node.settings, square, mean) / max(keep_far, 0.1),
         far=here.far * keep_far,
         cross=here.cross * keep_cross,
         far2=here.far2 * keep_far**2,
