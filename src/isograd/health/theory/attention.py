@@ -152,8 +152,8 @@ def _back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: W
     count_heads = weights.number(node, "heads", node.shape[0] if len(node.shape) == 3 else 1)
     few = replace(here, noise=world.noisy(here.noise, 4.0 * found.thin / count_heads * averaged))
     parts = {
-        0: _to_query(found, few).times(to_query),
-        1: _to_key(found, few).times(to_key),
+        0: _met(_to_query(found, few), [found.value, found.key], world).times(to_query),
+        1: _met(_to_key(found, few), [found.value, found.query], world).times(to_key),
         2: _to_value(found, here).times(to_value),
     }
     count = len(sources)
@@ -163,6 +163,11 @@ def _back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: W
     mine = roles if count == 1 else tuple(r for place, r in zip(node.inputs, roles, strict=False) if place == source)
     wanted = [role for group in mine for role in (group if isinstance(group, tuple) else (group,))]
     return joined([parts[role] for role in wanted], world, found.value.units, found.value.positions)
+
+
+def _met(part: Back, flows: Sequence[Flow], world: World) -> Back:
+    """What goes through the softmax is a product with two signals, whose own noise it takes on."""
+    return replace(part, noise=world.mixed([(1.0, part.noise), *((1.0, flow.noise) for flow in flows)]))
 
 
 def _to_value(found: Heads, here: Back) -> Back:

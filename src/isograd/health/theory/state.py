@@ -183,7 +183,7 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
         cross2,
         noise,
         spot if alone[spot] else "",
-        alone[spot],
+        1.0 if alone[spot] > 1.0 - 1e-9 else alone[spot],
         mean("own"),
         profile=mean_of([(share, part.profile) for share, part in zip(shares, parts, strict=True)]),
     )
