@@ -62,9 +62,9 @@ def returned(here: Back, gain: float, fan_in: float, fan_out: float, positions: 
     excess = here.own * (fan_out + 1.0) / max(1.0, fan_in)
     gain, own = gain * (1.0 + excess), excess / (1.0 + excess)
     noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(positions, here.far2, here.cross2))
-    floor = 1.0 / max(1.0, fan_in)
+    floor = 1.0 / max(1.0, fan_in) + here.lumpy / max(1.0, fan_out)
     far2, cross2 = (part + (1.0 - part) * floor for part in (here.far2, here.cross2))
-    return here.times(gain, noise=noise, far2=far2, cross2=cross2, own=own)
+    return here.times(gain, noise=noise, far2=far2, cross2=cross2, own=own, lumpy=0.0)
 
 
 def linear_forward(node: Node, x: Flow, world: World) -> Flow | None:
@@ -115,7 +115,8 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
             gain *= share / weights.area(node, len(before.shape) - 1)
         step = borders.numbers(node.get("stride", 1), 1)[0]
     taps = weights.area(node, len(before.shape) - 1)
-    smooth = max(0.0, min(1.0, x.alike.near / x.square)) ** 2 if x.square else 1.0
+    free = x.square - x.alike.far
+    smooth = max(0.0, min(1.0, (x.alike.near - x.alike.far) / free)) ** 2 if free > 0.0 else 1.0
     less = smooth + (1.0 - smooth) / taps  # the patches of two positions differ in more directions than their pixels
     x = replace(x, alike=x.alike._replace(near=_lag(x, step)), far2=x.far2 * less, cross2=x.cross2 * less)
     return replace(mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less), positions=positions, profile=profile)
@@ -144,7 +145,7 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
     own = world.averaged(positions, far2, cross2)
     noise = world.noisy(here.noise, 2.0 / before.shape[0] * own)
     excess = here.own * node.shape[0] / before.shape[0]
-    return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess), profile=profile)
+    return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess), lumpy=0.0, profile=profile)
 
 
 def embedding_forward(node: Node, world: World) -> Flow | None:

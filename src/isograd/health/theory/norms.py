@@ -112,18 +112,21 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     along += p * here.tilt * (max(0.0, here.far) + (b - 1.0) * max(0.0, here.cross)) if p > 1.0 or b > 1.0 else 0.0
     mean = 0.0 if kind == "rms" else max(0.0, pairs) / group.entries
     kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries - here.own)
-    floor, groups = 1.0 / max(1.0, x.units), x.units / group.units
+    groups = x.units / group.units
     if kind == "batch":
         spread = x.ragged
     else:
         spread = x.uneven if p > 1.0 or kind == "rms" else _uneven(x)
-        spread += 2.0 * (1.0 + (p - 1.0) * max(floor, far**2)) / group.entries * max(0.0, 1.0 - cross**2) if p > 1.0 else 0.0
+        spread += (2.0 / p + x.ragged) / group.units * max(0.0, 1.0 - cross**2) if p > 1.0 else 0.0
         groups *= world.examples
-    typical, differs = inverse(spread, groups)
+    typical, lumpy = inverse(spread)
     gain = weights.scale(node, world) / (taken + eps) * kept * typical
-    noise = world.noisy(world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)]), differs)
+    noise = world.noisy(world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)]), lumpy / max(1.0, groups))
     # what lies along the signal is what it takes out: the next norm on the same signal finds nothing there
-    left: dict[str, Any] = {"own": -max(0.0, along) / group.entries - (mean if p * b == 1.0 else 0.0)}
+    left: dict[str, Any] = {
+        "lumpy": 0.0 if group.units == x.units else lumpy / group.units,
+        "own": -max(0.0, along) / group.entries - (mean if p * b == 1.0 else 0.0),
+    }
     if p > 1.0 and mean < 1.0:
         left["far"] = (here.far - mean) / (1.0 - mean)
     if b > 1.0 and mean < 1.0:
@@ -141,21 +144,21 @@ def _uneven(x: Flow) -> float:
     return max(x.uneven, wide / max(1.0, x.units) * (1.0 - x.correlation(x.alike.cross) ** 2))
 
 
-def inverse(spread: float, groups: float) -> tuple[float, float]:
-    r"""The mean of 1 / v over groups whose v has mean 1 and relative variance ``spread``, and its own over so many groups.
+def inverse(spread: float) -> tuple[float, float]:
+    r"""The mean of 1 / v over groups whose v has mean 1 and relative variance ``spread``, and the relative variance of 1 / v.
 
     v is a sum of squares of Gaussians whose variances fall geometrically, as the spectra of data do:
 
     .. math:: E[1/v] = \int_0^\infty \prod_i (1 + 2 t \lambda_i)^{-1/2} dt, \qquad \lambda_i = (1 - r) r^i, \quad
         2 \frac{1 - r}{1 + r} = \operatorname{Var} v
 
-    >>> tuple(round(value, 2) for value in inverse(0.1, 1000.0))
-    (1.11, 0.0)
+    >>> tuple(round(value, 2) for value in inverse(0.1))
+    (1.1, 0.11)
     """
     if spread < 1e-3:
-        return 1.0 + spread, spread / max(1.0, groups)
+        return 1.0 + spread, spread
     mean, square = _inverse(float(f"{min(1.8, spread):.2g}"))
-    return mean, min(4.0, square / mean**2 - 1.0) / max(1.0, groups)
+    return mean, min(4.0, square / mean**2 - 1.0)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -74,7 +74,7 @@ class Back:
     directions the sum over positions and examples averages. ``own`` is the share of the gradient that is the signal itself
     times a number: what a squared error makes of an output. ``spot``: the share ``alone`` of it stands at the
     "last" or the "first" position. ``tilt`` is the share of what positions have in common that an activation, right behind,
-    turned along the signal.
+    turned along the signal, ``lumpy`` the relative variance of its energy from unit to unit, what a norm in front of it left.
     """
 
     log_square: float
@@ -87,6 +87,7 @@ class Back:
     alone: float = 0.0
     own: float = 0.0
     tilt: float = 0.0
+    lumpy: float = 0.0
     profile: Profile = ()
 
     def times(self, gain: float, **changes: Any) -> Back:

@@ -55,7 +55,8 @@ def activation_forward(node: Node, x: Flow, world: World) -> Flow:
         c = x.correlation(product)
         room = found.square - of_pair(pairs.value, c)
         less = of_pair(pairs.slope, c) * (square - mean**2) * (1.0 - c) / room if room > 1e-9 * found.square else 1.0
-        left.append(min(1.0, differing * less * less + 1.0 / max(1.0, x.units)))
+        less = min(1.0, less * less)
+        left.append(min(1.0, differing * less + (1.0 - less) / max(1.0, x.units)))
     return replace(
         x,
         square=found.square,
@@ -103,7 +104,7 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
         return max(0.0, mask - 2.0 * steep**2 * c * c) + 2.0 * cosine2 * mask
 
     own = world.averaged(x.positions, fresh(far, here.far2), fresh(cross, here.cross2), fresh(1.0, 1.0))
-    noise = world.noisy(world.mixed([(1.0, here.noise), (steep, x.noise)]), own / max(1.0, x.units))
+    noise = world.noisy(world.mixed([(1.0, here.noise), (steep, x.noise)]), own * (1.0 + here.lumpy) / max(1.0, x.units))
     slope2 = found.slope2
     if picked is not None:
         slope2 = activations.peak(node.activation, node.settings, square, mean, *picked).slope2
