@@ -205,7 +205,7 @@ def ragged(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment:
         \operatorname{Var}_z[v] / E_z[v]^2
 
     >>> ragged("relu", (), 1.0, 0.0, 0.0), round(ragged("relu", (), 1.0, 0.0, 0.5), 2)
-    (0.0, 0.35)
+    (0.0, 0.56)
     """
     if common <= 0.0:
         return 0.0

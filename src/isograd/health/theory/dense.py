@@ -105,11 +105,12 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
         return None
     x = regrouped(x, float(before.shape[0]))
     channels, positions = float(node.shape[0]), float(math.prod(node.shape[1:]))
+    profile: borders.Profile = ()
     if node.get("transposed", False):
-        gain, profile = weight * weights.number(node, "fan_out", 1.0) * x.entries / (channels * positions), ()
+        gain = weight * weights.number(node, "fan_out", 1.0) * x.entries / (channels * positions)
         step = 1.0 / borders.numbers(node.get("stride", 1), 1)[0]
     else:
-        gain, profile = weights.number(node, "fan_in", 1.0) * weight, ()
+        gain = weights.number(node, "fan_in", 1.0) * weight
         if (matrices := borders.taps(node, before)) is not None:
             share, profile = borders.carried(matrices, x.profile)
             gain *= share / weights.area(node, len(before.shape) - 1)

@@ -41,8 +41,8 @@ def add_forward(node: Node, flows: Sequence[Flow], world: World) -> Flow:
     uneven = sum(w * w * flow.uneven for w, (_, flow) in zip(shares, parts, strict=True))
     uneven += 2.0 * (1.0 - sum(w * w for w in shares)) / max(1.0, big.units) * single(big)
     ragged = sum(w * w * flow.ragged for w, (_, flow) in zip(shares, parts, strict=True))
-    more = {"far2": far2, "cross2": cross2, "uneven": uneven, "ragged": ragged}
-    added = replace(big, square=square, mean=sum(means), alike=Alike(*alike), noise=noise, peak=None, **more)
+    added = replace(big, square=square, mean=sum(means), alike=Alike(*alike), noise=noise, peak=None)
+    added = replace(added, far2=far2, cross2=cross2, uneven=uneven, ragged=ragged)
     shift = weights.number(node, "shift", 0.0)
     if shift:
         more = shift * (2.0 * added.mean + shift)

@@ -58,7 +58,7 @@ def _spread(logit_variance: float, keys: float) -> Spread:
     t = np.linspace(-reach - math.log(keys) - 6.0, reach + 6.0, 241)  # s = exp(t)
     size = np.exp(np.minimum(t[:, None] + x[None, :], 50.0))  # s e^x
     damped = np.exp(-size) * weight
-    rest, step = damped.sum(1), t[1] - t[0]
+    rest, step = damped.sum(1), float(t[1] - t[0])
     second, third, fourth = ((size**k * damped).sum(1) for k in (2, 3, 4))
     alone = rest ** (keys - 1.0)
     squares = keys * float((second * alone).sum()) * step

@@ -44,7 +44,8 @@ def _input(nodes: Sequence[Node], position: int, rms: float | None, sample: Inpu
     if len(shares) < 7:
         return Flow(square, sample.values.mean, STRANGERS, units, places, {}, None, 1.0 / units, 1.0 / units)
     alike = Alike(*(square * share for share in shares[:4]))
-    return Flow(square, sample.values.mean, alike, units, places, {}, None, *shares[4:7])
+    far2, cross2, uneven = shares[4:7]
+    return Flow(square, sample.values.mean, alike, units, places, {}, None, far2, cross2, uneven)
 
 
 def _is_picture(nodes: Sequence[Node], position: int) -> bool:
@@ -69,6 +70,7 @@ def output(node: Node, x: Flow | None, loss: str | None, world: World) -> Back:
     Cross-entropy over K classes sends p - e_t into K outputs, which lie in K - 1 dimensions: the mean squared cosine of two
     examples is 1 / (K - 1). Other losses send one number into each of K outputs: 1 / K. What all examples have in common is the
     part of the outputs that they share, beside the targets' unit variance.
+    Where no loss is known the gradient counts as independent of the output.
     """
     if x is None:
         outputs = float(node.shape[-1]) if node.shape else 1.0
@@ -78,7 +80,7 @@ def output(node: Node, x: Flow | None, loss: str | None, world: World) -> Back:
     cosine = 1.0 / max(1.0, outputs - 1.0) if classes else 1.0 / outputs
     common = x.alike.same / outputs if classes else x.alike.same
     size = 1.0 - 1.0 / outputs + x.square / outputs if classes else 1.0 + x.square
-    own = x.square / size if not classes else _linear(x.square, outputs)
+    own = 0.0 if loss is None else _linear(x.square, outputs) if classes else x.square / size
     shared = max(0.0, min(1.0, common / size))
     return Back(0.0, 0.0, shared, cosine, shared**2 + (1.0 - shared) ** 2 * cosine, own=own)
 
