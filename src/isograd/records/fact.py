@@ -39,6 +39,8 @@ FACTS = {
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
     "parameters: how many; layers: which",
+    "first_step": "the loss along the first of two steps that were tried; promised: the first gradient times the step, "
+    "met: the second gradient times the first step",
     "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
     "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "
     "of that shape; left: where the graph was left",

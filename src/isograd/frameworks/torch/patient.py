@@ -24,6 +24,7 @@ from isograd.frameworks.torch.judging import WORST, skill_of
 from isograd.frameworks.torch.manner import Manner, running
 from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.preparing import Data
+from isograd.frameworks.torch.probing import Along
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.frameworks.torch.state import same_random_streams
 from isograd.ports import Patient
@@ -108,8 +109,9 @@ class TorchPatient(Patient):
         ):
             recorder.attach()
             try:
-                for index, batch in enumerate(islice(batches, steps), 1):
-                    stepping.one_step(twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step)
+                with Along(optimizer) as along:
+                    for index, batch in enumerate(islice(batches, steps), 1):
+                        stepping.one_step(twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step)
             finally:
                 recorder.detach()
         if recorder.stopped_by is not None:
@@ -120,7 +122,10 @@ class TorchPatient(Patient):
             unheld = tuple(dataclasses.replace(parameter, in_optimizer=None) for parameter in anatomy.parameters)
             anatomy = dataclasses.replace(anatomy, optimizer=None, parameters=unheld)
             trace = dataclasses.replace(trace, steps=tuple(_without_updates(step) for step in trace.steps))
-        return dataclasses.replace(trace, anatomy=anatomy, steps=tuple(_without_sameness(step) for step in trace.steps))
+        seen = [_without_sameness(step) for step in trace.steps]
+        if seen and along.facts:
+            seen[0] = dataclasses.replace(seen[0], facts=(*seen[0].facts, *along.facts))
+        return dataclasses.replace(trace, anatomy=anatomy, steps=tuple(seen))
 
     def apply(self, edit: Edit) -> Self:
         """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path.

@@ -22,6 +22,8 @@ from isograd.health.signals.learning import (
 )
 from isograd.health.signals.measuring import ALIKE, ENOUGH, WINDOW, Measuring, measure
 from isograd.health.signals.parameters import turning_ratio, update_ratio
+from isograd.health.signals.rank import alignment, effective_rank
+from isograd.health.signals.steps import overshoot
 
 __all__ = [
     "ALIKE",
@@ -29,16 +31,19 @@ __all__ = [
     "WINDOW",
     "Measuring",
     "activation_rms",
+    "alignment",
     "answer_entropy",
     "backward_slope",
     "correlation",
     "dead_fraction",
+    "effective_rank",
     "entropy",
     "gradient_rms",
     "hit_rate",
     "majority_rate",
     "measure",
     "output_spread",
+    "overshoot",
     "saturated_fraction",
     "skill",
     "slope_of",

@@ -66,6 +66,45 @@ def position_difference(gram: Gram) -> float:
     return min(sides)
 
 
+def effective_rank(gram: Gram) -> float:
+    r"""Over how many directions the examples spread.
+
+    .. math:: r = \exp\Big(-\sum_k p_k \log p_k\Big), \qquad p_k = \lambda_k / \textstyle\sum_j \lambda_j
+
+    with the eigenvalues of the centred inner products. Unit: directions. Range: [1, n - 1] for n examples; NaN where all are
+    the same. Source: Roy & Vetterli 2007, The effective rank, EUSIPCO, eq. 3 (of the covariance instead of its root).
+
+    >>> round(effective_rank(Gram(3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))), 6)
+    2.0
+    """
+    centred = _centred(_square(gram))
+    total = float(np.trace(centred)) if gram.examples else 0.0
+    if not total > 0.0:
+        return math.nan
+    shares = np.clip(np.linalg.eigvalsh(centred / total), 0.0, None)
+    shares = shares[shares > 1e-12]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def alignment(one: Gram, other: Gram) -> float:
+    r"""How far two layers (or a layer and the targets) find the same examples alike: centred kernel alignment.
+
+    .. math:: A = \frac{\langle K_c, L_c \rangle}{\lVert K_c \rVert \lVert L_c \rVert}
+
+    of the centred inner products. Against the targets it says how well a linear layer could separate them. Unit: none. Range:
+    [0, 1]; 1 for the same geometry up to rotation and scale; NaN where either side is the same for all examples.
+    Source: Cortes et al. 2012, JMLR 13, eq. 9; Kornblith et al. 2019, arXiv:1905.00414, eq. 3 (linear).
+
+    >>> round(alignment(Gram(2, (1.0, -1.0, -1.0, 1.0)), Gram(2, (4.0, 0.0, 0.0, 4.0))), 6)
+    1.0
+    """
+    if one.examples != other.examples or not one.examples:
+        return math.nan
+    left, right = _centred(_scaled(one)), _centred(_scaled(other))
+    sizes = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
+    return float((left * right).sum()) / sizes if sizes > 0.0 else math.nan
+
+
 def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
     """The readings of one layer in one step; of several passes the one in which the examples differ most.
 
@@ -86,6 +125,13 @@ def read(samples: Sequence[LayerSample], step: int) -> Iterator[Reading]:
 
 def _square(gram: Gram) -> Array:
     return np.asarray(gram.products, dtype=np.float64).reshape(gram.examples, gram.examples)
+
+
+def _scaled(gram: Gram) -> Array:
+    """Products in units of the largest, so that squares neither over- nor underflow."""
+    products = _square(gram)
+    largest = float(np.abs(products).max(initial=0.0))
+    return products / largest if largest > 0.0 else products
 
 
 def _centred(products: Array) -> Array:

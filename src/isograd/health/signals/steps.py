@@ -48,6 +48,25 @@ def noise_scale(turn: Pairs, examples: int) -> float:
     return max(0.0, examples * (0.5 * (ratio + 1.0 / ratio) / cosine - 1.0))
 
 
+def overshoot(promised: float, met: float) -> float:
+    r"""How far a real step goes, beside the lowest point of the quadratic model along it.
+
+    .. math:: o = \frac{d^\top H d}{\lvert g^\top d \rvert} \approx \frac{g'^\top d - g^\top d}{\lvert g^\top d \rvert}
+
+    for a step d, the gradient g before and g' after it on the same batch; ``promised`` is g'd before, ``met`` after. At 1 the
+    step ends where the loss is lowest, above 2 it ends higher than it began: for plain gradient descent, the learning rate
+    times the curvature that it meets. Unit: none. Range: the real line, 0 where the loss is straight; infinite where the step
+    does not go down, NaN where nothing moved.
+    Source: LeCun, Simard & Pearlmutter 1992, Automatic learning rate maximization; Cohen et al. 2021, arXiv:2103.00065.
+
+    >>> overshoot(-2.0, 2.0), overshoot(-2.0, -2.0)
+    (2.0, 0.0)
+    """
+    if math.isnan(promised) or math.isnan(met) or promised == met == 0.0:
+        return math.nan
+    return (met - promised) / -promised if promised < 0.0 else math.inf
+
+
 def read(step: Step) -> Iterator[Reading]:
     """The readings of one looked-at step."""
     turn = gradient_turn(step.parameters)

@@ -1,0 +1,142 @@
+"""The grounds of foretelling: random configurations, each checked before it is trained under a watch; readings and outcome.
+
+    python benchmarks/foretell.py --steps 400 --count 800
+    python benchmarks/foretell.py --steps 4000 --count 60
+
+One line of ``.benchmarks/foretell/<steps>.jsonl`` a configuration (skill on examples apart at some shares of the run, costs)
+and beside it the traces, so that new readings need no new training. What is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import isograd
+from faults import skill
+from foretelling.data import Data, load
+from foretelling.networks import Config, Loss, build, draw, optimizer_of
+from isograd.frameworks.torch import probing
+from isograd.frameworks.torch.patient import TorchPatient
+from isograd.records import codec
+
+FOLDER = Path(__file__).parent.parent / ".benchmarks" / "foretell"
+MARKS = (0.02, 0.125, 0.25, 0.5, 1.0)
+
+
+def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row of a configuration, and what was recorded: check, probes on one batch and on fresh ones, watch."""
+    data = load(c["data"], c["family"])
+    inputs, targets = data.train[0] * c["scale"], data.train[1]
+    net, loss = build(c, data), Loss(data.classes, c["squared"])
+    optimizer = optimizer_of(c, net)
+    loader = DataLoader(TensorDataset(inputs, targets), c["batch"], shuffle=True, drop_last=True, generator=torch.Generator())
+    loader.generator.manual_seed(c["seed"] + 1)
+    record: dict[str, Any] = {}
+    times = [time.process_time()]
+    batch, others = probing.batches_of(loader, c["steps"], deep=True)
+    patient = TorchPatient.copy_of(net, batch, loss, optimizer)
+    trace = replace(patient.observe([batch] * 2, 2), planned_steps=c["steps"])
+    times.append(time.process_time())
+    probes = []
+    for more in ((), others):
+        probes.append(probing.probe(patient, trace, c["steps"], more, deep=True))
+        times.append(time.process_time())
+    record["check"], record["probe"], record["fresh"] = trace, *probes
+    watching = isograd.watch(net, optimizer, loss=loss, steps=c["steps"])
+    times.append(time.process_time())
+    skills, gone = _trained(c, net, loss, optimizer, (inputs, targets), data, watching)
+    times.append(time.process_time())
+    record["watch"] = watching.trace
+    check, one, fresh, _, run = (b - a for a, b in zip(times, times[1:], strict=False))
+    costs = {"check": check, "deep": one, "fresh": fresh, "run": run, "watched": watching.meter.own_seconds, "judged": gone}
+    return c | {"skills": skills, "seconds": costs, "shares": [probe.share for probe in probes]}, record
+
+
+def _trained(
+    c: Config, net: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, train: tuple[Tensor, Tensor], data: Data, watch: Any
+) -> tuple[list[float], float]:
+    """Skill on examples apart at ``MARKS``, and the seconds that judging took."""
+    marks = [max(1, round(share * c["steps"])) for share in MARKS]
+    skills, gone = [], 0.0
+    net.train()
+    with watch:
+        for step, rows in enumerate(_batches(c, len(train[0])), 1):
+            optimizer.zero_grad()
+            loss(net(train[0][rows]), train[1][rows]).backward()
+            optimizer.step()
+            if step in marks:
+                began = time.process_time()
+                skills.append(_judged(c, net, data))
+                gone += time.process_time() - began
+    return skills, gone
+
+
+def _batches(c: Config, count: int) -> Iterator[Tensor]:
+    order = torch.Generator().manual_seed(c["seed"] + 2)
+    size, left = min(c["batch"], count), c["steps"]
+    while left:
+        shuffled = torch.randperm(count, generator=order)
+        for start in range(0, count - size + 1, size):
+            yield shuffled[start : start + size]
+            left -= 1
+            if not left:
+                return
+
+
+def _judged(c: Config, net: nn.Module, data: Data) -> float:
+    net.eval()
+    with torch.no_grad():
+        outputs = net(data.test[0] * c["scale"])
+    net.train()
+    return (skill.of_classes if data.classes else skill.of_numbers)(outputs, data.test[1])
+
+
+def _path(steps: int, index: int) -> Path:
+    return FOLDER / f"{steps}" / f"{index}.json.gz"
+
+
+def recorded(steps: int, index: int) -> dict[str, Any]:
+    """What was recorded of a configuration, as documents that ``codec`` reads."""
+    with gzip.open(_path(steps, index), "rt", encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def rows(steps: int) -> list[dict[str, Any]]:
+    """The rows so far."""
+    path = FOLDER / f"{steps}.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def main() -> None:
+    """Go on with the grounds."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--count", type=int, default=800)
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    (FOLDER / f"{wanted.steps}").mkdir(parents=True, exist_ok=True)
+    done = {row["index"] for row in rows(wanted.steps)}
+    for index in range(wanted.count):
+        if index in done:
+            continue
+        row, record = tried(draw(index, wanted.steps))
+        with gzip.open(_path(wanted.steps, index), "wt", encoding="utf-8", compresslevel=4) as file:
+            json.dump({name: codec.to_document(one) for name, one in record.items()}, file)
+        with (FOLDER / f"{wanted.steps}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Random configurations of small networks on small data, tried and trained: the grounds on which risk is learned."""
