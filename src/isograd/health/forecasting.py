@@ -1,0 +1,49 @@
+"""Foretell from what a check or a watch has seen: which signs are known, and the forecast that they give."""
+
+from __future__ import annotations
+
+from isograd.health import risk, signs
+from isograd.health.case import DEFAULT_STEPS, Case, case_of
+from isograd.records.forecast import Basis, Forecast
+from isograd.records.probe import Probe
+from isograd.records.trace import Trace
+
+_BASES: tuple[Basis, ...] = ("look 2 %", "look 12 %", "look 25 %")
+
+
+def of_check(case: Case, probe: Probe | None = None, base_rate: float = risk.BASE_RATE) -> Forecast | None:
+    """What a check can tell: by theory alone where no step was tried, by the first step, or by the thin probe as well.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> of_check(Case(Anatomy("torch", (), ()))) is None
+    True
+    """
+    planned = case.planned or DEFAULT_STEPS
+    known = dict(signs.of_theory(case.anatomy, case.expectations, planned))
+    if not case.sampled:
+        return None
+    known |= signs.of_step(case, probe)
+    basis: Basis = "step"
+    if probe is not None and probe.thin is not None:
+        known |= signs.of_probe(probe, signs.floor_of(case), planned)
+        basis = "probe"
+    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
+
+
+def of_watch(trace: Trace, base_rate: float = risk.BASE_RATE) -> Forecast | None:
+    """What the run up to the last of the looks at 2 %, 12 % and 25 % of it tells; nothing before, nor when it is over.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> of_watch(Trace(Anatomy("torch", (), ()))) is None
+    True
+    """
+    planned, taken = trace.planned_steps, trace.meter.steps
+    if planned is None or trace.ended:
+        return None
+    reached = [(share, basis) for share, basis in zip(risk.LOOKS, _BASES, strict=True) if risk.look_at(share, planned) <= taken]
+    if not reached:
+        return None
+    share, basis = reached[-1]
+    case = case_of(signs.until(trace, risk.look_at(share, planned)))
+    known = {**signs.of_theory(case.anatomy, case.expectations, planned), **signs.of_looks(case)}
+    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, taken))

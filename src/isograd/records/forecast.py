@@ -1,0 +1,36 @@
+"""Whether a training will succeed, as far as can be told: a probability, one of three answers, and what speaks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Answer = Literal["will fail", "will train", "uncertain"]
+Basis = Literal["theory", "step", "probe", "look 2 %", "look 12 %", "look 25 %"]
+"""What was known: the architecture alone, one batch and the first real step, the thin probe too, or the run up to a share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One sign: its value, how far it moves the log odds of failure (positive: towards failure), and what it says in words."""
+
+    sign: str
+    value: float
+    weight: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The calibrated ``probability`` that the run ends below 0.75 of what a good setting of the same length reaches.
+
+    ``base_rate`` is the share of such trainings that is assumed to fail before anything was looked at. ``look_again`` is the
+    step at which more can be told, None where nothing more will be. ``reasons`` are the weightiest first.
+    """
+
+    probability: float
+    base_rate: float
+    answer: Answer
+    basis: Basis
+    look_again: int | None = None
+    reasons: tuple[Reason, ...] = ()
