@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ MARKS = (0.02, 0.125, 0.25, 0.5, 1.0)
 
 
 def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The row of a configuration, and what was recorded: check, probes on one batch and on fresh ones, watch."""
+    """The row of a configuration, and what was recorded: check, probe, watch."""
     data = load(c["data"], c["family"])
     inputs, targets = data.train[0] * c["scale"], data.train[1]
     net, loss = build(c, data), Loss(data.classes, c["squared"])
@@ -44,27 +45,30 @@ def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     loader.generator.manual_seed(c["seed"] + 1)
     record: dict[str, Any] = {}
     times = [time.process_time()]
-    batch, others = probing.batches_of(loader, c["steps"], deep=True)
+    batch = next(iter(loader))
     patient = TorchPatient.copy_of(net, batch, loss, optimizer)
     trace = replace(patient.observe([batch] * 2, 2), planned_steps=c["steps"])
     times.append(time.process_time())
-    probes = []
-    for more in ((), others):
-        probes.append(probing.probe(patient, trace, c["steps"], more, deep=True))
-        times.append(time.process_time())
-    record["check"], record["probe"], record["fresh"] = trace, *probes
+    record["check"], record["probe"] = trace, probing.probe(patient, trace, c["steps"], deep=True)
+    times.append(time.process_time())
     watching = isograd.watch(net, optimizer, loss=loss, steps=c["steps"])
     times.append(time.process_time())
     skills, gone = _trained(c, net, loss, optimizer, (inputs, targets), data, watching)
     times.append(time.process_time())
     record["watch"] = watching.trace
-    check, one, fresh, _, run = (b - a for a, b in zip(times, times[1:], strict=False))
-    costs = {"check": check, "deep": one, "fresh": fresh, "run": run, "watched": watching.meter.own_seconds, "judged": gone}
-    return c | {"skills": skills, "seconds": costs, "shares": [probe.share for probe in probes]}, record
+    check, deep, _, run = (b - a for a, b in itertools.pairwise(times))
+    costs = {"check": check, "deep": deep, "run": run, "watched": watching.meter.own_seconds, "judged": gone}
+    return c | {"skills": skills, "seconds": costs, "share": record["probe"].share}, record
 
 
 def _trained(
-    c: Config, net: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer, train: tuple[Tensor, Tensor], data: Data, watch: Any
+    c: Config,
+    net: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: tuple[Tensor, Tensor],
+    data: Data,
+    watch: Any,
 ) -> tuple[list[float], float]:
     """Skill on examples apart at ``MARKS``, and the seconds that judging took."""
     marks = [max(1, round(share * c["steps"])) for share in MARKS]

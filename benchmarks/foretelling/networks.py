@@ -92,6 +92,7 @@ class Loss(nn.Module):
         self.classes, self.squared = classes, squared
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch."""
         if not self.classes:
             return nn.functional.mse_loss(outputs, targets)
         if self.squared:
@@ -109,6 +110,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(c["dropout"]) if c["dropout"] else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output for a batch."""
         y = self.layer(x)
         y = self.activation(y if self.norm is None else self.norm(y))
         y = y if self.dropout is None else self.dropout(y)
@@ -154,6 +156,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(c["width"], out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output for a batch."""
         last = self.memory(x)[0][:, -1]
         return self.head(last if self.norm is None else self.norm(last))  # type: ignore[no-any-return]
 
@@ -176,6 +179,7 @@ class Attention(nn.Module):
         self.head = nn.Linear(width, out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output for a batch."""
         x = self.embed(x) + self.places
         for layer in self.layers:
             x = layer(x)

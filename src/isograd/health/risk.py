@@ -7,8 +7,8 @@ sign that cannot be told takes nothing and gives nothing. "Fails" means: ends be
 same length reaches on these data. The pieces were fitted by ``benchmarks/fit_risk.py`` on random configurations of dense,
 convolutional, recurrent and attention networks; ``risk_fitted.py`` holds them.
 
-Sources: hinge functions: Friedman 1991, Multivariate adaptive regression splines, Ann. Statist. 19; shift of the base rate: King
-& Zeng 2001, Logistic regression in rare events data, eq. 7 (prior correction).
+Sources: hinge functions: Friedman 1991, Multivariate adaptive regression splines, Ann. Statist. 19; shift of the base rate:
+King & Zeng 2001, Logistic regression in rare events data, eq. 7 (prior correction).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Pieces:
 
 def contributions(signs: Mapping[str, float], basis: Basis) -> dict[str, float]:
     """How far each sign that is known moves the log odds of failure."""
-    pieces = FITTED[basis].pieces
+    _, pieces = FITTED[basis]
     return {name: Pieces(*pieces[name])(signs[name]) for name in pieces if not math.isnan(signs.get(name, math.nan))}
 
 
@@ -74,8 +74,8 @@ def probability(signs: Mapping[str, float], basis: Basis, base_rate: float = BAS
     found = contributions(signs, basis)
     if not found:
         return base_rate
-    fitted = FITTED[basis]
-    odds = fitted.intercept + sum(found.values()) + math.log(base_rate / (1.0 - base_rate))
+    intercept, _ = FITTED[basis]
+    odds = intercept + sum(found.values()) + math.log(base_rate / (1.0 - base_rate))
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, odds))))
 
 

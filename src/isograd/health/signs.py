@@ -1,4 +1,4 @@
-"""The numbers that tell beforehand how a training will go: of theory, one batch, the first step, the thin probe, the first looks.
+"""The numbers that tell how a training will go: of theory, one batch, the first step, the thin probe, the first looks.
 
 Each is a sign with a name and a value; what cannot be told is left out. All are free of units, of the scale of the loss and of
 the length of a batch, so that networks of any kind can be compared:
@@ -86,7 +86,7 @@ def of_step(case: Case, probe: Probe | None = None) -> Signs:
     found["log_batch"] = math.log2(max((s.examples for step in case.steps for s in step.layers), default=1))
     found["dropout"] = max((float(n.get("p", 0.0)) for n in anatomy.nodes if n.operation == "dropout"), default=0.0)
     if probe is not None and probe.before is not None:
-        found |= {name: value for name, value in _seen(probe.before, None).items()}
+        found |= _seen(probe.before, None)
     return found
 
 
@@ -141,7 +141,10 @@ def of_looks(case: Case) -> Signs:
     late_hits = [s for step, s in hits if 2 * step > case.taken] or [s for _, s in hits[-1:]]
     if late_hits:
         asked, right = sum(sum(s.classes) for s in late_hits), sum(s.hits for s in late_hits)
-        counts = [sum(column) for column in zip(*(s.classes for _, s in hits if len(s.classes) == len(hits[0][1].classes)), strict=False)]
+        counts = [
+            sum(column)
+            for column in zip(*(s.classes for _, s in hits if len(s.classes) == len(hits[0][1].classes)), strict=False)
+        ]
         common = max(counts) / sum(counts)
         found["hits_now"] = (right / asked - common) / (1.0 - common) if common < 1.0 else 0.0
     moved = [r for p in case.anatomy.matrices for r in at(case.rows, "update_ratio", p.name) if r.value > 0.0]
@@ -182,7 +185,7 @@ def _inside(case: Case, step: int) -> Iterable[tuple[str, float]]:
         yield "reach_back", _log(min(reaches))
 
 
-def _seen(glance: Glance, floor: float | None) -> Signs:
+def _seen(glance: Glance, floor: float | None) -> dict[str, float]:
     found: dict[str, float] = {}
     if glance.right is not None and glance.common is not None and glance.common < 1.0:
         found["skill"] = (glance.right - glance.common) / (1.0 - glance.common)

@@ -29,7 +29,7 @@ class Probe:
     """One batch before anything (``before``) and after the thin probe (``thin``), on copies.
 
     The thin probe makes ``steps`` real steps on ``size`` examples each (0: none was made), ``stretch`` times as long as the
-    optimizer's own; ``losses`` are theirs. ``fresh``: they were other examples than the batch's. ``share`` is what the thin probe cost in examples, of the announced run.
+    optimizer's own; ``losses`` are theirs. ``share`` is what it cost in examples, of the announced run.
     """
 
     before: Glance | None = None
@@ -38,5 +38,4 @@ class Probe:
     size: int = 0
     stretch: float = 1.0
     losses: tuple[float, ...] = ()
-    fresh: bool = False
     share: float = 0.0

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isograd.errors import ModelError
 from isograd.frameworks.torch.alike import UNITS, spread
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
+from isograd.frameworks.torch.fitting import matched
 from isograd.frameworks.torch.places import modules_of, tensors_in
 from isograd.records.anatomy import WEIGHTED, Anatomy
 from isograd.records.moments import Gram
@@ -54,9 +56,8 @@ def glance(models: Sequence[nn.Module], loss: Any, batch: Any, head: nn.Module |
     finally:
         if handle is not None:
             handle.remove()
-    made = next((tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()), None)
-    wanted = targets if isinstance(targets, Tensor) else None
-    right, common, explained = _judged(made, wanted)
+    right, common, explained = _judged(outputs, targets)
+    wanted = next(tensors_in(targets), None)
     hidden = targeted = None
     if read and wanted is not None and read[0].ndim > 1 and wanted.ndim and len(read[0]) == len(wanted):
         hidden, targeted = _gram(read[0]), _gram(_columns(wanted))
@@ -91,37 +92,25 @@ def _without_dropout(models: Sequence[nn.Module]) -> Iterator[None]:
             module.dropout = rate
 
 
-def _judged(made: Tensor | None, wanted: Tensor | None) -> tuple[float | None, float | None, float | None]:
+def _judged(outputs: Any, targets: Any) -> tuple[float | None, float | None, float | None]:
     """Share of right answers, share of the most frequent class, R2; as far as outputs and targets say."""
-    if made is None or wanted is None or not wanted.numel():
+    try:
+        found = matched(outputs, targets)
+    except ModelError:
         return None, None, None
-    if not bool(torch.isfinite(made).all()):
-        made = torch.zeros_like(made)
-    if not wanted.is_floating_point():
-        if made.ndim != wanted.ndim + 1 or made.shape[0] != wanted.shape[0]:
-            return None, None, None
-        answers = made.movedim(1, -1).argmax(-1) if made.shape[2:] == wanted.shape[1:] else made.argmax(-1)
-        kept = wanted >= 0  # a negative class is one to be left out (ignore_index)
-        if answers.shape != wanted.shape or not bool(kept.any()):
-            return None, None, None
-        labels = wanted[kept].long()
-        return _mean(answers[kept] == labels), int(labels.bincount().max()) / labels.numel(), None
-    if made.numel() != wanted.numel():
+    made, wanted = torch.nan_to_num(found.outputs), found.targets
+    if not wanted.numel():
         return None, None, None
-    if made.ndim == 2 == wanted.ndim and wanted.shape[1] > 1 and _one_hot(wanted):
-        labels = wanted.argmax(1)
-        return _mean(made.argmax(1) == labels), int(labels.bincount().max()) / len(labels), None
-    made, wanted = made.reshape(wanted.shape).double(), wanted.double()
-    away = float((wanted - wanted.mean(0)).square().sum())
-    return None, None, 1.0 - float((made - wanted).square().sum()) / away if away > 0.0 else None
-
-
-def _mean(found: Tensor) -> float:
-    return float(found.double().mean())
-
-
-def _one_hot(wanted: Tensor) -> bool:
-    return bool(((wanted == 0) | (wanted == 1)).all()) and bool((wanted.sum(1) == 1).all())
+    if found.task == "numbers":
+        made, wanted = made.double(), wanted.double()
+        away = float((wanted - wanted.mean(0)).square().sum())
+        return None, None, 1.0 - float((made - wanted).square().sum()) / away if away > 0.0 else None
+    if found.task == "binary":  # probabilities, or logits where one lies outside of 0 to 1
+        logits = bool(((made < 0.0) | (made > 1.0)).any())
+        answers, labels = (made > (0.0 if logits else 0.5)).long(), wanted.long()
+    else:
+        answers, labels = made.argmax(1), wanted.long()
+    return float((answers == labels).double().mean()), int(labels.bincount().max()) / len(labels), None
 
 
 def _columns(wanted: Tensor) -> Tensor:

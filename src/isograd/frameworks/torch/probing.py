@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
-from isograd.errors import IsogradError, ModelError
+from isograd.errors import IsogradError
 from isograd.frameworks.torch.batches import inputs_of, loss_of, outputs_of, targets_of
 from isograd.frameworks.torch.glancing import glance, head_of
 from isograd.frameworks.torch.places import tensors_in
@@ -102,14 +101,14 @@ def stretch_of(promised: float, met: float, room: float) -> float:
     """
     if not (math.isfinite(promised) and math.isfinite(met)) or promised >= 0.0:
         return 1.0
-    bend = (met - promised) / -promised
+    bend = abs(met - promised) / -promised
     allowed = TRUST / bend if bend > TRUST / STRETCH else STRETCH
     return max(1.0, min(STRETCH, allowed, room))
 
 
 def examples_in(batch: Any) -> int | None:
     """How many examples a batch has; None where its tensors do not agree in their first axis."""
-    targets = [tensor for tensor in tensors_in(targets_of(batch))] or list(tensors_in(batch))
+    targets = list(tensors_in(targets_of(batch))) or list(tensors_in(batch))
     if not targets or not targets[0].ndim:
         return None
     count = len(targets[0])
@@ -133,7 +132,9 @@ def cut(batch: Any, rows: Any, count: int) -> Any:
     return batch
 
 
-def train(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer, batches: Iterable[Any], steps: int) -> tuple[float, ...]:
+def train(
+    models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer, batches: Iterable[Any], steps: int
+) -> tuple[float, ...]:
     """Plain steps on objects that are ours; ends early where the loss is no number or the program fails."""
     losses: list[float] = []
     for batch in islice(batches, steps):
@@ -168,35 +169,11 @@ def plan(count: int | None, planned: int) -> tuple[int, int]:
     return min(STEPS, int(allowed / size)), size
 
 
-def batches_of(given: Any, planned: int, *, deep: bool) -> tuple[Any, tuple[Any, ...]]:
-    """The batch of a check and, of a ``DataLoader``, as many of the next ones as a thin probe needs.
-
-    The loader's and its sampler's own random streams are afterwards what they were, and so are torch's.
-    """
-    if not isinstance(given, DataLoader):
-        return given, ()
-    own = {id(g): g for holder in (given, given.sampler) if isinstance(g := getattr(holder, "generator", None), torch.Generator)}
-    states = {key: generator.get_state() for key, generator in own.items()}
-    others: list[Any] = []
-    try:
-        with same_random_streams():
-            found = iter(given)
-            first = next(found, None)
-            if first is None:
-                raise ModelError("the loader yields no batch", remedy="give it a data set with examples")
-            count = examples_in(first)
-            steps, size = plan(count, planned)
-            others.extend(islice(found, math.ceil(steps * size / (count or size)) if deep else 0))
-    finally:
-        for key, state in states.items():
-            own[key].set_state(state)
-    return first, tuple(others)
-
-
-def probe(patient: TorchPatient, trace: Trace, planned: int, others: Sequence[Any] = (), *, deep: bool = False) -> Probe:
+def probe(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool = False) -> Probe:
     """Look at the patient's batch, and with ``deep`` again after the thin probe; ``planned`` steps are announced.
 
-    The thin probe trains on ``others`` where there are any, else on pieces of the batch itself.
+    The thin probe trains on pieces of the batch itself: whether a network can learn a few examples by heart tells more of its
+    training than what the same steps do on fresh ones.
     """
     twin, batch = patient.copy(), patient.batch
     count = examples_in(batch)
@@ -211,10 +188,10 @@ def probe(patient: TorchPatient, trace: Trace, planned: int, others: Sequence[An
             group["lr"] = group["lr"] * stretch
         for model in twin.models:
             model.train()
-        losses = train(twin.models, twin.loss, twin.optimizer, _again(others or (batch,), size), steps)
+        losses = train(twin.models, twin.loss, twin.optimizer, _again(batch, size), steps)
         thin = glance(twin.models, twin.loss, batch, head)
     share = len(losses) * size / (planned * count) if count else len(losses) / planned
-    return Probe(before, thin, len(losses), size, stretch, losses, bool(others), share)
+    return Probe(before, thin, len(losses), size, stretch, losses, share)
 
 
 def along(trace: Trace) -> tuple[float, float]:
@@ -225,15 +202,13 @@ def along(trace: Trace) -> tuple[float, float]:
     return float(facts[0].get("promised", math.nan)), float(facts[0].get("met", math.nan))
 
 
-def _again(batches: Sequence[Any], size: int) -> Iterator[Any]:
-    """Pieces of the batches for ever, in another order each time."""
-    order = torch.Generator().manual_seed(0)
+def _again(batch: Any, size: int) -> Iterator[Any]:
+    """Pieces of the batch for ever, in another order each time; the whole batch where it cannot be cut."""
+    order, count = torch.Generator().manual_seed(0), examples_in(batch)
     while True:
-        for batch in batches:
-            count = examples_in(batch)
-            if count is None or count <= size:
-                yield batch
-                continue
-            shuffled = torch.randperm(count, generator=order)
-            for start in range(0, count - size + 1, size):
-                yield cut(batch, shuffled[start : start + size], count)
+        if count is None or count <= size:
+            yield batch
+            continue
+        shuffled = torch.randperm(count, generator=order)
+        for start in range(0, count - size + 1, size):
+            yield cut(batch, shuffled[start : start + size], count)
