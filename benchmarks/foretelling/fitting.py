@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +66,7 @@ class Hinges:
 
 
 def fit(table: Table, fails: Array, names: Sequence[str]) -> Model:
-    """Choose signs one after the other by cross-validated log loss, fit them, and scale the odds so that they are calibrated."""
+    """Choose signs one after the other by cross-validated log loss, fit them, and scale the odds to be calibrated."""
     hinges = {name: found for name in names if (found := Hinges(table[name])).usable}
     columns = {name: of(table[name]) for name, of in hinges.items()}
     chosen: list[str] = []
@@ -80,22 +79,32 @@ def fit(table: Table, fails: Array, names: Sequence[str]) -> Model:
         chosen.append(name)
     aside = _aside(columns, chosen, fails, folds=5, seed=1)
     scale = _logistic(np.log(aside / (1.0 - aside))[:, None], fails, 100.0)
-    factor, shift = float(scale.coef_[0, 0]), float(scale.intercept_[0])
+    factor, shift = float(scale[0]), float(scale[1])
     found = _logistic(np.concatenate([columns[name] for name in chosen], 1), fails, STRENGTH)
     pieces, place = {}, 0
     for name in chosen:
         of, width = hinges[name], columns[name].shape[1]
-        weights = found.coef_[0, place : place + width]
+        weights = found[place : place + width]
         values = factor * (((of._raw(np.array(of.knots)) - of.mean) / of.spread) @ weights)
         pieces[name] = (tuple(of.knots), tuple(values.tolist()))
         place += width
-    return Model(factor * float(found.intercept_[0]) + shift, pieces)
+    return Model(factor * float(found[-1]) + shift, pieces)
 
 
-def _logistic(columns: Array, fails: Array, strength: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=strength, max_iter=300).fit(columns, fails)
+def _logistic(columns: Array, fails: Array, strength: float) -> Array:
+    """Weights of a logistic regression, the intercept last, under a ridge penalty of 1 / (2 strength); Newton's method."""
+    x = np.concatenate([columns, np.ones((len(columns), 1))], 1)
+    penalty = np.append(np.full(columns.shape[1], 1.0 / strength), 1e-9)
+    weights = np.zeros(x.shape[1])
+    for _ in range(12):
+        chance = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30.0, 30.0)))
+        slope = x.T @ (chance - fails) + penalty * weights
+        bend = (x * (chance * (1.0 - chance))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(bend, slope)
+        weights = weights - step
+        if np.abs(step).max() < 1e-5:
+            break
+    return weights
 
 
 def _aside(columns: Table, names: Sequence[str], fails: Array, *, folds: int, seed: int) -> Array:
@@ -105,7 +114,8 @@ def _aside(columns: Table, names: Sequence[str], fails: Array, *, folds: int, se
     found = np.zeros(len(fails))
     for fold in range(folds):
         out = part == fold
-        found[out] = _logistic(matrix[~out], fails[~out], STRENGTH).predict_proba(matrix[out])[:, 1]
+        weights = _logistic(matrix[~out], fails[~out], STRENGTH)
+        found[out] = 1.0 / (1.0 + np.exp(-(matrix[out] @ weights[:-1] + weights[-1])))
     return np.clip(found, 1e-4, 1.0 - 1e-4)
 
 

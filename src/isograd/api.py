@@ -13,7 +13,9 @@ from typing import Any
 
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
-from isograd.health.case import case_of
+from isograd.health.case import DEFAULT_STEPS, case_of
+from isograd.health.forecasting import of_check
+from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
 from isograd.ports import Patient, Recorder
 from isograd.recordings import read_trace
@@ -32,14 +34,26 @@ _LOOKS = 2
 """Real steps of a check: the second shows what a layer that starts at zero, or a rate that warms up, does next."""
 
 
-def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int | None = None) -> Report:
-    """Say before training whether the gradients will reach every layer; costs at most three steps.
+def check(
+    model: Any,
+    batch: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    *,
+    step: Any = None,
+    steps: int | None = None,
+    deep: bool = False,
+    base_rate: float = BASE_RATE,
+) -> Report:
+    """Say before training whether the gradients will reach every layer, and how likely the run is to fail; costs three steps.
 
     Theory speaks from the architecture and the weights alone. With a batch, a loss and an optimizer, two real steps on a copy
     bear it out; without the optimizer one forward and backward pass does, and nothing is said of updates. Model, optimizer,
     buffers, modes and random numbers stay as they are, to the bit. ``model`` is a module or a tuple of them, ``batch`` is
-    ``(inputs, targets)``, ``loss`` takes ``(outputs, targets)``; ``steps`` is the planned length of the run, 10,000 where it
-    is not told.
+    ``(inputs, targets)``, ``loss`` takes ``(outputs, targets)``; instead of the loss, ``step(model, optimizer, batch)`` makes
+    one step of the person's loop on whatever it is given. ``steps`` is the planned length of the run, 10,000 where it is not
+    told. ``deep`` adds some tens of steps on a few examples, for at most 2 % of the run. ``base_rate`` is the share of such
+    trainings that is assumed to fail.
 
     Raises ``ModelError`` where the model, the batch and the loss do not fit, ``RequestError`` for anything else that is wrong.
 
@@ -54,22 +68,29 @@ def check(model: Any, batch: Any = None, loss: Any = None, optimizer: Any = None
     began = time.perf_counter()
     door = _door(model)
     remarks: list[str] = []
-    if batch is None or loss is None or (optimizer is None and door == "reference"):
-        missing = [name for name, given in (("batch", batch), ("loss", loss), ("optimizer", optimizer)) if given is None]
+    probe = None
+    needed = (("batch", batch), ("loss", loss if step is None else step), ("optimizer", optimizer))
+    missing = [name for name, given in needed if given is None]
+    if missing and (missing != ["optimizer"] or door == "reference" or step is not None):
         anatomy = _module(door, "describe").describe(model, batch, loss, optimizer)
         trace = Trace(anatomy, planned_steps=steps)
         remarks.append(f"theory alone: no step was tried without {', '.join(missing)}")
     else:
         patient = _patient(door, model, batch, loss, optimizer)
+        if step is not None:
+            patient = _stepping(door, patient, model, step)
         looks = _LOOKS if optimizer is not None else 1
         trace = replace(patient.observe([batch] * looks, looks), planned_steps=steps)
         if optimizer is None:
             remarks.append("one forward and backward pass was measured, and no update: no optimizer was given")
+        elif door == "torch":
+            probe, trace = _module(door, "probing").tried(patient, trace, steps or DEFAULT_STEPS, deep=deep, remarks=remarks)
     if not trace.anatomy.traced:
         remarks.append("the order of the layers was taken from their registration; with a batch it is seen")
     seconds = time.perf_counter() - began
     meter = Meter(seconds, seconds, len(trace.steps), sum(step.sampled for step in trace.steps))
-    return report_of("check", replace(trace, meter=meter), remarks)
+    case = case_of(replace(trace, meter=meter))
+    return report_of("check", replace(trace, meter=meter), remarks, case, forecast=of_check(case, probe, base_rate))
 
 
 def watch(
@@ -231,6 +252,14 @@ def _patient(door: str, model: Any, batch: Any, loss: Any, optimizer: Any) -> Pa
     kind = module.TorchPatient if door == "torch" else module.ReferencePatient
     patient: Patient = kind.copy_of(model, batch, loss, optimizer)
     return patient
+
+
+def _stepping(door: str, patient: Any, model: Any, step: Any) -> Any:
+    if door != "torch":
+        raise RequestError("step= is for torch models", remedy="give the loss instead")
+    stepping = _module(door, "stepping")
+    stepping.check_step(step, tuple(model) if isinstance(model, tuple | list) else (model,))
+    return replace(patient, step=step)
 
 
 def _recorder(

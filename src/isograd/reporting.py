@@ -12,6 +12,7 @@ from isograd.records import codec
 from isograd.records import report as records
 from isograd.records.cause import Explanation
 from isograd.records.finding import Finding
+from isograd.records.forecast import Forecast
 from isograd.records.trace import Trace
 
 
@@ -41,6 +42,11 @@ class Report:
     def cause(self) -> Explanation | None:
         """What an experiment found to be to blame; None where none was made."""
         return self.record.cause
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The probability with the answer, when more can be told, and what speaks for it; None where it was not estimated."""
+        return self.record.forecast
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -79,6 +85,7 @@ def report_of(
     remarks: Sequence[str],
     case: Case | None = None,
     findings: tuple[Finding, ...] | None = None,
+    forecast: Forecast | None = None,
 ) -> Report:
     """Diagnose a trace, where that was not done already, and add what a person must know of how it was taken."""
     case = case_of(trace) if case is None else case
@@ -93,6 +100,8 @@ def report_of(
             case.taken,
             trace.planned_steps,
             trace.meter,
-            remarks=(*unseen, *remarks),
+            None if forecast is None else forecast.probability,
+            (*unseen, *remarks),
+            forecast=forecast,
         )
     )

@@ -13,6 +13,7 @@ from isograd import files
 from isograd.errors import RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.diagnosis.exception import explained, in_a_line
+from isograd.health.forecasting import of_watch
 from isograd.health.habits import loop_of
 from isograd.health.raising import known
 from isograd.live import Live, OnFinding
@@ -98,7 +99,8 @@ class Watch:
         if self._known is None or not _same(self._known[0], trace):
             case = self._live.case(trace)
             findings = self._live.findings(case)
-            self._known = trace, report_of("watch", trace, (*self._remarks, *self._live.remarks), case, findings)
+            remarks = (*self._remarks, *self._live.remarks)
+            self._known = trace, report_of("watch", trace, remarks, case, findings, of_watch(trace))
         return self._known[1]
 
     def explain(

@@ -24,11 +24,11 @@ SOURCES = sorted((ROOT / "src" / "isograd").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 PUBLIC = {
-    "check": "(model, batch=None, loss=None, optimizer=None, *, steps=None)",
+    "check": "(model, batch=None, loss=None, optimizer=None, *, step=None, steps=None, deep=False, base_rate=0.5)",
     "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None, keep_start=True, on_finding=None)",
     "diagnose": "(trace)",
     "explain": "(exception)",
-    "Report": "healthy risk findings cause record to_json to_html figure",
+    "Report": "healthy risk forecast findings cause record to_json to_html figure",
     "Finding": "disease severity confidence where source since noticed time_step evidence cause remedy references",
 }
 """The public surface. Growing it is a decision that CHANGELOG.md explains."""

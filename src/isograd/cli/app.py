@@ -29,6 +29,7 @@ command = command_of(app)
 app.add_typer(data_app, name="data")
 
 Project = Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")]
+Deep = Annotated[bool, typer.Option("--deep", help="try some tens of small steps as well, for at most 2 % of the run")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
 Name = Annotated[str | None, typer.Option("--run", help="the name or id of a run; the latest where it is left out")]
 New = Annotated[bool, typer.Option("--new", help="begin a new run, even where one is unfinished")]
@@ -85,6 +86,7 @@ def doctor(as_json: Json = False) -> int:
 @command
 def check(
     project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".",
+    deep: Deep = False,
     skip_corrupt: SkipCorrupt = False,
     as_json: Json = False,
 ) -> int:
@@ -95,13 +97,14 @@ def check(
     where = Path(project)
     if ":" in project and not where.exists():
         made = called(project)
-        report = api.check(*made) if isinstance(made, tuple) else api.check(made)
+        report = api.check(*made, deep=deep) if isinstance(made, tuple) else api.check(made)
         after = "isograd.watch(model) around the training loop"
     else:
-        report = river.check(reading.load(where, skip_corrupt=skip_corrupt), remark=show.tell)
+        report = river.check(reading.load(where, skip_corrupt=skip_corrupt), deep=deep, remark=show.tell)
         after = f"isograd train {project}" if report.healthy else f"mend the project, then isograd check {project}"
     show.say(report.to_json() if as_json else f"{report}\nNext: {after}")
-    return OK if report.healthy else NO
+    fails = report.forecast is not None and report.forecast.answer == "will fail"
+    return OK if report.healthy and not fails else NO
 
 
 @command

@@ -3,11 +3,11 @@
 Each is a sign with a name and a value; what cannot be told is left out. All are free of units, of the scale of the loss and of
 the length of a batch, so that networks of any kind can be compared:
 
-  theory   depth, gap_foretold, signal_foretold, width_noise, log_rate
-  step     gap, signal, alike, dead, saturated, reach_back, moved_least, moved, overshoot, promised, start, first_gain, rank,
-           separable, hits, log_batch, dropout, decay
-  probe    thin_skill, thin_gain, thin_loss, thin_trend, thin_separable, thin_rank
-  looks    skill, best_skill, trend, noise, hits_now, path, gap_now, dead_now, grown
+  theory   the architecture and the optimizer's constants: depth, gap_foretold, signal_foretold, width_noise, run, decay
+  step     one batch and the first step: gap, signal (and its extremes), alike, dead, saturated, reach_back, moved (and its
+           extremes), path, overshoot, promised, start, first_gain, skill, rank, separable, log_batch, dropout
+  probe    the thin probe, all names beginning with thin_
+  looks    the run so far: what of the step is seen in it, skill, best_skill, loss_now, trend, noise, pace, hits_now
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ def of_theory(anatomy: Anatomy, expectations: Expectations, planned: int = DEFAU
         rate, momentum = float(optimizer.get("learning_rate", 0.0)), float(optimizer.get("momentum", 0.0))
         adaptive = optimizer.kind not in ("sgd", "asgd")
         rate = rate / max(1.0 - momentum, 1e-3) if not adaptive else rate
-        found["log_rate_adaptive" if adaptive else "log_rate_plain"] = _log(rate)
         found["run"] = _log(rate * planned)
         decay = float(optimizer.get("weight_decay", 0.0))
         found["decay"] = rate * decay * planned if optimizer.kind == "adamw" else 0.0
@@ -99,18 +98,17 @@ def of_probe(probe: Probe, floor: float | None, planned: int = DEFAULT_STEPS) ->
     told = [loss for loss in probe.losses if math.isfinite(loss)]
     broken = len(told) < len(probe.losses) or probe.thin.loss is None or not math.isfinite(probe.thin.loss)
     if broken:
-        found |= {"thin_skill": -1.0, "thin_loss": -1.0}
+        found |= {"thin_skill": -1.0, "thin_loss": 6.0}
     if "skill" in after and "skill" in before:
         found["thin_gain"] = found["thin_skill"] - before["skill"]
     if floor and told:
         third = max(1, len(told) // 3)
         last, top = statistics.fmean(told[-third:]) / floor, max(told) / max(floor, told[0])
-        found["thin_trend"] = -2.0 if broken else max(-2.0, 1.0 - last)
+        found["thin_trend"] = 6.0 if broken else _depth(last)
         found["thin_burst"] = 6.0 if broken else _bounded(math.log10(max(top, SMALLEST)), 6.0)
     done = len(told) * probe.stretch / planned
-    for name in ("skill", "loss"):
-        if name in before and f"thin_{name}" in found:
-            found[f"thin_{name}_pace"] = _log(max(found[f"thin_{name}"] - min(before[name], 0.0), 1e-3) / max(done, 1e-6))
+    if "skill" in before and "thin_skill" in found:
+        found["thin_pace"] = _log(max(found["thin_skill"] - min(before["skill"], 0.0), 1e-3) / max(done, 1e-6))
     found["thin_done"] = _log(done)
     found["thin_stretch"] = math.log10(max(probe.stretch, 1.0))
     found["thin_told"] = math.log2(max(1, len(told) * probe.size))
@@ -127,11 +125,13 @@ def of_looks(case: Case) -> Signs:
     floor = _floor(case.losses)
     told = [(step, value) for step, value in losses if math.isfinite(value)]
     if len(told) < len(losses) or not told:
-        found["skill"] = found["best_skill"] = -1.0
+        found |= {"skill": -1.0, "best_skill": -1.0, "loss_now": 6.0}
     elif floor is not None:
         late = [value for step, value in told if 2 * step > case.taken] or [told[-1][1]]
         early = [value for step, value in told if 2 * step <= case.taken] or [told[0][1]]
-        found["skill"] = max(-1.0, 1.0 - statistics.fmean(late) / floor)
+        skill = 1.0 - statistics.fmean(late) / floor
+        found["skill"] = max(-1.0, skill)
+        found["loss_now"] = _depth(1.0 - skill)
         found["best_skill"] = max(-1.0, 1.0 - statistics.median(sorted(v for _, v in told)[: max(1, len(told) // 5)]) / floor)
         found["trend"] = max(-2.0, min(2.0, (statistics.fmean(early) - statistics.fmean(late)) / floor))
         fallen = min(told[0][1] / floor, 1.0) - 1.0 + found["skill"]
@@ -192,8 +192,8 @@ def _seen(glance: Glance, floor: float | None) -> dict[str, float]:
     elif glance.explained is not None:
         found["skill"] = max(-1.0, glance.explained)
     if floor and glance.loss is not None:
-        found["loss"] = max(-1.0, 1.0 - glance.loss / floor) if math.isfinite(glance.loss) else -1.0
-        found.setdefault("skill", found["loss"])
+        found["loss"] = _depth(glance.loss / floor)
+        found.setdefault("skill", max(-1.0, 1.0 - glance.loss / floor) if math.isfinite(glance.loss) else -1.0)
     if glance.hidden is not None:
         rank = signals.effective_rank(glance.hidden)
         found["rank"] = 0.0 if math.isnan(rank) else (rank - 1.0) / max(1.0, glance.hidden.examples - 2.0)
@@ -219,6 +219,11 @@ def _at(rows: Mapping[str, Mapping[str, Sequence[Reading]]], signal: str, where:
 
 def _log(value: float) -> float:
     return math.log10(min(LARGEST, max(SMALLEST, abs(value)))) if not math.isnan(value) else math.log10(LARGEST)
+
+
+def _depth(ratio: float) -> float:
+    """Logarithm of a loss over that of a constant answer, from a thousandth to a million times, as broken as that."""
+    return math.log10(min(1e6, max(1e-3, ratio))) if math.isfinite(ratio) else 6.0
 
 
 def _bounded(value: float, most: float = 12.0) -> float:

@@ -144,8 +144,11 @@ def said_of(summary: DataSummary) -> list[str]:
     return [*summary.remarks, *skipped]
 
 
-def check(project: Project, *, remark: Callable[[str], None] | None = None) -> api.Report:
-    """What is foretold and measured before the first step; nothing is written. ``remark`` hears what to know of the data."""
+def check(project: Project, *, deep: bool = False, remark: Callable[[str], None] | None = None) -> api.Report:
+    """What is foretold and measured before the first step; nothing is written.
+
+    ``deep`` tries some tens of small steps as well; ``remark`` hears what to know of the data.
+    """
     job = begin(project)
     if remark is not None:
         for text in said_of(job.prepared.summary):
@@ -154,7 +157,7 @@ def check(project: Project, *, remark: Callable[[str], None] | None = None) -> a
     batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
     steps = job.batches_per_epoch * job.recipe.epochs
     optimizer = train.make_optimizer(model.parameters(), job.recipe)
-    return api.check(model, batch, train.loss_of(job.task), optimizer, steps=steps)
+    return api.check(model, batch, train.loss_of(job.task), optimizer, steps=steps, deep=deep)
 
 
 def program(project: Project) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from isograd.records.anatomy import Anatomy
 from isograd.records.cause import Explanation
 from isograd.records.expectation import Expectations
 from isograd.records.finding import Finding
+from isograd.records.forecast import Forecast
 from isograd.records.reading import Readings
 from isograd.records.trace import Meter
 
@@ -17,7 +18,7 @@ Origin = Literal["check", "watch", "diagnose", "explain"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of looking: ``risk`` is the calibrated probability of failure, None where it was not estimated.
+    """The result of looking: ``risk`` is the probability in ``forecast``; both None where it was not estimated.
 
     ``cause`` is what an experiment found to be to blame, None where none was made.
     """
@@ -33,6 +34,7 @@ class Report:
     risk: float | None = None
     remarks: tuple[str, ...] = ()
     cause: Explanation | None = None
+    forecast: Forecast | None = None
 
     @property
     def healthy(self) -> bool:

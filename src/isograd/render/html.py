@@ -12,6 +12,7 @@ from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
 from isograd.render import cause, curves, flow, ledger, verdict
 from isograd.render.findings import finding_section
+from isograd.render.forecasts import forecast_section
 from isograd.render.inspection import inspection_facts, inspection_sections, verdict_of
 from isograd.render.markup import Markup, el, join, name, plain
 from isograd.render.parts import facts
@@ -86,7 +87,13 @@ def report_page(report: Report) -> str:
         ("numbers", plain(anatomy.dtype)),
     ]
     found = [] if report.cause is None else [cause.cause_section(report.cause)]
-    sections = [*found, finding_section(report), flow.gradient_section(report, hero=hero), ledger.cost_section(report)]
+    sections = [
+        *found,
+        finding_section(report),
+        forecast_section(report.forecast),
+        flow.gradient_section(report, hero=hero),
+        ledger.cost_section(report),
+    ]
     about = {"check": "isograd check: before training", "watch": "isograd watch: while training"}.get(
         report.origin, "isograd diagnose"
     )

@@ -12,6 +12,7 @@ from isograd.records.reading import Readings
 from isograd.records.report import Report
 from isograd.records.trace import Meter
 from isograd.render import cause
+from isograd.render.forecasts import gist, meaning, reasons
 from isograd.render.verdict import of_report
 
 UNPAID = 0.05
@@ -40,6 +41,10 @@ def report(report: Report, *, width: int = 100) -> str:
     if report.healthy:
         lines.extend(_row("looked at", _looked_at(report), width))
         lines.extend(_flow(report, width))
+    if report.forecast is not None:
+        lines.extend(_row("risk", f"{gist(report.forecast)}; {meaning(report.forecast)}", width))
+        for text in reasons(report.forecast):
+            lines.extend(_row("", text, width))
     cost = _cost(report)
     if cost:
         lines.extend(_row("cost", cost, width))

@@ -48,7 +48,11 @@ def of_report(report: Report) -> Verdict:
 def _no_alarm(report: Report) -> str:
     """No alarm: the sentence claims no more than was looked at."""
     if report.origin == "check":
-        return "Healthy: nothing stands in the way of the gradients."
+        told = report.forecast.answer if report.forecast is not None else ""
+        if told == "will fail":
+            return "This will not train well, though no gradient is ill."
+        more = ", and this will train" if told == "will train" else ""
+        return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":
         return "The cause of this exception is not known."
     if not report.steps:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch.exceptions import raised
 from isograd.frameworks.torch.places import tensors_in
 
 
@@ -34,10 +35,11 @@ def call(model: nn.Module, inputs: Any) -> Any:
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
     except Exception as error:
+        place, came = _refusing(model, error)
         raise ModelError(
             "the model does not take this batch",
-            where=type(model).__name__,
-            met=f"{_met(inputs)}; {_said(error)}",
+            where=place,
+            met=f"{_met(inputs)}{came}; {_said(error)}",
         ) from error
 
 
@@ -75,6 +77,22 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
             "the loss has no graph: nothing can be learned from it", remedy="do not detach it, nor run under no_grad"
         )
     return value
+
+
+def _refusing(model: nn.Module, error: Exception) -> tuple[str, str]:
+    """The layer that refuses, with what it was made for, and what came to it."""
+    fact = raised(error, (model,))
+    kind = str(fact.get("module", "")) if fact is not None else ""
+    if fact is None or not kind or not fact.where:
+        return type(model).__name__, ""
+    wants = fact.get("wants", "")
+    came, trace = "", error.__traceback__
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        if frame.f_code.co_name == "forward" and isinstance(frame.f_locals.get("self"), nn.Module):
+            held = [value for name, value in frame.f_locals.items() if name != "self" and isinstance(value, Tensor)]
+            came = f"; to this layer came {_met(held[:1])}" if held else ""
+    return f"{fact.where} ({kind}{f', {wants}' if wants else ''}) of {type(model).__name__}", came
 
 
 def _fits(model: nn.Module, inputs: Any) -> None:

@@ -6,6 +6,7 @@ import copy
 from collections import defaultdict
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -23,7 +24,14 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
     try:
         copies = tuple(copy.deepcopy(unwrapped(model), memo) for model in models)
         return copies, copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss, _optimizer(optimizer, memo)
-    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+    except (MemoryError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+            needed = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
+            raise ModelError(
+                "the model is too large to be copied, and isograd tries nothing on the original",
+                met=f"its parameters alone hold {needed / 1e9:.3g} GB; {first_line(error)}",
+                remedy="isograd.check(model) tells what theory alone knows, and isograd.watch copies nothing",
+            ) from error
         raise ModelError(
             "the model or its optimizer cannot be copied, and isograd tries nothing on the original",
             met=f"{type(error).__name__}: {first_line(error)}",

@@ -22,6 +22,9 @@ from isograd.records.probe import Glance
 MOST = 64
 """Examples whose inner products are taken."""
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+"""Layers of dropout, which are put to rest."""
+RATED = (nn.RNNBase, nn.MultiheadAttention)
+"""Layers that hold a rate of dropout of their own."""
 
 
 def head_of(models: Sequence[nn.Module], anatomy: Anatomy) -> nn.Module | None:
@@ -75,14 +78,14 @@ def _value(loss: Any, outputs: Any, targets: Any) -> float | None:
 @contextlib.contextmanager
 def _without_dropout(models: Sequence[nn.Module]) -> Iterator[None]:
     modes = [(module, module.training) for model in models for module in model.modules()]
-    rates = [(module, module.dropout) for module, _ in modes if isinstance(module, nn.RNNBase | nn.MultiheadAttention)]
+    rates = [(module, module.dropout) for module, _ in modes if isinstance(module, RATED)]
     try:
         for model in models:
             model.train()
         for module, _ in modes:
             if isinstance(module, RANDOM):
                 module.training = False
-            elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+            elif isinstance(module, RATED):
                 module.dropout = 0.0
         yield
     finally:

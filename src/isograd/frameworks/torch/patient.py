@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
@@ -111,7 +112,10 @@ class TorchPatient(Patient):
             try:
                 with Along(optimizer) as along:
                     for index, batch in enumerate(islice(batches, steps), 1):
-                        stepping.one_step(twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step)
+                        with _second(index):
+                            stepping.one_step(
+                                twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step
+                            )
             finally:
                 recorder.detach()
         if recorder.stopped_by is not None:
@@ -202,6 +206,22 @@ class TorchPatient(Patient):
     def forgetful(self) -> Self:
         """The same with an optimizer that remembers nothing; uses this one up."""
         return self if self.optimizer is None else dataclasses.replace(self, optimizer=without_memory(self.optimizer))
+
+
+@contextmanager
+def _second(index: int) -> Iterator[None]:
+    """Within, a failure that the first step did not meet is told as what it is."""
+    try:
+        yield
+    except ModelError as error:
+        if index == 1:
+            raise
+        raise ModelError(
+            f"step {index} failed, and the step before it did not",
+            where=error.faults[0].where,
+            met=f"{error.faults[0].what}: {error.faults[0].met}",
+            remedy="something stays in the module from one call to the next: detach it, or set it anew in forward",
+        ) from error
 
 
 def _without_updates(step: Step) -> Step:

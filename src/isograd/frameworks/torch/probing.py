@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from isograd.errors import IsogradError
-from isograd.frameworks.torch.batches import inputs_of, loss_of, outputs_of, targets_of
+from isograd.frameworks.torch import glancing, stepping
+from isograd.frameworks.torch.batches import first_line, loss_of, targets_of
 from isograd.frameworks.torch.glancing import glance, head_of
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.state import same_random_streams
 from isograd.records.fact import Fact
-from isograd.records.probe import Probe
+from isograd.records.probe import Glance, Probe
 from isograd.records.trace import Trace
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ STEPS, SIZE = 40, 8
 """Steps of the thin probe at most, and examples in each at least; more where the run is so long that they cost little."""
 SHARE = 0.02
 """What it may cost, of the examples of the announced run."""
+RANDOM = 1e-3
+"""By how much, relative to it, the loss of a batch may differ from one pass to the next: rounding on devices does less."""
 STRETCH = 10.0
 """How many of the optimizer's own steps one of the probe stands for, at most."""
 TRUST = 0.5
@@ -132,30 +137,6 @@ def cut(batch: Any, rows: Any, count: int) -> Any:
     return batch
 
 
-def train(
-    models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer, batches: Iterable[Any], steps: int
-) -> tuple[float, ...]:
-    """Plain steps on objects that are ours; ends early where the loss is no number or the program fails."""
-    losses: list[float] = []
-    for batch in islice(batches, steps):
-        for model in models:
-            model.zero_grad()
-        try:
-            value = loss_of(loss, outputs_of(models, inputs_of(batch)), targets_of(batch))
-            losses.append(float(value.detach()))
-            if not math.isfinite(losses[-1]):
-                break
-            value.backward()  # type: ignore[no-untyped-call]
-        except (IsogradError, RuntimeError, ValueError):
-            if not losses:
-                raise
-            break
-        if isinstance(optimizer, torch.optim.LBFGS):
-            break
-        optimizer.step()
-    return tuple(losses)
-
-
 def plan(count: int | None, planned: int) -> tuple[int, int]:
     """Steps of the thin probe and examples in each, for batches of ``count`` (None: cannot be cut) and a run so long.
 
@@ -169,6 +150,40 @@ def plan(count: int | None, planned: int) -> tuple[int, int]:
     return min(STEPS, int(allowed / size)), size
 
 
+def tried(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool, remarks: list[str]) -> tuple[Probe | None, Trace]:
+    """The probe of a check, and its recording without what a random forward pass falsifies; ``remarks`` get what to know.
+
+    Costs one forward pass, and where it is ``deep`` the thin probe. What the program refuses here is a remark.
+    """
+    try:
+        found = probe(patient, trace, planned, deep=deep)
+    except (IsogradError, RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        remarks.append(f"nothing was tried beyond the first steps: {first_line(error)}")
+        return None, trace
+    loss, first = None if found.before is None else found.before.loss, next((step.loss for step in trace.steps), None)
+    if loss is None or first is None or not abs(loss - first) > RANDOM * abs(first) or _drops_out(patient, trace):
+        return found, trace
+    remarks.append(
+        f"the forward pass is random (loss {first:.4g}, then {loss:.4g} with the same weights and batch): "
+        "what the first step brought cannot be told"
+    )
+    steps = tuple(replace(step, facts=tuple(f for f in step.facts if f.kind != "first_step")) for step in trace.steps)
+    return found, replace(trace, steps=steps)
+
+
+def _drops_out(patient: TorchPatient, trace: Trace) -> bool:
+    """Whether dropout is at work, which a look from outside leaves out."""
+    modules = (module for model in patient.models for module in model.modules())
+    rates = [float(getattr(module, "p", 0.0) or 0.0) for module in modules if isinstance(module, glancing.RANDOM)]
+    rates += [
+        float(getattr(m, "dropout", 0.0) or 0.0)
+        for model in patient.models
+        for m in model.modules()
+        if isinstance(m, glancing.RATED)
+    ]
+    return any(rates) or any(node.operation == "dropout" and node.get("p", 0.0) for node in trace.anatomy.nodes)
+
+
 def probe(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool = False) -> Probe:
     """Look at the patient's batch, and with ``deep`` again after the thin probe; ``planned`` steps are announced.
 
@@ -178,20 +193,64 @@ def probe(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool = Fal
     twin, batch = patient.copy(), patient.batch
     count = examples_in(batch)
     steps, size = plan(count, planned)
+    deep = deep and twin.optimizer is not None and steps > 0
     with same_random_streams(), torch.compiler.set_stance("force_eager"):
         head = head_of(twin.models, trace.anatomy)
-        before = glance(twin.models, twin.loss, batch, head)
-        if not deep or twin.optimizer is None or steps < 1:
+        torch.rand(1)  # other numbers than the looks had, so that a random forward pass is seen to be one
+        random.random()
+        before = heard(trace) if twin.step is not None else glance(twin.models, twin.loss, batch, head)
+        if not deep:
             return Probe(before)
         stretch = stretch_of(*along(trace), planned / steps)
-        for group in twin.optimizer.param_groups:
-            group["lr"] = group["lr"] * stretch
-        for model in twin.models:
-            model.train()
-        losses = train(twin.models, twin.loss, twin.optimizer, _again(batch, size), steps)
-        thin = glance(twin.models, twin.loss, batch, head)
-    share = len(losses) * size / (planned * count) if count else len(losses) / planned
-    return Probe(before, thin, len(losses), size, stretch, losses, share)
+        losses = _train(twin, islice(_again(batch, size), steps), stretch)
+        thin = heard(twin.observe([batch], 1)) if twin.step is not None else glance(twin.models, twin.loss, batch, head)
+    share = steps * size / (planned * count) if count else steps / planned
+    return Probe(before, thin, steps, size, stretch, losses, share)
+
+
+def _train(twin: TorchPatient, batches: Iterable[Any], stretch: float) -> tuple[float, ...]:
+    """Plain steps in place; ends early where the loss is no number, or the program fails after it has begun."""
+    optimizer, losses = twin.optimizer, list[float]()
+    assert optimizer is not None
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * stretch
+    for model in twin.models:
+        model.train()
+    listen = _Listening(twin.loss, losses)
+    for index, batch in enumerate(batches, 1):
+        try:
+            stepping.one_step(twin.models, optimizer, listen, twin.loop, batch, index, twin.step)
+        except (IsogradError, RuntimeError, ValueError):
+            if index == 1:
+                raise
+            losses.append(math.nan)
+            break
+        if losses and not math.isfinite(losses[-1]):
+            break
+    return tuple(losses)
+
+
+class _Listening:
+    """A loss that keeps its values."""
+
+    def __init__(self, loss: Any, values: list[float]) -> None:
+        self._loss, self._values = loss, values
+
+    def __call__(self, outputs: Any, targets: Any) -> Tensor:
+        value = loss_of(self._loss, outputs, targets)
+        self._values.append(float(value.detach()))
+        return value
+
+
+def heard(trace: Trace) -> Glance:
+    """What the loss of the last step says of the batch, where the program makes its steps itself."""
+    sample = next((s for step in reversed(trace.steps) for s in step.losses if s.training), None)
+    if sample is None:
+        return Glance(next((step.loss for step in reversed(trace.steps)), None))
+    seen = sum(sample.classes)
+    if not seen or sample.hits < 0:
+        return Glance(sample.value)
+    return Glance(sample.value, sample.hits / seen, max(sample.classes) / seen)
 
 
 def along(trace: Trace) -> tuple[float, float]:
