@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common import table as printed
 from common import write
@@ -86,7 +87,7 @@ def table_of(known: list[dict[str, dict[str, float]]], parts: tuple[str, ...]) -
     return {name: np.array([one.get(name, np.nan) for one in merged]) for name in names}
 
 
-def aside(table: Table, fails: Array, part: Array) -> tuple[Array, list[Model]]:
+def aside(table: Table, fails: Array, part: NDArray[Any]) -> tuple[Array, list[Model]]:
     """Probabilities for the rows of each part by a model of the others."""
     chance, models = np.zeros(len(fails)), []
     for one in np.unique(part):

@@ -56,7 +56,7 @@ class Hinges:
 
     def __call__(self, x: Array) -> Array:
         """The columns of some rows."""
-        columns = (self._raw(np.nan_to_num(x)) - self.mean) / self.spread
+        columns: Array = (self._raw(np.nan_to_num(x)) - self.mean) / self.spread
         columns[np.isnan(x)] = 0.0
         return columns
 
@@ -67,8 +67,8 @@ class Hinges:
 
 def fit(table: Table, fails: Array, names: Sequence[str]) -> Model:
     """Choose signs one after the other by cross-validated log loss, fit them, and scale the odds to be calibrated."""
-    hinges = {name: found for name in names if (found := Hinges(table[name])).usable}
-    columns = {name: of(table[name]) for name, of in hinges.items()}
+    hinges = {name: sign for name in names if (sign := Hinges(table[name])).usable}
+    columns: Table = {name: sign(table[name]) for name, sign in hinges.items()}
     chosen: list[str] = []
     best = np.inf
     while len(chosen) < MOST:
@@ -80,15 +80,15 @@ def fit(table: Table, fails: Array, names: Sequence[str]) -> Model:
     aside = _aside(columns, chosen, fails, folds=5, seed=1)
     scale = _logistic(np.log(aside / (1.0 - aside))[:, None], fails, 100.0)
     factor, shift = float(scale[0]), float(scale[1])
-    found = _logistic(np.concatenate([columns[name] for name in chosen], 1), fails, STRENGTH)
+    weighed = _logistic(np.concatenate([columns[name] for name in chosen], 1), fails, STRENGTH)
     pieces, place = {}, 0
     for name in chosen:
-        of, width = hinges[name], columns[name].shape[1]
-        weights = found[place : place + width]
-        values = factor * (((of._raw(np.array(of.knots)) - of.mean) / of.spread) @ weights)
-        pieces[name] = (tuple(of.knots), tuple(values.tolist()))
+        sign, width = hinges[name], columns[name].shape[1]
+        weights = weighed[place : place + width]
+        values = factor * (sign(np.array(sign.knots)) @ weights)
+        pieces[name] = (sign.knots, tuple(values.tolist()))
         place += width
-    return Model(factor * float(found[-1]) + shift, pieces)
+    return Model(factor * float(weighed[-1]) + shift, pieces)
 
 
 def _logistic(columns: Array, fails: Array, strength: float) -> Array:

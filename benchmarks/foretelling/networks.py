@@ -111,7 +111,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output for a batch."""
-        y = self.layer(x)
+        y: Tensor = self.layer(x)
         y = self.activation(y if self.norm is None else self.norm(y))
         y = y if self.dropout is None else self.dropout(y)
         return x + y if self.skip else y
