@@ -62,6 +62,7 @@ class Found:
     seconds: float = 0.0
     named: dict[str, tuple[str, ...]] = field(default_factory=dict)
     causes: tuple[str, ...] = ()
+    named_at_all: tuple[str, ...] = ()
     tried: tuple[dict[str, Any], ...] = ()
 
 
@@ -114,8 +115,9 @@ def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
     warnings.simplefilter("ignore")
     name, operator, key, settings, hurt, seed = task
     program = PROGRAMS[name]
-    family = "healthy" if operator is None else OPERATORS[operator].family
-    kinds = frozenset[str]() if operator is None else right_kinds(operator, family)
+    names = [] if operator is None else operator.split(" + ")
+    family = OPERATORS[names[0]].family if names else "healthy"
+    kinds = frozenset[str]().union(*(right_kinds(name, OPERATORS[name].family) for name in names))
     found = Found(key, name, operator or "healthy", family, hurt, tuple(sorted(kinds)), planned=settings.steps)
     began = time.process_time()
     try:
@@ -169,6 +171,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         steps=said.spent,
         named={**ranked(everything), "search": of_search(said), "rules": of_rules(operator, found.family, findings)},
         causes=tuple(one.edit.kind for one in said.causes),
+        named_at_all=tuple(edit.kind for one in said.causes for edit in (one.edit, *one.rivals)),
         tried=tuple(everything),
     )
 
@@ -237,7 +240,7 @@ def of_rules(operator: str | None, family: str, findings: Sequence[Any]) -> tupl
     alarms = [finding for finding in findings if finding.alarm]
     if operator is None:
         return tuple(finding.disease for finding in alarms)
-    wanted = expected.of(operator, family)
+    wanted = expected.of(operator.split(" + ")[0], family)
     return tuple("right" if expected.disease_is_right(wanted, finding.disease) else finding.disease for finding in alarms)
 
 
@@ -278,6 +281,36 @@ def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
     return result
 
 
+def pairs(cases: Sequence[dict[str, Any]], wanted: int) -> list[tuple[str, str | None, str, Settings, str, int]]:
+    """Programs with two strong faults of different families at once, both of which an edit takes back."""
+    able = [case for case in cases if case["harm"] == "strong" and right_kinds(case["operator"], case["family"])]
+    made: list[tuple[str, str | None, str, Settings, str, int]] = []
+    for place, case in enumerate(able):
+        program = PROGRAMS[case["program"]]
+        first = OPERATORS[case["operator"]].settings(program, case["strength"])
+        for other in (*able[place + 1 :], *able[:place]):
+            kinds = right_kinds(case["operator"], case["family"]), right_kinds(other["operator"], other["family"])
+            if first is None or len(made) >= wanted or kinds[0] & kinds[1]:
+                continue
+            spoiled = OPERATORS[other["operator"]].settings(dataclasses.replace(program, settings=first), other["strength"])
+            alone = OPERATORS[other["operator"]].settings(program, other["strength"])
+            if spoiled is not None and alone is not None and other["program"] != case["program"]:
+                both_names = f"{case['operator']} + {other['operator']}"
+                made.append((program.name, both_names, f"{program.name}:{both_names}", spoiled, "double", 0))
+                break
+    return made
+
+
+def both(found: Sequence[Found]) -> dict[str, Any]:
+    """Of the programs with two faults, how many had both, or one, named among the causes and their rivals."""
+    replayed = [one for one in found if not one.why_not]
+    hits = [
+        [bool(right_kinds(name, OPERATORS[name].family) & set(one.named_at_all)) for name in one.operator.split(" + ")]
+        for one in replayed
+    ]
+    return {"n": len(replayed), "both": sum(all(pair) for pair in hits), "one_at_least": sum(any(pair) for pair in hits)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
@@ -285,6 +318,7 @@ def main() -> None:
     parser.add_argument("--operator", help="cases of operators whose name holds this")
     parser.add_argument("--program", help="cases of this program alone")
     parser.add_argument("--twins", type=int, default=1, help="seeds of each healthy twin")
+    parser.add_argument("--pairs", type=int, default=0, help="so many programs with two faults at once")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     side = json.loads((RESULTS / "faults_cases.json").read_text("utf-8"))["result"][options.side]
@@ -304,12 +338,15 @@ def main() -> None:
         for name in names
         for seed in range(options.twins)
     ]
+    double = pairs(cases, options.pairs)
     with get_context("spawn").Pool(options.workers) as pool:
         found = []
-        for count, one in enumerate(pool.imap(examine, [*tasks, *healthy]), 1):
+        everything = [*tasks, *healthy, *double]
+        for count, one in enumerate(pool.imap(examine, everything), 1):
             found.append(one)
-            print(f"{count}/{len(tasks) + len(healthy)} {line(one)}", file=sys.stderr, flush=True)
-    told = figures(found[: len(tasks)], found[len(tasks) :])
+            print(f"{count}/{len(everything)} {line(one)}", file=sys.stderr, flush=True)
+    last = len(tasks) + len(healthy)
+    told = figures(found[: len(tasks)], found[len(tasks) : last]) | {"two_faults": both(found[last:])}
     result = {"figures": told, "found": [asdict(one) for one in found]}
     if len(cases) == len(side["cases"]) and options.twins:
         where = write(f"cause_{options.side}", result)

@@ -15,7 +15,7 @@ from faults import skill
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import mapped
 
-MOST = 100
+MOST = 400
 """Batches that are written down."""
 JUDGES = ("of_classes", "of_numbers", "of_ranking")
 
@@ -101,14 +101,11 @@ class Writer(TorchFunctionMode):
         self.handles += [m.register_forward_hook(self._leaves) for m in self.models]
 
     def _enters(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        given = kwargs or (args if len(args) > 1 or isinstance(args[0], dict) else args[0])
         if not torch.is_grad_enabled():
-            self.evaluated = kwargs or (args if len(args) > 1 else args[0])
+            self.evaluated = given
         elif not self._depth and len(self.steps) < MOST:
-            self._open, self._numbers, self._alive = (
-                Step(mapped(kwargs or (args if len(args) > 1 else args[0]), torch.clone)),
-                {},
-                [],
-            )
+            self._open, self._numbers, self._alive = Step(mapped(given, torch.clone)), {}, []
         self._depth += torch.is_grad_enabled()
 
     def _leaves(self, module: nn.Module, args: Any, output: Any) -> None:

@@ -104,5 +104,20 @@ def test_between_two_tabulated_values_the_logarithm_counts():
     assert interpolated([(0.1, 0.3), (1.0, 0.2)], 1e9) == 0.2
 
 
+def of_labels(*counts):
+    steps = [Step(at, 1.0, losses=(LossSample("cross_entropy", classes=one),)) for at, one in enumerate(counts, 1)]
+    return present_of(case_of(Trace(anatomy(), (), tuple(steps))))
+
+
+def test_an_order_that_teaches_one_kind_after_the_other_is_seen_and_a_mixed_one_is_left_alone():
+    in_order = of_labels((8, 0), (8, 0), (0, 8), (0, 8))
+    assert in_order.number("mixing") < 0.1
+    mixed, small = of_labels(*[(4, 4), (3, 5)] * 2), of_labels(*[(2, 1, 0, 1), (1, 0, 2, 1)] * 2)
+    assert mixed.number("mixing") > 0.95 and small.number("mixing") > 0.85
+    kinds = [[one.edit.kind for one in proposals(Case(anatomy()), [], present)] for present in (in_order, mixed)]
+    assert "shuffle" in kinds[0] and "shuffle" not in kinds[1]
+    assert harm_of(Edit("shuffle"), in_order).value > 0.3
+
+
 def test_what_is_not_tabulated_is_not_known():
     assert harm_of(Edit("precision"), present_of(Case(anatomy()))) == Harm(None)

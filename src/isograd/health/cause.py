@@ -18,7 +18,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   TIE      scores within 10 % of each other are not told apart
   ROUNDS   three faults at most, one after the other: name, apply, repeat
   NIL      a gain below 0.05 is none; where all are none, pairs are tried
-  SIGNAL   no edit lifts J above 0.1 and yet one batch is learned by heart (J above 0.5): the labels do not follow from inputs
+  SIGNAL   no edit lifts J above 0.1, in the longer replay either, and yet one batch is learned by heart (J above 0.5)
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Search:
     over: Callable[[], bool] = lambda: False
     progress: Progress | None = None
     spent: int = 0
+    reached: int = 0
+    """Length of the longest replay."""
     tried: list[Hypothesis] = field(default_factory=list)
     interrupted: bool = False
 
@@ -111,12 +113,17 @@ def search(
     remedies: list[Edit] = []
     try:
         control, failure = work.skill((), "no change")
-        start, left = control, list(candidates)
+        start, left, length = control, list(candidates), work.length
+        work.reached = length
         for _ in range(ROUNDS):
             found = _round(work, start, given, left)
-            if not found and not causes:
-                found = _pairs(work, start, left) or _longer(work, left, longest)
-                start = control = _control_of(work, control)
+            if _best(found) is None and not causes:
+                found = _longer(work, control, left, longest)
+                if _best(found) is not None:
+                    start = control = _control_of(work, control)
+                else:
+                    work.length = length
+                    found = _pairs(work, start, left)
             best = _best(found)
             if best is None:
                 break
@@ -130,7 +137,7 @@ def search(
         work.interrupted = True
     if not causes:
         remedies += [one.edit for one in work.tried if one.edit.remedy and one.gain > GAIN]
-    answer = _answer(work, control, causes, failure, memorises)
+    answer = _answer(work, control, causes, failure, memorises, longest)
     remarks = () if failure is None else (f"the untouched program raises: {failure}",)
     short = [] if answer not in ("unknown",) else _untried(work, candidates)
     return Explanation(
@@ -247,14 +254,16 @@ def _pairs(work: Search, control: Skill, candidates: Sequence[Proposal]) -> list
     return sorted(found, key=lambda one: -one.score)
 
 
-def _longer(work: Search, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
-    """Where nothing moved at all and the run is longer: once more, LONGER times as long, with the most suspect edits."""
+def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
+    """Where nothing that may be blamed gained: again, LONGER times as long, with the most suspect edits first."""
     length = min(longest, work.length * LONGER)
-    best = sorted(work.tried, key=lambda one: (-one.score, -(one.harm or 0.0)))
+    if control.value > WELL:
+        return []
+    best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -(one.harm or 0.0)))
     chosen = list(dict.fromkeys(one.edit for one in best if one.failed is None and not one.edit.remedy and not one.given))
     if length < 2 * work.length or not work.affords(2 * length):
         return []
-    work.length = length
+    work.length = work.reached = length
     control, _ = work.skill((), "no change, for longer")
     work.tried.append(Hypothesis(Edit("steps", float(length)), "no change, for longer", control.value, 0.0, 0.0, steps=length))
     found = []
@@ -272,7 +281,12 @@ def _control_of(work: Search, control: Skill) -> Skill:
 
 
 def _answer(
-    work: Search, control: Skill, causes: Sequence[Cause], failure: str | None, memorises: Callable[[int], Skill] | None
+    work: Search,
+    control: Skill,
+    causes: Sequence[Cause],
+    failure: str | None,
+    memorises: Callable[[int], Skill] | None,
+    longest: int,
 ) -> Answer:
     if causes:
         return "cause"
@@ -282,6 +296,8 @@ def _answer(
         return "healthy"
     reached = max((one.skill for one in work.tried if one.skill is not None), default=FAILED)
     if memorises is None or failure is not None or max(reached, control.value) > SIGNAL or not work.tried:
+        return "unknown"
+    if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"
     work.spent += work.length
     try:

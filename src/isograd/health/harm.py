@@ -39,6 +39,8 @@ def _known(edit: Edit, present: Present) -> float | None:
     loop, kind = present.loop, edit.kind
     if kind == "clear_gradients":
         return _word("clears", "early" if loop.clears_early else "never" if not loop.clears else "rarely", present)
+    if kind == "shuffle" and present.number("mixing") is None:
+        return 0.0  # another order is another draw of luck: nothing says that this one is not mixed
     if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle", "activation"):
         before = edit.before if isinstance(edit.before, str) else ""
         return _word(kind, before, present)
@@ -83,7 +85,7 @@ def _most(parts: Sequence[float | None]) -> float | None:
 
 
 def interpolated(row: Sequence[tuple[float, float]], value: float) -> float:
-    """Between two tabulated values along the logarithm (zero is a value of its own), at the ends the end's.
+    """Between two tabulated values along the logarithm (from zero on along the value), at the ends the end's.
 
     >>> interpolated([(0.1, 0.0), (10.0, 1.0)], 1.0)
     0.5
@@ -98,6 +100,6 @@ def interpolated(row: Sequence[tuple[float, float]], value: float) -> float:
     if value == high:
         return over
     if low <= 0.0:
-        return over if value > high / 10.0 else under
+        return under + (over - under) * value / high
     share = math.log(value / low) / math.log(high / low)
     return under + share * (over - under)

@@ -55,6 +55,10 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
 """The kinds of edits that a finding of each disease speaks for."""
 
 
+MIXED = 0.8
+"""Batches whose labels vary less than so much of what all labels do are not mixed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """An edit worth a trial: who proposes it, and where it stands; ``urgent``: a fact, a finding or a value speaks for it."""
@@ -162,7 +166,9 @@ def _of_values(present: Present) -> Iterator[Proposal]:
     size = number("batch_size")
     if size is not None and size != 32:
         yield change("batch_size", 32.0, size, odd=size < 8 or size > 512)
-    yield change("shuffle", None, None, odd=False)
+    mixing = number("mixing")
+    if mixing is None or mixing < MIXED:
+        yield change("shuffle", None, mixing, odd=mixing is not None)
     dropout = number("dropout")
     if dropout:
         yield change("dropout", 0.0, dropout, odd=dropout > 0.6)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +16,13 @@ from isograd.health.habits import loop_of
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.loop import Loop
+from isograd.records.moments import Moments
 
 Family = Literal["dense", "convolutional", "recurrent", "attention", "regression"]
 
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss", "difference")
+LOOKS = 4
+"""Looks at least, for the order of the labels to be told."""
 ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "lion")
 """Optimizers whose steps do not grow with the gradient."""
 
@@ -26,8 +32,8 @@ class Present:
     """What a program is made of. ``numbers`` and ``words`` are its settings by the names of the edits that change them.
 
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
-    the matrices of rms * sqrt(fan_in)), bias (largest magnitude), dropout, batch_size, input_scale (deviation), input_shift
-    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps.
+    the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
+    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing.
     words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation, last, loss.
     """
 
@@ -58,6 +64,9 @@ def present_of(case: Case) -> Present:
     anatomy, loop = case.anatomy, loop_of(case)
     weighted = [node for node in anatomy.nodes if node.operation in ("linear", "conv", "recurrent", "attention")]
     numbers = {**_steps(anatomy, loop), **_weights(anatomy), **_inputs(case), **_targets(case)}
+    mixing = _mixing(case)
+    if mixing is not None:
+        numbers["mixing"] = mixing
     dropped = [
         float(p) for node in anatomy.nodes if node.operation == "dropout" and isinstance(p := node.get("p", 0.0), float | int)
     ]
@@ -125,14 +134,21 @@ def _steps(anatomy: Anatomy, loop: Loop) -> dict[str, float]:
 
 def _weights(anatomy: Anatomy) -> dict[str, float]:
     gains, equal = [], []
-    for parameter in anatomy.matrices:
-        fan_in = math.prod(parameter.shape[1:])
-        if parameter.values.count and fan_in > 1:
-            gains.append(parameter.values.rms * math.sqrt(fan_in))
-            equal.append(parameter.values.std <= 1e-6 * parameter.values.rms)
-    biases = [p.values.rms for p in anatomy.parameters if len(p.shape) == 1 and p.values.count and "bias" in p.name]
+    rows = {name for node in anatomy.nodes if node.operation == "embedding" for name in node.parameters}
+    matrices = [one for one in anatomy.matrices if one.values.count and math.prod(one.shape[1:]) > 1]
+    for parameter in [one for one in matrices if one.name not in rows] or matrices:
+        # the rows of an embedding are outputs: of size 1, not 1 / sqrt(fan_in)
+        scale = 1.0 if parameter.name in rows else math.sqrt(math.prod(parameter.shape[1:]))
+        gains.append(parameter.values.rms * scale)
+        equal.append(parameter.values.std <= 1e-6 * parameter.values.rms)
+    biases = [_below(p.values) for p in anatomy.parameters if len(p.shape) == 1 and p.values.count and "bias" in p.name]
     found = {"gain": 0.0 if equal and all(equal) else statistics.median(gains)} if gains else {}
     return {**found, "bias": max(biases)} if biases else found
+
+
+def _below(bias: Moments) -> float:
+    """How far below zero the entries are in the mean, where that is no accident of the draw (three standard errors)."""
+    return -bias.mean if -bias.mean > 3.0 * bias.std / math.sqrt(bias.count) else 0.0
 
 
 def _inputs(case: Case) -> dict[str, float]:
@@ -163,6 +179,31 @@ def _targets(case: Case) -> dict[str, float]:
     if {low, high} <= {0.0, 1.0} or loss.target.std <= 0.0:
         return {}
     return {"target_scale": loss.target.std, "target_shift": abs(loss.target.mean) / loss.target.std}
+
+
+def _mixing(case: Case) -> float | None:
+    """How much the labels of one batch vary, of what those of all looks together do: 1 where the order is mixed.
+
+    Entropies of the classes, or variances of the numbers, the mean over the looks over that of all together. Of n draws an
+    entropy is (K - 1) / 2n too small in the mean (Miller 1955), which is given back.
+    """
+    samples = [sample for _, sample in case.losses if sample.training and sample.function]
+    counts = [sample.classes for sample in samples if sum(sample.classes) > 1]
+    if len(counts) >= LOOKS:
+        pooled = [sum(column) for column in zip(*counts, strict=False)]
+        together, kinds = _entropy(pooled), sum(map(bool, pooled))
+        each = [min(together, _entropy(one) + (kinds - 1) / (2 * sum(one))) for one in counts]
+        return statistics.fmean(each) / together if together > 0.0 else None
+    targets = [sample.target for sample in samples if sample.target is not None and sample.target.count > 1]
+    if len(targets) < LOOKS:
+        return None
+    whole = functools.reduce(operator.add, targets)
+    return statistics.fmean(one.std**2 for one in targets) / whole.std**2 if whole.std > 0.0 else None
+
+
+def _entropy(counts: Sequence[int]) -> float:
+    total = sum(counts)
+    return -math.fsum(count / total * math.log(count / total) for count in counts if count) if total else 0.0
 
 
 def _reaches(loss: LossSample) -> bool:

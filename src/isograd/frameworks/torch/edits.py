@@ -153,7 +153,7 @@ def _is_activation(module: nn.Module, before: object) -> bool:
 
 
 def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generator) -> None:
-    """Draw the weights of linear, convolutional and recurrent layers at ``edit.where`` by a named rule; biases become zero.
+    """Draw the weights of linear, convolutional, recurrent and embedding layers at ``edit.where`` anew; biases become zero.
 
     he: normal with variance 2 / fan_in; lecun: normal, 1 / fan_in; glorot: uniform, 2 / (fan_in + fan_out); orthogonal: rows
     or columns of norm 1.
@@ -190,7 +190,7 @@ def _weights(models: Sequence[nn.Module], where: str) -> Iterator[tuple[Tensor, 
     """Weights and biases with the fan_in of their layer."""
     for path, module in modules_of(models):
         operation, settings = of_module(module)
-        if operation in ("linear", "conv", "recurrent") and where in ("", path):
+        if operation in ("linear", "conv", "recurrent", "embedding") and where in ("", path):
             for parameter in module.parameters():
                 yield parameter, int(dict(settings).get("fan_in", parameter.shape[-1]))
 

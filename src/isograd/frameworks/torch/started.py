@@ -42,10 +42,22 @@ class TorchStart(Start):
         self._why_not = "nothing was kept of the start of this run"
 
     def keep(self) -> None:
-        """Copy the present state, unless it is larger than ``MOST_BYTES``."""
+        """Copy the present state, unless it is larger than ``MOST_BYTES`` or spread over several machines.
+
+        Whatever goes wrong here is told where the start is asked for, and not in the person's loop.
+        """
+        try:
+            self._keep()
+        except Exception as error:  # noqa: BLE001 - a training must not end because of what we would like to keep
+            self._state, self._why_not = [], f"the start of this run could not be kept: {type(error).__name__}: {error}"
+
+    def _keep(self) -> None:
         models = [reference() for reference in self._models]
         alive = [unwrapped(model) for model in models if model is not None]
         state = [_state_of(model) for model in alive]
+        if any(hasattr(tensor, "_local_tensor") for one in state for tensor in one.values()):
+            self._why_not = "the model is sharded: no process holds the whole of its start"
+            return
         size = sum(tensor.numel() * tensor.element_size() for one in state for tensor in one.values())
         if size > MOST_BYTES:
             self._why_not = (
@@ -74,7 +86,9 @@ class TorchStart(Start):
         and where ``step`` works on the original model; ``ModelError`` where something cannot be copied.
         """
         if not self._state:
-            raise RequestError(self._why_not, remedy="watch(..., keep_start=True), on a model that fits twice in memory")
+            raise RequestError(
+                self._why_not, remedy="explain a smaller copy of the program; watch.report() says without it what is wrong"
+            )
         models = tuple(model for reference in self._models if (model := reference()) is not None)
         if len(models) < len(self._models):
             raise RequestError("the watched model is gone", remedy="call explain while the model still exists")
