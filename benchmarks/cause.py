@@ -117,7 +117,7 @@ def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
     program = PROGRAMS[name]
     names = [] if operator is None else operator.split(" + ")
     family = OPERATORS[names[0]].family if names else "healthy"
-    kinds = frozenset[str]().union(*(right_kinds(name, OPERATORS[name].family) for name in names))
+    kinds = frozenset[str]().union(*(right_kinds(one, OPERATORS[one].family, name) for one in names))
     found = Found(key, name, operator or "healthy", family, hurt, tuple(sorted(kinds)), planned=settings.steps)
     began = time.process_time()
     try:

@@ -55,8 +55,14 @@ NO_EDIT = frozenset(["few examples", "features constant", "no activation", "samp
 """Operators that no edit takes back: examples and features that are not there, an activation that never was."""
 
 
-def right_kinds(operator: str, family: str) -> frozenset[str]:
+COPIES = frozenset(["digit_autoencoder", "factor_vae"])
+"""Programs whose targets are their inputs: what is wrong with the one is wrong with the other."""
+
+
+def right_kinds(operator: str, family: str, program: str = "") -> frozenset[str]:
     """The kinds of edits that name this fault; empty where it is not covered."""
+    if program in COPIES and family == "input scale":
+        return frozenset(["input_scale", "target_scale"])
     if operator in NO_EDIT or family in NO_REPLAY:
         return frozenset()
     return OPERATORS.get(operator, FAMILIES.get(family, frozenset()))

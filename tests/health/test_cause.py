@@ -74,6 +74,22 @@ def test_a_slow_symptom_is_replayed_for_longer():
     assert found.causes[0].edit == RATE and found.length == 4 * LENGTH
 
 
+def test_what_makes_a_learning_program_merely_faster_is_no_cause():
+    def attempt(edits, steps):
+        return Skill(0.9 if steps > LENGTH else 0.75 if edits else 0.55, 100)
+
+    found = search(Search(attempt, lambda edit: Harm(0.8), 2_000), proposed(RATE), longest=1_000)
+    assert found.answer == "healthy" and [one.reason for one in found.tried] == ["list", "list, for longer"]
+
+
+def test_what_gains_in_a_longer_replay_too_is_the_cause():
+    def attempt(edits, steps):
+        return Skill(0.8 if edits else 0.5, 100)
+
+    found = search(Search(attempt, lambda edit: Harm(0.8), 2_000), proposed(RATE), longest=1_000)
+    assert found.causes[0].edit == RATE and found.length == LENGTH
+
+
 def test_what_facts_speak_for_is_tried_first_and_ends_the_round_where_it_gains_enough():
     work, tried = asked({frozenset(): 0.0, frozenset([CLEAR]): 0.8, frozenset([RATE]): 0.85})
     found = search(work, proposed(RATE, INPUTS, CLEAR, urgent=(CLEAR,)))

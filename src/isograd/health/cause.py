@@ -13,6 +13,7 @@ that their own edit confirms come first.
 Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
   GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs
+  LEARNS   a control above 0.3 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most
   SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
@@ -40,6 +41,7 @@ LENGTH, LONGER = 80, 4
 GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
 SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
+LEARNS, CONFIRMED = 0.3, 2
 NEUTRAL, CERTAIN = 0.3, 0.5
 FACTS = ("clear_gradients", "train_mode", "fresh_batches", "keep_weights", "parameters", "keep_graph", "precision")
 """Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""
@@ -66,6 +68,8 @@ class Search:
     over: Callable[[], bool] = lambda: False
     progress: Progress | None = None
     spent: int = 0
+    reserve: int = 0
+    """Steps that are kept for longer replays."""
     reached: int = 0
     """Length of the longest replay."""
     tried: list[Hypothesis] = field(default_factory=list)
@@ -115,16 +119,18 @@ def search(
         control, failure = work.skill((), "no change")
         start, left, length = control, list(candidates), work.length
         work.reached = length
+        work.reserve = min(2 * min(longest, LENGTH * LONGER), work.budget // 2) if longest >= 2 * length else 0
         for _ in range(ROUNDS):
             found = _round(work, start, given, left)
-            if _best(found) is None and not causes:
+            best = _confirmed(work, start, found, longest)
+            if best is None and not causes:
                 found = _longer(work, control, left, longest)
                 if _best(found) is not None:
                     start = control = _control_of(work, control)
                 else:
                     work.length = length
                     found = _pairs(work, start, left)
-            best = _best(found)
+                best = _best(found)
             if best is None:
                 break
             remedies += [one.edit for one in found if one.edit.remedy and one.gain > GAIN]
@@ -159,7 +165,8 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
     found: list[Hypothesis] = []
     for urgent in (True, False):
         chosen = [one for one in candidates if one.urgent is urgent]
-        found += [_tried(work, one, control, given) for one in chosen if work.affords(work.length)]
+        kept = 0 if urgent else work.reserve
+        found += [_tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
     return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
@@ -208,6 +215,28 @@ def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
         near,
         key=lambda one: (one.edit.size, -one.gain if one.edit.kind == near[0].edit.kind else 0.0, order.index(one.edit.kind)),
     )
+
+
+def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longest: int) -> Hypothesis | None:
+    """The best that may be spoken of; where the control learns and the gain is not large, only if it lasts in longer replays.
+
+    What makes a network merely faster gains in a short replay and nothing in a long one.
+    """
+    left, length = list(found), min(longest, work.length * LONGER)
+    for _ in range(CONFIRMED):
+        best = _best(left)
+        if best is None or best.edit.kind in FACTS or best.gain >= SURE or control.value < LEARNS or length < 2 * work.length:
+            return best
+        if not work.affords(2 * length):
+            return None
+        usual, work.length = work.length, length
+        before, _ = work.skill(best.given, "the same for longer")
+        again = _tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
+        work.length, work.reached = usual, length
+        if again.score > 0.0 and again.gain > GAIN:
+            return best
+        left = [one for one in left if one.edit.kind != best.edit.kind]
+    return None
 
 
 def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[Proposal]) -> Cause:
@@ -261,7 +290,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
         return []
     best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -(one.harm or 0.0)))
     chosen = list(dict.fromkeys(one.edit for one in best if one.failed is None and not one.edit.remedy and not one.given))
-    if length < 2 * work.length or not work.affords(2 * length):
+    if control.value > WELL or length < 2 * work.length or not work.affords(2 * length):
         return []
     work.length = work.reached = length
     control, _ = work.skill((), "no change, for longer")

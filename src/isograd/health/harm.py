@@ -11,6 +11,8 @@ from isograd.health.harm_table import DEPTHS, NUMBERS, WIDTHS, WORDS
 from isograd.health.present import Present
 from isograd.records.edit import Edit
 
+NEAREST = "dense"
+"""The family that another borrows from what it has not tabulated itself."""
 LEAST = 0.05
 """Harm below counts as none: what seeds alone do to a reference."""
 
@@ -69,14 +71,14 @@ def _number(name: str, value: float, present: Present) -> float | None:
     table = NUMBERS.get(f"{name}/{optimizer}") or NUMBERS.get(name)
     if table is None:
         return None
-    row = table.get(present.family)
+    row = table.get(present.family) or table.get(NEAREST) or table.get("regression")
     return None if row is None else interpolated(row, value)
 
 
 def _word(name: str, word: str, present: Present) -> float | None:
     table = WORDS.get(name, {})
     known = table.get(word, table.get("*"))
-    return None if known is None else known.get(present.family)
+    return None if known is None else known.get(present.family, known.get(NEAREST, known.get("regression")))
 
 
 def _most(parts: Sequence[float | None]) -> float | None:

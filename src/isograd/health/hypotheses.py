@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from isograd.health.case import Case
+from isograd.health.looks import fresh
 from isograd.health.present import Present
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
@@ -114,7 +115,7 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     if held or case.facts("not_in_optimizer") or case.facts("hidden_module") or case.facts("stale_parameters"):
         yield fact(Edit("parameters"), "not_in_optimizer", "the optimizer does not hold all parameters", "optimizer")
     frozen = [p for p in case.anatomy.parameters if not p.trainable]
-    if frozen:
+    if any(p.in_optimizer for p in frozen) or fresh(case.anatomy, list(dict.fromkeys(p.layer for p in frozen))):
         yield Proposal(Edit("unfreeze"), "fact: parameters ask for no gradient", True, frozen[0].layer)
     if case.facts("detached") or case.facts("cut_off"):
         yield fact(Edit("keep_graph"), "detached", "a signal leaves the graph")
@@ -148,7 +149,8 @@ def _of_values(present: Present) -> Iterator[Proposal]:
     ):
         value = number(name)
         odd = value is not None and not low <= value <= high
-        if value is not None and value != usual and (odd or name == "momentum"):
+        plain = name == "momentum" and present.word("optimizer") == "sgd"
+        if value is not None and value != usual and (odd or plain):
             yield change(name, usual, value, odd=odd)
     if present.loop.rates:
         drift = present.loop.drift
