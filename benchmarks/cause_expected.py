@@ -33,12 +33,15 @@ FAMILIES: dict[str, frozenset[str]] = {
         "target scale": "target_scale",
         "labels": "no_signal",
         "class weights": "loss",
+        "loss scale": "loss learning_rate",
+        "recurrent weights": "initialisation",
     }.items()
 }
 """By family of faults. "no_signal" is the answer that the labels do not follow from the inputs."""
 
-NO_REPLAY = frozenset(["adversarial", "recurrent", "one class", "raises"])
-"""Two models against each other; axes and states, which no edit turns round; examples that are not there; exceptions."""
+NO_REPLAY = frozenset(["adversarial", "recurrent", "one class", "raises", "attention", "one step an epoch", "reinforcement"])
+"""Two models against each other; axes, masks and states, which no edit turns round; examples that are not there; loops that
+step seldom or ask a game; exceptions."""
 
 OPERATORS: dict[str, frozenset[str]] = {
     "epsilon huge": frozenset(["eps"]),
