@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -39,3 +40,48 @@ def inspect(
         fix = next((doubt.fix for doubt in found.doubts if doubt.fix), None)
         show.say(f"Next: isograd check {path}" if not found.alarms or fix is None else f"Next: mend it, such as by {fix}")
     return NO if found.alarms else OK
+
+
+@command
+def clean(
+    project: Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")] = Path(),
+    fix: Annotated[list[str] | None, typer.Option(help="a step, such as drop_duplicates or clip_outliers:age")] = None,
+    steps: Annotated[bool, typer.Option("--steps", help="list all steps, and stop")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the steps touch, and write nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")] = False,
+) -> int:
+    """Take named steps of cleaning, and write them into the project file; without one, propose some. Data is never changed."""
+    from isograd.project import cleaning
+    from isograd.project.reading import load
+    from isograd.workbench.data import STEPS
+
+    if steps:
+        how = {"": "", "column": ":column", "argument": ":column=..."}
+        known = [{"step": name + how[step.takes], "help": step.help} for name, step in STEPS.items()]
+        if as_json:
+            show.listing("steps", known)
+        else:
+            for one in known:
+                show.say(f"{one['step']:<24} {one['help']}")
+        return OK
+    if not fix:
+        proposed = cleaning.proposals(load(project))
+        if as_json:
+            show.listing("proposals", list(proposed))
+        elif proposed:
+            show.say("\n".join(f"--fix {shlex.quote(one)}" for one in proposed))
+            show.say(f"Next: isograd data clean {project} --fix {shlex.quote(proposed[0])}   (isograd data inspect says why)")
+        else:
+            show.say(f"nothing to clean\nNext: isograd check {project}")
+        return OK
+    done = cleaning.clean(project, fix, write=not dry_run)
+    if as_json:
+        show.listing(
+            "cleaned", [{"clean": done.steps, "touched": done.touched, "left": [d.summary for d in done.after.alarms]}]
+        )
+        return OK
+    show.say("\n".join(done.touched))
+    for doubt in done.after.alarms:
+        show.say(f"still: {doubt.summary}")
+    show.say(f"{'would write' if dry_run else 'wrote'}  {done.path}\nNext: isograd data inspect {project}")
+    return OK

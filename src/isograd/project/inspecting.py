@@ -48,7 +48,8 @@ def inspect_source(
     if path.name == FILE_NAME or (path / FILE_NAME).is_file():
         project = load(path)
         source = replace(source_of(project), **given)  # type: ignore[arg-type]
-        found = data.inspect(source, task=project.settings.task, drop=project.settings.data.drop)
+        table = project.settings.data
+        found = data.inspect(source, task=project.settings.task, drop=table.drop, clean=table.clean)
     else:
         found = data.inspect(data.Source(where, Path(), **given))  # type: ignore[arg-type]
     if page is not None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from isograd.errors import Fault, ModelError, ProjectError, did_you_mean
+from isograd.errors import DataError, Fault, ModelError, ProjectError, did_you_mean
 from isograd.project.settings import ProjectSettings
 from isograd.records.anatomy import Settings
+from isograd.workbench.data import parse_step
 from isograd.workbench.models import OPTIONS, checked
 
 FILE_NAME = "isograd.toml"
@@ -78,7 +79,7 @@ def parse(text: str, path: Path, *, skip_corrupt: bool = False) -> Project:
         settings = ProjectSettings.model_validate(document)
     except ValidationError as error:
         faults = list(dict.fromkeys(_fault(item, lines, path) for item in _telling(error)))
-    faults += _option_faults(document, lines, path)
+    faults += _option_faults(document, lines, path) + _step_faults(document, lines, path)
     if faults:
         raise ProjectError(faults)
     if skip_corrupt:
@@ -99,6 +100,20 @@ def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], 
     except ModelError as error:
         return [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
     return []
+
+
+def _step_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], int], path: Path) -> list[Fault]:
+    """What is wrong with the steps of cleaning."""
+    table = document.get("data", {})
+    steps = table.get("clean", []) if isinstance(table, dict) else []
+    faults: list[Fault] = []
+    for step in steps if isinstance(steps, list) else []:
+        if isinstance(step, str):
+            try:
+                parse_step(step)
+            except DataError as error:
+                faults += [replace(fault, where=place(path, lines, ("data", "clean"), step)) for fault in error.faults]
+    return faults
 
 
 def model_kind(kind: str, task: str) -> str:

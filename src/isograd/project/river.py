@@ -106,6 +106,7 @@ def begin(project: Project) -> Job:
         skip_corrupt=table.skip_corrupt,
         image_size=table.image_size,
         drop=tuple(table.drop),
+        clean=tuple(table.clean),
         query=table.query,
         files=table.files,
         label_pattern=table.label_pattern,

@@ -36,6 +36,11 @@ class DataTable(Table):
     )
     target: str | None = Field(None, description="the column to foretell (tables)")
     drop: list[str] = Field(default_factory=list, description="columns that the model must not see")
+    clean: list[str] = Field(
+        default_factory=list,
+        description='steps of cleaning, taken in order: "drop_duplicates", "clip_outliers:age", "blank:age=-999", '
+        '"derive:bmi=weight / height ** 2"; `isograd data clean` proposes and writes them',
+    )
     split: Literal["auto", "random", "stratified", "group", "time", "given"] = Field(
         "auto",
         description="how the parts are drawn; auto: given where the data brings its own test part, else stratified for "

@@ -70,6 +70,21 @@ class DataSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class CleaningStep:
+    """One named step of cleaning: the column it is of, its argument as written, and what it learned on the training part.
+
+    ``low`` and ``high`` are bounds (``low`` alone: a number that fills gaps), ``values`` words that are kept or that fill gaps.
+    """
+
+    name: str
+    column: str = ""
+    argument: str = ""
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextEncoding:
     """How texts become numbers: ``tokenizer`` is the JSON of the tokenizers library, ``size`` the number of tokens it knows.
 
@@ -127,7 +142,7 @@ class Encoding:
 
     A table: ``columns`` in order. Images: (pixel / 255 - mean[c]) / std[c] after resizing to ``image`` = (channels, height,
     width). Sound: log-mel spectra as ``sound`` says. ``target_mean`` and ``target_std`` scale a regression's target;
-    ``classes`` name a classification's outputs.
+    ``classes`` name a classification's outputs. ``steps`` of cleaning come before everything else, in order.
     """
 
     kind: Literal["table", "images", "sound"]
@@ -140,3 +155,4 @@ class Encoding:
     target_mean: float = 0.0
     target_std: float = 1.0
     sound: SoundEncoding | None = None
+    steps: tuple[CleaningStep, ...] = ()

@@ -1,5 +1,6 @@
 """Bring data in: find it, read it, type it, split it and encode it, with one clear message for anything that is wrong."""
 
+from isograd.workbench.data.cleaning.steps import STEPS, parse_step
 from isograd.workbench.data.inspection import inspect
 from isograd.workbench.data.prediction import picture, read_for_prediction
 from isograd.workbench.data.preparation import prepare
@@ -7,6 +8,7 @@ from isograd.workbench.data.reading import Source
 from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan, batches, batches_per_epoch
 
 __all__ = [
+    "STEPS",
     "EncodingPlan",
     "Prepared",
     "Rows",
@@ -15,6 +17,7 @@ __all__ = [
     "batches",
     "batches_per_epoch",
     "inspect",
+    "parse_step",
     "picture",
     "prepare",
     "read_for_prediction",

@@ -10,6 +10,7 @@ import numpy as np
 from isograd.errors import DataError, did_you_mean
 from isograd.records.inspection import Doubt, Inspection
 from isograd.records.schema import Column, Part
+from isograd.workbench.data.cleaning.applying import after_split, before_split
 from isograd.workbench.data.columns import Kind, as_labels
 from isograd.workbench.data.doubts import columns, drift, files, labels, leaks, rows, sounds, texts
 from isograd.workbench.data.doubts.case import Case, case_of, parts_in_order
@@ -20,6 +21,7 @@ from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.sources import few, locate
 from isograd.workbench.data.table import Table
+from isograd.workbench.data.targets import brings_parts, parts_of
 
 ALWAYS: tuple[Callable[[Case], Iterator[Doubt]], ...] = (
     rows.repeated,
@@ -44,8 +46,10 @@ TARGETS = ("target", "label", "class", "y", "income")
 _RANK = {"critical": 0, "warning": 1, "note": 2}
 
 
-def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()) -> Inspection:
+def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = (), clean: Sequence[str] = ()) -> Inspection:
     """Everything that is doubtful in a source; unreadable files and rows are among it, and stop nothing.
+
+    ``clean`` are steps that are taken first: what is left to doubt after them is told, and what they touched in the remarks.
 
     Where ``source.target`` is not said, a column called target, label, class or y is taken. Raises ``DataError`` where nothing
     at all can be read, and for a target or a column to drop that is not there.
@@ -56,6 +60,7 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
         for name in drop:
             if name not in found.columns:
                 raise DataError(f"drop: the table has no column {name!r}", remedy=did_you_mean(name, found.columns))
+    found, cleaned = _cleaned(found, clean, target)
     case = case_of(found, target, drop=drop)
     checks = (*ALWAYS, *(OF_A_TABLE if case.table else OF_PICTURES if isinstance(found, Pictures) else OF_RECORDINGS))
     doubts = [*files.unreadable(found.skipped, len(case)), *(doubt for check in checks for doubt in check(case))]
@@ -75,9 +80,22 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
         parts=_parts(case),
         doubts=tuple(sorted(doubts, key=lambda doubt: _RANK[doubt.severity])),
         skipped=found.skipped,
-        remarks=found.remarks,
+        remarks=(*found.remarks, *cleaned),
         looked=tuple(looked),
     )
+
+
+def _cleaned(
+    found: Table | Pictures | Recordings, steps: Sequence[str], target: str | None
+) -> tuple[Table | Pictures | Recordings, list[str]]:
+    """The source after all steps; those that learn do so from the training part, or from all rows where there are no parts."""
+    found, remarks, _ = before_split(found, steps, target)
+    if not isinstance(found, Table):
+        return found, remarks
+    parts = found.parts if found.parts is not None else parts_of(found, "split") if brings_parts(found) else None
+    training = np.flatnonzero(parts == "train") if parts is not None else np.arange(len(found))
+    found, learned, _ = after_split(found, steps, training, target)
+    return found, remarks + learned
 
 
 def _target(found: Table | Pictures | Recordings, target: str | None) -> str | None:

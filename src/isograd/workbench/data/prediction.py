@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
 from isograd.workbench.data import folders, idx, pictures, recordings, spectra, walking
+from isograd.workbench.data.cleaning.applying import again, trimmed
 from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, SOUND_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
@@ -84,7 +85,7 @@ def _from_table(path: Path, encoding: Encoding, skip_corrupt: bool) -> tuple[Inp
         raise DataError(
             "this model takes rows of a table", where=str(path), met=met, remedy=f"one of {', '.join(TABLE_SUFFIXES)}"
         )
-    table = read_table(path, skip_corrupt=skip_corrupt)
+    table = again(read_table(path, skip_corrupt=skip_corrupt), encoding.steps)
     absent = [column.name for column in encoding.columns if column.name not in table.columns]
     if absent:
         raise DataError(
@@ -148,7 +149,8 @@ def _from_sounds(
     faults: list[Fault] = []
     for file in files:
         try:
-            signals.append(recordings.mono(recordings.read_sound(file), encoding.sound.rate))
+            signal = recordings.mono(recordings.read_sound(file), encoding.sound.rate)
+            signals.append(trimmed(signal) if encoding.steps else signal)
             names.append(source if path.is_file() else f"{source.rstrip('/')}/{walking.shown(file, path)}")
         except DataError as error:
             faults += error.faults

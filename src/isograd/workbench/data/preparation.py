@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, RequestError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
 from isograd.workbench.data import pictures, spectra
+from isograd.workbench.data.cleaning.applying import before_split
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
@@ -37,13 +39,15 @@ def prepare(
     files: str | None = None,
     label_pattern: str | None = None,
     encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
+    clean: tuple[str, ...] = (),
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
     ``task`` is "classification" or "regression" (tables, with the ``target`` column) "image-classification" or
     "sound-classification".
     ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and
-    ``label_pattern`` are said in ``Source``. ``skip_corrupt`` leaves out files and rows that
+    ``label_pattern`` are said in ``Source``. ``clean`` are steps
+    that are taken in their order; what they touched is in the remarks. ``skip_corrupt`` leaves out files and rows that
     cannot be read, and lists them in ``summary.skipped``. The result is a function of the content and the arguments.
 
     Raises ``DataError``, one clear message, for anything in the source that cannot be used.
@@ -67,10 +71,16 @@ def prepare(
             skip_corrupt=skip_corrupt,
             drop=drop,
             encode_as=encode_as,
+            clean=clean,
         )
-    if isinstance(found, Recordings):
-        return _from_recordings(found, source, task, target, split, seed, encode_as)
-    return _from_pictures(found, source, task, target, split, seed)
+    cleaned, remarks, steps = before_split(found, clean, target)
+    if isinstance(cleaned, Recordings):
+        made = _from_recordings(cleaned, source, task, target, split, seed, encode_as)
+    else:
+        assert isinstance(cleaned, Pictures)
+        made = _from_pictures(cleaned, source, task, target, split, seed)
+    summary = replace(made.summary, remarks=(*made.summary.remarks, *remarks))
+    return replace(made, summary=summary, encoding=replace(made.encoding, steps=tuple(steps)))
 
 
 def _check_request(task: str, plan: SplitPlan) -> None:

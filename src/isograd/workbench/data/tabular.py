@@ -9,6 +9,7 @@ import numpy as np
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
+from isograd.workbench.data.cleaning.applying import after_split, before_split
 from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of
 from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, settled
 from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan
@@ -38,9 +39,14 @@ def prepare_table(
     skip_corrupt: bool,
     drop: tuple[str, ...],
     encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
+    clean: Sequence[str] = (),
 ) -> Prepared:
     """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
     target = _target(table, task, target)
+    cleaned, cleaning, steps = before_split(table, clean, target)
+    assert isinstance(cleaned, Table)
+    table = cleaned
+    find_column(table, target, "target")
     plan = plan.resolved(parts=brings_parts(table), classes=task == "classification")
     steering = _steering(table, plan)
     for name in drop:
@@ -54,10 +60,16 @@ def prepare_table(
     labels, classes = classes_of(table, target) if task == "classification" else (None, ())
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
+    table, learned, fitted_steps = after_split(table, clean, parts[0], target)
+    if fitted_steps:
+        kinds, remarks = _kinds(table, [name for name in table.columns if name not in (target, steering, *drop)])
+    remarks += cleaning + learned
     training = rows_of(table, parts[0])
     fitted = [fit_column(name, training.columns[name], kind, encode_as) for name, kind in kinds.items()]
     constant = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
-    encoding = Encoding("table", target, columns=tuple(one for one in fitted if one is not None), classes=classes)
+    encoding = Encoding(
+        "table", target, columns=tuple(one for one in fitted if one is not None), classes=classes, steps=(*steps, *fitted_steps)
+    )
     if quantity is not None:
         encoding = _with_scale(encoding, quantity[parts[0]], table)
     if constant:

@@ -167,13 +167,31 @@ def far_off(values: Floats) -> Flags:
     return far if far.sum() <= 0.005 * len(there) + 1 else np.zeros(len(values), dtype=np.bool_)
 
 
-def _beyond(values: Floats, there: Floats, times: float) -> Flags:
-    edge = max(1, len(there) // 100)  # a single outlier in a few rows must not widen its own bound
+def bounds_of(there: Floats) -> tuple[float, float]:
+    """The least and the largest value that is not too far from the median, on the scale as it is."""
+    low, middle, high = _spread(there)
+    if not low < high:
+        return float(there.min()), float(there.max())
+    up, down = _reach(low, middle, high)
+    return middle - FAR * down, middle + FAR * up
+
+
+def _spread(there: Floats) -> tuple[float, float, float]:
+    """The 1 % point, the median and the 99 % point; a single outlier in a few rows must not widen its own bound."""
+    edge = max(1, len(there) // 100) if len(there) > 2 else 0
     ordered = np.sort(there)
-    low, middle, high = ordered[edge], ordered[len(ordered) // 2], ordered[-1 - edge]
+    return float(ordered[edge]), float(ordered[len(ordered) // 2]), float(ordered[-1 - edge])
+
+
+def _reach(low: float, middle: float, high: float) -> tuple[float, float]:
+    return max(high - middle, (high - low) / 10), max(middle - low, (high - low) / 10)
+
+
+def _beyond(values: Floats, there: Floats, times: float) -> Flags:
+    low, middle, high = _spread(there)
     if not low < high:
         return np.zeros(len(values), dtype=np.bool_)
-    up, down = max(high - middle, (high - low) / 10), max(middle - low, (high - low) / 10)
+    up, down = _reach(low, middle, high)
     with np.errstate(invalid="ignore"):
         found: Flags = (values > middle + times * up) | (values < middle - times * down)
     return found

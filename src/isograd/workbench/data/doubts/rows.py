@@ -28,6 +28,36 @@ ALIKE = 0.1
 they correlate to 0.995, as after a change of light or another JPEG quality."""
 
 
+def copies(case: Case) -> Codes:
+    """The rows that repeat an earlier one, label included."""
+    return _later(_with_labels(case))
+
+
+def crossing_copies(case: Case) -> Codes:
+    """The rows of other parts whose inputs are in the training part; none where the source has no parts."""
+    outside = np.flatnonzero(case.parts != "train") if case.parts is not None else np.zeros(0, dtype=np.int64)
+    return outside[np.isin(case.same[outside], case.same[case.rows_of_part("train")])]
+
+
+def conflicting(case: Case) -> Codes:
+    """The rows whose inputs occur with several labels."""
+    if case.labels is None:
+        return np.zeros(0, dtype=np.int64)
+    known = np.flatnonzero(case.labels >= 0)
+    pairs = np.unique(np.stack([case.same[known], case.labels[known]], axis=1), axis=0)
+    inputs, counts = np.unique(pairs[:, 0], return_counts=True)
+    return known[np.isin(case.same[known], inputs[counts > 1])]
+
+
+def near_copies(case: Case) -> Codes:
+    """The rows that nearly repeat another one: all of a group but the first, which is a training row where there is one."""
+    groups = _alike_texts(case) if case.table is not None else _alike_pictures(case)
+    if groups is None:
+        return np.zeros(0, dtype=np.int64)
+    order = np.argsort(case.parts != "train", kind="stable") if case.parts is not None else np.arange(len(case))
+    return np.sort(order[_later(groups[order])])
+
+
 def repeated(case: Case) -> Iterator[Doubt]:
     """Rows that occur more than once, label included, and rows of one part that occur in another.
 
@@ -35,12 +65,11 @@ def repeated(case: Case) -> Iterator[Doubt]:
     without texts must recur more often than they do inside the training part: chance alone lets them recur in both.
     """
     whole = _with_labels(case)
-    _, which, counts = np.unique(whole, return_inverse=True, return_counts=True)
-    surplus = int((counts - 1).sum())
+    surplus = len(whole) - len(np.unique(whole))
     if surplus:
         share = surplus / len(case)
         severity: Severity = "warning" if share >= MANY and not _by_chance(case) else "note"
-        rows = _later(which)
+        rows = copies(case)
         yield Doubt(
             "duplicates",
             severity,
@@ -73,8 +102,8 @@ def _with_labels(case: Case) -> Codes:
 
 
 def _by_chance(case: Case) -> bool:
-    """Whether equal rows are likely to be no copies: a table has few possible contents for its rows."""
-    if case.table is None:
+    """Whether equal rows are likely to be no copies: a table without texts has few possible contents for its rows."""
+    if case.table is None or _has_text(case):
         return False
     contents = sum(math.log(max(1, len(np.unique(codes_of(case.table.columns[name]))))) for name in case.features)
     return contents < math.log(PLAUSIBLE * max(1, len(case)))
@@ -119,22 +148,16 @@ def conflicts(case: Case) -> Iterator[Doubt]:
 
     In a table with few possible contents this is noise in the target, and a note.
     """
-    if case.labels is None:
-        return
-    known = np.flatnonzero(case.labels >= 0)
-    pairs = np.unique(np.stack([case.same[known], case.labels[known]], axis=1), axis=0)
-    inputs, counts = np.unique(pairs[:, 0], return_counts=True)
-    torn = inputs[counts > 1]
-    rows = known[np.isin(case.same[known], torn)]
+    rows = conflicting(case)
     if not len(rows):
         return
-    share = len(rows) / len(case)
+    share, torn = len(rows) / len(case), len(np.unique(case.same[rows]))
     chance = _by_chance(case) or (case.table is not None and not _has_text(case) and share < MANY / 5)
     yield Doubt(
         "label conflicts",
         "note" if chance else "warning",
         "labels",
-        f"{len(rows):,} rows have the same inputs as a row with another label ({len(torn):,} different inputs).",
+        f"{len(rows):,} rows have the same inputs as a row with another label ({torn:,} different inputs).",
         len(rows),
         (Evidence("share of rows whose inputs have several labels", "conflicts", share),),
         case.places(rows),
