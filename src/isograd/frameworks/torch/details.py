@@ -58,8 +58,9 @@ def _recurrent(module: nn.RNNBase | nn.RNNCellBase, given: Any) -> Settings:
         for name, bias in module.named_parameters():
             if name.startswith("bias_ih"):
                 tail, other = name.removeprefix("bias_ih"), dict(module.named_parameters())[name.replace("_ih", "_hh")]
-                gate = slice(module.hidden_size, 2 * module.hidden_size)
-                facts[f"forget_bias{tail}"] = float((bias.detach()[gate] + other.detach()[gate]).mean())
+                gates = (bias.detach() + other.detach()).double().view(4, module.hidden_size)  # input, forget, cell, output
+                facts[f"forget_bias{tail}"] = float(gates[1].mean())
+                facts[f"gate_bias{tail}"] = float(gates[[0, 2, 3]].square().mean())
     return tuple(facts.items())
 
 

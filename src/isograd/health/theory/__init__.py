@@ -29,9 +29,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isograd.health import signals
-from isograd.health.theory import maps, recognise, start
+from isograd.health.theory import maps, movement, recognise, recurrent, start, units
 from isograd.health.theory.state import Back, Flow, World, joined, variance
-from isograd.records.anatomy import WEIGHTED, Anatomy, Node
+from isograd.records.anatomy import DYING, WEIGHTED, Anatomy, Node
 from isograd.records.batch import InputSample
 from isograd.records.expectation import Expectation, Expectations
 
@@ -62,7 +62,7 @@ def foretell(anatomy: Anatomy, input_rms: float | None = None, inputs: Sequence[
     world = World.of(anatomy, start.examples(inputs))
     forward = _forward(nodes, world, start.inputs(nodes, input_rms, inputs))
     backward = _backward(nodes, world, forward, anatomy.loss)
-    expected = tuple(_expectation(*row) for row in zip(nodes, forward, backward, strict=True))
+    expected = tuple(_expectation(nodes, place, forward, backward, world) for place in range(len(nodes)))
     logs = [b.log_square / 2 if b else math.nan for n, b in zip(nodes, backward, strict=True) if n.operation in WEIGHTED]
     slope = signals.slope_of(logs)
     return Expectations(
@@ -70,6 +70,7 @@ def foretell(anatomy: Anatomy, input_rms: float | None = None, inputs: Sequence[
         None if math.isnan(slope) else slope,
         None if math.isnan(slope) else (1.0 / slope if slope > 1e-9 else math.inf),
         tuple(node.path for place, node in enumerate(nodes) if _stops(nodes, place, forward)),
+        movement.drift(anatomy, nodes, forward, backward, world),
     )
 
 
@@ -81,13 +82,23 @@ def _stops(nodes: Sequence[Node], place: int, forward: Sequence[Flow | None]) ->
     return not maps.has_map(node) or (forward[place] is None and all(forward[i] is not None for i in node.inputs))
 
 
-def _expectation(node: Node, ahead: Flow | None, behind: Back | None) -> Expectation:
+def _expectation(
+    nodes: Sequence[Node], place: int, forward: Sequence[Flow | None], backward: Sequence[Back | None], world: World
+) -> Expectation:
+    node, ahead, behind = nodes[place], forward[place], backward[place]
+    source = forward[node.inputs[0]] if node.inputs else None
     return Expectation(
         node.path,
         math.sqrt(ahead.square) if ahead else None,
         behind.log_square / 2.0 if behind else None,
         math.sqrt(variance(behind.noise)) / 2.0 if behind else None,
         ahead is not None and behind is not None,
+        math.sqrt(variance(ahead.noise)) / 2.0 if ahead else None,
+        ahead.correlation(ahead.alike.same) if ahead else None,
+        units.dead(source, world)
+        if source is not None and node.operation == "activation" and node.activation in DYING
+        else None,
+        recurrent.time_slope(node, source, world) if source is not None and node.operation == "recurrent" else None,
     )
 
 

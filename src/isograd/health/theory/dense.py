@@ -74,7 +74,8 @@ def linear_forward(node: Node, x: Flow, world: World) -> Flow | None:
         return None
     fan_in = weights.number(node, "fan_in", x.units)
     fan_out = weights.number(node, "fan_out", node.shape[-1] if node.shape else x.units)
-    return mixed(regrouped(x, fan_in), fan_in * weight, weights.bias(node, world), fan_out, world)
+    out = mixed(regrouped(x, fan_in), fan_in * weight, weights.bias(node, world), fan_out, world)
+    return replace(out, mean=weights.bias_mean(node, world))
 
 
 def linear_back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
@@ -120,7 +121,12 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
     smooth = max(0.0, min(1.0, (x.alike.near - x.alike.far) / free)) ** 2 if free > 0.0 else 1.0
     less = smooth + (1.0 - smooth) / taps  # the patches of two positions differ in more directions than their pixels
     x = replace(x, alike=x.alike._replace(near=_lag(x, step)), far2=x.far2 * less, cross2=x.cross2 * less)
-    return replace(mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less), positions=positions, profile=profile)
+    return replace(
+        mixed(x, gain, weights.bias(node, world), channels, world, 1.0 / less),
+        positions=positions,
+        mean=weights.bias_mean(node, world),
+        profile=profile,
+    )
 
 
 def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None:

@@ -52,11 +52,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Mean square, mean and products (near, far, same, cross) of a state."""
+    """Mean square, mean and products (near, far, same, cross) of a state.
+
+    ``met`` are the products of what the state kept with what enters next, of one place and of the four pairs; see ``_meeting``.
+    """
 
     square: float = 0.0
     mean: float = 0.0
     alike: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    met: tuple[float, ...] = (0.0,) * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def layer_of(node: Node, world: World, level: int, units: float, *, reverse: boo
     hidden = weights.number(node, "hidden", 1.0)
     bias = weights.bias(node, world, f"bias_ih{tail}") + weights.bias(node, world, f"bias_hh{tail}")
     kind, forget = str(node.get("kind", "")), weights.number(node, f"forget_bias{tail}", 0.0)
-    bias = max(0.0, bias - forget**2 / 8.0) if kind == "lstm" else bias
+    bias = weights.number(node, f"gate_bias{tail}", bias)
     return Layer(kind, units * into, hidden * again, hidden * into, bias, forget, hidden)
 
 
@@ -113,10 +117,13 @@ def _lstm(layer: Layer, x: State, h: State, c: State) -> tuple[State, State, Ste
     m = layer.forget
     kept, keeps = _curve("sigmoid", square + m * m, m, [p + m * m for p in products])
     new, news = _curve("tanh", square, 0.0, products)
+    met = _meeting(c, kept.mean, gate.mean, new.square, news)
+    also = [2.0 * kept.mean * gate.mean * part for part in met]
     cell = State(
-        kept.square * c.square + gate.square * new.square,
+        kept.square * c.square + gate.square * new.square + also[0],
         0.0,
-        tuple(f * a + i * g for f, a, i, g in zip(keeps, c.alike, gates, news, strict=True)),
+        tuple(f * a + i * g + m for f, a, i, g, m in zip(keeps, c.alike, gates, news, also[1:5], strict=True)),
+        met,
     )
     out, outs = _curve("tanh", cell.square, 0.0, cell.alike)
     hidden = State(gate.square * out.square, 0.0, tuple(o * t for o, t in zip(gates, outs, strict=True)))
@@ -140,15 +147,33 @@ def _gru(layer: Layer, x: State, h: State) -> tuple[State, State, Step]:
         [a + r * b for a, r, b in zip(outers, gates, inners, strict=True)],
     )
     # 1 - z has the moments of z, for a sigmoid of symmetric values
+    met = _meeting(h, gate.mean, 1.0 - gate.mean, new.square, news)
+    also = [2.0 * (gate.mean - gate.square) * part for part in met]
     hidden = State(
-        gate.square * (new.square + h.square),
+        gate.square * (new.square + h.square) + also[0],
         0.0,
-        tuple(z * (n + a) for z, n, a in zip(gates, news, h.alike, strict=True)),
+        tuple(z * (n + a) + m for z, n, a, m in zip(gates, news, h.alike, also[1:5], strict=True)),
+        met,
     )
     to_new = gate.square * new.slope2
     to_reset, to_update = to_new * inner * gate.slope2, (h.square + new.square) * gate.slope2
     h_h = gate.square + layer.again * (to_new * gate.square + to_reset + to_update)
     return hidden, State(), Step(h_h, 0.0, 0.0, 0.0, to_new + to_reset + to_update, 0.0, gate.mean)
+
+
+def _meeting(state: State, keep: float, enter: float, new: float, news: Sequence[float]) -> tuple[float, ...]:
+    """What a state that keeps ``keep`` of itself has in common with what enters: what enters at two steps has, added up.
+
+    Slow inputs and biases enter alike at every step, so that what is kept of them adds as amplitudes. Of neighbouring steps the
+    part beyond that of any two (the last of the six numbers) falls off geometrically.
+    """
+    if state.square <= 0.0:
+        return (0.0,) * 6
+    near, far, _, cross = news
+    fade = max(0.0, min(1.0, (near - far) / (new - far))) if new > far else 1.0
+    beyond = keep * fade * state.met[5] + enter * (near - far)
+    common = tuple(keep * old + enter * part for old, part in zip(state.met[2:5], (far, cross, cross), strict=True))
+    return common[0] + beyond, common[0] + beyond, *common, beyond
 
 
 def run(layer: Layer, x: State, steps: int) -> tuple[list[State], list[Step]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+from scipy.special import ndtr
+
 from isograd.health import activations
 from isograd.health.activations import of_pair
 from isograd.health.theory import weights
@@ -120,6 +123,26 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
         cross2=here.cross2 * keep_cross**2,
         noise=noise,
     )
+
+
+def dead(x: Flow, world: World) -> float:
+    r"""Share of units whose input is above zero for none of the batch's examples, at no position.
+
+    .. math:: E_z\left[\Phi\left(-\frac{m + \sigma \sqrt{c}\, z}{\sigma \sqrt{1 - c}}\right)^{N}\right]
+
+    with the part c of a unit's variance in common to all examples, N examples times positions. Range: [0, 1].
+    Source: Lu et al. 2019, arXiv:1903.06733.
+
+    >>> shifted = Flow(10.0, -3.0, Alike(9.5, 9.5, 9.5, 9.5), 100.0, 1.0)        # N(-3, 1), half of it in common
+    >>> round(dead(shifted, World({}, 32.0)), 2)
+    0.97
+    """
+    deviation = math.sqrt(max(1e-300, x.square - x.mean**2))
+    c = min(0.9999, max(0.0, x.correlation(x.alike.cross)))
+    z = np.linspace(-6.0, 6.0, 241)
+    weight = np.exp(-0.5 * z * z)
+    silent = ndtr(-(x.mean / deviation + math.sqrt(c) * z) / math.sqrt(1.0 - c)) ** (world.examples * x.positions)
+    return float(weight @ silent / weight.sum())
 
 
 def _kept(node: Node) -> float:

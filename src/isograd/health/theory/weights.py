@@ -25,6 +25,14 @@ def bias(node: Node, world: World, name: str = "bias") -> float:
     return 0.0
 
 
+def bias_mean(node: Node, world: World) -> float:
+    """Mean of the node's bias; 0 where it has none."""
+    for parameter in _of(node, world):
+        if parameter.name.endswith("bias") and len(parameter.shape) == 1 and parameter.values.count:
+            return parameter.values.mean
+    return 0.0
+
+
 def scale(node: Node, world: World) -> float:
     """Mean square of a norm's scale; 1 where it has none."""
     for parameter in _of(node, world):
