@@ -48,6 +48,7 @@ from isograd.health.diagnosis import (
     shattered,
     spikes,
     structure,
+    surprise,
     symmetry,
     targets,
     underfitting,
@@ -107,6 +108,7 @@ FLOW = (
     hidden_scale,
     hidden_softmax,
     adversarial,
+    surprise,
 )
 """What happens to signals and gradients on their way, whatever the reason."""
 

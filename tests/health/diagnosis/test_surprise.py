@@ -1,0 +1,80 @@
+"""A layer that does something else than theory says: by thought, a healthy look-alike, real networks."""
+
+import math
+
+import pytest
+
+import isograd
+from isograd.health.case import Case, table
+from isograd.health.diagnosis import surprise
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.expectation import Expectation, Expectations
+from isograd.records.reading import Reading, Readings
+from isograd.records.trace import LayerSample, Step
+
+NODES = (
+    Node("input", "input", "input", shape=(8,)),
+    Node("a", "linear", "Linear", (0,), (8,)),
+    Node("drop", "dropout", "Dropout", (1,), (8,)),
+    Node("b", "linear", "Linear", (2,), (8,)),
+)
+
+
+def case(signal, gradient, step=1):
+    told = tuple(Expectation(n.path, 1.0, 0.0, 0.05 * (3 - i), True, 0.05 * i) for i, n in enumerate(NODES))
+    rows = [Reading("activation_rms", where, step, value) for where, value in signal.items()]
+    rows += [Reading("gradient_rms", where, step, value) for where, value in gradient.items()]
+    readings = Readings(tuple(rows))
+    steps = (Step(step, layers=(LayerSample("a"),)),)
+    return Case(Anatomy("torch", NODES, ()), Expectations(told), readings, table(readings), steps, 1)
+
+
+def found(*args, **kwargs):
+    return [(one.where, one.evidence[0].signal) for one in surprise.diagnose(case(*args, **kwargs))]
+
+
+def test_the_layer_that_shrinks_the_signal_is_named_and_not_the_one_behind_it():
+    assert found({"a": 0.01, "b": 0.01}, {}) == [("a", "activation_rms")]
+    assert found({"a": 1.0, "b": 0.01}, {}) == [("b", "activation_rms")]
+
+
+def test_the_layer_that_takes_the_gradient_is_named():
+    assert found({"a": 1.0, "b": 1.0}, {"drop": 1e-3, "a": 1e-3, "b": 1.0}) == [("b", "gradient_rms")]
+
+
+def test_twice_as_much_as_foretold_surprises_nobody():
+    assert found({"a": 2.0, "b": 4.0}, {}) == []
+
+
+def test_a_first_look_in_the_middle_of_a_training_tells_nothing():
+    assert found({"a": 0.01, "b": 0.01}, {}, step=500) == []
+
+
+def test_it_is_a_remark():
+    assert all(one.severity == "note" for one in surprise.diagnose(case({"a": 0.01, "b": 0.01}, {})))
+
+
+def told_of(model, x):
+    torch = pytest.importorskip("torch")
+    report = isograd.check(model, (x, torch.randint(0, 4, (len(x),))), torch.nn.functional.cross_entropy)
+    return [one.where for one in report.findings if one.disease == "surprise"]
+
+
+def network(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4)
+    )
+
+
+def test_a_random_network_surprises_nobody():
+    torch = pytest.importorskip("torch")
+    assert told_of(network(torch), torch.randn(32, 30)) == []
+
+
+def test_a_layer_whose_weights_are_all_the_same_is_named():
+    torch = pytest.importorskip("torch")
+    model = network(torch)
+    torch.nn.init.constant_(model[2].weight, math.sqrt(2 / 64))
+    assert told_of(model, torch.randn(32, 30))[0] == "2"
