@@ -37,6 +37,7 @@ from faults.settings import Program, Settings
 
 METHODS = ("rules", "gain", "price", "two-sided", "search")
 SPEAK = 0.08
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,12 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         batches, loss = batches_and_loss(writer)
     except LookupError as error:
         return dataclasses.replace(found, why_not=str(error))
+    if len(batches) < FEW:  # it raises at once: batches of the sound program, which its author has as well
+        sound: list[Writer] = []
+        with judged_by(sound), contextlib.suppress(Exception):
+            program.train(program.settings, seed, Replay(sound))
+        batches, _ = batches_and_loss(sound[-1])
+        writer.judged, writer.evaluated = sound[-1].judged, sound[-1].evaluated
     held = [(writer.evaluated, writer.judged)] if writer.judged is not None and writer.evaluated is not None else None
     given = Examples(tuple(batches), tuple(held)) if held else Examples(tuple(batches[:-20]), tuple(batches[-20:]))
     patient = replay.start.patient(given.training, loss, loop_of(case), optimizer=replay.optimizer)

@@ -150,6 +150,15 @@ def test_without_the_start_or_the_optimizer_it_says_what_is_missing():
         unknown.explain(batches, LOSS)
 
 
+def test_a_watch_that_is_still_at_work_is_left_first():
+    model = net()
+    with (
+        isograd.watch(model, torch.optim.SGD(model.parameters(), lr=0.1)) as watch,
+        pytest.raises(RequestError, match="after the with"),
+    ):
+        watch.explain(problem(), LOSS)
+
+
 @pytest.mark.parametrize("loss", [lambda out, y: LOSS(out, y, reduction="none"), lambda out, y: 3.0])
 def test_a_loss_that_gives_a_vector_or_a_float_is_told(loss):
     model, batches = net(), problem()

@@ -128,6 +128,8 @@ class Watch:
         """
         if self._start is None:
             raise RequestError("the start of this run was not kept", remedy="isograd.watch(..., keep_start=True)")
+        if not self.trace.ended:
+            raise RequestError("the watch is still at work, and would watch the replays", remedy="explain after the with block")
         case, allowed = self._live.case(self.trace), allowance(budget, self.trace.planned_steps)
         given = examples(batches, held_out)
         patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)

@@ -13,7 +13,7 @@ that their own edit confirms come first.
 Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
   GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs
-  LEARNS   a control above 0.3 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most
+  LEARNS   a control above 0.1 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most
   SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
@@ -41,7 +41,7 @@ LENGTH, LONGER = 80, 4
 GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
 SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
-LEARNS, CONFIRMED = 0.3, 2
+LEARNS, CONFIRMED = 0.1, 2
 NEUTRAL, CERTAIN = 0.3, 0.5
 FACTS = ("clear_gradients", "train_mode", "fresh_batches", "keep_weights", "parameters", "keep_graph", "precision")
 """Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""

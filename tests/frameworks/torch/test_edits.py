@@ -122,6 +122,11 @@ def test_a_learning_rate_keeps_the_form_of_the_schedule():
     assert edited.loop.rates == ((1, pytest.approx(0.01)), (5, pytest.approx(0.005)))
 
 
+def test_a_longer_run_stretches_its_schedule():
+    edited = patient_of(loop=Loop(rates=((1, 0.1), (11, 0.01)), steps=20))[0].apply(Edit("steps", 80.0))
+    assert edited.loop.rates == ((1, 0.1), (41, 0.01)) and edited.loop.steps == 80
+
+
 def test_inputs_and_targets_are_standardised_for_training_and_judging():
     x = torch.randn(64, 3) * torch.tensor([1.0, 1e4, 0.0]) + 500.0
     x[3, 0] = torch.nan
@@ -207,8 +212,33 @@ def test_hidden_layers_are_widened_normalised_and_given_paths_around_them():
     for edit in (Edit("width", 8.0), Edit("normalisation", "layer"), Edit("residual")):
         assert all(moved(made.apply(edit), batch))
     images = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(4, 3))
-    with pytest.raises(ModelError, match="only a chain of linear layers"):
+    with pytest.raises(ModelError, match="only a chain of linear"):
         patient_of(images, batch=(torch.randn(8, 1, 4), batch[1][:8]))[0].apply(Edit("width", 2.0))
+
+
+class Reader(nn.Module):
+    """Words through an embedding and a GRU to a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.rnn, self.head = nn.Embedding(9, 2), nn.GRU(2, 2, batch_first=True), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.head(self.rnn(self.words(x))[0][:, -1])
+
+
+def test_a_chain_with_an_embedding_and_a_recurrent_layer_is_widened_too():
+    made, batch = patient_of(Reader(), batch=(torch.randint(0, 9, (16, 5)), torch.randint(0, 3, (16,))))
+    wide = made.apply(Edit("width", 4.0))
+    assert [tuple(p.shape) for p in wide.models[0].parameters() if p.ndim == 2] == [(9, 8), (24, 8), (24, 8), (3, 8)]
+    assert all(moved(wide, batch))
+
+
+def test_inputs_that_are_the_targets_are_standardised_with_them():
+    x = 1e3 * torch.randn(16, 3)
+    made, batch = patient_of(nn.Linear(3, 3), F.mse_loss, (x, x.clone()))
+    inputs, targets = made.apply(Edit("input_scale")).data.scaled(batch)
+    assert torch.equal(inputs, targets) and inputs.std() < 2.0
 
 
 def test_skill_does_not_depend_on_scale_or_a_second_softmax():

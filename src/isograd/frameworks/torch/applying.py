@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError
 from isograd.frameworks.torch import edits, reshaping
-from isograd.frameworks.torch.batches import inputs_of, outputs_of
+from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions
+from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import mapped, standard
 from isograd.frameworks.torch.state import untouched
 from isograd.records.edit import Edit
@@ -47,7 +48,10 @@ def _clip_norm(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _steps(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, steps=int(edits.number(edit))))
+    steps = max(1, int(edits.number(edit)))
+    longer = steps / twin.loop.steps if twin.loop.steps else 1.0  # the schedule is stretched with the run
+    rates = tuple((1 + round((step - 1) * longer), rate) for step, rate in twin.loop.rates)
+    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, steps=steps, rates=rates))
 
 
 def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -84,7 +88,17 @@ def _unfreeze(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _inputs(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, data=twin.data.but(inputs=standard(twin.known, targets=False)))
+    by = standard(twin.known, targets=False)
+    both = all(_copied(batch) for batch in twin.known)  # an autoencoder: what is wrong with the one is wrong with the other
+    return dataclasses.replace(twin, data=twin.data.but(inputs=by, targets=by if both else twin.data.targets))
+
+
+def _copied(batch: Any) -> bool:
+    """Whether the targets are the inputs."""
+    inputs, targets = next(tensors_in(inputs_of(batch)), None), next(tensors_in(targets_of(batch)), None)
+    if inputs is None or targets is None or inputs.shape != targets.shape or inputs.dtype != targets.dtype:
+        return False
+    return bool(((inputs == targets) | (inputs != inputs)).all())
 
 
 def _targets(twin: TorchPatient, edit: Edit) -> TorchPatient:

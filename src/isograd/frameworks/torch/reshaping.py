@@ -39,27 +39,57 @@ def add_inputs(models: Sequence[nn.Module]) -> None:
 
 
 def widen(models: Sequence[nn.Module], factor: float) -> None:
-    """Make every hidden linear layer ``factor`` times as wide, weights drawn anew; of chains of linear layers alone.
+    """Make every hidden layer ``factor`` times as wide, weights drawn anew; chains of linear, recurrent and embedding layers.
 
     Raises ``ModelError`` where the layers do not follow one another, so that it is not known what reads what.
     """
-    chain = [(path, module) for path, module in modules_of(models) if isinstance(module, nn.Linear)]
-    others = [
-        m for _, m in modules_of(models) if next(m.parameters(recurse=False), None) is not None and type(m) is not nn.Linear
-    ]
-    fits = all(a.out_features == b.in_features for (_, a), (_, b) in itertools.pairwise(chain))
-    if len(chain) < 2 or others or not fits:
-        raise ModelError("only a chain of linear layers can be made wider", remedy="widen the model by hand and try again")
     if not factor > 0.0:
         raise ModelError(f"width is a factor above 0, not {factor}")
-    for position, (_, layer) in enumerate(chain):
-        inner = layer.in_features if position == 0 else max(1, round(layer.in_features * factor))
-        outer = layer.out_features if position == len(chain) - 1 else max(1, round(layer.out_features * factor))
+    held = [module for _, module in modules_of(models) if next(module.parameters(recurse=False), None) is not None]
+    chain = [module for module in held if isinstance(module, _CHAINED)]
+    fits = all(_ends(one)[1] == _ends(other)[0] for one, other in itertools.pairwise(chain))
+    if len(chain) < 2 or len(held) > len(chain) or not fits or _ends(chain[-1])[1] == 0:
+        raise ModelError(
+            "only a chain of linear, recurrent and embedding layers can be made wider", remedy="widen the model by hand"
+        )
+    sizes = [_ends(module) for module in chain]
+    for place, module in enumerate(chain):
+        inner = sizes[place][0] if place == 0 else max(1, round(sizes[place][0] * factor))
+        outer = sizes[place][1] if place == len(chain) - 1 else max(1, round(sizes[place][1] * factor))
         if inner * outer > WIDEST:
             raise ModelError("the wider layer would be too large", met=f"{inner} by {outer}")
-        fresh = nn.Linear(inner, outer, layer.bias is not None, layer.weight.device, layer.weight.dtype)
-        layer.in_features, layer.out_features = inner, outer
-        layer.weight, layer.bias = fresh.weight, fresh.bias
+        fresh = _like(module, inner, outer)
+        # in place: whoever holds the layer holds the wider one, with the hooks that it had
+        module.__dict__.update({name: value for name, value in vars(fresh).items() if "hooks" not in name})
+
+
+_CHAINED = (nn.Linear, nn.RNNBase, nn.Embedding)
+
+
+def _ends(module: nn.Module) -> tuple[int, int]:
+    """How many numbers a layer takes and gives; a bidirectional one is not followed."""
+    if isinstance(module, nn.Embedding):
+        return module.num_embeddings, module.embedding_dim
+    if isinstance(module, nn.RNNBase):
+        return module.input_size, 0 if module.bidirectional else module.hidden_size
+    assert isinstance(module, nn.Linear)
+    return module.in_features, module.out_features
+
+
+def _like(module: nn.Module, inner: int, outer: int) -> nn.Module:
+    weight = next(module.parameters())
+    made: nn.Module
+    if isinstance(module, nn.Embedding):
+        made = nn.Embedding(inner, outer, module.padding_idx)
+    elif isinstance(module, nn.RNNBase):
+        options: dict[str, Any] = {"bias": module.bias, "batch_first": module.batch_first, "dropout": module.dropout}
+        if isinstance(module, nn.RNN):
+            options["nonlinearity"] = module.nonlinearity
+        kind: Any = type(module)
+        made = kind(inner, outer, module.num_layers, **options)
+    else:
+        made = nn.Linear(inner, outer, module.bias is not None)
+    return made.to(weight.device, weight.dtype).train(module.training)
 
 
 def _square(module: nn.Linear) -> bool:
