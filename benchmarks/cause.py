@@ -322,6 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
     parser.add_argument("--limit", type=int, help="so many cases alone, spread over the list")
+    parser.add_argument("--skip", type=int, default=0, help="with --limit: so many places further on, for another sample")
     parser.add_argument("--operator", help="cases of operators whose name holds this")
     parser.add_argument("--program", help="cases of this program alone")
     parser.add_argument("--twins", type=int, default=1, help="seeds of each healthy twin")
@@ -333,7 +334,7 @@ def main() -> None:
     cases = [case for case in cases if options.program in (None, case["program"])]
     whole = len(cases)
     if options.limit and options.limit < whole:
-        cases = [cases[position * whole // options.limit] for position in range(options.limit)]
+        cases = [cases[(position * whole // options.limit + options.skip) % whole] for position in range(options.limit)]
     tasks: list[tuple[str, str | None, str, Settings, str, int]] = []
     for case in cases:
         settings = OPERATORS[case["operator"]].settings(PROGRAMS[case["program"]], case["strength"])
