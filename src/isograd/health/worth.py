@@ -29,8 +29,11 @@ SPREAD = 0.05
 ANSWERS = 32
 
 
-def learned_nothing(curve: Curve) -> bool:
-    """Whether the late looks show, for certain, nothing that a constant answer could not do."""
+def learned_nothing(curve: Curve, *, honest: bool = True) -> bool:
+    """Whether the late looks show, for certain, nothing that a constant answer could not do.
+
+    ``honest``: what little they show counts, for it was not gained on examples that came again (``health.passes``).
+    """
     late = curve.late()
     if late.beat is None:
         return False
@@ -42,7 +45,7 @@ def learned_nothing(curve: Curve) -> bool:
     if late.hits is None:
         return certain
     answers = late.hits + 2.0 * late.hits_error < HOPE and not late.stale
-    return (certain or answers) and not _proven(late)
+    return (certain or answers) and not (honest and _proven(late))
 
 
 def _explains(late: Standing) -> float:

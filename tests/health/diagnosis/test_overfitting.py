@@ -55,6 +55,29 @@ def test_examples_learned_by_heart_show_in_evaluations_that_are_no_better_than_a
     assert found(run(lambda t: 1.2, lambda t: 0.02)) == []  # better than a constant
 
 
+def counted(right, value):
+    """The same where evaluations count right answers and call no loss."""
+    case = run(lambda t: 1.0, lambda t: right)
+    count = {"function": "", "value": None, "floor": None, "classes": ()}
+    steps = tuple(
+        dataclasses.replace(
+            step,
+            losses=tuple(dataclasses.replace(one, value=value * one.value) for one in step.losses),
+            loss=value * step.loss,
+            evaluations=tuple(dataclasses.replace(one, **count) for one in step.evaluations),
+        )
+        for step in case.steps
+    )
+    return dataclasses.replace(case, steps=steps)
+
+
+def test_right_answers_alone_tell_what_was_learned_by_heart():
+    (finding,) = found(counted(0.0, 0.3))
+    assert finding.severity == "warning" and "by heart" in finding.summary and finding.source == "test.py:3"
+    assert found(counted(0.5, 0.3)) == [], "better than the most frequent class"
+    assert found(counted(0.0, 2.0)) == [], "the training has not learned anything either"
+
+
 def test_early_evaluations_say_nothing_and_neither_do_those_of_a_training_that_has_not_learned():
     case = training(
         lambda t: (classes(t, value=0.1, right=0.98), evaluated(t, 1.45, 0.0)), steps=60, planned=1_000, ended=False

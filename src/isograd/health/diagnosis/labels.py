@@ -13,6 +13,10 @@
               network tries, and finds nothing. Said beside the plateau it explains, never alone; and not where a recurrent
               layer's gradient does not reach back, for the answer may lie beyond its reach
 
+  by heart    the first pass over the data was no better than a constant answer, and since then the loss falls from pass to pass
+              and not within: the network knows examples again, and nothing that serves others follows from the inputs
+              (``health.passes`` has the derivation)
+
 Look-alikes that are healthy: contrastive losses whose target is always index 0 (the loss stays high), rare classes, small
 batches, full batches, the two halves of a GAN's batch, class weights that favour the rare.
 """
@@ -28,6 +32,8 @@ from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
+from isograd.health.outcome import decided
+from isograd.health.passes import repeated
 from isograd.health.worth import constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -55,6 +61,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         or _one_number(curve)
         or _sorted(case, curve)
         or _inverted(case, curve)
+        or _by_heart(case, curve)
         or _unrelated(case, curve)
     )
     if found is not None:
@@ -218,6 +225,29 @@ def _ignored(weights: Sequence[float], counts: Sequence[int]) -> tuple[int, int]
         if many and few and few <= ALIKE * many and IGNORED * weights[rare] <= weights[heavy] * (1.0 + 1e-6)
     ]
     return min(pairs)[1:] if pairs else (0, 0)
+
+
+def _by_heart(case: Case, curve: Curve) -> Finding | None:
+    passes = repeated(case, curve)
+    if passes is None or not passes.only_between or not decided(case):
+        return None
+    fell = f"the loss fell by {passes.fell:.2g} since the first pass over the data, and within passes by {passes.within:.2g}"
+    return Finding(
+        "labels",
+        "warning",
+        0.9,
+        "data",
+        f"In the first of {passes.count} passes over the data nothing was learned; since then the loss falls only where "
+        "examples come again: they are learned by heart, and the targets do not follow from the inputs.",
+        (
+            Evidence(fell, "loss", passes.within, "", 0.5 * passes.fell),
+            Evidence(f"the last third of the first pass paid {passes.first:.4g}", "loss", passes.first, "", curve.floor),
+        ),
+        source=curve.looks[-1][1].source,
+        since=curve.looks[0][0],
+        remedy="check that inputs and targets are shuffled and filtered together: look at ten pairs by eye; if they belong "
+        "together, more data, augmentation, weight decay",
+    )
 
 
 def _unrelated(case: Case, curve: Curve) -> Finding | None:

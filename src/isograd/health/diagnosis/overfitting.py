@@ -9,7 +9,8 @@ program, one loader):
   by heart    the training loss has come LEARNED (half) of the way down from the constant answer's, and the last two evaluations
               are no better than the best constant answer: neither in loss nor, where there are classes, in right answers (two
               standard errors above the most frequent class). Said when the run is decided: batch norm in evaluation mode lags
-              behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark
+              behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark.
+              Evaluations that count right answers and ask no loss are held against the most frequent class of the training
 
 Look-alikes that are healthy: evaluations that go up and down, a rising loss with steady answers, a small set for evaluation, an
 evaluation of the training examples themselves.
@@ -36,6 +37,11 @@ ERRORS = 2.0
 EXAMPLES = 32
 SAME = 0.02
 
+_BY_HEART = (
+    "look whether inputs and labels of the evaluation are prepared as those of the training are; then more data, "
+    "augmentation, weight decay, dropout, a smaller network"
+)
+
 Series = Sequence[Evaluation]
 """Evaluations of one kind, in order."""
 
@@ -47,6 +53,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     series = list(_series(case, curve.function))
     found = [*(_worse(curve, one) for one in series), *(_by_heart(case, curve, one) for one in series)]
+    found += [_answers(case, curve, one) for one in _counted(case)]
     told = [finding for finding in found if finding is not None]
     yield from sorted(told, key=lambda finding: not finding.alarm)[:1]
 
@@ -59,6 +66,40 @@ def _series(case: Case, function: str) -> Iterator[Series]:
             if one.function == function and one.value is not None and math.isfinite(one.value):
                 kinds.setdefault((one.source, one.loader, one.examples), []).append(one)
     yield from kinds.values()
+
+
+def _counted(case: Case) -> Iterator[Series]:
+    """Evaluations that count answers and ask no loss, by the line and the loader that they came from."""
+    kinds: dict[tuple[object, ...], list[Evaluation]] = {}
+    for step in case.steps:
+        for one in step.evaluations:
+            if not one.function and one.accuracy is not None and one.answers >= EXAMPLES:
+                kinds.setdefault((one.source, one.loader, one.answers), []).append(one)
+    yield from kinds.values()
+
+
+def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
+    """By heart, told from right answers alone."""
+    late, kinds = curve.late(), sum(curve.classes)
+    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED or not kinds:
+        return None
+    share = max(curve.classes) / kinds
+    if any((one.accuracy or 0.0) - share > ERRORS * _error(share, min(one.answers, kinds)) for one in tried[-2:]):
+        return None
+    last = tried[-1]
+    right = f"{100 * (last.accuracy or 0.0):.0f} %"
+    return Finding(
+        "overfitting",
+        "warning",
+        0.85,
+        "loop",
+        f"The training loss is {100 * late.beat:.0f} % below that of the best constant answer, but of other examples {right} "
+        f"are answered right, where the most frequent class is {100 * share:.0f} %: the training examples were learned by heart.",
+        (Evidence(f"{last.hits:,} of {last.answers:,} answers are right", "hit_rate", last.accuracy or 0.0, "", share),),
+        source=last.source,
+        since=tried[0].after,
+        remedy=_BY_HEART,
+    )
 
 
 def _worse(curve: Curve, tried: Series) -> Finding | None:
@@ -110,8 +151,7 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
         else (),
         source=last.source,
         since=tried[0].after,
-        remedy="look whether inputs and labels of the evaluation are prepared as those of the training are; then more data, "
-        "augmentation, weight decay, dropout, a smaller network",
+        remedy=_BY_HEART,
     )
 
 
@@ -124,7 +164,12 @@ def _knows(one: Evaluation) -> bool:
     if one.accuracy is None or not one.classes or sum(one.classes) != one.answers:
         return False
     share = max(one.classes) / one.answers
-    return one.accuracy - share > ERRORS * math.sqrt(max(share * (1.0 - share), 1.0 / one.answers) / one.answers)
+    return one.accuracy - share > ERRORS * _error(share, one.answers)
+
+
+def _error(share: float, answers: int) -> float:
+    """Standard error of a share of so many answers."""
+    return math.sqrt(max(share * (1.0 - share), 1.0 / answers) / answers)
 
 
 def _near(steps: tuple[tuple[int, float], ...], step: int) -> float:

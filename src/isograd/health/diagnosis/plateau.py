@@ -13,6 +13,7 @@ Bounds:
           the end by the last tenth
   FAR     while the run goes on: after 60 % of what was announced, or 5,000 steps where nothing was (``health.outcome``), and
           never critical
+  HONEST  a gain that came with examples seen before, from pass to pass and not within, is no gain (``health.passes``)
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
 Where no floor is known (a loss written by hand), only that the loss of the last third is where that of the first tenth was,
 to within ``STILL``, with standard errors that would have shown less than that.
@@ -33,6 +34,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import Curve, Standing
 from isograd.health.outcome import decided
+from isograd.health.passes import repeated
 from isograd.health.worth import GAIN, constant, falls, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -49,12 +51,19 @@ def diagnose(case: Case) -> Iterator[Finding]:
     found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
     judged = [one for one in found if one.late().beat is not None]
     if judged:
-        if all(learned_nothing(one) and not (falls(one) and (not case.ended or _arrives(one))) for one in judged):
+        if all(_nothing(case, one) for one in judged):
             curve = max(judged, key=lambda one: len(one.looks))
             if not (constant(curve) and case.ended):  # then it is a collapse, which says more
                 yield _finding(case, curve)
     elif case.ended and len(curves.curves(case)) <= 1 and not gather.apart(case.anatomy):
         yield from _untold(case)
+
+
+def _nothing(case: Case, curve: Curve) -> bool:
+    """Whether nothing was learned that counts, and nothing is on its way."""
+    passes = repeated(case, curve)
+    honest = passes is None or not passes.partly_between
+    return learned_nothing(curve, honest=honest) and not (falls(curve) and honest and (not case.ended or _arrives(curve)))
 
 
 def _arrives(curve: Curve) -> bool:
