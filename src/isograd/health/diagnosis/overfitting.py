@@ -94,7 +94,8 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
         0.85,
         "loop",
         f"The training loss is {100 * late.beat:.0f} % below that of the best constant answer, but of other examples {right} "
-        f"are answered right, where the most frequent class is {100 * share:.0f} %: the training examples were learned by heart.",
+        f"are answered right, where the most frequent class is {100 * share:.0f} %: the training examples were learned by "
+        "heart.",
         (Evidence(f"{last.hits:,} of {last.answers:,} answers are right", "hit_rate", last.accuracy or 0.0, "", share),),
         source=last.source,
         since=tried[0].after,
