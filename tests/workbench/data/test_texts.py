@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from isograd.errors import DataError
+from isograd.workbench.data import SplitPlan, prepare, read_for_prediction
 from isograd.workbench.data.texts import read_texts
 
 
@@ -48,3 +49,20 @@ def test_a_changed_text_is_another_fingerprint(tmp_path: Path) -> None:
     first = read_texts(reviews(tmp_path), "label").fingerprint
     (tmp_path / "test" / "pos" / "0_5.txt").write_text("another")
     assert read_texts(tmp_path, "label").fingerprint != first
+
+
+def test_a_folder_of_texts_is_learned_from_and_new_texts_are_read_alike(tmp_path: Path) -> None:
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        for number in range(12):
+            (tmp_path / label / f"{number}.txt").write_text(f"a {label} film, the {number}th this week, and a long one")
+    plan = SplitPlan("stratified", 0.2, 0.2)
+    found = prepare(str(tmp_path), base=Path(), task="classification", target="label", split=plan, seed=0)
+    inputs, names, _ = read_for_prediction(tmp_path / "neg", found.encoding)
+    assert names[0] == "neg 0.txt" and len(inputs) == 12
+    for name, row in zip(found.test.names, found.test.inputs.numpy(), strict=True):
+        alone, _, _ = read_for_prediction(tmp_path / name, found.encoding)
+        assert alone[0].tobytes() == row.tobytes()
+    (tmp_path / "neg" / "0.txt").write_bytes(b"")
+    with pytest.raises(DataError, match="0 bytes"):
+        read_for_prediction(tmp_path / "neg", found.encoding)

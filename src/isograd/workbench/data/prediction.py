@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import Encoding, Skipped
-from isograd.workbench.data import folders, idx, pictures, recordings, spectra, walking
+from isograd.workbench.data import folders, idx, pictures, reading, recordings, spectra, texts, walking
 from isograd.workbench.data.cleaning.applying import again, trimmed
 from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
-from isograd.workbench.data.sources import IMAGE_SUFFIXES, SOUND_SUFFIXES, TABLE_SUFFIXES, few, listing, locate
+from isograd.workbench.data.sources import IMAGE_SUFFIXES, SOUND_SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES, few, listing, locate
+from isograd.workbench.data.table import Table
 from isograd.workbench.data.tables import read_table
 from isograd.workbench.data.tabular import readable, settle
 
@@ -39,9 +40,9 @@ def read_for_prediction(
     """New rows, encoded by the very code that encoded the training rows: inputs, the name of each row, what was left out.
 
     Takes picture files, folders of them and IDX files (or ``builtin:digits``, ``builtin:digits:7``) for a model of pictures,
-    recordings for a model of sounds, tables for a model of a table. A table may have more columns than the model knows, and
-    may lack the target. Besides rows, the third result names columns and values that the model does not know and that were
-    therefore left out.
+    recordings for a model of sounds, tables for a model of a table, text files for one of a text. A table may have more
+    columns than the model knows, and may lack the target. Besides rows, the third result names columns and values that the
+    model does not know and that were therefore left out.
 
     Raises ``DataError`` for anything that cannot be read, unless ``skip_corrupt``.
     """
@@ -80,12 +81,31 @@ def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, 
 
 
 def _from_table(path: Path, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    if path.suffix.lower() in TEXT_SUFFIXES or (path.is_dir() and reading.kind_of_files(path) == "text"):
+        return _from_table_read(_texts(path, encoding, skip_corrupt), path, encoding, skip_corrupt)
     if path.is_dir() or path.suffix.lower() not in TABLE_SUFFIXES:
         met = "a folder" if path.is_dir() else f"a file ending in {path.suffix or 'nothing'}"
         raise DataError(
             "this model takes rows of a table", where=str(path), met=met, remedy=f"one of {', '.join(TABLE_SUFFIXES)}"
         )
-    table = again(read_table(path, skip_corrupt=skip_corrupt), encoding.steps)
+    return _from_table_read(read_table(path, skip_corrupt=skip_corrupt), path, encoding, skip_corrupt)
+
+
+def _texts(path: Path, encoding: Encoding, skip_corrupt: bool) -> Table:
+    """Text files as rows, for a model that looks at a single text."""
+    names = [column.name for column in encoding.columns]
+    if len(names) != 1 or encoding.columns[0].text is None:
+        raise DataError(
+            "this model takes more than a text", where=str(path), met=f"columns: {few(names, 20)}", remedy="a table"
+        )
+    files = [path] if path.is_file() else walking.files_of(path, TEXT_SUFFIXES)
+    return texts.read_files(files, path if path.is_dir() else path.parent, names[0], skip_corrupt=skip_corrupt)
+
+
+def _from_table_read(
+    table: Table, path: Path, encoding: Encoding, skip_corrupt: bool
+) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
+    table = again(table, encoding.steps)
     absent = [column.name for column in encoding.columns if column.name not in table.columns]
     if absent:
         raise DataError(
