@@ -111,6 +111,7 @@ def test_subwords_and_words_are_learned_alike_every_time_and_meet_new_words() ->
         assert encode_text("", made[0]).tolist() == [0.0] * made[0].size
     by_words = fit_texts(texts, tokens="words", form="ids", vocabulary=60, length=4)
     assert by_words is not None
+    assert encode_text("the film film film film film zzz", by_words)[0] == encode_text("the", by_words)[0]  # the first four
     ids = encode_text("The FILM zzz", by_words)
     assert (
         ids[2] == 1 and ids[3] == 0 and (ids[:2] > 1).all() and share_unknown("The film zzz", by_words) == pytest.approx(1 / 3)

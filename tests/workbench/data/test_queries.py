@@ -63,6 +63,15 @@ def test_a_query_writes_nothing(tmp_path: Path) -> None:
     assert len(asked(tmp_path)) == 40
 
 
+def test_a_query_writes_nothing_where_the_database_would_let_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = database(tmp_path)
+    connect = sqlite3.connect
+    monkeypatch.setattr("isograd.workbench.data.queries.sqlite3.connect", lambda *_, **__: connect(path))
+    assert len(asked(tmp_path, "insert into shop values (99, 1, 'rome', x'00', 'y') returning id, city")) == 1
+    monkeypatch.undo()
+    assert len(asked(tmp_path)) == 40
+
+
 def test_a_query_that_orders_nothing_is_remarked_on(tmp_path: Path) -> None:
     database(tmp_path)
     assert asked(tmp_path).remarks == ("column 'photo' holds no single values and was left out",)

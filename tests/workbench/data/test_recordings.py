@@ -95,10 +95,11 @@ def test_broken_recordings_are_all_named_and_can_be_skipped(tmp_path: Path) -> N
     flac = bytearray((tmp_path / "low" / "e.flac").read_bytes())
     (tmp_path / "low" / "e.flac").write_bytes(bytes(flac[: len(flac) // 2]))
     (tmp_path / "low" / "f.wav").write_bytes(whole[:24] + bytes(4) + whole[28:])
+    (tmp_path / "low" / "g.wav").write_bytes(whole[: len(whole) // 2])
     told = refused(tmp_path)
-    assert all(f"{name}." in told for name in "abcdef")
+    assert all(f"{name}." in told for name in "abcdefg") and "g.wav is cut short" in told
     found = read_recordings(tmp_path, skip_corrupt=True)
-    assert len(found.signals) == 6 and [skip.name[4] for skip in found.skipped] == list("abcdef")
+    assert len(found.signals) == 6 and [skip.name[4] for skip in found.skipped] == list("abcdefg")
 
 
 @pytest.mark.skipif(not (DATA / "fsdd").exists(), reason="no fsdd: name the folder that holds it with ISOGRAD_DATA")

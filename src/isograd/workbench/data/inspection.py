@@ -25,12 +25,12 @@ from isograd.workbench.data.targets import brings_parts, parts_of
 
 ALWAYS: tuple[Callable[[Case], Iterator[Doubt]], ...] = (
     rows.repeated,
-    rows.nearly_repeated,
     rows.conflicts,
     labels.imbalance,
     drift.drift,
 )
 OF_A_TABLE = (
+    rows.nearly_repeated,
     leaks.leaks,
     columns.identifiers,
     columns.constant,
@@ -39,7 +39,7 @@ OF_A_TABLE = (
     labels.sorted_labels,
     texts.faulty_texts,
 )
-OF_PICTURES = (files.blank_pictures,)
+OF_PICTURES = (rows.nearly_repeated, files.blank_pictures)
 OF_RECORDINGS = (sounds.faulty_recordings,)
 TARGETS = ("target", "label", "class", "y", "income")
 """Names of columns that are taken for the target where nobody says which one it is."""
@@ -80,9 +80,18 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
         parts=_parts(case),
         doubts=tuple(sorted(doubts, key=lambda doubt: _RANK[doubt.severity])),
         skipped=found.skipped,
-        remarks=(*found.remarks, *cleaned),
+        remarks=(*found.remarks, *cleaned, *_not_looked_for(case)),
         looked=tuple(looked),
     )
+
+
+def _not_looked_for(case: Case) -> list[str]:
+    """What was left out of the looking, so that nobody takes silence for health."""
+    if isinstance(case.found, Pictures) and len(case) > rows.MOST_COMPARED:
+        return [f"near-duplicates were not looked for: more than {rows.MOST_COMPARED:,} pictures"]
+    if isinstance(case.found, Recordings):
+        return ["recordings were compared up to their loudness; other near-duplicates were not looked for"]
+    return []
 
 
 def _cleaned(

@@ -66,19 +66,25 @@ def read_sound(path: Path) -> Sound:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             check_bytes(4 * file.frames * file.channels, path.name, "cut it into shorter recordings")
             samples = file.read(dtype="float32", always_2d=True)
-            rate, promised = int(file.samplerate), int(file.frames)
+            rate = int(file.samplerate)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, OSError) as error:
         raise DataError(f"{path.name} cannot be decoded: {error}", where=str(path), remedy=_REMEDY) from error
     if not len(samples):
         raise DataError(f"{path.name} holds no sample", where=str(path), remedy=_REMEDY)
-    if len(samples) < promised:
-        met = f"{len(samples):,} of {promised:,} samples"
+    if (promised := _promised(content)) > len(content) + 1:  # libsndfile reads what is there and says nothing
+        met = f"{len(content):,} of {promised:,} bytes"
         raise DataError(f"{path.name} is cut short", where=str(path), met=met, remedy=_REMEDY)
     if not np.isfinite(samples).all():
         raise DataError(f"{path.name} holds samples that are not finite", where=str(path), remedy=_REMEDY)
     if not LEAST_RATE <= rate <= MOST_RATE:
         raise DataError(f"{path.name} claims {rate:,} samples a second", where=str(path), remedy=_REMEDY)
     return Sound(samples, rate, hashlib.sha256(content).hexdigest())
+
+
+def _promised(content: bytes) -> int:
+    """How many bytes the header of a WAV file says that it has; 0 where it does not say."""
+    size = int.from_bytes(content[4:8], "little")
+    return size + 8 if content[:4] == b"RIFF" and size < 2**32 - 9 else 0  # streams are written with the largest size
 
 
 def mono(sound: Sound, rate: int) -> Signal:
