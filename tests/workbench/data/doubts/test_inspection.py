@@ -61,6 +61,10 @@ def test_a_column_that_gives_the_target_away_is_told_and_a_good_feature_is_not(t
     assert [doubt.where for doubt in found.alarms] == ["leak"] and told(found, "target leakage").fix == "drop_column:leak"
 
 
+def test_a_number_that_is_different_in_every_row_of_a_small_table_gives_nothing_away(tmp_path: Path) -> None:
+    assert kinds(of(tmp_path, shop(60))) == set()
+
+
 def test_a_quantity_is_given_away_too(tmp_path: Path) -> None:
     table = shop()
     price = RANDOM.normal(size=400)
