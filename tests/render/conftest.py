@@ -82,10 +82,10 @@ def samples():
 
 @pytest.fixture(scope="session")
 def pages(samples):
-    """The pages a person meets: a healthy run, one that vanishes, a regression, a check."""
+    """The pages a person meets: a healthy run, one that vanishes, a regression, a check, an inspection of data."""
     from dataclasses import replace
 
-    from isograd.render.html import report_page, run_page
+    from isograd.render.html import inspection_page, report_page, run_page
 
     tabular = tuple(
         replace(e, metrics=(("rmse", 30_000 + 90_000 * e.loss), ("r2", 0.9 - e.loss / 3))) for e in samples.epochs()
@@ -106,4 +106,5 @@ def pages(samples):
             evaluation=samples.regression(), bundle=None, **common,
         ),
         "check": report_page(samples.vanishing()),
+        "inspection": inspection_page(samples.inspection()),
     }  # fmt: skip

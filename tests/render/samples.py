@@ -9,6 +9,7 @@ import zlib
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.expectation import Expectation, Expectations
 from isograd.records.finding import Evidence, Finding
+from isograd.records.inspection import Doubt, Inspection
 from isograd.records.moments import Moments
 from isograd.records.reading import Reading, Readings
 from isograd.records.report import Report
@@ -213,3 +214,26 @@ def bundle():
     files = ("model.onnx", "model.safetensors", "preprocess.json", "card.md", "report.html", "bundle.json")
     hashes = tuple((file, f"{i}f" * 32) for i, file in enumerate(files))
     return Bundle("digits", "image-classification", "2026-01-01T10:00:44Z", "0.1.0", hashes, 4.2e-6, 360, "best on validation")
+
+
+def inspection():
+    """Data with faults of every severity, with long names, pictures and a file that cannot be read."""
+    schema = table_summary().schema
+    evidence = (Evidence("share of test rows that are in the training part", "crossing", 0.037, bound=0.01),)
+    long = "a_column_whose_name_somebody_made_far_too_long_to_be_read_on_a_phone_" * 2
+    places = tuple(f"train/automobile/{number:04}.jpg" for number in range(20))
+    pictures = tuple(png(32, seed) for seed in range(8))
+    crossing = "11 of 298 test rows have the inputs of a training row."
+    fix = "drop_crossing_duplicates"
+    doubts = (
+        Doubt("duplicates across parts", "warning", "parts", crossing, 11, evidence, places, fix, "drop them", pictures),
+        Doubt(
+            "identifier", "warning", long, f"Column {long!r} names rows.", 400, fix=f"drop_column:{long}", remedy="leave it out"
+        ),
+        Doubt("class imbalance", "note", "labels", "Class 'a' has 3 times the rows of 'b'.", 100, remedy="judge by F1"),
+    )
+    return Inspection(
+        "photos/of/a/folder/that/lies/deep", "table", 897, "5e" * 32, "label", schema.columns, ("a", "b"),
+        (Part("train", 599), Part("test", 298)), doubts, (Skipped("train/dog/0001.jpg", "0001.jpg is empty (0 bytes)"),),
+        ("the parts that the source gives were put together",), ("unreadable", "repeated", "drift"),
+    )  # fmt: skip

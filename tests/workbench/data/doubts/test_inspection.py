@@ -232,6 +232,15 @@ def test_a_picture_saved_again_is_a_near_duplicate_and_shown(tmp_path: Path) -> 
     assert doubt.places == ("cat/a.png", "dog/b.png") and len(doubt.pictures) == 2
 
 
+def test_pictures_that_are_alike_only_from_afar_are_no_near_duplicates(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "pets")
+    coarse = RANDOM.integers(60, 196, (8, 8, 1)).repeat(2, 0).repeat(2, 1)
+    fine = np.tile([[40, -40], [-40, 40]], (8, 8))[..., None]  # every field of 2 x 2 keeps its mean
+    for name, pixels in (("a", coarse + fine), ("b", coarse - fine)):
+        Image.fromarray(pixels.repeat(3, 2).astype(np.uint8)).save(folder / "cat" / f"{name}.png")
+    assert looked_at(folder).doubts == ()
+
+
 def tones(folder: Path, *odd: np.ndarray) -> Path:
     for label in ("high", "low"):
         (folder / label).mkdir(parents=True)
