@@ -161,7 +161,7 @@ def along(
     both, sizes = float(weight @ (value * steep) ** 2), float(weight @ value**2) * float(weight @ steep**2)
     if both <= 0.0 or sizes <= 0.0:
         return 1.0, 0.0
-    return both / sizes, float(weight @ (value * steep * x)) ** 2 / (second_moment * both)
+    return both / sizes, float(weight @ (value * steep * x)) ** 2 / max(second_moment * both, 1e-300)
 
 
 @functools.lru_cache(maxsize=4096)

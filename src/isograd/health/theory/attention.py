@@ -45,6 +45,8 @@ class Heads:
     """n sigma^2 of the maps to queries, keys, values and from the heads to the output; 1 where there is none."""
     thin: float = 0.0
     """One over the number of directions in which the positions that keys and values are made of differ."""
+    steep: tuple[float, float] = (0.0, 0.0)
+    """Derivatives of log A and log M with respect to the log of the variance of the logits."""
 
 
 def heads(node: Node, sources: Sequence[Flow], world: World, spot: str = "") -> Heads | None:
@@ -82,7 +84,7 @@ def heads(node: Node, sources: Sequence[Flow], world: World, spot: str = "") -> 
         spread, two = softmax.spread(logits, seen), softmax.spread(logits * alike, seen).one
     keep = 1.0 - weights.number(node, "dropout", 0.0)
     spread = replace(spread, one=min(1.0, spread.one / max(keep, 1e-9)))
-    return Heads(query, key, value, spread, two, project, _thin(given, node))
+    return Heads(query, key, value, spread, two, project, _thin(given, node), softmax.steepness(logits, keys))
 
 
 def _thin(given: Sequence[Flow], node: Node) -> float:
@@ -151,10 +153,14 @@ def _back(node: Node, source: int, sources: Sequence[Flow], here: Back, world: W
     # a covariance along a few directions differs with which of them the gradient has, in every head by itself
     count_heads = weights.number(node, "heads", node.shape[0] if len(node.shape) == 3 else 1)
     few = replace(here, noise=world.noisy(here.noise, 4.0 * found.thin / count_heads * averaged))
+    # and so does how large the logits are along the queries that there are, and with them how the softmax spreads
+    size = (4.0 * count_heads / found.query.units + 2.0 * found.thin) / count_heads
+    one, moves = (slope**2 * size for slope in found.steep)
+    few, same = (replace(part, noise=world.noisy(part.noise, own)) for part, own in ((few, moves), (here, one)))
     parts = {
         0: _met(_to_query(found, few), [found.value, found.key], world).times(to_query),
         1: _met(_to_key(found, few), [found.value, found.query], world).times(to_key),
-        2: _to_value(found, here).times(to_value),
+        2: _to_value(found, same).times(to_value),
     }
     count = len(sources)
     roles = {1: (0, 1, 2), 2: ((0,), (1, 2)), 3: ((0,), (1,), (2,))}.get(count)

@@ -61,7 +61,7 @@ def returned(here: Back, gain: float, fan_in: float, fan_out: float, positions: 
     """
     excess = here.own * (fan_out + 1.0) / max(1.0, fan_in)
     gain, own = gain * (1.0 + excess), excess / (1.0 + excess)
-    noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(positions, here.far2, here.cross2))
+    noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(here.places(positions), here.far2, here.cross2))
     floor = 1.0 / max(1.0, fan_in) + here.lumpy / max(1.0, fan_out)
     far2, cross2 = (part + (1.0 - part) * floor for part in (here.far2, here.cross2))
     return here.times(gain, noise=noise, far2=far2, cross2=cross2, own=own, lumpy=0.0)
@@ -163,4 +163,6 @@ def embedding_forward(node: Node, world: World) -> Flow | None:
     same = square / max(1.0, weights.number(node, "rows", 1.0))
     width = float(node.shape[-1])
     positions = max(1.0, math.prod(node.shape) / width)
-    return Flow(square, 0.0, Alike(same, same, same, same), width, positions, {}, None, 1.0 / width, 1.0 / width)
+    often = 1.0 / max(1.0, weights.number(node, "rows", 1.0))
+    thin = often + (1.0 - often) / width
+    return Flow(square, 0.0, Alike(same, same, same, same), width, positions, {}, None, thin, thin)

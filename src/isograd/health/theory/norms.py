@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from isograd.health import activations
 from isograd.health.theory import weights
-from isograd.health.theory.state import Alike, Back, Flow, World
+from isograd.health.theory.state import Alike, Back, Flow, Noise, World
 from isograd.records.anatomy import Node
 
 KINDS = ("batch", "instance", "group", "layer", "rms")
@@ -121,7 +122,11 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
         groups *= world.examples
     typical, lumpy = inverse(spread)
     gain = weights.scale(node, world) / (taken + eps) * kept * typical
-    noise = world.noisy(world.mixed([(1.0, here.noise), (-taken / (taken + eps), x.noise)]), lumpy / max(1.0, groups))
+    noise = world.noisy(
+        world.mixed([(1.0, here.noise), (-taken / (taken + eps), _noise(kind, x, world))]), lumpy / max(1.0, groups)
+    )
+    # how much the means take differs from unit to unit, which shows where they take nearly all
+    noise = world.noisy(noise, min(1.0, 2.0 * ((1.0 - kept) / kept) ** 2 / max(1.0, x.units)))
     # what lies along the signal is what it takes out: the next norm on the same signal finds nothing there
     left: dict[str, Any] = {
         "lumpy": 0.0 if group.units == x.units else lumpy / group.units,
@@ -132,6 +137,23 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     if b > 1.0 and mean < 1.0:
         left["cross"] = (here.cross - mean) / (1.0 - mean)
     return replace(here.times(gain, noise=noise), **left)
+
+
+def _noise(kind: object, x: Flow, world: World) -> Noise:
+    """Of the log of the variance that is divided by; behind an activation with a mean it is not that of the mean square."""
+    if x.peak is None or kind == "rms":
+        return x.noise
+    node, front = x.peak
+    sizes, step = (float(f"{front.square:.4g}"), float(f"{front.mean:.4g}")), 0.05
+    low, high = (activations.gauss(node.activation, node.settings, sizes[0] * f, sizes[1]) for f in (1 - step, 1 + step))
+    spreads = [max(1e-300, one.square - one.mean**2) for one in (low, high)]
+    steep = math.log(spreads[1] / spreads[0]) / math.log((1 + step) / (1 - step))
+    noise = world.mixed([(steep, front.noise)])
+    if kind != "layer" or x.positions <= 0.0:
+        return noise
+    far, cross = (x.correlation(part) ** 2 for part in (x.alike.far, x.alike.cross))
+    wide = max(0.0, activations.kurtosis(node.activation, node.settings, *sizes) - 1.0 - 2.0 * steep**2)
+    return world.noisy(noise, wide / max(1.0, x.units) * world.averaged(x.positions, far, cross))
 
 
 def _uneven(x: Flow) -> float:

@@ -43,6 +43,19 @@ def spread(logit_variance: float, keys: float) -> Spread:
     return _spread(float(f"{min(logit_variance, 1e4):.3g}"), keys)
 
 
+def steepness(logit_variance: float, keys: float) -> tuple[float, float]:
+    """Derivatives of the logs of ``one`` and ``moves`` with respect to the log of the variance.
+
+    >>> steepness(0.0, 8.0)
+    (0.0, 0.0)
+    """
+    low, high = spread(0.9 * logit_variance, keys), spread(1.1 * logit_variance, keys)
+    width = math.log(1.1 / 0.9)
+    if low.moves <= 0.0 or high.moves <= 0.0:
+        return 0.0, 0.0
+    return math.log(high.one / low.one) / width, math.log(high.moves / low.moves) / width
+
+
 def mean(parts: Sequence[tuple[float, Spread]]) -> Spread:
     """The weighted mean of several: queries that look at different numbers of keys."""
     return Spread(*(sum(w * getattr(part, name) for w, part in parts) for name in ("one", "moves", "free")))

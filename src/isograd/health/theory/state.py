@@ -90,6 +90,10 @@ class Back:
     lumpy: float = 0.0
     profile: Profile = ()
 
+    def places(self, positions: float) -> float:
+        """At how many positions it stands."""
+        return 1.0 + max(0.0, positions - 1.0) * (1.0 - self.alone)
+
     def times(self, gain: float, **changes: Any) -> Back:
         """The same gradient, its mean square ``gain`` times as large."""
         log = self.log_square + math.log(gain) if gain > 0.0 else -math.inf
@@ -173,7 +177,7 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
     noise = world.mixed([(share, part.noise) for share, part in zip(shares, parts, strict=True)])
     apart = 1.0 - sum(share * share for share in shares)  # sum over pairs of 2 w_i w_j
     far2, cross2 = mean("far2"), mean("cross2")
-    noise = world.noisy(noise, 2.0 * apart / max(1.0, units) * world.averaged(positions, far2, cross2))
+    noise = world.noisy(noise, 2.0 * apart / max(1.0, units) * world.averaged(parts[0].places(positions), far2, cross2))
     alone = {spot: sum(w * part.alone for w, part in zip(shares, parts, strict=True) if part.spot == spot) for spot in SPOTS}
     spot = max(SPOTS, key=lambda name: alone[name])
     return Back(

@@ -106,7 +106,7 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
         mask = max(0.0, of_pair(pairs.slope2, c) / found.slope2**2 - 1.0)
         return max(0.0, mask - 2.0 * steep**2 * c * c) + 2.0 * cosine2 * mask
 
-    own = world.averaged(x.positions, fresh(far, here.far2), fresh(cross, here.cross2), fresh(1.0, 1.0))
+    own = world.averaged(here.places(x.positions), fresh(far, here.far2), fresh(cross, here.cross2), fresh(1.0, 1.0))
     noise = world.noisy(world.mixed([(1.0, here.noise), (steep, x.noise)]), own * (1.0 + here.lumpy) / max(1.0, x.units))
     slope2 = found.slope2
     if picked is not None:
