@@ -118,7 +118,7 @@ def test_any_depth_gives_a_page(samples, read, depth):
     root = read(page)
     assert len(page.encode()) < 2_000_000
     assert ("needs two layers" in page or "There are not two layers" in page) == (depth == 1)
-    assert len(root.all("svg", role="img")) == (0 if depth == 1 else 3)
+    assert len(root.all("svg", role="img")) == (0 if depth == 1 else 4)
 
 
 def test_ten_thousand_epochs_are_thinned_and_the_page_says_so(samples, read):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from isograd.records.report import Report
-from isograd.render import axes, sequence, svg
+from isograd.render import axes, forward, sequence, svg
 from isograd.render.axes import evenly
 from isograd.render.gradients import Flow, drift_of, flow_of, sentence_of, title_of
 from isograd.render.markup import Markup, el, join, name
@@ -191,7 +191,7 @@ def gradient_section(report: Report, *, hero: str = "", opened: bool = False) ->
         charts = [one for one in time if one != hero]
         below = el("div", *charts, class_="pair") if charts else words(gist)
         return section("Gradient flow", gist, below, by_layer(report), anchor="gradients")
-    charts = [one for one in (profile(flow), *time) if one != hero]
+    charts = [one for one in (profile(flow), forward.profile(report), *time) if one and one != hero]
     if len(flow.steps) > 1:
         charts.append(heat_map(flow))
     charts.append(losses(report))
