@@ -27,7 +27,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")] = False,
 ) -> int:
     """Say what is wrong with data before any training does; nothing is changed."""
-    from isograd.project.inspecting import inspect_source
+    from isograd.project.inspecting import inspect_source, is_project
     from isograd.render.inspection import inspection_text
 
     found = inspect_source(path, target=target, query=query, files=files, label_pattern=label_pattern, page=page)
@@ -38,7 +38,8 @@ def inspect(
         if page is not None:
             show.say(f"page  {page}")
         fix = next((doubt.fix for doubt in found.doubts if doubt.fix), None)
-        show.say(f"Next: isograd check {path}" if not found.alarms or fix is None else f"Next: mend it, such as by {fix}")
+        mend = f"isograd data clean {path if is_project(path) else 'PROJECT'} --fix {shlex.quote(fix or '')}"
+        show.say(f"Next: {mend if found.alarms and fix else f'isograd check {path}'}")
     return NO if found.alarms else OK
 
 

@@ -27,6 +27,11 @@ def source_of(project: Project) -> data.Source:
     )
 
 
+def is_project(where: str) -> bool:
+    """Whether a word names a project: a folder with a project file, or the file."""
+    return Path(where).name == FILE_NAME or (Path(where) / FILE_NAME).is_file()
+
+
 def inspect_source(
     where: str,
     *,
@@ -42,11 +47,10 @@ def inspect_source(
     """
     if page is not None and page.exists():
         raise RequestError(f"{page} exists already and is not overwritten", where=str(page), remedy="--page another.html")
-    path = Path(where)
     said = {"target": target, "query": query, "files": files, "label_pattern": label_pattern}
     given = {name: value for name, value in said.items() if value is not None}
-    if path.name == FILE_NAME or (path / FILE_NAME).is_file():
-        project = load(path)
+    if is_project(where):
+        project = load(Path(where))
         source = replace(source_of(project), **given)  # type: ignore[arg-type]
         table = project.settings.data
         found = data.inspect(source, task=project.settings.task, drop=table.drop, clean=table.clean)

@@ -263,6 +263,13 @@ def test_clipped_and_silent_recordings_are_told_and_whole_ones_are_not(tmp_path:
     }
 
 
+def test_flat_tops_of_a_coarse_recording_are_its_resolution_and_no_clipping(tmp_path: Path) -> None:
+    coarse = np.rint(20 * np.sin(np.arange(2000) / 5)) * 256 / 32768  # eight bits, stored as sixteen
+    assert looked_at(tones(tmp_path / "fine", coarse)).alarms == ()
+    full = np.clip(np.rint(200 * np.sin(np.arange(2000) / 5)), -127, 127) * 256 / 32768
+    assert {doubt.kind for doubt in looked_at(tones(tmp_path / "odd", full)).alarms} == {"clipped"}
+
+
 def test_an_inspection_travels_as_json_and_is_shown_as_text_and_as_a_page(tmp_path: Path) -> None:
     found = of(tmp_path, shop(year=[2026] * 400, name=[f"<b>{i}</b>" for i in range(400)]))
     assert codec.loads(Inspection, codec.dumps(found)) == found

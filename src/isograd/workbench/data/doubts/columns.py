@@ -9,7 +9,7 @@ import numpy as np
 
 from isograd.records.finding import Evidence
 from isograd.records.inspection import Doubt
-from isograd.workbench.data.columns import Cells, Flags, Floats, Numbers, Words, as_labels, as_numbers, codes_of
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Cells, Flags, Floats, Numbers, as_labels, as_numbers, codes_of
 from isograd.workbench.data.doubts.case import LEAST_ROWS, Case
 
 MOSTLY_MISSING = 0.5
@@ -30,11 +30,11 @@ def missing(case: Case) -> Iterator[Doubt]:
         return
     for name in [*case.features, *([case.target] if case.target in table.columns else [])]:
         assert name is not None
-        gaps = as_labels(table.columns[name]).codes < 0
+        gaps = as_labels(table.columns[name], TARGET_GAPS if name == case.target else GAPS).codes < 0
         share = float(gaps.mean())
         evidence = (Evidence("share of rows without a value", "missing", share, bound=MOSTLY_MISSING),)
         if name == case.target:
-            if gaps.any() and _truly_missing(table.columns[name]):
+            if gaps.any():
                 said = f"The target {name!r} is missing in {int(gaps.sum()):,} rows."
                 fix = f"drop_missing:{name}"
                 yield Doubt(
@@ -45,11 +45,6 @@ def missing(case: Case) -> Iterator[Doubt]:
             yield Doubt(
                 "missing values", "note", name, said, int(gaps.sum()), evidence, (), f"drop_column:{name}", "leave it out"
             )
-
-
-def _truly_missing(cells: Cells) -> bool:
-    """A class may be called "none"; then the other gaps decide."""
-    return not isinstance(cells, Words) or any(code < 0 for code in cells.codes) or "" in cells.values or len(cells.values) > 2
 
 
 def constant(case: Case) -> Iterator[Doubt]:

@@ -18,8 +18,10 @@ FLAT_RUN = 3
 CLIPPED = 0.001
 """Share of a recording's samples in such runs from which on it counts: one cut wave in a second of speech at 8 kHz is heard as
 a click, eight samples are five thousandths of a second."""
-LOUD = 0.1
-"""Peaks below a tenth of full scale are so few steps of 16 bits away from coarse recordings that flat tops mean nothing."""
+LOUD, FULL = 0.1, 0.98
+FINE = 256
+"""Steps of its own resolution that a peak below full scale must have: a tone of 300 Hz at 8 kHz with a peak of 20 steps stays
+on its top step for three samples by itself. Recordings of 8 bits that were stored as 16 are so; the tops of theirs say nothing."""
 
 
 def clipped_share(signal: Signal) -> float:
@@ -30,9 +32,11 @@ def clipped_share(signal: Signal) -> float:
     (0.0, 0.5)
     """
     total = 0
+    values = np.unique(np.abs(signal))
+    step = float(np.diff(values).min()) if len(values) > 1 else 1.0
     for side in (signal, -signal):
         top = float(side.max())
-        if top < LOUD:
+        if top < LOUD or (top < FULL and top < FINE * step):
             continue
         at = side >= top - 1e-4
         edges = np.flatnonzero(np.diff(np.concatenate([[False], at, [False]]).astype(np.int8)))
