@@ -21,7 +21,7 @@ a click, eight samples are five thousandths of a second."""
 LOUD, FULL = 0.1, 0.98
 FINE = 256
 """Steps of its own resolution that a peak below full scale must have: a tone of 300 Hz at 8 kHz with a peak of 20 steps stays
-on its top step for three samples by itself. Recordings of 8 bits that were stored as 16 are so; the tops of theirs say nothing."""
+on its top step for three samples by itself. Recordings of 8 bits that were stored as 16 are so: their tops say nothing."""
 
 
 def clipped_share(signal: Signal) -> float:
