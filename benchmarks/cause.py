@@ -7,8 +7,8 @@ once while its model inputs, its loss and what it is judged by are written down 
 with one edit at a time. "rules" takes the alarms in their order; the other methods rank the same trials: "gain" by gain alone,
 "price" by gain - 0.1 x the size of the edit, "two-sided" by sqrt(gain x harm); "search" is what ``watch.explain`` answers,
 which stops early, goes on to pairs and longer replays, and keeps silent. Cases that cannot be replayed (several models or
-optimizers, exceptions) are counted apart. Writes benchmarks/results/cause_<side>.json where nothing was left out, else a file
-under .benchmarks/.
+optimizers, exceptions) are counted apart. Writes benchmarks/results/cause_<side>.json, of a sample
+cause_<side>_sample.json, of one program or operator a file under .benchmarks/.
 """
 
 from __future__ import annotations
@@ -290,7 +290,10 @@ def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
 
 def pairs(cases: Sequence[dict[str, Any]], wanted: int) -> list[tuple[str, str | None, str, Settings, str, int]]:
     """Programs with two strong faults of different families at once, both of which an edit takes back."""
-    able = [case for case in cases if case["harm"] == "strong" and right_kinds(case["operator"], case["family"])]
+    able = [
+        case for case in cases if case["harm"] == "strong" and right_kinds(case["operator"], case["family"]) - {"no_signal"}
+    ]
+    able = [case for case in able if isinstance(case["kind"], str) and case["kind"] == "fails" and "gan" not in case["program"]]
     made: list[tuple[str, str | None, str, Settings, str, int]] = []
     for place, case in enumerate(able):
         program = PROGRAMS[case["program"]]
@@ -356,8 +359,8 @@ def main() -> None:
     last = len(tasks) + len(healthy)
     told = figures(found[: len(tasks)], found[len(tasks) : last]) | {"two_faults": both(found[last:])}
     result = {"figures": told, "found": [asdict(one) for one in found]}
-    if len(cases) == len(side["cases"]) and options.twins:
-        where = write(f"cause_{options.side}", result)
+    if options.operator is None and options.program is None and options.twins:
+        where = write(f"cause_{options.side}" if len(cases) == len(side["cases"]) else f"cause_{options.side}_sample", result)
     else:
         harm.LOG.parent.mkdir(exist_ok=True)
         where = harm.LOG.with_name(f"cause_{options.side}_part.json")

@@ -10,7 +10,7 @@ from isograd.records.edit import Edit
 from isograd.records.proof import Skill
 
 RATE, CLEAR, ADAM, INPUTS = Edit("learning_rate", 0.01), Edit("clear_gradients"), Edit("optimizer", "adam"), Edit("input_scale")
-HARMS = {"learning_rate": 0.8, "clear_gradients": 0.6, "optimizer": 0.0, "input_scale": 0.5}
+HARMS = {"learning_rate": 0.8, "clear_gradients": 0.6, "input_scale": 0.5}
 
 
 def asked(skills, budget=2_000, **more):
@@ -29,7 +29,8 @@ def asked(skills, budget=2_000, **more):
 
 
 def proposed(*edits, urgent=()):
-    return [Proposal(edit, "list", edit in urgent, source="train.py:7" if edit == RATE else None) for edit in edits]
+    line = {RATE: "train.py:7"}
+    return [Proposal(one, "fact" if one in urgent else "list", one in urgent, source=line.get(one)) for one in edits]
 
 
 def test_the_edit_that_cures_and_whose_absence_harms_is_the_cause():
@@ -40,7 +41,7 @@ def test_the_edit_that_cures_and_whose_absence_harms_is_the_cause():
 
 
 def test_a_cure_that_helps_everybody_is_a_remedy_and_no_cause():
-    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.5, frozenset([ADAM]): 0.9})
+    work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.2, frozenset([ADAM]): 0.9})
     found = search(work, proposed(ADAM, RATE))
     assert found.causes[0].edit == RATE and found.remedies == (ADAM,)
 
@@ -61,8 +62,8 @@ def test_two_faults_are_found_one_after_the_other():
 
 def test_where_no_single_edit_gains_pairs_are_tried():
     work, _ = asked({frozenset(): 0.0, frozenset([RATE, CLEAR]): 0.9})
-    found = search(work, proposed(CLEAR, RATE, INPUTS))
-    assert found.answer == "cause" and {found.causes[0].edit, *found.tried[-1].given} & {RATE, CLEAR}
+    found = search(work, proposed(CLEAR, RATE, INPUTS, urgent=(CLEAR, RATE)))
+    assert {cause.edit for cause in found.causes} == {RATE, CLEAR}
 
 
 def test_a_slow_symptom_is_replayed_for_longer():

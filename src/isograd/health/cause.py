@@ -18,7 +18,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
   ROUNDS   three faults at most, one after the other: name, apply, repeat
-  NIL      a gain below 0.05 is none; where all are none, pairs are tried
+  NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
   SIGNAL   no edit lifts J above 0.1, in the longer replay either, and yet one batch is learned by heart (J above 0.5)
 """
 
@@ -124,18 +124,18 @@ def search(
             found = _round(work, start, given, left)
             best = _confirmed(work, start, found, longest)
             if best is None and not causes:
-                found = _longer(work, control, left, longest)
-                if _best(found) is not None:
-                    start = control = _control_of(work, control)
-                else:
-                    work.length = length
-                    found = _pairs(work, start, left)
-                best = _best(found)
+                suspects = _suspects(work)
+                best = _best(_pairs(work, start, suspects)) if len(suspects) > 1 else None
+                if best is None:
+                    found = _longer(work, control, left, longest)
+                    best = _best(found)
+                    if best is not None:
+                        start = control = _control_of(work, control)
+                    work.length = length if best is None else work.length
             if best is None:
                 break
             remedies += [one.edit for one in found if one.edit.remedy and one.gain > GAIN]
-            named = _named(best, found, candidates)
-            causes.append(named)
+            causes += [_named(one, found, candidates) for one in _parts(work, best, given)]
             given = (*best.given, best.edit)
             start = Skill(best.skill or 0.0, start.examples)
             left = [one for one in left if one.edit.kind != best.edit.kind]
@@ -263,17 +263,31 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
     )
 
 
-def _pairs(work: Search, control: Skill, candidates: Sequence[Proposal]) -> list[Hypothesis]:
-    """Where no single edit gains: pairs of those whose present values harm a reference most, each under the other."""
+def _suspects(work: Search) -> list[Hypothesis]:
+    """One edit of each kind that something speaks for and whose present value does harm; none where one gained alone."""
     single = [one for one in work.tried if one.failed is None and not one.given and not one.edit.remedy]
-    if control.value > WELL or any(one.gain > GAIN for one in single):
+    if any(one.gain > GAIN and one.score > 0.0 for one in single):
         return []
     kinds: dict[str, Hypothesis] = {}
-    for one in sorted(single, key=lambda one: -(NEUTRAL if one.harm is None else one.harm)):
-        if one.harm is None or one.harm >= LEAST:
+    for one in sorted(single, key=lambda one: (-(one.harm or 0.0), -one.gain)):
+        if (one.harm or 0.0) >= ENOUGH and one.reason != "list":
             kinds.setdefault(one.edit.kind, one)
+    return list(kinds.values())
+
+
+def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypothesis]:
+    """The hypotheses that a trial stands for: of a pair that is new, both."""
+    alone = {one.edit: one for one in work.tried if not one.given}
+    new = [edit for edit in best.given if edit not in given]
+    return [*(replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in new), best]
+
+
+def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Where no single edit gains: pairs of the most suspect, the one under the other."""
+    if control.value > WELL:
+        return []
     found = []
-    for first, second in list(combinations(list(kinds.values())[:4], 2))[:PAIRS]:
+    for first, second in list(combinations(suspects[:4], 2))[:PAIRS]:
         if not work.affords(work.length):
             break
         proposal = Proposal(second.edit, f"with {first.edit.kind}", source=second.source)
