@@ -75,8 +75,11 @@ def _of_signal(
         if before is None or told is None or not told.activation_rms or told.signal_spread is None:
             return None
         came = signal.get(before.path, told.activation_rms)  # an input is what it was measured to be
+        ratio, foretold = value / came if 0.0 < came < math.inf else 0.0, own.activation_rms / told.activation_rms
+        if not (0.0 < ratio < math.inf and 0.0 < foretold < math.inf):
+            return None  # nothing came in, or what came is beyond a float
         spread = math.sqrt(max(0.0, own.signal_spread**2 - told.signal_spread**2))
-        one = Surprise(node, "signal", value / came, own.activation_rms / told.activation_rms, spread)
+        one = Surprise(node, "signal", ratio, foretold, spread)
         if best is None or _off(one) < _off(best):
             best = one
     return best
@@ -97,7 +100,7 @@ def _of_gradient(
         return None
     came, left = gradient.get(ahead.where, 0.0), gradient.get(behind.where, 0.0)
     foretold = behind.log_gradient - ahead.log_gradient
-    if not (0.0 < came < math.inf and 0.0 < left < math.inf and abs(foretold) < 300.0):
+    if not (0.0 < came < math.inf and 0.0 < left < math.inf and abs(foretold) < 300.0 and 0.0 < left / came < math.inf):
         return None
     spread = math.sqrt(max(0.0, (behind.spread or 0.0) ** 2 - (ahead.spread or 0.0) ** 2))
     return Surprise(node, "gradient", left / came, math.exp(foretold), spread)

@@ -32,6 +32,16 @@ def test_a_fault_of_the_program_comes_before_the_plateau_that_follows_from_it_an
     ]
 
 
+def test_a_rule_that_fails_is_a_remark_and_takes_no_other_finding_along(monkeypatch):
+    case = run(body(4), losses=FLAT, rates=0.0, turning=0.0, agreement=1.0)
+    broken = next(disease for disease in DISEASES if disease.__name__.endswith(".spikes"))
+    monkeypatch.setattr(broken, "diagnose", lambda case: 1 / 0)
+    found = diagnose(case)
+    assert any(finding.disease == "learning_rate" and finding.alarm for finding in found)
+    (remark,) = [finding for finding in found if finding.disease == "spikes"]
+    assert remark.severity == "note" and remark.where == "isograd" and "ZeroDivisionError" in remark.summary
+
+
 def test_every_file_of_a_disease_is_asked_once():
     assert sorted(disease.__name__.rpartition(".")[2] for disease in DISEASES) == [file.stem for file in FILES]
 

@@ -46,6 +46,11 @@ def test_twice_as_much_as_foretold_surprises_nobody():
     assert found({"a": 2.0, "b": 4.0}, {}) == []
 
 
+def test_a_signal_that_is_gone_or_beyond_a_float_is_no_division_by_zero():
+    assert found({"a": 0.0, "b": 1.0}, {"a": 0.0, "b": 1.0}) == []
+    assert found({"a": 1e-300, "drop": 1e-300, "b": 1e300}, {"a": 1e300, "drop": 1e300, "b": 1e-300}) is not None
+
+
 def test_a_first_look_in_the_middle_of_a_training_tells_nothing():
     assert found({"a": 0.01, "b": 0.01}, {}, step=500) == []
 

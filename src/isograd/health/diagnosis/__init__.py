@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import ModuleType
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import (
@@ -128,14 +129,25 @@ _TIER = {
 def diagnose(case: Case) -> tuple[Finding, ...]:
     """Everything that is wrong: alarms before notes, and among alarms what may be the cause before what follows from it.
 
-    Faults of the program and critical findings are told at once, other symptoms are remarks until the run is ``decided``.
+    Faults of the program and critical findings are told at once, other symptoms are remarks until the run is ``decided``. A
+    rule that fails is a remark too, and silences no other: what was found is worth more than what was not.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    found = (finding for disease in DISEASES for finding in disease.diagnose(case))
+    found = (finding for disease in DISEASES for finding in _asked(disease, case))
     return in_order(finding if decided(case) else _held_back(finding) for finding in found)
+
+
+def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
+    """What one rule finds, or a remark that it failed."""
+    try:
+        return tuple(disease.diagnose(case))
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not take the other findings along
+        name = disease.__name__.rpartition(".")[2]
+        told = f"The rule for {name} failed ({type(error).__name__}: {error}); the other rules were asked. Please report it."
+        return (Finding(name, "note", 1.0, "isograd", told),)
 
 
 def _held_back(finding: Finding) -> Finding:
