@@ -39,6 +39,18 @@ KNOWN = {
     "look 25 %": ("theory", "look 25 %"),
 }
 """What each basis knows."""
+MISSING = {
+    "targets unknown": ("skill", "separable", "hits_now", "thin_skill", "thin_gain", "thin_pace", "thin_separable"),
+    "constant answer unknown": (
+        *("promised", "start", "first_gain", "skill", "best_skill", "loss_now", "trend", "noise", "pace"),
+        *("thin_loss", "thin_trend", "thin_burst"),
+    ),
+    "layers unseen": (
+        *("gap", "signal", "signal_least", "signal_most", "alike", "dead", "saturated", "reach_back"),
+        *("gap_foretold", "signal_foretold", "width_noise"),
+    ),
+}
+"""Signs that some programs do not have: what is left is judged without another fit."""
 RAW = ("depth", "width", "gain", "rate", "batch", "decay", "scale", "dropout", "bias")
 
 
@@ -98,6 +110,16 @@ def aside(table: Table, fails: Array, part: NDArray[Any]) -> tuple[Array, list[M
     return chance, models
 
 
+def lacking(table: Table, models: list[Model], part: NDArray[Any], missing: tuple[str, ...]) -> Array:
+    """As ``aside``, by the models of the others, where some signs cannot be told."""
+    chance = np.zeros(len(part))
+    for one, model in zip(np.unique(part), models, strict=True):
+        out = part == one
+        rows = {name: np.full(int(out.sum()), np.nan) if name in missing else column[out] for name, column in table.items()}
+        chance[out] = model.chance(rows)
+    return chance
+
+
 def raw(found: list[dict[str, Any]]) -> Table:
     """The configuration itself: numbers, and one column a choice."""
     columns: Table = {name: np.array([float(row[name]) for row in found]) for name in RAW}
@@ -124,15 +146,21 @@ def main() -> None:
     models: dict[str, Model] = {}
     for basis, names in KNOWN.items():
         table = table_of(known, names)
-        within, across = aside(table, fails, parts)[0], aside(table, fails, families)[0]
+        (within, held), (across, _) = aside(table, fails, parts), aside(table, fails, families)
         long = np.array([row["steps"] > 400 for row in found])
         figures[basis] = {"within": judged(fails, within), "family left out": judged(fails, across)}
         figures[basis]["by family"] = {
             f: round(auc(fails[families == f], within[families == f]), 4) for f in np.unique(families)
         }
+        for name, missing in MISSING.items() if basis != "theory" else ():
+            figures[basis][name] = judged(fails, lacking(table, held, parts, missing))
         if long.any():
             figures[basis]["4,000 steps"] = judged(fails[long], within[long])
         models[basis] = fit(table, fails, list(table))
+        if basis.startswith("look"):
+            blind = {name: column for name, column in table.items() if name not in MISSING["constant answer unknown"]}
+            figures[basis]["blind"] = judged(fails, aside(blind, fails, parts)[0])
+            models[f"{basis}, blind"] = fit(blind, fails, list(blind))
     for place, share in enumerate(MARKS[:-1]):
         figures[f"own skill at {share:.1%}"] = {"within": {"auc": round(auc(fails, -shares[:, place]), 4)}}
     costs = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Table = dict[str, Array]
-MOST = 10
+MOST = 8
 """Signs that a model has at most."""
 GAIN = 0.0015
 """What a sign must take off the cross-validated log loss to be taken in."""

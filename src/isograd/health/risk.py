@@ -57,7 +57,7 @@ class Pieces:
 
 def contributions(signs: Mapping[str, float], basis: Basis) -> dict[str, float]:
     """How far each sign that is known moves the log odds of failure."""
-    _, pieces = FITTED[basis]
+    _, pieces = FITTED[_fitted(signs, basis)]
     return {name: Pieces(*pieces[name])(signs[name]) for name in pieces if not math.isnan(signs.get(name, math.nan))}
 
 
@@ -74,9 +74,15 @@ def probability(signs: Mapping[str, float], basis: Basis, base_rate: float = BAS
     found = contributions(signs, basis)
     if not found:
         return base_rate
-    intercept, _ = FITTED[basis]
+    intercept, _ = FITTED[_fitted(signs, basis)]
     odds = intercept + sum(found.values()) + math.log(base_rate / (1.0 - base_rate))
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, odds))))
+
+
+def _fitted(signs: Mapping[str, float], basis: Basis) -> str:
+    """The pieces for what is known: a run whose loss cannot be compared with a constant answer has pieces of its own."""
+    blind = f"{basis}, blind"
+    return blind if blind in FITTED and "skill" not in signs else basis
 
 
 def forecast(

@@ -46,6 +46,7 @@ WORDS: dict[str, tuple[str, Callable[[float], str]]] = {
     "noise": ("the loss varies by {} of what an ignorant answer pays", _percent),
     "hits_now": ("right answers are {} of the way from the commonest class to all", _percent),
     "loss_now": ("the loss is {} times that of a constant answer", _times),
+    "fallen": ("the loss is {} times what it was at first", _times),
     "pace": ("going on like this the loss would fall by {} times what an ignorant answer pays", _times),
     "thin_pace": ("going on like the thin probe, answers would come {} times the way from ignorant to perfect", _times),
     "thin_done": ("the thin probe went {} times the way of the run", _times),

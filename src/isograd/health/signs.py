@@ -7,7 +7,7 @@ the length of a batch, so that networks of any kind can be compared:
   step     one batch and the first step: gap, signal (and its extremes), alike, dead, saturated, reach_back, moved (and its
            extremes), path, overshoot, promised, start, first_gain, skill, rank, separable, log_batch, dropout
   probe    the thin probe, all names beginning with thin_
-  looks    the run so far: what of the step is seen in it, skill, best_skill, loss_now, trend, noise, pace, hits_now
+  looks    the run so far: what of the step is seen in it, skill, best_skill, loss_now, fallen, trend, noise, pace, hits_now
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from isograd.records.reading import Reading
 from isograd.records.trace import Trace
 
 Signs = Mapping[str, float]
+ALIKE = 0.01
+"""By how much, relative to it, the stepped loss may differ from the heard one to be taken for the same."""
 SMALLEST, LARGEST = 1e-12, 1e12
 """Between these a magnitude is told apart; logarithms are of base 10."""
 
@@ -52,7 +54,8 @@ def of_theory(anatomy: Anatomy, expectations: Expectations, planned: int = DEFAU
         rate, momentum = float(optimizer.get("learning_rate", 0.0)), float(optimizer.get("momentum", 0.0))
         adaptive = optimizer.kind not in ("sgd", "asgd")
         rate = rate / max(1.0 - momentum, 1e-3) if not adaptive else rate
-        found["run"] = _log(rate * planned)
+        if rate > 0.0:  # a schedule that warms up from nothing says nothing yet
+            found["run"] = _log(rate * planned)
         decay = float(optimizer.get("weight_decay", 0.0))
         found["decay"] = rate * decay * planned if optimizer.kind == "adamw" else 0.0
     return found
@@ -68,7 +71,7 @@ def of_step(case: Case, probe: Probe | None = None) -> Signs:
         found["moved_least"], found["moved"] = _log(min(ratios)), _log(statistics.median(ratios))
         found["moved_most"] = _log(max(ratios))
         found["path"] = _log(statistics.median(ratios) * planned)
-    floor = _floor(case.losses)
+    floor = floor_of(case)
     losses = [step.loss for step in case.steps if step.loss is not None]
     facts = case.facts("first_step")
     if facts:
@@ -117,42 +120,62 @@ def of_probe(probe: Probe, floor: float | None, planned: int = DEFAULT_STEPS) ->
 
 def of_looks(case: Case) -> Signs:
     """What a watch has seen so far says; cut the recording at the step of interest with ``until`` first."""
+    floor = floor_of(case)
     losses = [(reading.step, reading.value) for reading in case.series("loss")]
+    if floor is None:  # the loss that is stepped holds more than what was heard: the looks alone say what it pays
+        heard = [(step.index, [s for s in step.losses if s.training]) for step in case.steps]
+        floor = _floor(case.losses)
+        losses = [(step, told[0].value) for step, told in heard if told and told[0].value is not None] if floor else losses
     if not losses or not case.taken:
         return {}
     last = max((step.index for step in case.sampled), default=0)
-    found = dict(_inside(case, last))
-    floor = _floor(case.losses)
+    return {**dict(_inside(case, last)), **_paid(case, losses, floor), **_answered(case), **_moved(case)}
+
+
+def _paid(case: Case, losses: Sequence[tuple[int, float]], floor: float | None) -> Signs:
+    """What the losses so far say: the later half of the steps against the first, and against a constant answer."""
     told = [(step, value) for step, value in losses if math.isfinite(value)]
-    if len(told) < len(losses) or not told:
-        found |= {"skill": -1.0, "best_skill": -1.0, "loss_now": 6.0}
-    elif floor is not None:
-        late = [value for step, value in told if 2 * step > case.taken] or [told[-1][1]]
-        early = [value for step, value in told if 2 * step <= case.taken] or [told[0][1]]
-        skill = 1.0 - statistics.fmean(late) / floor
-        found["skill"] = max(-1.0, skill)
-        found["loss_now"] = _depth(1.0 - skill)
-        found["best_skill"] = max(-1.0, 1.0 - statistics.median(sorted(v for _, v in told)[: max(1, len(told) // 5)]) / floor)
-        found["trend"] = max(-2.0, min(2.0, (statistics.fmean(early) - statistics.fmean(late)) / floor))
-        fallen = min(told[0][1] / floor, 1.0) - 1.0 + found["skill"]
-        found["pace"] = _log(max(fallen, 1e-3) * (case.planned or DEFAULT_STEPS) / case.taken)
-        found["noise"] = min(4.0, statistics.pstdev(late) / floor) if len(late) > 1 else 0.0
-    hits = [(step, s) for step, s in case.losses if s.training and s.hits >= 0 and any(s.classes)]
-    late_hits = [s for step, s in hits if 2 * step > case.taken] or [s for _, s in hits[-1:]]
-    if late_hits:
-        asked, right = sum(sum(s.classes) for s in late_hits), sum(s.hits for s in late_hits)
-        counts = [
-            sum(column)
-            for column in zip(*(s.classes for _, s in hits if len(s.classes) == len(hits[0][1].classes)), strict=False)
-        ]
-        common = max(counts) / sum(counts)
-        found["hits_now"] = (right / asked - common) / (1.0 - common) if common < 1.0 else 0.0
-    moved = [r for p in case.anatomy.matrices for r in at(case.rows, "update_ratio", p.name) if r.value > 0.0]
-    if moved:
-        recent = [r.value for r in moved if 2 * r.step > case.taken] or [r.value for r in moved]
-        found["path"] = _log(statistics.median(recent) * (case.planned or DEFAULT_STEPS))
-        found["moved"] = _log(statistics.median(recent))
-    return found
+    if len(told) < len(losses):
+        return {"skill": -1.0, "best_skill": -1.0, "loss_now": 6.0, "fallen": 6.0}
+    first = told[0][1]
+    late = [value for step, value in told if 2 * step > case.taken] or [told[-1][1]]
+    early = [value for step, value in told if 2 * step <= case.taken] or [first]
+    now = statistics.fmean(late)
+    found = {"fallen": _depth(max(0.0, now) / first)} if first > 0.0 else {}
+    if floor is None:
+        return found
+    best = statistics.median(sorted(value for _, value in told)[: max(1, len(told) // 5)])
+    fallen = min(first / floor, 1.0) - min(2.0, now / floor)
+    return found | {
+        "skill": max(-1.0, 1.0 - now / floor),
+        "best_skill": max(-1.0, 1.0 - best / floor),
+        "loss_now": _depth(now / floor),
+        "trend": max(-2.0, min(2.0, (statistics.fmean(early) - now) / floor)),
+        "pace": _log(max(fallen, 1e-3) * (case.planned or DEFAULT_STEPS) / case.taken),
+        "noise": min(4.0, statistics.pstdev(late) / floor) if len(late) > 1 else 0.0,
+    }
+
+
+def _answered(case: Case) -> Signs:
+    """How many of the later answers were right, beyond always naming the most frequent class."""
+    heard = [(step, s) for step, s in case.losses if s.training and s.hits >= 0 and any(s.classes)]
+    late = [s for step, s in heard if 2 * step > case.taken] or [s for _, s in heard[-1:]]
+    if not late:
+        return {}
+    right = sum(s.hits for s in late) / sum(sum(s.classes) for s in late)
+    width = max(len(s.classes) for _, s in heard)
+    counts = [sum(s.classes[k] for _, s in heard if k < len(s.classes)) for k in range(width)]
+    common = max(counts) / sum(counts)
+    return {"hits_now": (right - common) / (1.0 - common) if common < 1.0 else 0.0}
+
+
+def _moved(case: Case) -> Signs:
+    """How far steps move a typical layer of late, and what that adds up to over the run."""
+    every = [r for p in case.anatomy.matrices for r in at(case.rows, "update_ratio", p.name) if r.value > 0.0]
+    if not every:
+        return {}
+    ratio = statistics.median([r.value for r in every if 2 * r.step > case.taken] or [r.value for r in every])
+    return {"path": _log(ratio * (case.planned or DEFAULT_STEPS)), "moved": _log(ratio)}
 
 
 def until(trace: Trace, step: int) -> Trace:
@@ -204,7 +227,11 @@ def _seen(glance: Glance, floor: float | None) -> dict[str, float]:
 
 
 def floor_of(case: Case) -> float | None:
-    """What the best constant answer pays, as the first looks at the loss say."""
+    """What the best constant answer pays; nothing where the loss that is stepped holds more than the one that was heard."""
+    for step in case.steps:
+        told = [s.value for s in step.losses if s.training and s.value is not None]
+        if told and step.loss is not None and not abs(step.loss - told[0]) <= ALIKE * abs(told[0]):
+            return None if math.isfinite(step.loss) else _floor(case.losses)
     return _floor(case.losses)
 
 

@@ -50,6 +50,29 @@ def test_steps_are_stretched_where_the_loss_is_straight_and_not_where_it_bends()
     assert probing.stretch_of(math.nan, 0.0, 100.0) == probing.stretch_of(1.0, 2.0, 100.0) == 1.0
 
 
+class Valley(nn.Module):
+    """Curvature 1 along the first weight and 50 along the second, which is at rest but for a ten-thousandth."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.tensor([1.0, 1e-4]))
+
+    def forward(self, x):
+        return x * self.place * torch.tensor([1.0, 50.0]).sqrt()
+
+
+def test_longer_steps_that_break_are_given_up_and_the_probe_begins_again_with_the_optimizer_s_own():
+    loss = lambda outputs, targets: 0.5 * outputs.square().sum(1).mean()  # noqa: E731
+    net, batch = Valley(), (torch.ones(8, 2), torch.zeros(8, 2))
+    one = patient(net, batch, loss, torch.optim.SGD(net.parameters(), lr=0.03))  # 0.03 * 50 is below 2, 0.3 * 50 is not
+    trace = one.observe([batch] * 2, 2)
+    assert probing.stretch_of(*probing.along(trace), 100.0) == 10.0
+    found = probing.probe(one, trace, 4000, deep=True)
+    assert found.stretch == 1.0 and found.thin.loss < found.before.loss and len(found.losses) == 30
+    gentle = patient(net, batch, loss, torch.optim.SGD(net.parameters(), lr=0.001))
+    assert probing.probe(gentle, gentle.observe([batch] * 2, 2), 4000, deep=True).stretch == 10.0
+
+
 @pytest.mark.parametrize(("count", "planned"), [(16, 400), (32, 400), (64, 400), (64, 4000), (4, 100), (8, 3), (None, 400)])
 def test_the_thin_probe_costs_at_most_2_percent_of_the_run(count, planned):
     steps, size = probing.plan(count, planned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import TracebackType
@@ -35,6 +35,8 @@ RANDOM = 1e-3
 """By how much, relative to it, the loss of a batch may differ from one pass to the next: rounding on devices does less."""
 STRETCH = 10.0
 """How many of the optimizer's own steps one of the probe stands for, at most."""
+FAR = 0.25
+"""Share of the first loss that may be lost before longer steps are given up: less is the noise of batches of 8."""
 TRUST = 0.5
 """Of the distance to the lowest point along the step so much is gone at most: batches of 8 know the curvature badly."""
 
@@ -202,16 +204,33 @@ def probe(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool = Fal
         if not deep:
             return Probe(before)
         stretch = stretch_of(*along(trace), planned / steps)
-        losses = _train(twin, islice(_again(batch, size), steps), stretch)
+        pieces = islice(_again(batch, size), steps)
+        losses = _train(twin, islice(pieces, steps // 4), stretch)
+        if stretch > 1.0 and too_far(losses):  # the quadratic model was wrong: begin again with the optimizer's own steps
+            twin, stretch, losses = patient.copy(), 1.0, ()
+            head = head_of(twin.models, trace.anatomy)
+        if all(map(math.isfinite, losses)):
+            losses += _train(twin, pieces, stretch)
         thin = heard(twin.observe([batch], 1)) if twin.step is not None else glance(twin.models, twin.loss, batch, head)
     share = steps * size / (planned * count) if count else steps / planned
     return Probe(before, thin, steps, size, stretch, losses, share)
+
+
+def too_far(losses: Sequence[float]) -> bool:
+    """Whether the later half of some steps lost a quarter or more on the first loss, or broke.
+
+    >>> too_far((1.0, 0.9, 1.1, 0.8)), too_far((1.0, 2.0, 4.0, 8.0)), too_far((1.0, math.nan))
+    (False, True, True)
+    """
+    late = losses[len(losses) // 2 :]
+    return bool(late) and not sum(late) / len(late) <= losses[0] + FAR * abs(losses[0])
 
 
 def _train(twin: TorchPatient, batches: Iterable[Any], stretch: float) -> tuple[float, ...]:
     """Plain steps in place; ends early where the loss is no number, or the program fails after it has begun."""
     optimizer, losses = twin.optimizer, list[float]()
     assert optimizer is not None
+    own = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * stretch
     for model in twin.models:
@@ -224,9 +243,10 @@ def _train(twin: TorchPatient, batches: Iterable[Any], stretch: float) -> tuple[
             if index == 1:
                 raise
             losses.append(math.nan)
-            break
         if losses and not math.isfinite(losses[-1]):
             break
+    for group, rate in zip(optimizer.param_groups, own, strict=True):
+        group["lr"] = rate
     return tuple(losses)
 
 
