@@ -164,7 +164,11 @@ def main() -> None:
     for place, share in enumerate(MARKS[:-1]):
         figures[f"own skill at {share:.1%}"] = {"within": {"auc": round(auc(fails, -shares[:, place]), 4)}}
     costs = {
-        name: float(np.median([row["seconds"][name] / row["seconds"]["run"] for row in found])) for name in ("check", "deep")
+        f"{name}, {steps} steps": float(
+            np.median([r["seconds"][name] / r["seconds"]["run"] for r in found if r["steps"] == steps])
+        )
+        for name in ("check", "deep")
+        for steps in sorted({row["steps"] for row in found})
     }
     lines = [
         (

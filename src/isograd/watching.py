@@ -13,13 +13,14 @@ from isograd import files
 from isograd.errors import RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.diagnosis.exception import explained, in_a_line
-from isograd.health.forecasting import of_watch
+from isograd.health.forecasting import last_look, of_watch
 from isograd.health.habits import loop_of
 from isograd.health.raising import known
 from isograd.live import Live, OnFinding
 from isograd.ports import Recorder, Start
 from isograd.records import codec
 from isograd.records.finding import Finding
+from isograd.records.forecast import Basis, Forecast
 from isograd.records.trace import Meter, Trace
 from isograd.reporting import Report, report_of
 
@@ -44,6 +45,7 @@ class Watch:
         self._recorder, self._start = recorder, start
         self._live, self._eager = Live(on_finding), on_finding is not None
         self._known: tuple[Trace, Report] | None = None
+        self._foretold: tuple[Basis | None, Forecast | None] | None = None
         self._path = path
         self._loss = loss
         self._headed = False
@@ -100,8 +102,15 @@ class Watch:
             case = self._live.case(trace)
             findings = self._live.findings(case)
             remarks = (*self._remarks, *self._live.remarks)
-            self._known = trace, report_of("watch", trace, remarks, case, findings, of_watch(trace))
+            self._known = trace, report_of("watch", trace, remarks, case, findings, self._forecast(trace))
         return self._known[1]
+
+    def _forecast(self, trace: Trace) -> Forecast | None:
+        """The forecast of the last look at 2 %, 12 % and 25 % of the run, made once a look."""
+        look = last_look(trace)
+        if self._foretold is None or self._foretold[0] != look:
+            self._foretold = look, of_watch(trace)
+        return self._foretold[1]
 
     def explain(
         self,

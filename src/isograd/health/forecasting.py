@@ -30,20 +30,34 @@ def of_check(case: Case, probe: Probe | None = None, base_rate: float = risk.BAS
     return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
 
 
+def last_look(trace: Trace) -> Basis | None:
+    """The last of the looks at 2 %, 12 % and 25 % of the run that it has come to; nothing when it is over.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> from isograd.records.trace import Meter
+    >>> last_look(Trace(Anatomy("torch", (), ()), planned_steps=100, meter=Meter(steps=20)))
+    'look 12 %'
+    """
+    planned = trace.planned_steps
+    if planned is None or trace.ended:
+        return None
+    reached = (
+        basis for share, basis in zip(risk.LOOKS, _BASES, strict=True) if risk.look_at(share, planned) <= trace.meter.steps
+    )
+    return max(reached, key=_BASES.index, default=None)
+
+
 def of_watch(trace: Trace, base_rate: float = risk.BASE_RATE) -> Forecast | None:
-    """What the run up to the last of the looks at 2 %, 12 % and 25 % of it tells; nothing before, nor when it is over.
+    """What the run up to its last look tells; it stays the same until the next.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> of_watch(Trace(Anatomy("torch", (), ()))) is None
     True
     """
-    planned, taken = trace.planned_steps, trace.meter.steps
-    if planned is None or trace.ended:
+    planned, basis = trace.planned_steps, last_look(trace)
+    if planned is None or basis is None:
         return None
-    reached = [(share, basis) for share, basis in zip(risk.LOOKS, _BASES, strict=True) if risk.look_at(share, planned) <= taken]
-    if not reached:
-        return None
-    share, basis = reached[-1]
-    case = case_of(signs.until(trace, risk.look_at(share, planned)))
+    step = risk.look_at(risk.LOOKS[_BASES.index(basis)], planned)
+    case = case_of(signs.until(trace, step))
     known = {**signs.of_theory(case.anatomy, case.expectations, planned), **signs.of_looks(case)}
-    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, taken))
+    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, step))
