@@ -22,7 +22,7 @@ def test_every_basis_can_say_all_three_answers(basis):
     worst, best = ({"skill": math.nan} | signs for signs in worst_and_best(basis))
     assert risk.forecast(worst, basis).answer == "will fail"
     assert risk.forecast(best, basis).answer == "will train"
-    assert risk.forecast({next(iter(worst)): 0.0}, basis).answer == "uncertain"
+    assert risk.forecast({"skill": math.nan, next(iter(FITTED[basis][1])): 0.0}, basis).answer == "uncertain"
 
 
 def test_a_run_whose_loss_cannot_be_compared_with_a_constant_answer_has_pieces_of_its_own():
