@@ -31,6 +31,26 @@ def numbers(value: object, count: int) -> tuple[float, ...]:
 
 def taps(node: Node, before: Node) -> list[NDArray[np.float64]] | None:
     """For each spatial axis which input (column) each output (row) reads, 1 or 0; nothing for a convolution of other shape."""
+    found = _each(node, before)
+    return None if found is None else [np.asarray(sum(axis)) for axis in found]
+
+
+def together(node: Node, before: Node) -> float:
+    r"""How much less two positions have in common than one with itself, because of taps that only one of them has.
+
+    .. math:: \prod_{axes} \frac{\sum_\tau f_\tau^2}{\sum_\tau f_\tau}
+
+    f the share of positions for which a tap falls on the picture: two have it both with f^2. 1 without padding.
+    """
+    share = 1.0
+    for axis in _each(node, before) or ():
+        inside = [float(tap.sum()) / len(tap) for tap in axis]
+        share *= sum(part * part for part in inside) / max(1e-12, sum(inside))
+    return share
+
+
+def _each(node: Node, before: Node) -> list[list[NDArray[np.float64]]] | None:
+    """The same for every tap of the kernel by itself."""
     spatial, out = before.shape[1:], node.shape[1:]
     if not spatial or len(out) != len(spatial) or node.get("padding_mode", "zeros") != "zeros":
         return None
@@ -41,12 +61,13 @@ def taps(node: Node, before: Node) -> list[NDArray[np.float64]] | None:
         pads = numbers(node.get("padding", 0), len(spatial))
     found = []
     for size, rows, k, s, p, d in zip(spatial, out, kernels, strides, pads, dilations, strict=True):
-        matrix = np.zeros((rows, size))
+        axis = []
         for tap in range(int(k)):
-            at = np.arange(rows) * s - p + d * tap
+            matrix, at = np.zeros((rows, size)), np.arange(rows) * s - p + d * tap
             inside = (at >= 0) & (at < size)
             matrix[np.flatnonzero(inside), at[inside].astype(int)] = 1.0
-        found.append(matrix)
+            axis.append(matrix)
+        found.append(axis)
     return found
 
 

@@ -59,7 +59,7 @@ def returned(here: Back, gain: float, fan_in: float, fan_out: float, positions: 
     ``1 + (n' + 1) / n`` times that of independent vectors, the excess along x (Marchenko & Pastur 1967).
     Source: Schoenholz et al. 2017, arXiv:1611.01232, eq. 8; Hanin 2018, arXiv:1801.03744 (variance 2 / n a layer).
     """
-    excess = here.own * (fan_out + 1.0) / max(1.0, fan_in)
+    excess = max(0.0, here.own) * (fan_out + 1.0) / max(1.0, fan_in)
     gain, own = gain * (1.0 + excess), excess / (1.0 + excess)
     noise = world.noisy(here.noise, 2.0 / max(1.0, fan_in) * world.averaged(here.places(positions), here.far2, here.cross2))
     floor = 1.0 / max(1.0, fan_in) + here.lumpy / max(1.0, fan_out)
@@ -115,6 +115,8 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
         if (matrices := borders.taps(node, before)) is not None:
             share, profile = borders.carried(matrices, x.profile)
             gain *= share / weights.area(node, len(before.shape) - 1)
+            less = borders.together(node, before)
+            x = replace(x, alike=x.alike._replace(far=less * x.alike.far, cross=less * x.alike.cross))
         step = borders.numbers(node.get("stride", 1), 1)[0]
     taps = weights.area(node, len(before.shape) - 1)
     free = x.square - x.alike.far
@@ -151,7 +153,7 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
     cross2 = here.cross2 * (here.far**2 + (1.0 - here.far**2) / taps)
     own = world.averaged(positions, far2, cross2)
     noise = world.noisy(here.noise, 2.0 / before.shape[0] * own)
-    excess = here.own * node.shape[0] / before.shape[0]
+    excess = max(0.0, here.own) * node.shape[0] / before.shape[0]
     return here.times(gain * (1.0 + excess), noise=noise, own=excess / (1.0 + excess), lumpy=0.0, profile=profile)
 
 

@@ -72,7 +72,8 @@ class Back:
     ``far`` and ``cross`` are correlations of the gradient of a unit at two positions, and for two examples; ``far2`` and
     ``cross2`` are the mean squared cosines of the gradients of a whole layer there, which say over how many independent
     directions the sum over positions and examples averages. ``own`` is the share of the gradient that is the signal itself
-    times a number: what a squared error makes of an output. ``spot``: the share ``alone`` of it stands at the
+    times a number: what a squared error makes of an output; below zero what a norm
+    has taken out of it already. ``spot``: the share ``alone`` of it stands at the
     "last" or the "first" position. ``tilt`` is the share of what positions have in common that an activation, right behind,
     turned along the signal, ``lumpy`` the relative variance of its energy from unit to unit, what a norm in front of it left.
     """

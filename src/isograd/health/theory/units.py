@@ -112,10 +112,11 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
     if picked is not None:
         slope2 = activations.peak(node.activation, node.settings, square, mean, *picked).slope2
     kept, through = activations.along(node.activation, node.settings, square, mean)
-    grown = 1.0 + here.own * (kept - 1.0)
+    along = max(0.0, here.own)
+    grown = 1.0 + along * (kept - 1.0)
     return here.times(
         slope2 * grown,
-        own=here.own * kept * through / grown,
+        own=along * kept * through / grown,
         tilt=activations.tilt(node.activation, node.settings, square, mean) / max(keep_far, 0.1),
         far=here.far * keep_far,
         cross=here.cross * keep_cross,
