@@ -153,3 +153,35 @@ def test_the_measured_batch_tells_how_alike_its_examples_are():
     sample = InputSample("", 0, (16, 4), "float32", Moments.of([1.0, 1.0]), 1.0, 1.0, None, (0.0, 0.0, 0.9, 0.0, 1.0, 0.5, 0.0))
     nodes = (Node("input", "input", "input", shape=(4,)),)
     assert theory.foretell(Anatomy("torch", nodes, ()), inputs=[sample]).at("input").correlation == pytest.approx(1.0)
+
+
+def test_two_positions_share_the_taps_that_both_have():
+    node, before = convolution(6, 3, 1, 1)
+    # of six outputs five have the left tap and five the right one
+    assert borders.together(node, before) == pytest.approx((2 * (5 / 6) ** 2 + 1) / (2 * 5 / 6 + 1))
+    assert borders.together(*convolution(6, 3, 1, 0)) == 1.0
+
+
+def test_what_a_norm_took_out_is_not_a_gradient_along_the_signal():
+    width, depth = 32, 6
+    nodes, parameters = [Node("x", "input", "input", shape=(width,))], []
+    for i in range(depth):
+        name = f"l{i}.weight"
+        parameters.append(
+            Parameter(name, f"l{i}", (width, width), True, True, Moments.from_sums(width**2, 0.0, width * 2.0, 1.0))
+        )
+        facts = (("fan_in", width), ("fan_out", width), ("bias", False))
+        nodes.append(Node(f"l{i}", "linear", "Linear", (2 * i,), (width,), facts, (name,)))
+        kind = ("activation", (("function", "mish"),)) if i < depth - 1 else ("norm", (("kind", "layer"), ("size", width)))
+        nodes.append(Node(f"a{i}", kind[0], kind[0], (2 * i + 1,), (width,), kind[1]))
+    found = theory.foretell(Anatomy("torch", tuple(nodes), tuple(parameters), loss="cross_entropy"))
+    for i in range(1, depth):  # every matrix multiplies the energy by fan_out * 2 / fan_in, whatever lies behind it
+        assert found.at(f"a{i - 1}").log_gradient - found.at(f"l{i}").log_gradient == pytest.approx(0.5 * math.log(2), abs=0.02)
+
+
+def test_an_instance_norm_takes_out_a_gradient_that_is_the_same_everywhere():
+    x = Flow(2.0, 0.0, STRANGERS, 16.0, 64.0)
+    node = Node("n", "norm", "InstanceNorm2d", (0,), (16, 8, 8), (("kind", "instance"), ("eps", 0.0)))
+    same, apart = (norms.back(node, x, Back(0.0, far=far), World({}, 8.0)) for far in (1.0, 0.0))
+    assert same.log_square < -10
+    assert apart.log_square == pytest.approx(math.log(0.5), abs=0.1)

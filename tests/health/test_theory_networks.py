@@ -105,6 +105,15 @@ def test_what_a_step_back_costs_is_what_the_unrolled_layer_shows():
     assert measured == pytest.approx(foretold, abs=0.2)
 
 
+def test_a_cell_that_remembers_hands_the_gradient_back_as_far_as_foretold():
+    slopes = {}
+    for name, build in (("plain", lambda: recurrent(nn.LSTM, at_end)), ("remembering", remembering)):
+        record = check(build, sequences, 2)
+        slopes[name] = record.expectations.at("inside").time_slope
+        assert record.readings.of("time_slope")[0].value == pytest.approx(slopes[name], abs=0.2)
+    assert slopes["remembering"] < slopes["plain"] - 0.2
+
+
 class Written(nn.Module):
     """Attention by hand, or by the fused function, with a residual joint."""
 
