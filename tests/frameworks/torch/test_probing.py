@@ -68,7 +68,7 @@ def test_longer_steps_that_break_are_given_up_and_the_probe_begins_again_with_th
     trace = one.observe([batch] * 2, 2)
     assert probing.stretch_of(*probing.along(trace), 100.0) == 10.0
     found = probing.probe(one, trace, 4000, deep=True)
-    assert found.stretch == 1.0 and found.thin.loss < found.before.loss and len(found.losses) == 30
+    assert found.stretch == 1.0 and found.thin.loss < found.before.loss and 20 <= len(found.losses) < 40
     gentle = patient(net, batch, loss, torch.optim.SGD(net.parameters(), lr=0.001))
     assert probing.probe(gentle, gentle.observe([batch] * 2, 2), 4000, deep=True).stretch == 10.0
 

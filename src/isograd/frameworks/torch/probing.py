@@ -33,6 +33,8 @@ SHARE = 0.02
 """What it may cost, of the examples of the announced run."""
 RANDOM = 1e-3
 """By how much, relative to it, the loss of a batch may differ from one pass to the next: rounding on devices does less."""
+CHUNK = 5
+"""Steps after which the probe looks whether it has gone too far."""
 STRETCH = 10.0
 """How many of the optimizer's own steps one of the probe stands for, at most."""
 FAR = 0.25
@@ -204,25 +206,26 @@ def probe(patient: TorchPatient, trace: Trace, planned: int, *, deep: bool = Fal
         if not deep:
             return Probe(before)
         stretch = stretch_of(*along(trace), planned / steps)
-        pieces = islice(_again(batch, size), steps)
-        losses = _train(twin, islice(pieces, steps // 4), stretch)
-        if stretch > 1.0 and too_far(losses):  # the quadratic model was wrong: begin again with the optimizer's own steps
-            twin, stretch, losses = patient.copy(), 1.0, ()
-            head = head_of(twin.models, trace.anatomy)
-        if all(map(math.isfinite, losses)):
-            losses += _train(twin, pieces, stretch)
+        pieces, losses = _again(batch, size), tuple[float, ...]()
+        for done in range(0, steps, CHUNK):
+            losses += _train(twin, islice(pieces, min(CHUNK, steps - done)), stretch)
+            if stretch > 1.0 and too_far(losses):  # the quadratic model was wrong: begin again with the optimizer's own steps
+                twin, stretch, losses = patient.copy(), 1.0, ()
+                head = head_of(twin.models, trace.anatomy)
+            elif not all(map(math.isfinite, losses)):
+                break
         thin = heard(twin.observe([batch], 1)) if twin.step is not None else glance(twin.models, twin.loss, batch, head)
     share = steps * size / (planned * count) if count else steps / planned
     return Probe(before, thin, steps, size, stretch, losses, share)
 
 
 def too_far(losses: Sequence[float]) -> bool:
-    """Whether the later half of some steps lost a quarter or more on the first loss, or broke.
+    """Whether the last few steps lost a quarter or more on the first loss, or broke.
 
     >>> too_far((1.0, 0.9, 1.1, 0.8)), too_far((1.0, 2.0, 4.0, 8.0)), too_far((1.0, math.nan))
     (False, True, True)
     """
-    late = losses[len(losses) // 2 :]
+    late = losses[-CHUNK:]
     return bool(late) and not sum(late) / len(late) <= losses[0] + FAR * abs(losses[0])
 
 
