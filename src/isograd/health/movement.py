@@ -87,6 +87,10 @@ FIRST_STEPS, NOWHERE = 2, 0.1 * SHORT
 """What ``check`` sees of a run, and the path of a whole run that is too short beyond doubt, told from them alone."""
 
 
+BRIEF = 100
+"""An announced run of fewer steps leads nowhere at any rate that is safe: its length is to blame."""
+
+
 def leads_nowhere(case: Case, moved: Movement) -> float | None:
     """The path of a run of which the first steps alone were seen, where it is too short whatever comes; else None.
 
@@ -97,7 +101,8 @@ def leads_nowhere(case: Case, moved: Movement) -> float | None:
     0.0001
     """
     resting = any(reading.value == 0.0 for reading in case.series("learning_rate"))
-    if not 0 < case.taken <= FIRST_STEPS or not moved.fed or resting:
+    short = case.planned is not None and case.planned < BRIEF
+    if not 0 < case.taken <= FIRST_STEPS or not moved.fed or resting or short:
         return None
     path = moved.path / case.taken * (case.planned or DEFAULT_STEPS)
     return path if path < NOWHERE else None

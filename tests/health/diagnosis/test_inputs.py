@@ -82,3 +82,9 @@ def test_idle_columns_are_no_alarm_before_the_outcome_is_known():
     assert found(training(poor, inputs=(given,), steps=5, planned=300, ended=False)) == []
     assert found(training(good, inputs=(given,))) == []
     assert found(training(poor, inputs=(given,)))
+
+
+def test_words_that_a_batch_does_not_use_are_no_idle_columns():
+    words = dataclasses.replace(table(constant=900, shape=(64, 1000)), values=Moments.of([1.0, 0.0, 0.0, 0.0]))
+    assert found(training(poor, inputs=(words,))) == []
+    assert found(training(poor, inputs=(dataclasses.replace(words, shape=(2000, 1000)),))), "more rows than words"

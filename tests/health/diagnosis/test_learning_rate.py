@@ -124,3 +124,7 @@ def test_a_straight_way_that_has_not_come_to_its_first_bend_is_too_slow():
 
 def test_where_nothing_was_learned_a_path_of_a_third_was_none():
     assert alarms(found(losses=FLAT, turning=1.8e-3, agreement=0.0))
+
+
+def test_before_training_a_run_of_one_step_is_not_blamed_on_its_rate():
+    assert found(losses=[2.3, 2.3], agreement=1.0, planned=1, turning=1e-3) == []

@@ -12,7 +12,8 @@ Bounds:
 Certain without an outcome: batches of nothing but one value, or in which all examples are alike.
 
 Look-alikes that are healthy: trees of one-hot columns (rare ones spread little: the *largest* over the middle is what counts),
-integer indices for an embedding, a few constant columns, a network that opens with a normalisation.
+integer indices for an embedding, a few constant columns, bags of words (of which a batch has few), a network that opens with a
+normalisation.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ def _alike(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | No
     if len(columns) < 2:
         return None
     share = statistics.median(one.constant / one.count for one in columns)
+    sparse = all(_sparse(sample) for _, sample in looks)
+    if share < 1.0 and sparse:
+        return None
     if share < 1.0 and not (share > 0.5 and outcome(case).short_of(POOR)):
         return None
     text = f"{100 * share:.0f} % of the {columns[0].count} columns of the input are the same for all examples of a batch"
@@ -89,6 +93,12 @@ def _alike(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | No
         since=looks[0][0],
         remedy="print a batch just before the model: a wrong axis, a mean in place of values, a fill with one value",
     )
+
+
+def _sparse(sample: InputSample) -> bool:
+    """Whether most numbers are zero and there are more columns than examples: words of a text, of which a batch has few."""
+    wide = sample.features is not None and sample.features.count > sample.shape[0]
+    return wide and sample.values.zeros > 0.5 * sample.values.count
 
 
 def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
