@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isograd.health import activations, theory
-from isograd.health.theory import borders, norms, recognise, softmax, units
+from isograd.health.theory import borders, norms, recognise, recurrent, softmax, units
 from isograd.health.theory.state import Alike, Back, Flow, World, joined, variance
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import InputSample
@@ -185,3 +185,18 @@ def test_an_instance_norm_takes_out_a_gradient_that_is_the_same_everywhere():
     same, apart = (norms.back(node, x, Back(0.0, far=far), World({}, 8.0)) for far in (1.0, 0.0))
     assert same.log_square < -10
     assert apart.log_square == pytest.approx(math.log(0.5), abs=0.1)
+
+
+def test_energies_of_two_steps_back_through_a_cell_are_those_of_hand_arithmetic():
+    layer = recurrent.Layer("lstm", 1.0, 1.0, 1.0, 0.0, 0.0, 8.0)
+    step = recurrent.Step(h_h=0.1, h_c=0.5, c_c=0.6, c_h=0.2, h_x=0.3, c_x=0.4)
+    found, _ = recurrent._through(layer, [step], [0.0, 1.0], 0.0, 1.0)
+    # last step: h 1, cell 0.5; before it: h 0.1 + 0.5 * 0.2, cell 0.5 * 0.6 + 0.2 * 0.5
+    assert found == pytest.approx([0.2 * 0.3 + 0.4 * 0.4, 1.0 * 0.3 + 0.5 * 0.4])
+
+
+def test_equal_gradients_at_every_step_add_as_amplitudes_along_what_a_state_keeps():
+    layer = recurrent.Layer("gru", 1.0, 1.0, 1.0, 0.0, 0.0, 8.0)
+    step = recurrent.Step(h_h=0.25, h_c=0.0, c_c=0.0, c_h=0.0, h_x=1.0, c_x=0.0, keep=0.5)
+    found, _ = recurrent._through(layer, [step], [1.0, 1.0, 1.0], 1.0, 1.0)
+    assert found == pytest.approx([(1 + 0.5 + 0.25) ** 2, (1 + 0.5) ** 2, 1.0])
