@@ -69,6 +69,13 @@ def test_a_check_tells_a_rate_that_is_far_too_small_or_large_from_a_good_one():
     assert risks[0] > 0.9 and risks[2] > 0.5 and risks[1] < min(risks[0], risks[2]) - 0.3
 
 
+def test_beside_an_alarm_the_risk_is_a_number_and_no_second_verdict():
+    torch.manual_seed(0)
+    deep = nn.Sequential(*[m for _ in range(12) for m in (nn.Linear(6, 6), nn.Sigmoid())], nn.Linear(6, 3))
+    text = str(isograd.check(deep, program()[1], F.cross_entropy, torch.optim.SGD(deep.parameters(), lr=0.01)))
+    assert text.startswith("This will not train.") and "alarms apart" in text and "uncertain" not in text
+
+
 def test_theory_alone_has_no_forecast():
     report = isograd.check(program()[0])
     assert report.risk is None and report.forecast is None

@@ -12,7 +12,7 @@ from isograd.records.reading import Readings
 from isograd.records.report import Report
 from isograd.records.trace import Meter
 from isograd.render import cause
-from isograd.render.forecasts import gist, meaning, reasons
+from isograd.render.forecasts import chance, gist, meaning, reasons
 from isograd.render.verdict import of_report
 
 UNPAID = 0.05
@@ -41,10 +41,12 @@ def report(report: Report, *, width: int = 100) -> str:
     if report.healthy:
         lines.extend(_row("looked at", _looked_at(report), width))
         lines.extend(_flow(report, width))
-    if report.forecast is not None:
+    if report.forecast is not None and report.healthy:
         lines.extend(_row("risk", f"{gist(report.forecast)}; {meaning(report.forecast)}", width))
         for text in reasons(report.forecast):
             lines.extend(_row("", text, width))
+    elif report.forecast is not None:  # an alarm says what is wrong and how sure that is: no second verdict beside it
+        lines.extend(_row("risk", f"fails with {chance(report.forecast.probability)}, alarms apart", width))
     cost = _cost(report)
     if cost:
         lines.extend(_row("cost", cost, width))
