@@ -66,6 +66,15 @@ def test_where_no_single_edit_gains_pairs_are_tried():
     assert {cause.edit for cause in found.causes} == {RATE, CLEAR}
 
 
+def test_a_new_activation_is_tried_with_weights_that_suit_it_and_alone_is_blamed():
+    curve, weights = Edit("activation", "relu", before="sigmoid"), Edit("initialisation", "he")
+    work, _ = asked({frozenset(): 0.0, frozenset([curve, weights]): 0.9})
+    work.harm = lambda edit: Harm(0.3 if edit == curve else 0.0)
+    found = search(work, proposed(curve, weights, urgent=(curve,)))
+    assert [cause.edit for cause in found.causes] == [curve]
+    assert (weights,) in [one.given for one in found.tried]
+
+
 def test_a_slow_symptom_is_replayed_for_longer():
     def attempt(edits, steps):
         return Skill(0.7 if RATE in edits and steps > LENGTH else 0.0, 100)

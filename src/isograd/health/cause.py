@@ -125,7 +125,7 @@ def search(
             best = _confirmed(work, start, found, longest)
             if best is None and not causes:
                 suspects = _suspects(work)
-                best = _best(_pairs(work, start, suspects)) if len(suspects) > 1 else None
+                best = _best(_pairs(work, start, suspects))
                 if best is None:
                     found = _longer(work, control, left, longest)
                     best = _best(found)
@@ -275,11 +275,18 @@ def _suspects(work: Search) -> list[Hypothesis]:
     return list(kinds.values())
 
 
+def _companions(work: Search, suspects: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
+    """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
+    curves = [one for one in suspects if one.edit.kind == "activation"]
+    drawn = [one for one in work.tried if one.edit.kind == "initialisation" and one.failed is None and not one.given]
+    return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspects]
+
+
 def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypothesis]:
     """The hypotheses that a trial stands for: of a pair that is new, both."""
     alone = {one.edit: one for one in work.tried if not one.given}
-    new = [edit for edit in best.given if edit not in given]
-    return [*(replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in new), best]
+    new = [replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in best.given if edit not in given]
+    return [*(one for one in new if one.harm is None or one.harm >= LEAST), best]  # what does no harm only goes along
 
 
 def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -287,7 +294,7 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list
     if control.value > WELL:
         return []
     found = []
-    for first, second in list(combinations(suspects[:4], 2))[:PAIRS]:
+    for first, second in [*_companions(work, suspects), *combinations(suspects[:4], 2)][:PAIRS]:
         if not work.affords(work.length):
             break
         proposal = Proposal(second.edit, f"with {first.edit.kind}", source=second.source)

@@ -56,6 +56,8 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
 """The kinds of edits that a finding of each disease speaks for."""
 
 
+DEEP = 5
+"""Layers beyond which an activation and the initial weights must suit each other."""
 MIXED = 0.8
 """Batches whose labels vary less than so much of what all labels do are not mixed."""
 
@@ -200,6 +202,8 @@ def _of_model(present: Present, change: Change) -> Iterator[Proposal]:
         odd = not 0.2 < gain < 3.0 or (present.number("bias") or 0.0) > 3.0
         rule = "glorot" if activation in ("tanh", "sigmoid", "") else "he"
         yield change("initialisation", rule, gain, odd=odd)
+        if rule != "he" and present.depth > DEEP:
+            yield change("initialisation", "he", gain, odd=False)
     if activation and activation != "relu":
         odd = activation not in ("tanh", "gelu", "silu", "elu", "leaky_relu", "selu", "mish")
         yield change("activation", "relu", activation, odd=odd)
