@@ -115,6 +115,7 @@ def test_a_recording_is_cut_at_a_step():
     trace = Trace(anatomy(), steps=(look(1, 1.0), look(5, 1.0)), meter=Meter(steps=9), ended=True)
     cut = signs.until(trace, 3)
     assert [step.index for step in cut.steps] == [1] and cut.meter.steps == 3 and not cut.ended
+    assert [step.index for step in signs.until(trace, 5).steps] == [1, 5]
 
 
 def test_nothing_seen_gives_no_sign():
