@@ -75,3 +75,9 @@ def test_every_row_of_the_table_is_in_order_and_every_family_is_there():
     for name in ("learning_rate/sgd", "learning_rate/adaptive", "gain", "batch_size"):
         assert set(NUMBERS[name]) == set(FAMILIES)
     assert set(WORDS["clears"]["never"]) == set(FAMILIES)
+
+
+def test_weights_and_activations_through_which_a_gradient_fades_a_millionfold_do_harm_whatever_shallow_references_say():
+    for edit in (Edit("initialisation", "he"), Edit("activation", "relu", before="tanh")):
+        costs = [harm_of(edit, present(gain=0.577, fading=nats)).value or 0.0 for nats in (0.0, 4.0, 9.0, 14.0, 40.0)]
+        assert costs[0] < 0.08 and costs[1] == costs[0] and 0.4 < costs[2] < 0.6 and costs[3:] == [1.0, 1.0], edit

@@ -13,6 +13,10 @@ from isograd.records.edit import Edit
 
 NEAREST = "dense"
 """The family that another borrows from what it has not tabulated itself."""
+FADES, GONE = math.log(100.0), math.log(1e6)
+"""A gradient that theory foretells to fade by so many nats over the layers harms a network that only differs in being healthy:
+not below a hundredfold, which normal rates bridge; wholly from a millionfold, the last digit of float32 beside a weight. The
+references are too shallow to show it; residual and normalised networks, which do not fade, have no such harm."""
 LEAST = 0.05
 """Harm below counts as none: what seeds alone do to a reference."""
 
@@ -43,7 +47,9 @@ def _known(edit: Edit, present: Present) -> float | None:
         return _word("clears", "early" if loop.clears_early else "never" if not loop.clears else "rarely", present)
     if kind == "shuffle" and present.number("mixing") is None:
         return 0.0  # another order is another draw of luck: nothing says that this one is not mixed
-    if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle", "activation"):
+    if kind == "activation":
+        return _most([_word(kind, edit.before if isinstance(edit.before, str) else "", present), _faded(present)])
+    if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle"):
         before = edit.before if isinstance(edit.before, str) else ""
         return _word(kind, before, present)
     if kind == "keep_weights":
@@ -55,6 +61,7 @@ def _known(edit: Edit, present: Present) -> float | None:
         parts = [
             None if gain is None else _number("gain", gain, present),
             None if bias is None else _number("bias", bias, present),
+            _faded(present),
         ]
         return _most(parts)
     if kind in ("input_scale", "target_scale"):
@@ -64,6 +71,12 @@ def _known(edit: Edit, present: Present) -> float | None:
         return _number("width", present.width, present)
     value = present.number(kind)
     return None if value is None else _number(kind, value, present)
+
+
+def _faded(present: Present) -> float | None:
+    """What theory says of the depth at which the present weights and activations stand."""
+    fading = present.number("fading")
+    return None if fading is None else min(1.0, max(0.0, (fading - FADES) / (GONE - FADES)))
 
 
 def _number(name: str, value: float, present: Present) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from isograd.health.case import Case
+from isograd.health.harm import FADES
 from isograd.health.looks import fresh
 from isograd.health.present import Present
 from isograd.records.edit import Edit
@@ -199,7 +200,7 @@ def _rates(present: Present, change: Change) -> Iterator[Proposal]:
 def _of_model(present: Present, change: Change) -> Iterator[Proposal]:
     activation, gain = present.word("activation"), present.number("gain")
     if gain is not None:
-        odd = not 0.2 < gain < 3.0 or (present.number("bias") or 0.0) > 3.0
+        odd = not 0.2 < gain < 3.0 or (present.number("bias") or 0.0) > 3.0 or (present.number("fading") or 0.0) > FADES
         rule = "glorot" if activation in ("tanh", "sigmoid", "") else "he"
         yield change("initialisation", rule, gain, odd=odd)
         if rule != "he" and present.depth > DEEP:

@@ -33,7 +33,8 @@ class Present:
 
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
     the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
-    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing.
+    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
+    theory foretells that the gradient shrinks or grows from the last layer to the first).
     words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation, last, loss.
     """
 
@@ -64,6 +65,8 @@ def present_of(case: Case) -> Present:
     anatomy, loop = case.anatomy, loop_of(case)
     weighted = [node for node in anatomy.nodes if node.operation in ("linear", "conv", "recurrent", "attention")]
     numbers = {**_steps(anatomy, loop), **_weights(anatomy), **_inputs(case), **_targets(case)}
+    if case.expectations.slope is not None and math.isfinite(case.expectations.slope):
+        numbers["fading"] = abs(case.expectations.slope) * max(0, len(weighted) - 1)
     mixing = _mixing(case)
     if mixing is not None:
         numbers["mixing"] = mixing
