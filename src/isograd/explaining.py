@@ -117,6 +117,7 @@ def cause_of(
         length,
         lambda: time.monotonic() - began > allowed.seconds,
         progress,
+        any(finding.alarm for finding in findings),
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * cause.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)

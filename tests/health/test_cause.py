@@ -84,6 +84,17 @@ def test_a_slow_symptom_is_replayed_for_longer():
     assert found.causes[0].edit == RATE and found.length == 4 * LENGTH
 
 
+def test_a_program_that_was_found_sick_is_not_called_healthy_because_it_begins_well():
+    def attempt(edits, steps):
+        return Skill(0.8 if RATE in edits or steps <= LENGTH else 0.1, 100)
+
+    sick, sound = (Search(attempt, lambda edit: Harm(0.8), 4_000, alarmed=alarmed) for alarmed in (True, False))
+    assert search(sick, proposed(RATE), longest=1_000).causes[0].edit == RATE
+    assert search(sound, proposed(RATE), longest=1_000).answer == "healthy"
+    work, _ = asked({frozenset(): 0.9}, alarmed=True)
+    assert search(work, proposed(RATE)).answer == "unknown"
+
+
 def test_what_makes_a_learning_program_merely_faster_is_no_cause():
     def attempt(edits, steps):
         return Skill(0.9 if steps > LENGTH else 0.75 if edits else 0.55, 100)

@@ -67,6 +67,8 @@ class Search:
     length: int = LENGTH
     over: Callable[[], bool] = lambda: False
     progress: Progress | None = None
+    alarmed: bool = False
+    """Whether the training was found to be sick: what stands well after some tens of steps may then fail later."""
     spent: int = 0
     reserve: int = 0
     """Steps that are kept for longer replays."""
@@ -307,11 +309,9 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list
 def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
     """Where nothing that may be blamed gained: again, LONGER times as long, with the most suspect edits first."""
     length = min(longest, work.length * LONGER)
-    if control.value > WELL:
-        return []
     best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -(one.harm or 0.0)))
     chosen = list(dict.fromkeys(one.edit for one in best if one.failed is None and not one.edit.remedy and not one.given))
-    if control.value > WELL or length < 2 * work.length or not work.affords(2 * length):
+    if (control.value > WELL and not work.alarmed) or length < 2 * work.length or not work.affords(2 * length):
         return []
     work.length = work.reached = length
     control, _ = work.skill((), "no change, for longer")
@@ -343,7 +343,7 @@ def _answer(
     if work.interrupted:
         return "interrupted"
     if control.value >= WELL:
-        return "healthy"
+        return "unknown" if work.alarmed else "healthy"
     reached = max((one.skill for one in work.tried if one.skill is not None), default=FAILED)
     if memorises is None or failure is not None or max(reached, control.value) > SIGNAL or not work.tried:
         return "unknown"
