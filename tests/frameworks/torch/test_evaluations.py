@@ -149,6 +149,8 @@ def test_answers_that_are_compared_without_a_loss_count_as_hits():
 
     evaluations, found = trained(evaluate)
     assert [(one.function, one.hits, one.answers) for one in evaluations] == [("", right, 32) for right in found]
+    counts = tuple(torch.bincount(data()[1][64:]).tolist())
+    assert all(one.classes == counts for one in evaluations)
     assert all(one.value is None and one.floor is None for one in evaluations)
 
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch_loops as loops
 from recording import Watch
 
+import isograd
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import history, parameters
 from isograd.frameworks.torch.recorder import TorchRecorder
@@ -356,3 +357,17 @@ def test_a_watch_is_used_once():
     recorder.detach()
     with pytest.raises(RequestError, match="used already"):
         recorder.attach()
+
+
+def test_an_optimizer_that_never_steps_is_a_fact_and_one_that_does_is_none():
+    models = [nn.Linear(4, 2), nn.Linear(4, 2)]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+    for stepping in (optimizers[:1], optimizers):
+        with isograd.watch(models, optimizers) as watch:
+            for _ in range(4):
+                sum(model(torch.ones(3, 4)).square().mean() for model in models).backward()
+                for optimizer in stepping:
+                    optimizer.step()
+                    optimizer.zero_grad()
+        found = [fact for step in watch.trace.steps for fact in step.facts if fact.kind == "optimizer_idle"]
+        assert [(fact.get("kind", ""), fact.get("parameters", 0)) for fact in found] == [("SGD", 10)] * (2 - len(stepping))

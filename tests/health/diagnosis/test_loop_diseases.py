@@ -159,6 +159,18 @@ def test_training_the_biases_of_loaded_layers_alone_is_on_purpose_and_of_new_one
     assert only(optimizer_misses_parameters, seen(anatomy, missed("a"), missed("b"))).severity == severity
 
 
+def test_an_optimizer_that_never_steps_is_critical_once_its_turn_should_have_come():
+    def idle(taken, planned=None):
+        fact = Fact("optimizer_idle", "optimizer", settings=(("kind", "Adam"), ("parameters", 12), ("steps", taken)))
+        steps = (Step(taken, facts=(fact,)),)
+        case = Case(network(A, layer("b")), steps=steps, taken=taken, planned=planned, ended=True)
+        return only(optimizer_misses_parameters, case)
+
+    assert idle(300).severity == "critical" and "12 numbers never made a step" in idle(300).summary
+    assert idle(20).severity == "note", "a short look"
+    assert idle(300, planned=1_000).severity == "note", "it may begin later"
+
+
 def test_modules_in_a_python_list_are_an_alarm():
     fact = Fact("hidden_module", "block.linear", settings=(("kind", "Linear"),))
     found = only(optimizer_misses_parameters, seen(network(A, B), fact))

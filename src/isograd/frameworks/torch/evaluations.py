@@ -15,7 +15,7 @@ from isograd.frameworks.torch.heads import mark
 from isograd.frameworks.torch.hooks import Quiet
 from isograd.frameworks.torch.losses import given_to
 from isograd.frameworks.torch.places import persons_line, persons_sites
-from isograd.frameworks.torch.tally import Part, Tally, part_of, part_of_sample
+from isograd.frameworks.torch.tally import Part, Tally, counted, part_of, part_of_sample
 from isograd.records.batch import Evaluation, LossSample
 
 PLACES = 8
@@ -111,6 +111,7 @@ class Evaluations:
             right = output.sum()
             part = Part(len(output) if output.ndim else 1, output.numel())
             part.hits, part.answers = float(right) if right.is_cpu else right, output.numel()
+            part.counts = counted(next((one for one in shares if one is not answers), answers))
             self._batches += 1
             self._tally("").add(part)
         self.cost += time.thread_time() - start

@@ -77,12 +77,16 @@ class Program:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
 
-    def end(self, steps: int, passes: int, error: BaseException | None) -> tuple[Fact, ...]:
+    def end(self, steps: int, passes: int, error: BaseException | None, idle: Sequence[Optimizer] = ()) -> tuple[Fact, ...]:
         """The watch is over after so many steps, and backward passes since the last: what is to be said of these.
 
-        ``error`` is the exception that ended it.
+        ``error`` is the exception that ended it, ``idle`` are the optimizers that never stepped.
         """
         found = list(self._drift.take())
+        for optimizer in idle if steps else ():
+            held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            settings = (("kind", type(optimizer).__name__), ("parameters", sum(one.numel() for one in held)), ("steps", steps))
+            found.append(Fact("optimizer_idle", "optimizer", settings=settings))
         if not steps and passes and not self._drift.moved():  # weights may be stepped by hand
             found.append(Fact("no_step", settings=(("passes", passes),)))
         if error is not None:

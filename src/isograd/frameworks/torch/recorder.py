@@ -75,6 +75,7 @@ class TorchRecorder(Recorder):
         self._ear = self._between.ear = Ear(self._failed, self._scaled, self._skipped)
         self._loss = self._ear.loss
         self._alone, self._quick = 0, 0
+        self._stepped: set[int] = set()
         self._last: dict[int, torch.Tensor] = {}
         self._start: Anatomy | None = None
         self._anatomy: Anatomy | None = None
@@ -131,7 +132,8 @@ class TorchRecorder(Recorder):
             self._between.close()
             if taken and self.stopped_by is None:
                 self._kept.evaluated(taken, self._between.take())
-            if (facts := self._program.end(taken, passes, error)) and self.stopped_by is None:
+            idle = [one for one in self._roster.optimizers() if id(one) not in self._stepped | self._open.done]
+            if (facts := self._program.end(taken, passes, error, idle)) and self.stopped_by is None:
                 self._kept.history.add(Step(taken + (error is not None), facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
@@ -270,6 +272,7 @@ class TorchRecorder(Recorder):
         opened = self._open
         if len(opened.done) > 1 or opened.done != self._expected:
             self._expected = opened.done & {id(optimizer) for optimizer in self._roster.optimizers()}
+        self._stepped |= opened.done
         self._keep()
         self._between.over(opened)
         if opened.busy or opened.timed:

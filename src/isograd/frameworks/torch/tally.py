@@ -20,6 +20,8 @@ from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of,
 from isograd.frameworks.torch.losses import BINARY, CLASSES, INDEXED, is_plain, positions, reduction_of
 from isograd.records.batch import Evaluation, LossSample
 
+KINDS = 256
+"""Classes that are counted where answers are compared with labels and nothing says how many there are."""
 COLUMNS = 64
 """Columns of the targets that are summed one by one; of wider ones so many spread evenly."""
 
@@ -115,6 +117,14 @@ def _classified(part: Part, output: Tensor, target: Tensor, given: Mapping[str, 
             part.floors = None if floor is None else floor * part.terms
 
 
+def counted(labels: Tensor) -> Counts | None:
+    """Labels by class, where they are few and in the host's memory; all of one length, so that batches can be added."""
+    found = _in_host(labels.detach())
+    if found is None or not found.size or found.min() < 0 or found.max() >= KINDS:
+        return None
+    return np.bincount(found.reshape(-1), minlength=KINDS)
+
+
 def _in_host(tensor: Tensor) -> NDArray[Any] | None:
     """A small tensor in the host's memory as an array, whose operations cost a third; nothing for another."""
     usual = tensor.is_cpu and tensor.dtype in _USUAL and tensor.numel() <= ENTRIES
@@ -188,6 +198,8 @@ class Tally:
         known = self._sum
         loss = None if known.loss is None or not known.terms else float(known.loss) / known.terms
         counts = () if known.counts is None else tuple(known.counts.tolist())
+        if not self.function:  # counted up to a length of ours
+            counts = counts[: max((i + 1 for i, count in enumerate(counts) if count), default=0)]
         # Targets of two classes are worth counting where they are two.
         if self.function in BINARY and known.sums is not None and known.sums.shape[1] == 1:
             yes = float(known.sums[0, 0])

@@ -7,6 +7,9 @@ Certain as a fact; intent is not, so an alarm needs one of:
   NEW        the missed layers come first but are still as torch draws them (``looks.as_drawn``): random, not loaded
 and that a cycle of all optimizers was seen: LEAST looks over SPAN steps, or the end of the run.
 
+An optimizer that the watch was given and that never made a step moves nothing either, whatever it holds: certain once IDLE
+steps of others were made and the announced run is all but over (some begin late).
+
 Look-alikes that are healthy: a pretrained trunk of which only the head is trained (and nobody switched its gradients off),
 training of biases or norms alone (of loaded weights), the partner of a GAN, teachers and target networks, gradients left by
 another training.
@@ -19,9 +22,11 @@ from collections.abc import Iterator, Sequence
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, fresh, lasting, listed, looked, opening, over, weighted
 from isograd.health.outcome import outcome
-from isograd.records.anatomy import Anatomy, spoken
+from isograd.records.anatomy import Anatomy, capital, spoken
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding, Severity
 
+IDLE, NEARLY = 50, 0.9
 LEAST = 3
 SPAN = 8
 WELL = 0.9
@@ -35,6 +40,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
     hidden = {where: found for where, found in lasting(case, "hidden_module").items() if found.always}
     if hidden:
         yield _hidden(case, hidden)
+    for step, fact in case.facts("optimizer_idle"):
+        yield _idle(case, step, fact)
+
+
+def _idle(case: Case, step: int, fact: Fact) -> Finding:
+    kind, numbers = fact.get("kind", "optimizer"), int(fact.get("parameters", 0))
+    over_ = case.planned is None or case.taken >= NEARLY * case.planned
+    text = f"the {kind} that holds {numbers:,} numbers never made a step, while others made {case.taken:,}"
+    alarm = case.taken >= IDLE and over_
+    return Finding(
+        "optimizer_misses_parameters",
+        "critical" if alarm else "note",
+        0.97 if alarm else 0.7,
+        "optimizer",
+        f"{capital(text)}: what it holds is what it was at the start.",
+        (Evidence(text, "optimizer_idle", 0.0, "steps", 1.0),),
+        since=1,
+        remedy="call its step() after the backward pass of its own loss",
+    )
 
 
 def _sure(case: Case, found: Lasting) -> bool:

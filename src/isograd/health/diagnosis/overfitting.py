@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
+from isograd.health.evaluated import error_of, knows
 from isograd.health.outcome import decided
 from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
@@ -84,7 +85,7 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
     if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED or not kinds:
         return None
     share = max(curve.classes) / kinds
-    if any((one.accuracy or 0.0) - share > ERRORS * _error(share, min(one.answers, kinds)) for one in tried[-2:]):
+    if any((one.accuracy or 0.0) - share > ERRORS * error_of(share, min(one.answers, kinds)) for one in tried[-2:]):
         return None
     last = tried[-1]
     right = f"{100 * (last.accuracy or 0.0):.0f} %"
@@ -136,7 +137,7 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
         return None
     if any(one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]):
         return None
-    last, known = tried[-1], all(_knows(one) for one in tried[-2:])
+    last, known = tried[-1], all(knows(one) for one in tried[-2:])
     value, floor = _value(last), last.floor or 0.0
     right = "" if last.accuracy is None else f" ({100 * last.accuracy:.0f} % of the answers are right)"
     return Finding(
@@ -158,19 +159,6 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
 
 def _value(one: Evaluation) -> float:
     return one.value or 0.0
-
-
-def _knows(one: Evaluation) -> bool:
-    """Whether more answers are right than the most frequent class gives."""
-    if one.accuracy is None or not one.classes or sum(one.classes) != one.answers:
-        return False
-    share = max(one.classes) / one.answers
-    return one.accuracy - share > ERRORS * _error(share, one.answers)
-
-
-def _error(share: float, answers: int) -> float:
-    """Standard error of a share of so many answers."""
-    return math.sqrt(max(share * (1.0 - share), 1.0 / answers) / answers)
 
 
 def _near(steps: tuple[tuple[int, float], ...], step: int) -> float:

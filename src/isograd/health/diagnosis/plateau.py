@@ -15,8 +15,9 @@ Bounds:
           never critical
   HONEST  a gain that came with examples seen before, from pass to pass and not within, is no gain (``health.passes``)
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
-Where no floor is known (a loss written by hand), only that the loss of the last third is where that of the first tenth was,
-to within ``STILL``, with standard errors that would have shown less than that.
+Where no floor is known (a loss written by hand), the program's own evaluations speak (``health.evaluated``); without them only
+that the loss of the last third is where that of the first tenth was, to within ``STILL``, with standard errors that would have
+shown less than that.
 
 Look-alikes that are healthy: hard problems on which the best model is little better than a constant (its little is beyond
 noise), imbalanced classes (the loss tells more than the hits), a GAN whose discriminator is held at ln 2 (two optimizers take
@@ -27,15 +28,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import Curve, Standing
+from isograd.health.evaluated import ignorant
 from isograd.health.outcome import decided
 from isograd.health.passes import repeated
 from isograd.health.worth import GAIN, constant, falls, learned_nothing
+from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
 
 STEPS = 50
@@ -55,8 +58,31 @@ def diagnose(case: Case) -> Iterator[Finding]:
             curve = max(judged, key=lambda one: len(one.looks))
             if not (constant(curve) and case.ended):  # then it is a collapse, which says more
                 yield _finding(case, curve)
+        return
+    tried = ignorant(case) if case.ended else ()
+    if tried:
+        yield _tried(case, tried)
     elif case.ended and len(curves.curves(case)) <= 1 and not gather.apart(case.anatomy):
         yield from _untold(case)
+
+
+def _tried(case: Case, tried: Sequence[Evaluation]) -> Finding:
+    """Of a loss without a known floor: the program's own evaluations find nothing."""
+    last = tried[-1]
+    right, most = 100.0 * (last.accuracy or 0.0), 100.0 * max(last.classes) / last.answers
+    text = f"of {last.answers:,} answers of an evaluation {right:.1f} % are right; the most frequent class gives {most:.1f} %"
+    return Finding(
+        "plateau",
+        "critical",
+        0.9,
+        "loss",
+        f"After {case.taken:,} steps {text}: the network has learned nothing that helps.",
+        (Evidence(text, "hit_rate", right / 100.0, "", most / 100.0),),
+        source=last.source,
+        since=tried[0].after,
+        remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
+        "step",
+    )
 
 
 def _nothing(case: Case, curve: Curve) -> bool:

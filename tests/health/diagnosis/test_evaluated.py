@@ -1,0 +1,45 @@
+"""Evaluations judge a training whose own loss says nothing."""
+
+import dataclasses
+import random
+
+from isograd.health.case import case_of
+from isograd.health.diagnosis import plateau
+from isograd.health.evaluated import ignorant
+from isograd.records.anatomy import Anatomy
+from isograd.records.batch import Evaluation
+from isograd.records.trace import Step, Trace
+
+
+def run(right, *, classes=(50, 50, 50, 50), looks=4, function="", value=lambda t: 3.0 - 0.005 * t):
+    """300 steps of a loss written by hand, evaluated ``looks`` times; ``right`` of the answers are right."""
+    draw, total, steps = random.Random(0), sum(classes), []
+    for index in range(1, 301):
+        due = index % (300 // looks) == 0
+        one = Evaluation(index, function, "run.py:9", batches=2, examples=total, classes=classes, answers=total)
+        tried = (dataclasses.replace(one, hits=round(right * total)),) if due else ()
+        steps.append(Step(index, value(index) + draw.gauss(0.0, 0.05), evaluations=tried))
+    return case_of(Trace(Anatomy("torch", (), ()), (), tuple(steps), ended=True))
+
+
+def alarms(case):
+    return [finding for finding in plateau.diagnose(case) if finding.alarm]
+
+
+def test_a_loss_that_falls_while_no_answer_gets_better_than_chance_is_a_plateau():
+    (finding,) = alarms(run(0.25))
+    assert finding.severity == "critical" and finding.source == "run.py:9" and "25.0 %" in finding.summary
+
+
+def test_answers_that_are_better_than_chance_beyond_noise_are_none():
+    assert alarms(run(0.25 + 0.08)) == []
+    assert alarms(run(0.25 + 0.05)), "within two standard errors"
+
+
+def test_one_evaluation_few_answers_and_a_class_that_is_nearly_all_say_nothing():
+    for case in (run(0.25, looks=1), run(0.25, classes=(10, 10, 10, 10)), run(0.7, classes=(150, 25, 25))):
+        assert ignorant(case) == () and alarms(case) == []
+
+
+def test_a_run_that_goes_on_may_yet_learn():
+    assert alarms(dataclasses.replace(run(0.25), ended=False, planned=10_000)) == []
