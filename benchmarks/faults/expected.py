@@ -22,6 +22,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "hidden_scale",
             "hidden_softmax",
             "symmetry",
+            "surprise",
         ]
     ),
     "steps": frozenset(["learning_rate", "warm_up", "weight_decay", "momentum", "clipping", "precision", "batch_size"]),

@@ -65,7 +65,8 @@ def test_the_project_is_one():
 def test_the_commands_are_those_of_the_command_line():
     (shown,) = (block for block in blocks("") if block.startswith("isograd check"))
     named = {name for line in shown.splitlines() for name in re.findall(r"\w+", line.split("  ")[0]) if name != "isograd"}
-    assert named == {command.name or command.callback.__name__ for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    assert named == {command.name or command.callback.__name__ for command in app.registered_commands} | groups
 
 
 def test_every_figure_is_shown_by_a_file_that_is_there():

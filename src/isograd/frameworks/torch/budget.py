@@ -31,8 +31,9 @@ FLOOR = 0.12
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
-HUGE = 2_048
-"""Parameters from which a network is so large that even a first diagnosis in the loop takes seconds, and is not given away."""
+LARGE, EACH = 64, 2e-3
+"""Parameters from which a network is so large that even a first diagnosis in the loop is not given away, and the seconds that
+it takes for each of them, as measured on 400."""
 TIMED = 16
 """Of the steps that are not looked at every so many-th is timed, and counted for all."""
 BRIEFLY = 5e-5
@@ -182,12 +183,13 @@ class Budget:
         if self.share is None:
             return True
         allowance = max(self.share * self.elapsed, FLOOR)
-        expected = self.diagnoses.last * (1 + SPREAD)  # there is more to look at each time
+        first = self.diagnoses.count == 0
+        expected = EACH * parameters if first else self.diagnoses.last * (1 + SPREAD)  # there is more to look at each time
         if urgent and (self._extra + expected) * HIDDEN < allowance * 2 * ALARMED:
             self._extra += expected
             return True
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
-        return paid or (self.diagnoses.count == 0 and parameters <= HUGE)  # what the first one costs is not known
+        return paid or (first and parameters <= LARGE)
 
     def _due(self, index: int, elapsed: float, pace: float, account: Account, last: int) -> bool:
         assert self.share is not None
