@@ -82,7 +82,7 @@ def samples():
 
 @pytest.fixture(scope="session")
 def pages(samples):
-    """The pages a person meets: a healthy run, one that vanishes, a regression, a check, an inspection of data."""
+    """The pages a person meets: a healthy run, one that vanishes, a regression, a check, an inspection of data, a cause."""
     from dataclasses import replace
 
     from isograd.render.html import inspection_page, report_page, run_page
@@ -107,4 +107,5 @@ def pages(samples):
         ),
         "check": report_page(samples.vanishing()),
         "inspection": inspection_page(samples.inspection()),
+        "cause": report_page(replace(samples.vanishing("watch"), cause=samples.explanation())),
     }  # fmt: skip

@@ -7,10 +7,13 @@ import struct
 import zlib
 
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.cause import Cause, Explanation, Hypothesis
+from isograd.records.edit import Edit
 from isograd.records.expectation import Expectation, Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.inspection import Doubt, Inspection
 from isograd.records.moments import Moments
+from isograd.records.proof import Skill
 from isograd.records.reading import Reading, Readings
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Environment, Epoch, Evaluation, ExampleError, Metric, Run
@@ -237,3 +240,17 @@ def inspection():
         (Part("train", 599), Part("test", 298)), doubts, (Skipped("train/dog/0001.jpg", "0001.jpg is empty (0 bytes)"),),
         ("the parts that the source gives were put together",), ("unreadable", "repeated", "drift"),
     )  # fmt: skip
+
+
+def explanation():
+    """A cause found by experiment, with long names, a remedy, a loss and a change that could not be run."""
+    rate, scale = Edit("learning_rate", 0.5, before=30.0), Edit("input_scale", "standard", before=4.0)
+    tried = [
+        Hypothesis(rate, "finding: learning rate", 0.83, 0.83, 0.97, score=0.9, steps=80),
+        Hypothesis(scale, "list", 0.95, 0.12, 0.2, (rate,), score=0.15, steps=80),
+        Hypothesis(Edit("optimizer", "adam", before="sgd"), "list", 0.2, 0.2, steps=80),
+        Hypothesis(scale, "list", -0.2, -0.2, 0.2, steps=80),
+        Hypothesis(Edit("precision"), "list", failed="the model computes in float32 already"),
+    ]
+    cause = Cause(rate, "sure", 0.83, 0.97, "The learning rate of 30 is too high.", "optimizer", "train.py:41")
+    return Explanation("cause", Skill(0.0, 300), 80, 1_200, 2_000, (cause,), tuple(tried))

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-KINDS = ("digits", "sick", "regression", "check", "inspection")
+KINDS = ("digits", "sick", "regression", "check", "inspection", "cause")
 CONTRAST = """
 const seen = c => { const m = c.match(/[\\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1]; };
 const light = ([r, g, b]) => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -105,6 +105,19 @@ def test_nothing_scrolls_sideways_with_every_fold_open(browser, show, kind, widt
 def test_all_text_has_a_contrast_of_at_least_four_and_a_half(browser, show, kind, scheme):
     show(kind, scheme=scheme)
     assert browser.execute_script(CONTRAST) == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_names_of_what_was_tried_are_whole_at_every_width(browser, show, width):
+    show("cause", width=width)
+    cut = """const outside = [];
+    for (const picture of document.querySelectorAll('#cause svg'))
+      for (const one of picture.querySelectorAll('text')) {
+        const [a, b] = [one.getBoundingClientRect(), picture.getBoundingClientRect()];
+        if (a.left < b.left - 1 || a.right > b.right + 1) outside.push(one.textContent);
+      }
+    return outside;"""
+    assert browser.execute_script(cut) == []
 
 
 def test_the_two_colour_schemes_are_two(browser, show):

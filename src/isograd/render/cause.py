@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
-from isograd.render.markup import Markup, el, join
+from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, section, table, words
 from isograd.render.wording import number
 
 SHOWN = 12
 """Trials in a text; the page has all."""
-_HEIGHT = 22
+_HEIGHT = 36
 _ANSWERS = {
     "healthy": "Nothing is to blame: no change of one thing does this program as much good as a fault would cost it.",
     "no signal": "One batch can be learned by heart, and nothing of it carries over: either the labels do not follow from the "
@@ -154,16 +154,16 @@ def _facts(found: Explanation, cause: Cause) -> list[Markup]:
 
 
 def bars(tried: Sequence[Hypothesis]) -> Markup:
-    """One bar a change, the best first, as far as it gained."""
+    """One bar a change under its name, the best first, as far as it gained; names and bars use the width that there is."""
     shown = sorted((one for one in tried if one.skill is not None), key=lambda one: -one.gain)[:SHOWN]
     most = max((abs(one.gain) for one in shown), default=0.0) or 1.0
     drawn = []
     for place, one in enumerate(shown):
-        top, long = place * _HEIGHT, 45.0 * max(0.0, one.gain) / most
+        top, long = place * _HEIGHT, 100.0 * max(0.0, one.gain) / most
         fill = "currentColor" if one.score > 0.0 else "#8a8a8a"
-        drawn.append(el("rect", x="50%", y=top + 4, width=f"{long:.1f}%", height=_HEIGHT - 8, fill=fill))
-        drawn.append(el("text", _named(one)[:40], x="49%", y=top + 15, text_anchor="end", font_size=12))
-        drawn.append(el("text", f"{one.gain:+.2f}", x=f"{51.0 + long:.1f}%", y=top + 15, font_size=12))
+        drawn.append(el("text", clip(_named(one), 44), x=0, y=top + 14, font_size=12, fill="currentColor"))
+        drawn.append(el("text", f"{one.gain:+.2f}", x="100%", y=top + 14, text_anchor="end", font_size=12, fill="currentColor"))
+        drawn.append(el("rect", x=0, y=top + 20, width=f"{long:.1f}%", height=_HEIGHT - 28, fill=fill))
     label = "Bars of the gain of each change"
     return el("svg", *drawn, width="100%", height=_HEIGHT * len(shown), role="img", aria_label=label)
 
