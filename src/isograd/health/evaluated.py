@@ -7,7 +7,7 @@ answers have, whatever is trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from isograd.health.case import Case
 from isograd.records.batch import Evaluation
@@ -19,39 +19,48 @@ COMMON = 0.6
 """Share of the most frequent class above which right answers alone are no measure: rare classes may be what counts."""
 
 
-def knows(one: Evaluation) -> bool:
-    """Whether more answers are right than the most frequent class gives."""
-    if one.accuracy is None or not one.classes or sum(one.classes) != one.answers:
+Series = Sequence[Evaluation]
+"""Evaluations of one kind, in order."""
+
+
+def knows(one: Evaluation, classes: Sequence[int] = ()) -> bool:
+    """Whether more answers are right than the most frequent class gives.
+
+    ``classes`` counts other targets of the kind: they tell the most frequent where those of the evaluation are not known.
+
+    >>> knows(Evaluation(1, answers=100, hits=70)), knows(Evaluation(1, answers=100, hits=70), (100, 100))
+    (False, True)
+    """
+    counts = one.classes if sum(one.classes) == one.answers else classes
+    if one.accuracy is None or not sum(counts):
         return False
-    share = max(one.classes) / one.answers
-    return one.accuracy - share > ERRORS * error_of(share, one.answers)
+    share, answers = max(counts) / sum(counts), min(one.answers, sum(counts))
+    return one.accuracy - share > ERRORS * math.sqrt(max(share * (1.0 - share), 1.0 / answers) / answers)
 
 
-def error_of(share: float, answers: int) -> float:
-    """Standard error of a share of so many answers."""
-    return math.sqrt(max(share * (1.0 - share), 1.0 / answers) / answers)
-
-
-def ignorant(case: Case) -> Sequence[Evaluation]:
+def ignorant(case: Case) -> Series:
     """The last two evaluations of a kind where no kind of them knows more than the most frequent class; else nothing.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> ignorant(Case(Anatomy("torch", (), ())))
     ()
     """
-    kinds = list(_kinds(case))
-    late = [tuple(tried[-2:]) for tried in kinds]
+    late = [tuple(tried[-2:]) for tried in by_place(case, _telling)]
     if not late or any(len(pair) < 2 or any(knows(one) for one in pair) for pair in late):
         return ()
     return max(late, key=lambda pair: pair[-1].answers)
 
 
-def _kinds(case: Case) -> Iterator[Sequence[Evaluation]]:
-    """Evaluations that count answers and know their targets, by the line and the loader that they came from."""
+def by_place(case: Case, wanted: Callable[[Evaluation], bool]) -> list[Series]:
+    """Those that are wanted, by their loss, the line and the loader that they came from, and their size; each in order."""
     kinds: dict[tuple[object, ...], list[Evaluation]] = {}
     for step in case.steps:
-        for one in step.evaluations:
-            total = sum(one.classes)
-            if total == one.answers and total >= ANSWERS and max(one.classes) <= COMMON * total:
-                kinds.setdefault((one.source, one.loader, one.function), []).append(one)
-    yield from kinds.values()
+        for one in filter(wanted, step.evaluations):
+            kinds.setdefault((one.function, one.source, one.loader, one.examples), []).append(one)
+    return list(kinds.values())
+
+
+def _telling(one: Evaluation) -> bool:
+    """Whether its right answers are a measure: of enough targets that are known, and not nearly all of one class."""
+    total = sum(one.classes)
+    return total == one.answers >= ANSWERS and max(one.classes) <= COMMON * total

@@ -10,7 +10,8 @@ program, one loader):
               are no better than the best constant answer: neither in loss nor, where there are classes, in right answers (two
               standard errors above the most frequent class). Said when the run is decided: batch norm in evaluation mode lags
               behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark.
-              Evaluations that count right answers and ask no loss are held against the most frequent class of the training
+              Evaluations that count right answers and ask no loss are held against the most frequent class of their targets,
+              or of the training's
 
 Look-alikes that are healthy: evaluations that go up and down, a rising loss with steady answers, a small set for evaluation, an
 evaluation of the training examples themselves.
@@ -19,12 +20,12 @@ evaluation of the training examples themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
-from isograd.health.evaluated import error_of, knows
+from isograd.health.evaluated import ERRORS, Series, by_place, knows
 from isograd.health.outcome import decided
 from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
@@ -34,7 +35,6 @@ WORSE = 0.05
 WORSE_FIT = 0.1
 LOOKS = 4
 LEARNED = 0.5
-ERRORS = 2.0
 EXAMPLES = 32
 SAME = 0.02
 
@@ -43,51 +43,29 @@ _BY_HEART = (
     "augmentation, weight decay, dropout, a smaller network"
 )
 
-Series = Sequence[Evaluation]
-"""Evaluations of one kind, in order."""
-
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding: that what is learned no longer, or not at all, serves other examples."""
     curve = curves.main(case)
     if curve is None:
         return
-    series = list(_series(case, curve.function))
+    series = by_place(case, lambda one: one.function == curve.function and math.isfinite(_value(one, math.nan)))
+    counted = by_place(case, lambda one: not one.function and one.accuracy is not None and one.answers >= EXAMPLES)
     found = [*(_worse(curve, one) for one in series), *(_by_heart(case, curve, one) for one in series)]
-    found += [_answers(case, curve, one) for one in _counted(case)]
+    found += [_answers(case, curve, one) for one in counted]
     told = [finding for finding in found if finding is not None]
     yield from sorted(told, key=lambda finding: not finding.alarm)[:1]
 
 
-def _series(case: Case, function: str) -> Iterator[Series]:
-    """Evaluations by the training's loss, by the line and the loader that they came from; as many examples each time."""
-    kinds: dict[tuple[object, ...], list[Evaluation]] = {}
-    for step in case.steps:
-        for one in step.evaluations:
-            if one.function == function and one.value is not None and math.isfinite(one.value):
-                kinds.setdefault((one.source, one.loader, one.examples), []).append(one)
-    yield from kinds.values()
-
-
-def _counted(case: Case) -> Iterator[Series]:
-    """Evaluations that count answers and ask no loss, by the line and the loader that they came from."""
-    kinds: dict[tuple[object, ...], list[Evaluation]] = {}
-    for step in case.steps:
-        for one in step.evaluations:
-            if not one.function and one.accuracy is not None and one.answers >= EXAMPLES:
-                kinds.setdefault((one.source, one.loader, one.answers), []).append(one)
-    yield from kinds.values()
-
-
 def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
     """By heart, told from right answers alone."""
-    late, kinds = curve.late(), sum(curve.classes)
-    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED or not kinds:
+    late, last = curve.late(), tried[-1]
+    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED:
         return None
-    share = max(curve.classes) / kinds
-    if any((one.accuracy or 0.0) - share > ERRORS * error_of(share, min(one.answers, kinds)) for one in tried[-2:]):
+    counts = last.classes or curve.classes
+    if not sum(counts) or any(knows(one, curve.classes) for one in tried[-2:]):
         return None
-    last = tried[-1]
+    share = max(counts) / sum(counts)
     right = f"{100 * (last.accuracy or 0.0):.0f} %"
     return Finding(
         "overfitting",
@@ -157,8 +135,8 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
     )
 
 
-def _value(one: Evaluation) -> float:
-    return one.value or 0.0
+def _value(one: Evaluation, unknown: float = 0.0) -> float:
+    return unknown if one.value is None else one.value
 
 
 def _near(steps: tuple[tuple[int, float], ...], step: int) -> float:

@@ -28,13 +28,12 @@ from isograd.records.moments import Moments
 FAR = 10.0
 POOR = 0.5
 HUGE = 1000.0
-REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the targets are out of the outputs' reach."""
     curve = curves.main(case)
-    if curve is None or curve.function not in REGRESSIONS:
+    if curve is None or curve.function not in curves.REGRESSIONS:
         return
     step, first = curve.looks[0]
     targets = [sample.target for _, sample in curve.looks if sample.target is not None]

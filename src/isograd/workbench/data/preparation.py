@@ -102,22 +102,7 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
     facts = Facts(twins(row.tobytes() for row in found.pixels), found.labels, found.classes, found.parts)
     parts, remarks = part_rows(plan, facts, seed=seed)
     encoding = pictures.fit(found.pixels[parts[0]], found.classes, target or "label")
-    schema = Schema(
-        kind="images",
-        rows=len(found.labels),
-        fingerprint=found.fingerprint,
-        target=encoding.target,
-        image=encoding.image,
-        classes=found.classes,
-    )
-    summary = DataSummary(
-        source=source,
-        schema=schema,
-        parts=describe_parts(parts, found.labels, found.classes),
-        split=plan.kind,
-        skipped=found.skipped,
-        remarks=found.remarks + remarks,
-    )
+    summary = _summary(found, source, encoding, encoding.image, parts, plan, remarks)
     train, validation, test = (_rows(found, part, encoding) for part in parts)
     return Prepared(summary, encoding, train, validation, test)
 
@@ -140,23 +125,35 @@ def _from_recordings(
     encoding = spectra.fit_sounds(training, found.rate, found.classes, target or "label", mels=encode_as.mels)
     rows = [_sounds(found, part, encoding) for part in parts]
     mels, frames = rows[0].inputs.shape[2:]
-    schema = Schema(
-        kind="sound",
-        rows=len(found.labels),
-        fingerprint=found.fingerprint,
-        target=encoding.target,
-        image=(1, mels, frames),
-        classes=found.classes,
-    )
-    summary = DataSummary(
+    summary = _summary(found, source, encoding, (1, mels, frames), parts, plan, remarks)
+    return Prepared(summary, encoding, *rows)
+
+
+def _summary(
+    found: Pictures | Recordings,
+    source: str,
+    encoding: Encoding,
+    image: tuple[int, int, int] | None,
+    parts: tuple[NDArray[np.int64], ...],
+    plan: SplitPlan,
+    remarks: tuple[str, ...],
+) -> DataSummary:
+    """What was read of pictures or recordings, and how it was split."""
+    return DataSummary(
         source=source,
-        schema=schema,
+        schema=Schema(
+            kind=encoding.kind,
+            rows=len(found.labels),
+            fingerprint=found.fingerprint,
+            target=encoding.target,
+            image=image,
+            classes=found.classes,
+        ),
         parts=describe_parts(parts, found.labels, found.classes),
         split=plan.kind,
         skipped=found.skipped,
         remarks=found.remarks + remarks,
     )
-    return Prepared(summary, encoding, *rows)
 
 
 def _groups(found: Recordings, column: str | None) -> NDArray[np.int64]:
