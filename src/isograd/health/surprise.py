@@ -12,6 +12,7 @@ On 630 random networks of seven families, 9,700 steps forward and 5,600 back, no
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -52,7 +53,7 @@ def surprises(
     ('a', 50.0)
     """
     expected = {one.where: one for one in expectations.nodes}
-    readers = [sum(place in node.inputs for node in anatomy.nodes) for place in range(len(anatomy.nodes))]
+    readers = Counter(place for node in anatomy.nodes for place in set(node.inputs))
     judged: list[Surprise | None] = []
     for node in anatomy.nodes:
         judged.append(_of_signal(anatomy, node, expected, signal))
@@ -90,7 +91,7 @@ def _of_gradient(
     node: Node,
     expected: Mapping[str, Expectation],
     gradient: Mapping[str, float],
-    readers: Sequence[int],
+    readers: Mapping[int, int],
 ) -> Surprise | None:
     """What a node makes of the gradient on its way to its input, where nothing else reads that input."""
     if len(set(node.inputs)) != 1 or readers[node.inputs[0]] != 1:
