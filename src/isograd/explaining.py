@@ -20,7 +20,7 @@ from isograd.ports import Patient
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 LEAST_STEPS, SHARE = 2_000, 0.05
 """The budget where none is given: the larger of so many steps and this share of the announced run."""

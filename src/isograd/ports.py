@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 from isograd.records.trace import Step, Trace
 
 Batch = Any

@@ -7,7 +7,7 @@ from isograd.health.cause import LENGTH, Search, score_of, search
 from isograd.health.harm import Harm
 from isograd.health.hypotheses import Proposal
 from isograd.records.edit import Edit
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 RATE, CLEAR, ADAM, INPUTS = Edit("learning_rate", 0.01), Edit("clear_gradients"), Edit("optimizer", "adam"), Edit("input_scale")
 HARMS = {"learning_rate": 0.8, "clear_gradients": 0.6, "input_scale": 0.5}

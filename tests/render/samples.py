@@ -13,11 +13,11 @@ from isograd.records.expectation import Expectation, Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.inspection import Doubt, Inspection
 from isograd.records.moments import Moments
-from isograd.records.proof import Skill
 from isograd.records.reading import Reading, Readings
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Environment, Epoch, Evaluation, ExampleError, Metric, Run
 from isograd.records.schema import Column, DataSummary, Part, Schema, Skipped
+from isograd.records.skill import Skill
 from isograd.records.trace import Meter
 
 TOML = """# digits/isograd.toml

@@ -7,8 +7,8 @@ from isograd.records import codec
 from isograd.records.anatomy import Anatomy
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import Edit
-from isograd.records.proof import Skill
 from isograd.records.report import Report
+from isograd.records.skill import Skill
 from isograd.render import html, text
 
 RATE = Edit("learning_rate", 0.01, before=3.0)

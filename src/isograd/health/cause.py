@@ -35,7 +35,7 @@ from isograd.health.harm import LEAST, Harm
 from isograd.health.hypotheses import Proposal
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 LENGTH, LONGER = 80, 4
 GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
@@ -102,7 +102,7 @@ def search(
     Raises ``RequestError`` where the budget does not allow one comparison. An interruption (Ctrl-C) ends the search and keeps
     what was tried.
 
-    >>> from isograd.records.proof import Skill
+    >>> from isograd.records.skill import Skill
     >>> work = Search(lambda edits, steps: Skill(0.9 if edits else 0.1, 50), lambda edit: Harm(0.8), budget=1000)
     >>> found = search(work, [Proposal(Edit("clear_gradients"), "fact")])
     >>> found.answer, found.causes[0].certainty

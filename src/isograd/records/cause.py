@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.records.edit import Edit
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 Certainty = Literal["sure", "likely", "possible"]
 Answer = Literal["cause", "healthy", "no signal", "unknown", "interrupted"]

@@ -5,32 +5,70 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
+from isograd.records.skill import Skill
 
 Verdict = Literal["proven", "not proven", "harmful"]
+Kind = Literal["repair", "improvement", "nothing"]
+Stage = Literal["control", "preset", "single", "combination", "shrunk", "race", "random", "asked"]
+Part = Literal["search", "proof"]
 
 
 @dataclass(frozen=True, slots=True)
-class Skill:
-    """One yardstick for every program: 0 is a trivial predictor, 1 is perfect; ``examples`` were judged."""
+class Training:
+    """One training of one copy: the skill that it reached after ``steps`` steps, and on its way there.
 
-    value: float
-    examples: int
+    ``curve`` holds (step, skill) in order, the last point included. ``failed`` says why it could not be finished; its skill is
+    then the worst there is.
+    """
+
+    skill: Skill
+    curve: tuple[tuple[int, float], ...] = ()
+    steps: int = 0
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One training with what tells it from all others: what a journal holds a line of, so that a search can go on.
+
+    ``program`` is a fingerprint of the untouched program and of how it is judged; ``part`` says on which half of the
+    validation examples it was judged.
+    """
+
+    program: str
+    edits: tuple[Edit, ...]
+    seed: int
+    part: Part
+    training: Training
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One seed, run with and without the edits, and with a random edit of the same size; skills on held-out examples."""
+    """One seed, with the same initial weights where the edits allow, the same batches and the same random numbers: as the
+    program is, with the edits, and with a random edit of the same size; judged on examples that the search never used.
+    """
 
     seed: int
-    control: Skill
-    treated: Skill
-    random: Skill | None = None
+    control: Training
+    treated: Training
+    random: Training | None = None
+
+    @property
+    def difference(self) -> float:
+        """What the edits are worth with this seed.
+
+        >>> round(Trial(7, Training(Skill(0.25, 50)), Training(Skill(0.75, 50))).difference, 6)
+        0.5
+        """
+        return self.treated.skill.value - self.control.skill.value
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A mean difference with its 95 % interval."""
+    """A mean of paired differences with its 95 % interval (Student's t); infinite borders where there is one pair alone."""
 
     mean: float
     low: float
@@ -38,13 +76,86 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Edits that the search tried in one training, judged on its own seed and half of the examples; ``cost`` in full runs.
+
+    ``stage`` says on whose turn; ``reason`` who proposed it; ``failed`` why it could not be made or finished.
+    """
+
+    edits: tuple[Edit, ...]
+    skill: float | None
+    stage: Stage
+    reason: str = ""
+    cost: float = 1.0
+    failed: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How much of the program the edits change together.
+
+        >>> Candidate((Edit("clear_gradients"), Edit("residual")), 0.5, "combination").size
+        4
+        """
+        return sum(edit.size for edit in self.edits)
+
+
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """The best of ``runs`` random combinations of edits, on the search's own seed and examples, where the search's choice
+    reached ``chosen``. ``whole``: the runs cost as much as the whole search did.
+    """
+
+    skill: float
+    edits: tuple[Edit, ...]
+    runs: int
+    chosen: float
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
-    """A repair and what became of it; ``cost`` is in full runs."""
+    """A repair and what became of it.
+
+    ``verdict``: "proven": ``pairs_needed`` new pairs were all positive, and the random edit drawn beforehand was not better;
+    "harmful": the edits make the validation score worse; else "not proven". ``why`` says it in a sentence. ``kind``: "repair"
+    of a sick program, "improvement" of a healthy one, "nothing" where there are no ``edits`` (``healthy`` says whether anything
+    was wrong). ``control`` and ``ceiling`` are what the search's own seed reached untouched and with the robust preset.
+    ``effect`` is over ``trials``, ``against_random`` the same against ``random_edits``. A full run has ``length`` steps, a pair
+    ``pair_length``; costs are in full runs, ``steps`` is their sum. ``varies`` is what differs between the trials: the initial
+    weights, or, of a model that is trained already, only the order of the data. ``measure``: our yardstick, or the person's
+    own score.
+    """
 
     verdict: Verdict
     edits: tuple[Edit, ...]
+    kind: Kind
+    healthy: bool
+    why: str = ""
     effect: Effect | None = None
+    against_random: Effect | None = None
     trials: tuple[Trial, ...] = ()
-    rejected: tuple[Edit, ...] = ()
-    cause: str | None = None
-    cost: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    cause: Explanation | None = None
+    control: Training | None = None
+    ceiling: Candidate | None = None
+    luck: Luck | None = None
+    random_edits: tuple[Edit, ...] = ()
+    pairs_needed: int = 6
+    length: int = 0
+    pair_length: int = 0
+    cost_search: float = 0.0
+    cost_proof: float = 0.0
+    steps: int = 0
+    varies: Literal["weights", "order"] = "weights"
+    measure: Literal["skill", "score"] = "skill"
+    remarks: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    @property
+    def false_proof_rate(self) -> float:
+        """How often edits that do nothing are called proven at most, whatever the noise: one half for each pair.
+
+        >>> Proof("proven", (), "nothing", True).false_proof_rate
+        0.015625
+        """
+        return 0.5**self.pairs_needed

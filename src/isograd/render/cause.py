@@ -27,7 +27,7 @@ _SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
 def headline(found: Explanation) -> str:
     """The answer in a sentence.
 
-    >>> from isograd.records.proof import Skill
+    >>> from isograd.records.skill import Skill
     >>> headline(Explanation("unknown", Skill(0.0, 10), 80, 160, 2000))
     'Nothing that was tried explains it.'
     """

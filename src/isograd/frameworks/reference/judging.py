@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from isograd.frameworks.reference.network import Array, Loss
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 WORST = -0.2
 

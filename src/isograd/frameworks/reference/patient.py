@@ -19,7 +19,7 @@ from isograd.frameworks.reference.network import LOSSES, Activation, Array, Func
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import EDITS, Edit
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace, deep
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isograd.frameworks.torch.fitting import Matched
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 
 WORST = -0.2
 """What is not finite is worth this, and nothing is worth less: how far below a constant answer it is says nothing more."""

@@ -32,7 +32,7 @@ from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
-from isograd.records.proof import Skill
+from isograd.records.skill import Skill
 from isograd.records.trace import Step, Trace
 
 _SEED = 0
