@@ -30,8 +30,18 @@ class Patient(Protocol):
         """A new patient that differs from this one by ``edit`` alone; refuses, as ``ModelError``, what it cannot do."""
         ...
 
-    def trained(self, batches: Sequence[Batch], steps: int) -> Self:
-        """A new patient that has made ``steps`` steps of its loop on the batches, round and round, unmeasured."""
+    def trained(
+        self,
+        batches: Sequence[Batch],
+        steps: int,
+        looks: Sequence[int] = (),
+        seen: Callable[[int, Self], bool] | None = None,
+    ) -> Self:
+        """A new patient that has made ``steps`` steps of its loop on the batches, round and round, unmeasured.
+
+        After each step of ``looks`` (in order) ``seen`` is shown it, to judge and not to change; where it answers True the
+        training ends there.
+        """
         ...
 
     def judge(self, batches: Iterable[Batch]) -> Skill:

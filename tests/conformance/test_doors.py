@@ -229,6 +229,21 @@ def test_training_leaves_the_patient_as_it_was(door, case):
     assert patient.describe() == before
 
 
+def test_a_look_in_the_middle_changes_nothing_and_may_end_it(door, case):
+    patient, batch = door(case)
+    shown = []
+
+    def seen(step, now):
+        shown.append((step, now.judge([batch]).value))
+        return step == 4
+
+    whole, looked = patient.trained([batch], 4), patient.trained([batch], 9, (2, 4, 6), seen)
+    assert [step for step, _ in shown] == [2, 4]
+    assert shown[0][1] == patient.trained([batch], 2).judge([batch]).value
+    for one, wanted in zip(looked.describe().parameters, whole.describe().parameters, strict=True):
+        assert one.values == wanted.values
+
+
 def test_a_network_that_learns_gains_skill(door):
     patient, batch = door(Case((6, 8, 8, 8, 3), "relu", "cross_entropy"))
     learned = patient.apply(Edit("momentum", 0.9)).trained([batch], 200)

@@ -50,6 +50,33 @@ def test_gradients_that_are_cleared_too_early_move_nothing():
     assert all(moved(sick.apply(Edit("clear_gradients")), batch))
 
 
+def test_what_an_edit_draws_and_what_dropout_drops_follow_the_seed_of_the_patient():
+    dropping = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3))
+    one, batch = patient_of(dropping)
+    other = dataclasses.replace(one, seed=1)
+    assert same(one.trained([batch], 2), one.trained([batch], 2)) and not same(
+        one.trained([batch], 2), other.trained([batch], 2)
+    )
+    edit = Edit("initialisation", "he")
+    assert same(one.apply(edit), one.apply(edit)) and not same(one.apply(edit), other.apply(edit))
+
+
+@pytest.mark.parametrize("edit", [Edit("activation", "relu", before="sigmoid"), Edit("last")])
+def test_an_exchanged_function_stays_exchanged_after_a_look_in_the_middle(edit):
+    class Calls(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return torch.softmax(self.two(torch.sigmoid(self.one(x))), 1)
+
+    patient, batch = patient_of(Calls())
+    edited, shown = patient.apply(edit), []
+    looked = edited.trained([batch], 6, (3,), lambda step, now: bool(shown.append(now.judge([batch]).value)))
+    assert same(looked, edited.trained([batch], 6)) and shown == [edited.trained([batch], 3).judge([batch]).value]
+
+
 @pytest.mark.parametrize(
     ("habit", "edit"),
     [

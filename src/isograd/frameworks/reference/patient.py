@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self, get_args
@@ -82,13 +82,23 @@ class ReferencePatient(Patient):
             self, network=_drawn(self.network, str(edit.value), edit.where, seed=0), optimizer=self.optimizer.fresh()
         )
 
-    def trained(self, batches: Sequence[tuple[Array, Array]], steps: int) -> Self:
-        """A new patient after ``steps`` steps on the batches, round and round."""
+    def trained(
+        self,
+        batches: Sequence[tuple[Array, Array]],
+        steps: int,
+        looks: Sequence[int] = (),
+        seen: Callable[[int, Self], bool] | None = None,
+    ) -> Self:
+        """A new patient after ``steps`` steps on the batches, round and round; shown to ``seen`` after those of ``looks``."""
         network, optimizer = self.network, self.optimizer.copy()
         for index in range(steps):
             x, targets = batches[index % len(batches)]
             after, _ = optimizer.step(network.parameters(), _passed(network, x, targets, self.loss).parameters)
             network = network.with_parameters(after)
+            if seen is not None and index + 1 in looks:
+                now = replace(self, network=network, optimizer=optimizer.copy())
+                if seen(index + 1, now):
+                    return now
         return replace(self, network=network, optimizer=optimizer)
 
     def judge(self, batches: Iterable[tuple[Array, Array]]) -> Skill:

@@ -23,9 +23,6 @@ from isograd.records.edit import Edit
 if TYPE_CHECKING:
     from isograd.frameworks.torch.patient import TorchPatient
 
-SEED = 0
-"""Of the weights that an edit draws: the same for every edit, so that two initialisations differ by their rule alone."""
-
 
 def applied(twin: Any, edit: Edit) -> Any:
     """The patient with the edit in it; ``twin`` is a copy already, and is used up.
@@ -160,7 +157,7 @@ def _dropout(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.draw_again(twin.models, edit, torch.Generator().manual_seed(SEED))
+    edits.draw_again(twin.models, edit, torch.Generator().manual_seed(twin.seed))
     return twin.forgetful()
 
 
@@ -179,7 +176,7 @@ def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 def _width(twin: TorchPatient, edit: Edit) -> TorchPatient:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.manual_seed(twin.seed)
         reshaping.widen(twin.models, edits.number(edit))
     if twin.optimizer is None:
         return twin

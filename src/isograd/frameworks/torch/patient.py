@@ -35,9 +35,6 @@ from isograd.records.loop import Loop
 from isograd.records.skill import Skill
 from isograd.records.trace import Step, Trace
 
-_SEED = 0
-"""Of the random numbers of a training (dropout, augmentation): the same for every one, so that two differ by an edit alone."""
-
 
 class _Still(Optimizer):
     """An optimizer that changes nothing: it marks where a step ends for a patient that has none."""
@@ -58,7 +55,8 @@ class TorchPatient(Patient):
     the backward pass alone is measured. ``kept`` names the parameters that ``reborn`` could not draw anew. ``known`` are
     batches that an edit of the data takes its statistics from, ``loop`` the habits of the program's loop, ``step`` its own
     step function, ``score`` the person's own yardstick, a function of the model; ``data`` and ``manner`` are what edits have
-    changed.
+    changed. ``seed`` is that of the random numbers of a training (dropout, augmentation, weights that an edit draws): patients
+    with the same seed differ by their edits alone.
     """
 
     models: tuple[nn.Module, ...]
@@ -72,6 +70,7 @@ class TorchPatient(Patient):
     score: Callable[[Any], float] | None = None
     data: Data = Data()
     manner: Manner = Manner()
+    seed: int = 0
 
     @classmethod
     def copy_of(cls, model: Any, batch: Any, loss: Any, optimizer: Any) -> Self:
@@ -139,8 +138,17 @@ class TorchPatient(Patient):
         patient: Self = applied(self.copy(), edit)
         return patient
 
-    def trained(self, batches: Sequence[Any], steps: int) -> Self:
-        """A new patient after ``steps`` steps of the loop, the batches round and round; random numbers from a fixed seed.
+    def trained(
+        self,
+        batches: Sequence[Any],
+        steps: int,
+        looks: Sequence[int] = (),
+        seen: Callable[[int, Self], bool] | None = None,
+    ) -> Self:
+        """A new patient after ``steps`` steps of the loop, the batches round and round; random numbers from ``seed``.
+
+        After each step of ``looks`` (in order) ``seen`` is shown it in the middle of its training, to judge and not to change;
+        where it answers True the training ends there.
 
         Raises ``ModelError`` where model, batch and loss do not fit.
         """
@@ -148,14 +156,15 @@ class TorchPatient(Patient):
         if twin.optimizer is None:
             raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
         prepared = twin.data.prepared(batches)
-        with (
-            same_random_streams(),
-            torch.enable_grad(),
-            torch.compiler.set_stance("force_eager"),
-            running(twin.models, twin.manner),
-        ):
-            torch.manual_seed(_SEED)
-            stepping.run(twin.models, twin.optimizer, twin.loss, twin.loop, prepared, steps, twin.step)
+        with same_random_streams(), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            torch.manual_seed(self.seed)
+            going = stepping.run(twin.models, twin.optimizer, twin.loss, twin.loop, prepared, steps, twin.step)
+            made = 0
+            for stop in (*(look for look in looks if look < steps), steps):
+                with running(twin.models, twin.manner):  # left at each look: a copy must not carry what it hangs on a model
+                    made += sum(1 for _ in islice(going, stop - made))
+                if seen is not None and stop in looks and seen(stop, twin):
+                    break
         return twin
 
     def judge(self, batches: Iterable[Any]) -> Skill:

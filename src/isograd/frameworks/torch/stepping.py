@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -28,8 +28,8 @@ def run(
     batches: Sequence[Any],
     steps: int,
     own: Own | None,
-) -> None:
-    """Make ``steps`` steps in place; the models are in the mode that the loop has them in.
+) -> Iterator[int]:
+    """Make ``steps`` steps in place, giving the number of each when it is made; the models are in the loop's mode.
 
     Raises ``ModelError`` where model, batch and loss do not fit, or where a step of the person's own raises.
     """
@@ -50,6 +50,7 @@ def run(
             edits.born_again(models)
         batch = batches[0 if loop.same_batch else (index - 1) % len(batches)]
         one_step(models, optimizer, loss, loop, batch, index, own)
+        yield index
 
 
 def one_step(
