@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isograd.records.edit import EDITS, Edit
+from isograd.records.edit import Edit
 
 _WORDS = {
     "clear_gradients": "The gradients are not cleared between one step and the next.",
@@ -23,6 +23,19 @@ _WORDS = {
     "normalisation": "The signal is not normalised on its way.",
     "residual": "The network is too deep without residual paths.",
     "optimizer": "The optimizer does not suit this problem.",
+    "schedule": "The learning rate does not fall far enough for the weights to settle.",
+    "warm_up": "The first steps are too large for weights that have just been drawn.",
+    "accumulate": "The gradient of one step is too noisy.",
+    "loss_scale": "Gradients are too small for the numbers that hold them.",
+    "reset_state": "The optimizer remembers gradients that no longer hold.",
+    "skip_batch": "One batch spoils the training.",
+    "forget_bias": "The forget gates lose what the network should remember.",
+    "rescale": "The layers pass the signal on at a wrong size.",
+    "revive": "Units are dead: no example makes them fire.",
+    "truncate": "The gradient through time grows or fades over too many steps.",
+    "cell": "The recurrent layer forgets what came long before.",
+    "separable": "The convolutions have more weights than the examples can teach.",
+    "norm_first": "The signal is normalised behind the residual branches, where it weakens the paths around them.",
 }
 
 
@@ -37,6 +50,8 @@ def summary_of(edit: Edit) -> str:
     if edit.kind in _WORDS:
         return _WORDS[edit.kind]
     before, value = edit.before, edit.value
+    if edit.kind == "depth":
+        return f"The network is too {'deep' if isinstance(value, float | int) and value < 1.0 else 'shallow'}."
     name = edit.kind.replace("_", " ")
     if edit.kind == "clip_norm":
         return f"The gradient is clipped to {_shown(before)}, so that hardly anything moves."
@@ -48,7 +63,7 @@ def summary_of(edit: Edit) -> str:
         return f"The run of {_shown(before)} steps is too short."
     if isinstance(before, float | int) and isinstance(value, float | int):
         return f"The {name} of {_shown(before)} is too {'high' if before > value else 'low'}."
-    return f"It helps to {EDITS[edit.kind].text}."
+    return f"It helps to {edit.text}."
 
 
 def _shown(value: object) -> str:

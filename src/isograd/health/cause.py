@@ -177,7 +177,7 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
 def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, ...]) -> Hypothesis:
     edit = proposal.edit
     before = work.spent
-    skill, failed = work.skill((*given, edit), EDITS[edit.kind].text.replace("`value`", f"{edit.value}"))
+    skill, failed = work.skill((*given, edit), edit.text)
     gain = 0.0 if failed is not None else skill.value - control.value
     harm = least_harm(work.harm(edit), edit.kind)
     value = None if failed is not None else skill.value

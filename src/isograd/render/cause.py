@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from isograd.records.cause import Cause, Explanation, Hypothesis
-from isograd.records.edit import EDITS, Edit
+from isograd.records.edit import OFF, Edit
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, section, table, words
 from isograd.render.wording import number
@@ -43,8 +43,11 @@ def change(edit: Edit) -> str:
     ('learning rate 1 → 0.01', 'clear gradients')
     """
     name = edit.kind.replace("_", " ")
-    if edit.kind == "clip_norm" and edit.value is None:
-        return f"no clipping (was {_value(edit.before)})"
+    if edit.value == OFF:
+        return f"{name} off"
+    if edit.off and edit.kind != "precision":
+        was = "" if edit.before is None else f" (was {_value(edit.before)})"
+        return f"no {'clipping' if name.startswith('clip') else name}{was}"
     if edit.value is None or (isinstance(edit.value, str) and edit.kind.endswith("scale")):
         return name if edit.value is None else f"{name} {edit.value}"
     before = f"{_value(edit.before)} → " if isinstance(edit.before, float | int) and not isinstance(edit.value, str) else ""
@@ -70,7 +73,7 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
 def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
     yield from _row("where", ", ".join(part for part in (cause.where, cause.source or "") if part) or "the program", width)
     yield from _row("why", _why(found, cause), width)
-    yield from _row("try", EDITS[cause.edit.kind].text.replace("`value`", _value(cause.edit.value)), width)
+    yield from _row("try", cause.edit.text, width)
     if cause.rivals:
         rivals = " or ".join(change(edit) for edit in cause.rivals)
         yield from _row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
@@ -147,7 +150,7 @@ def _facts(found: Explanation, cause: Cause) -> list[Markup]:
     pairs = [
         ("where", ", ".join(part for part in (cause.where, cause.source or "") if part)),
         ("why", _why(found, cause)),
-        ("try", EDITS[cause.edit.kind].text.replace("`value`", _value(cause.edit.value))),
+        ("try", cause.edit.text),
         ("or", " or ".join(change(edit) for edit in cause.rivals)),
     ]
     return [piece for key, value in pairs if value for piece in (el("dt", key), el("dd", value))]

@@ -18,7 +18,7 @@ from isograd.frameworks.reference.losses import loss_sample
 from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
-from isograd.records.edit import EDITS, Edit
+from isograd.records.edit import Edit
 from isograd.records.skill import Skill
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace, deep
 
@@ -77,7 +77,7 @@ class ReferencePatient(Patient):
         if edit.kind == "activation":
             return replace(self, network=_with_activation(self.network, edit))
         if edit.kind != "initialisation":
-            raise ModelError(f"the reference door cannot do this: {EDITS[edit.kind].text}")
+            raise ModelError(f"the reference door cannot do this: {edit.text}")
         return replace(
             self, network=_drawn(self.network, str(edit.value), edit.where, seed=0), optimizer=self.optimizer.fresh()
         )

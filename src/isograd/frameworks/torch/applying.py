@@ -29,7 +29,10 @@ def applied(twin: Any, edit: Edit) -> Any:
 
     Raises ``ModelError`` where the edit changes nothing or cannot be done on this program.
     """
-    return _PERFORM[edit.kind](twin, edit)
+    perform = _PERFORM.get(edit.kind)
+    if perform is None:
+        raise ModelError(f"the torch door cannot do this: {edit.text}")
+    return perform(twin, edit)
 
 
 def _loop(**changes: Any) -> Callable[[TorchPatient, Edit], TorchPatient]:
