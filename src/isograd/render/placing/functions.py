@@ -1,0 +1,194 @@
+"""Edits of what a model calls: activations, a last function, the loss, how weights are drawn."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from isograd.records.edit import Edit
+from isograd.render.placing import UncertainError
+from isograd.render.placing.arguments import renamed
+from isograd.render.placing.source import Program, Splice, only
+
+MODULES = {
+    "relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish",
+    "softplus": "Softplus", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax", "log_softmax": "LogSoftmax",
+    "hardtanh": "Hardtanh", "hardsigmoid": "Hardsigmoid", "relu6": "ReLU6",
+}  # fmt: skip
+"""The modules of the functions, by their names."""
+_OF_TORCH = ("relu", "tanh", "sigmoid")
+"""Activations that stand in ``torch`` itself."""
+_ON_SCORES = {
+    "torch.nn.NLLLoss": "CrossEntropyLoss",
+    "torch.nn.functional.nll_loss": "cross_entropy",
+    "torch.nn.BCELoss": "BCEWithLogitsLoss",
+    "torch.nn.functional.binary_cross_entropy": "binary_cross_entropy_with_logits",
+}
+"""Losses of probabilities or their logarithms, and the ones of the same targets that take scores."""
+DRAWS = {
+    "he": ("kaiming_normal_", ', nonlinearity="relu"'),
+    "glorot": ("xavier_uniform_", ""),
+    "lecun": ("kaiming_normal_", ', nonlinearity="linear"'),
+    "orthogonal": ("orthogonal_", ""),
+}
+"""How weights are drawn by each rule, as it is written behind the weights."""
+_INIT = "torch.nn.init."
+
+
+def _function(name: str) -> frozenset[str]:
+    """The full names of a function, without its module and its method."""
+    return frozenset({f"torch.{name}", f"torch.nn.functional.{name}", f"torch.special.{name}"})
+
+
+def _uses(program: Program, names: frozenset[str]) -> list[cst.BaseExpression]:
+    """Where a class or a function is named, each use once and imports left out."""
+    found: list[cst.BaseExpression] = []
+    for node in (one for one in program.nodes if isinstance(one, cst.Attribute | cst.Name)):
+        above = program.parent(node)
+        part = isinstance(above, cst.Attribute) or program.inside(node, cst.Import, cst.ImportFrom) is not None
+        if not part and program.name(node) in names:
+            found.append(node)
+    return found
+
+
+def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+    """Every use of the present activation becomes the new one; raises ``UncertainError`` where one use may be the output's."""
+    before, value = str(edit.before), str(edit.value)
+    if edit.before is None or value not in MODULES:
+        raise UncertainError("which activation is replaced is not known")
+    methods = program.every(cst.Call, lambda call: _method(program, call, before))
+    modules = _uses(program, frozenset({f"torch.nn.{MODULES.get(before, before)}"}))
+    functions = _uses(program, _function(before))
+    if not (modules or functions or methods):
+        return None
+    if methods or edit.where or any(_comes_last(program, use) for use in (*modules, *functions)):
+        raise UncertainError("not every use is meant")
+    plain = [use for use in functions if program.name(use).startswith("torch.") and ".functional." not in program.name(use)]
+    if plain and value not in _OF_TORCH:
+        raise UncertainError(f"torch has no {value} of its own")
+    splices = renamed(program, modules, MODULES[value]) + renamed(program, functions, value)
+    for use in modules:  # what the old one was made with is nothing to the new one
+        call = program.parent(use)
+        if isinstance(call, cst.Call) and call.func is use and call.args:
+            splices.append((program.span(use)[1], program.span(call)[1], "()"))
+    return splices
+
+
+def _method(program: Program, call: cst.Call, name: str) -> bool:
+    """``x.sigmoid()``."""
+    func = call.func
+    return isinstance(func, cst.Attribute) and func.attr.value == name and not program.name(func) and not _is_self(func.value)
+
+
+def _is_self(expression: cst.BaseExpression) -> bool:
+    return isinstance(expression, cst.Name) and expression.value == "self"
+
+
+def _comes_last(program: Program, use: cst.BaseExpression) -> bool:
+    """Whether a use ends a ``Sequential`` or is what a function returns."""
+    call = program.parent(use)
+    if isinstance(call, cst.Call) and call.func is use:
+        above = program.parent(call)
+        if isinstance(above, cst.Return):
+            return True
+        if isinstance(above, cst.Arg):
+            outer = program.parent(above)
+            return isinstance(outer, cst.Call) and _is_sequential(program, outer) and outer.args[-1] is above
+    return False
+
+
+def _is_sequential(program: Program, call: cst.Call) -> bool:
+    return program.name(call.func) == "torch.nn.Sequential"
+
+
+def last(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+    """The one function behind the last weighted layer left out: at the end of a ``Sequential``, or in what is returned."""
+    if not isinstance(edit.before, str):
+        raise UncertainError("which function comes last is not known")
+    before = edit.before
+    module, functions = f"torch.nn.{MODULES.get(before, before)}", _function(before)
+
+    def ends(call: cst.Call) -> bool:
+        above = program.parent(call)
+        outer = program.parent(above) if isinstance(above, cst.Arg) else None
+        named = program.name(call.func) == module and isinstance(outer, cst.Call)
+        return named and isinstance(outer, cst.Call) and _is_sequential(program, outer) and outer.args[-1] is above
+
+    def returned(call: cst.Call) -> bool:
+        if not isinstance(program.parent(call), cst.Return):
+            return False
+        return program.name(call.func) in functions or _method(program, call, before) or _own(program, call, module)
+
+    found = only(program.every(cst.Call, lambda call: ends(call) or returned(call)), program, line)
+    if found is None:
+        return None
+    if ends(found):
+        return [_left_out(program, found)]
+    if program.name(found.func) in functions or not isinstance(found.func, cst.Attribute):
+        given: cst.CSTNode | None = found.args[0].value if found.args and not found.args[0].keyword else None
+    else:
+        given = found.args[0].value if _own(program, found, module) and found.args else found.func.value
+    if given is None:
+        raise UncertainError("what it is called on is not seen")
+    return [(*program.span(found), program.text(given))]
+
+
+def _own(program: Program, call: cst.Call, module: str) -> bool:
+    """``self.softmax(x)``, where ``self.softmax`` is made once, as that module."""
+    if not isinstance(call.func, cst.Attribute) or not _is_self(call.func.value):
+        return False
+    name = program.text(call.func)
+    made = [one.value for one in program.every(cst.Assign) if any(program.text(t.target) == name for t in one.targets)]
+    return len(made) == 1 and isinstance(made[0], cst.Call) and program.name(made[0].func) == module
+
+
+def _left_out(program: Program, call: cst.Call) -> Splice:
+    """The last argument of a call, with the comma and the space in front of it."""
+    argument = program.parent(call)
+    outer = program.parent(argument)
+    assert isinstance(argument, cst.Arg) and isinstance(outer, cst.Call)
+    if len(outer.args) < 2:
+        raise UncertainError("nothing would be left")
+    previous = outer.args[-2]
+    start, end = program.span(previous.value)[1], program.span(call)[1]
+    if b"#" in program.raw[start : program.span(call)[0]]:  # a comment on the line before stays: the comma with it
+        start = program.raw.rfind(b"\n", 0, program.span(call)[0])
+    return start, end, ""
+
+
+def loss(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+    """A loss of probabilities becomes the one of scores; which loss other targets ask for is not said by the edit."""
+    uses = _uses(program, frozenset(_ON_SCORES))
+    use = only(uses, program, line)
+    if use is None:
+        return None
+    if not isinstance(use, cst.BaseExpression):
+        raise UncertainError("the loss is of another form")
+    splices = renamed(program, [use], _ON_SCORES[program.name(use)])
+    heads = ("softmax", "log_softmax", "sigmoid", "logsigmoid")
+    behind = []
+    for head in heads:  # on outputs without a last function: it goes as well
+        try:
+            behind.append(last(program, Edit("last", before=head), None))
+        except UncertainError:
+            if _uses(program, _function(head) | {f"torch.nn.{MODULES.get(head, head)}"}):
+                raise
+    found = [one for one in behind if one]
+    if len(found) != 1:
+        raise UncertainError("where its probabilities are made is not seen")
+    return [*splices, *found[0]]
+
+
+def initialisation(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+    """The one rule by which weights are drawn becomes another."""
+    calls = program.every(cst.Call, lambda call: program.name(call.func).startswith(_INIT))
+    of_weights = [call for call in calls if call.args and program.text(call.args[0].value).endswith(("weight", "weight.data"))]
+    call = only(of_weights, program, line)
+    if call is None:
+        return None
+    if not isinstance(call.func, cst.Attribute):
+        raise UncertainError("the rule is imported by its name")
+    if str(edit.value) not in DRAWS or edit.where:
+        raise UncertainError("the rule is not known")
+    name, more = DRAWS[str(edit.value)]
+    start, end = program.span(call.args[0].value)[1], program.span(call)[1] - 1
+    return [(*program.span(call.func.attr), name), (start, end, more)]
