@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from isograd.records.edit import Edit
+from isograd.records.edit import OFF, Edit
 
 
 class UncertainError(Exception):
@@ -81,7 +81,7 @@ def _tried(source: str, edit: Edit, line: int | None) -> str | None:
     from isograd.render.placing.source import program_of
 
     perform = _handlers().get(edit.kind)
-    if perform is None:
+    if perform is None or edit.value == OFF:
         raise UncertainError(f"{edit.kind} is not placed")
     program = program_of(source)
     splices = perform(program, edit, line)

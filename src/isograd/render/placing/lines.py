@@ -1,0 +1,114 @@
+"""An edit as the exact lines to write, for where it cannot be placed with certainty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from isograd.records.edit import Edit
+from isograd.render.placing import UncertainError, can_place
+
+_EVERY_LAYER = "for m in {model}.modules():\n    if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d)):"
+_ZERO = "\n        nn.init.zeros_(m.bias)"
+
+LINES: dict[str, str] = {
+    "clear_gradients": "{optimizer}.zero_grad()  # right before loss.backward(), and nowhere else",
+    "train_mode": "{model}.train()  # before the loop, and again after every evaluation",
+    "fresh_batches": "for inputs, targets in {loader}:  # instead of next(iter({loader})) at every step",
+    "constant_rate": "# leave out scheduler.step()",
+    "keep_weights": "# leave out what draws weights inside of the loop (reset_parameters, apply, nn.init)",
+    "steps": "for step in range({value}):",
+    "clip_norm": "torch.nn.utils.clip_grad_norm_({model}.parameters(), {value})  # right before {optimizer}.step()",
+    "clip_value": "torch.nn.utils.clip_grad_value_({model}.parameters(), {value})  # right before {optimizer}.step()",
+    "schedule:cosine": "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR({optimizer}, steps)  # of the whole run\n"
+    "scheduler.step()  # after each {optimizer}.step()",
+    "schedule:linear": "scheduler = torch.optim.lr_scheduler.LinearLR({optimizer}, 1.0, 0.0, steps)  # of the whole run\n"
+    "scheduler.step()  # after each {optimizer}.step()",
+    "warm_up": "warm_up = torch.optim.lr_scheduler.LinearLR({optimizer}, 1 / {value}, 1.0, {value})\n"
+    "warm_up.step()  # after each {optimizer}.step()",
+    "accumulate": "(loss / {value}).backward()\n"
+    "if (step + 1) % {value} == 0:\n    {optimizer}.step()\n    {optimizer}.zero_grad()",
+    "parameters": "{optimizer} = {kind}({model}.parameters(), ...)  # after the whole model is built",
+    "unfreeze": "{model}.requires_grad_(True)  # before the optimizer is made, of {model}.parameters()",
+    "learning_rate": "{optimizer} = {kind}({model}.parameters(), lr={value})",
+    "momentum": "{optimizer} = {kind}({model}.parameters(), ..., momentum={value})",
+    "beta1": "{optimizer} = {kind}({model}.parameters(), ..., betas=({value}, ...))",
+    "beta2": "{optimizer} = {kind}({model}.parameters(), ..., betas=(..., {value}))",
+    "eps": "{optimizer} = {kind}({model}.parameters(), ..., eps={value})",
+    "weight_decay": "{optimizer} = {kind}({model}.parameters(), ..., weight_decay={value})",
+    "reset_state": "{optimizer}.state.clear()",
+    "optimizer:sgd": "{optimizer} = torch.optim.SGD({model}.parameters(), lr=0.05, momentum=0.9)",
+    "optimizer:adam": "{optimizer} = torch.optim.Adam({model}.parameters(), lr=1e-3)",
+    "input_scale": "inputs = (inputs - mean) / deviation  # of each feature, over the training examples",
+    "target_scale": "targets = (targets - mean) / deviation  # over the training examples; undone where answers are shown",
+    "shuffle": "{loader} = DataLoader(..., shuffle=True)",
+    "batch_size": "{loader} = DataLoader(..., batch_size={value})",
+    "loss": "loss = torch.nn.functional.cross_entropy(outputs, targets)  # classes; of scores, without a softmax\n"
+    "loss = torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets)  # yes or no\n"
+    "loss = torch.nn.functional.mse_loss(outputs, targets)  # numbers, of one shape",
+    "last": "# leave out {before} behind the last layer: the model returns what that layer gives",
+    "keep_graph": "# leave out .detach(), .data, .item(), .numpy() and torch.no_grad() between the layers",
+    "precision": "{model} = {model}.to(torch.{value})  # and its inputs",
+    "dropout": "nn.Dropout({value})",
+    "initialisation:he": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")' + _ZERO,
+    "initialisation:glorot": _EVERY_LAYER + "\n        nn.init.xavier_uniform_(m.weight)" + _ZERO,
+    "initialisation:lecun": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="linear")' + _ZERO,
+    "initialisation:orthogonal": _EVERY_LAYER + "\n        nn.init.orthogonal_(m.weight)" + _ZERO,
+    "activation": "{module}()  # instead of {before}, between the layers",
+    "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
+    "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
+    "residual": "x = x + layer(x)  # for every layer that keeps the shape",
+    "norm_first": "nn.TransformerEncoderLayer(..., norm_first=True)",
+    "cell": "nn.{cell}(...)  # instead of nn.RNN: the same arguments",
+    "truncate": "state = state.detach()  # every {value} time steps",
+}  # fmt: skip
+"""By kind, or by kind and value. ``{model}``, ``{optimizer}`` and ``{loader}`` are the program's own names for them."""
+
+
+def names_in(sources: Mapping[str, str]) -> dict[str, str]:
+    r"""What the program calls its optimizer and its model, and the optimizer's class; the usual names where that is not seen.
+
+    >>> names_in({"a.py": "import torch\nopt = torch.optim.SGD(net.parameters(), lr=1.0)\n"})["model"]
+    'net'
+    """
+    found = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": "torch.optim.SGD"}
+    if not can_place():
+        return found
+    from isograd.render.placing.arguments import optimizer_of
+    from isograd.render.placing.source import program_of
+    from isograd.render.placing.statements import model_name, optimizer_name
+
+    for text in sources.values():
+        try:
+            program = program_of(text)
+            call = optimizer_of(program)
+        except UncertainError:
+            continue
+        if call is not None:
+            seen = {"model": model_name(program), "optimizer": optimizer_name(program), "kind": program.text(call.func)}
+            return found | {key: name for key, name in seen.items() if name}
+    return found
+
+
+def lines_of(edit: Edit, names: Mapping[str, str] | None = None) -> str:
+    r"""What to write for an edit: a comment that says what it is for, and the lines.
+
+    >>> print(lines_of(Edit("clip_norm", 1.0), {"model": "net"}))
+    # clip the gradient to the total norm 1 before each step
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1)  # right before optimizer.step()
+    """
+    usual = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": "torch.optim.SGD", **(names or {})}
+    where = f", at {edit.where}" if edit.where else ""
+    told = f"# {edit.text}{where}"
+    template = "" if edit.off else LINES.get(f"{edit.kind}:{edit.value}", LINES.get(edit.kind, ""))
+    if not template:
+        return told
+    value = edit.value if isinstance(edit.value, str) else f"{edit.value:g}" if edit.value is not None else "..."
+    cell = str(value).upper() if edit.kind == "cell" else ""
+    filled = usual | {"value": value, "before": str(edit.before or "the function"), "cell": cell, "module": _module(value)}
+    return f"{told}\n{template.format_map(filled)}"
+
+
+def _module(name: str) -> str:
+    known = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU"}
+    return "nn." + known.get(name, re.sub(r"(?:^|_)(\w)", lambda found: found[1].upper(), name))
