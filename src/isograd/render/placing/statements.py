@@ -101,7 +101,7 @@ def clear_gradients(program: Program, edit: Edit, line: int | None) -> list[Spli
 
 
 def train_mode(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
-    """``train()`` as the first line of the loop that trains, on what ``eval()`` was called on."""
+    """``train()`` as the first line of the loop that trains, on the model that was set to evaluate."""
     backward = _backward(program, line)
     if backward is None:
         return None
