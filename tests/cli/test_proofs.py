@@ -65,7 +65,7 @@ def train(folder: Path, kill_after: float | None = None) -> int:
             process.kill()
             break
         time.sleep(0.01)
-    return process.wait(timeout=300)
+    return process.wait(timeout=1200)  # a busy machine is no failure
 
 
 @pytest.mark.proof

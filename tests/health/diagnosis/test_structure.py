@@ -90,3 +90,28 @@ def test_a_real_check_tells_it_before_training_and_a_real_training_that_learns_h
             nn.functional.mse_loss(model(x), y).backward()
             optimizer.step()
     assert not any(finding.alarm for finding in final(watch).findings)
+
+
+@pytest.mark.parametrize(("hidden", "alarms"), [(16, ["structure"]), (1, [])])
+def test_linear_layers_that_end_far_from_perfect_answers_are_an_alarm_unless_they_limit_the_rank(hidden, alarms):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    nn = torch.nn
+    torch.manual_seed(0)
+    x = torch.randn(512, 4)
+    y = torch.stack([x.sum(1), x[:, 0].abs() + x[:, 1] ** 2], 1)
+    model = nn.Sequential(nn.Linear(4, hidden), nn.Dropout(0.0), nn.Linear(hidden, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    with isograd.watch(model, optimizer, budget=None, steps=200) as watch:
+        for step in range(200):
+            rows = slice(64 * (step % 8), 64 * (step % 8 + 1))
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    assert [finding.disease for finding in final(watch).findings if finding.alarm] == alarms
+
+
+def test_a_sigmoid_at_the_end_leaves_a_network_as_linear_as_it_was():
+    (finding,) = read(chain(LINEAR, LINEAR, ("activation", ("function", "sigmoid"))))
+    assert "amount to one linear layer" in finding.summary

@@ -1,8 +1,10 @@
 """Structure: what a network or its settings are, before any training, and hardly anybody means.
 
-Read off, so that a check knows it without a step; always a remark, for each can be meant, and what comes of it is told
-elsewhere (``underfitting``, ``learning_rate``, ``batch_size``), in whose place this never speaks:
-  linear   no activation between any two weighted layers: however many, they amount to one (their product)
+Read off, so that a check knows it without a step; a remark, for each can be meant, and what comes of it is told elsewhere
+(``underfitting``, ``learning_rate``, ``batch_size``), in whose place this never speaks:
+  linear   no activation between any two weighted layers: however many, they amount to one (their product). An alarm where no
+           layer is a bottleneck (that would limit the rank, which can be the purpose), so that all but one are for nothing,
+           and the run ended below WELL, 0.9 of the way from the best constant answer to perfect ones
   dropout  0.9 and more of a layer's inputs are dropped: the noise of a unit is 3 times its signal, sqrt(p / (1 - p))
   rate     an adaptive optimizer moves every weight by about its rate a step. Weights are of size 1 and below, so that 1
            replaces them at once, and 1e-7 is lost in the rounding of float32 (6e-8 of the weight). While a run is young the
@@ -15,15 +17,18 @@ descent (its rate has a unit of its own), several linear heads side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import batch_size, learning_rate, underfitting
 from isograd.health.layers import ADAPTIVE
-from isograd.records.anatomy import capital, spoken
+from isograd.health.outcome import outcome
+from isograd.records.anatomy import Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 
 DROPPED = 0.9
+WELL = 0.9
 ABSURD, NOTHING = 1.0, 1e-7
 YOUNG = 100
 """Steps of a run that has not ended in which a small rate may be the beginning of a warm-up; a check takes two at most."""
@@ -43,7 +48,21 @@ def _linear(case: Case) -> Iterator[Finding]:
     if found:
         text = f"no activation stands between its {len(found)} layers, which amount to one linear layer"
         remedy = "an activation (ReLU, GELU, tanh) after every layer but the last, or one layer"
-        yield _note(f"The network is linear: {text}.", text, float(len(found)), found[0].path, found[0].source, remedy)
+        note = _note(f"The network is linear: {text}.", text, float(len(found)), found[0].path, found[0].source, remedy)
+        end = outcome(case)
+        if not case.ended or not end.short_of(WELL) or _limits_rank(found):
+            yield note
+            return
+        least = Evidence(
+            f"answers are {max(0.0, end.skill or 0.0):.0%} of the way to perfect ones", "skill", end.skill or 0.0, "", WELL
+        )
+        yield replace(note, severity="warning", confidence=0.8, evidence=(*note.evidence, least))
+
+
+def _limits_rank(layers: Sequence[Node]) -> bool:
+    """Whether a layer in the middle is narrower than inputs and outputs, or that is not known."""
+    widths = [int(node.get("fan_out", 0)) for node in layers]
+    return any(node.operation != "linear" for node in layers) or min(widths) < min(int(layers[0].get("fan_in", 0)), widths[-1])
 
 
 def _dropout(case: Case) -> Iterator[Finding]:

@@ -117,10 +117,14 @@ def _bottleneck(node: Node, first: Node) -> int:
 
 
 def unbent(anatomy: Anatomy) -> list[Node]:
-    """The layers of a network in which one reads the other and nothing bends the signal; none of any other network."""
+    """The layers of a network in which one reads the other and nothing bends the signal before the last of them; else none.
+
+    What bends the answer alone (a sigmoid at the end) makes the network no less linear in what it can tell apart.
+    """
     layers = [node for node in anatomy.nodes if node.operation in WEIGHTED]
-    bends = ("activation", "recurrent", "attention", "softmax", "pool", "unknown", "norm", "dropout", "embedding")
-    if not anatomy.traced or any(node.operation in bends for node in anatomy.nodes):
+    bends = ("activation", "recurrent", "attention", "softmax", "pool", "unknown", "norm", "embedding")
+    last = max((place for place, node in enumerate(anatomy.nodes) if node.operation in WEIGHTED), default=0)
+    if not anatomy.traced or any(node.operation in bends for node in anatomy.nodes[:last]):
         return []
     behind: set[int] = set()
     for place, node in enumerate(anatomy.nodes):
