@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from isograd.aiding import MOST, Aiding
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.case import DEFAULT_STEPS, case_of
@@ -103,6 +104,7 @@ def watch(
     trace: str | PathLike[str] | None = None,
     keep_start: bool = True,
     on_finding: OnFinding | None = None,
+    act: bool | int | None = None,
 ) -> Watch:
     """Watch a training loop that stays as it is, for at most ``budget`` of its time.
 
@@ -113,7 +115,13 @@ def watch(
     that it raises is reported, and it is not called again. ``keep_start`` keeps a copy of the initial weights on the host (up
     to 2 GiB), from which ``explain`` of the watch replays the program.
 
-    Raises ``RequestError`` for a budget or a number of steps that makes no sense, ``ModelError`` for what is no model.
+    ``act`` switches first aid on: a step whose loss or update is not finite, or far out of the range of its recent past, is
+    taken back, and the loop goes on as if its batch had not been there. ``True`` allows 100 actions in the run, a number as
+    many. It needs as much memory again as weights and optimizer state take, and time of its own, besides ``budget``. Each
+    action is logged, and stands in ``actions`` of the watch and in its report; ``state_dict`` belongs into a checkpoint.
+
+    Raises ``RequestError`` for a budget, or a number of steps or actions, that makes no sense, ``ModelError`` for what is no
+    model.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -144,7 +152,8 @@ def watch(
     recorder = _recorder(door, models, optimizers, budget, steps)
     name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
     start = _module(door, "started").TorchStart(models, optimizers or ()) if keep_start else None
-    return Watch(recorder, None if trace is None else Path(trace), name, on_finding, start)
+    aid = _aid(door, models, optimizers, act)
+    return Watch(recorder, None if trace is None else Path(trace), name, on_finding, start, aid)
 
 
 def diagnose(trace: Trace | str | PathLike[str]) -> Report:
@@ -271,6 +280,16 @@ def _recorder(
         )
     recorder: Recorder = _module(door, "recorder").TorchRecorder(models, optimizers, budget=budget, planned_steps=steps)
     return recorder
+
+
+def _aid(door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None, act: bool | int | None) -> Aiding | None:
+    if act is None or act is False:
+        return None
+    if act is not True and (type(act) is not int or act < 1):
+        raise RequestError(
+            f"act is True, or a number of actions of at least 1, not {act!r}", remedy="act=True, or act=None for no first aid"
+        )
+    return Aiding(_module(door, "guarding").TorchGuard(models, optimizers), MOST if act is True else act)
 
 
 def _positive(name: str, value: int | None) -> None:

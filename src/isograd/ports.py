@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, Self
 
+from isograd.records.aid import Action, Pending, Reading
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
@@ -87,4 +88,31 @@ class Recorder(Protocol):
 
     def trace(self) -> Trace:
         """All that was seen so far, with the meter."""
+        ...
+
+    def acted(self, action: Action) -> None:
+        """First aid acted on the step that is being made: remember why and, where it was taken back, not what it did."""
+        ...
+
+
+Decide = Callable[[int, Reading], bool]
+"""Whether a step stays, from the number of its optimizer and what it shows."""
+
+
+class Guard(Protocol):
+    """Attached to a live loop beside a recorder: undoes a step where ``decide`` says so, before anybody sees it."""
+
+    pending: Pending
+    """What was heard since the last step; set, it goes on from there."""
+
+    def attach(self, decide: Decide) -> None:
+        """Begin to guard."""
+        ...
+
+    def end(self) -> None:
+        """Guard no more."""
+        ...
+
+    def detach(self) -> None:
+        """Leave nothing behind."""
         ...

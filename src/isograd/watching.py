@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from isograd import files
+from isograd.aiding import Aiding
 from isograd.errors import RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.diagnosis.exception import explained, in_a_line
@@ -19,6 +20,7 @@ from isograd.health.raising import known
 from isograd.live import Live, OnFinding
 from isograd.ports import Recorder, Start
 from isograd.records import codec
+from isograd.records.aid import Action
 from isograd.records.finding import Finding
 from isograd.records.forecast import Basis, Forecast
 from isograd.records.trace import Meter, Trace
@@ -41,8 +43,9 @@ class Watch:
         loss: str | None = None,
         on_finding: OnFinding | None = None,
         start: Start | None = None,
+        aid: Aiding | None = None,
     ) -> None:
-        self._recorder, self._start = recorder, start
+        self._recorder, self._start, self._aid = recorder, start, aid
         self._live, self._eager = Live(on_finding), on_finding is not None
         self._known: tuple[Trace, Report] | None = None
         self._foretold: tuple[Basis | None, Forecast | None] | None = None
@@ -56,11 +59,15 @@ class Watch:
         if self._start is not None:
             self._start.keep()
         self._recorder.on_step = self._looked
+        if self._aid is not None:
+            self._aid.attach(self._recorder.acted)
         self._recorder.attach()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # What goes wrong here must not hide what went wrong in the loop, nor stop a training that went well.
+        if self._aid is not None:
+            self._aid.detach()
         self._recorder.detach(error)
         self._write(last=True)
         if self._eager:
@@ -78,6 +85,23 @@ class Watch:
                         error.add_note(in_a_line(explained(fact, step.index)))
         except Exception as ours:  # noqa: BLE001 - what goes wrong here must not hide what went wrong in the loop
             self._remarks.append(f"the exception was not explained: {ours}")
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What first aid did so far, in order; nothing where ``act`` was not asked for."""
+        return () if self._aid is None else self._aid.actions
+
+    def state_dict(self) -> dict[str, Any]:
+        """What first aid must know to go on exactly: part of a checkpoint, to be taken between two steps."""
+        return {} if self._aid is None else self._aid.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave, when weights and optimizers have been loaded and before the next step.
+
+        Raises ``DamagedError`` for what it did not give; without ``act`` there is nothing to go on with.
+        """
+        if self._aid is not None and state:
+            self._aid.load_state_dict(state)
 
     @property
     def trace(self) -> Trace:

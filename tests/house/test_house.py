@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import isograd
-from isograd.ports import Patient, Recorder, Start
+from isograd.ports import Guard, Patient, Recorder, Start
 from isograd.records.fact import FACTS
 from isograd.records.finding import Finding
 
@@ -25,7 +25,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 PUBLIC = {
     "check": "(model, batch=None, loss=None, optimizer=None, *, step=None, steps=None, deep=False, base_rate=0.5)",
-    "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None, keep_start=True, on_finding=None)",
+    "watch": "(model, optimizer=None, *, loss=None, steps=None, budget=0.03, trace=None, keep_start=True, on_finding=None, "
+    "act=None)",
     "diagnose": "(trace)",
     "explain": "(exception)",
     "Report": "healthy risk forecast findings cause record to_json to_html figure",
@@ -46,12 +47,13 @@ def test_the_public_surface_is_the_frozen_one() -> None:
 
 
 def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
-    ports = (Patient, Recorder, Start)
+    ports = (Patient, Recorder, Start, Guard)
     asked = {kind: {name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"} for kind in ports}
     assert asked == {
         Patient: {"describe", "observe", "apply", "trained", "judge", "reborn"},
         Start: {"keep", "patient"},
-        Recorder: {"attach", "detach", "take", "trace", "on_step"},
+        Recorder: {"attach", "detach", "take", "trace", "on_step", "acted"},
+        Guard: {"attach", "detach", "end", "pending"},
     }
 
 

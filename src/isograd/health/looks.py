@@ -46,7 +46,9 @@ def looked(case: Case) -> tuple[int, ...]:
 
 def _looked(step: Step) -> bool:
     # How the weights ended is looked up without a step: then no parameter has an update. A loss may be listened to alone.
-    return bool(step.layers or step.facts) or any(p.update is not None for p in step.parameters)
+    # A step that first aid acted on shows that and no more.
+    told = any(fact.kind != "first_aid" for fact in step.facts)
+    return bool(step.layers) or told or any(p.update is not None for p in step.parameters)
 
 
 def lasting(case: Case, kind: str) -> dict[str, Lasting]:

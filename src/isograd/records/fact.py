@@ -42,6 +42,8 @@ FACTS = {
     "parameters: how many; layers: which",
     "first_step": "the loss along the first of two steps that were tried; promised: the first gradient times the step, "
     "met: the second gradient times the first step",
+    "first_aid": "first aid acted on this step; action and reason: as records.aid says; value, bound: what was met, where how "
+    "much was expected; what: the treatment",
     "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
     "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "
     "of that shape; left: where the graph was left",

@@ -17,6 +17,8 @@ from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are, norm
 from isograd.frameworks.torch.passes import Passes
 from isograd.frameworks.torch.places import places_of
 from isograd.frameworks.torch.roster import Held
+from isograd.records.aid import Action
+from isograd.records.anatomy import Settings
 from isograd.records.fact import Fact
 from isograd.records.trace import ParameterSample
 
@@ -31,6 +33,8 @@ class Open:
     compiled: bool = False
     heeds: bool = False
     """Whether it began with listening to an evaluation, and is no step to be passed over quickly."""
+    undone: bool = False
+    """Whether first aid has taken it back."""
     tried: bool = False
     """Whether an evaluation was heard before it."""
     cost: float = 0.0
@@ -60,7 +64,7 @@ class Open:
     def again(self, index: int, *, timed: bool) -> None:
         """Go on as the next step; for steps of which nothing is measured, because that is quicker than a new one."""
         self.index, self.timed, self.cost, self.learning_rate = index, timed, 0.0, None
-        self.heeds = self.tried = False
+        self.heeds = self.tried = self.undone = False
         self.done.clear()
         self.facts.clear()
 
@@ -84,6 +88,14 @@ class Open:
         self.motion.arrived(last, factor)
         found = zip(held.slots, self.motion.gradients, strict=True)
         self.norms.append(Norms([], {slot: norm_of(of) for slot, of in found if of is not None}))
+
+    def acted(self, action: Action) -> None:
+        """First aid acted on this step; one that it took back has not happened."""
+        self.undone |= action.kind == "rejected"
+        settings: Settings = (("action", action.kind), ("reason", action.reason), ("what", action.what))
+        numbers = (("value", action.value), ("bound", action.bound))
+        settings += tuple((name, number) for name, number in numbers if number is not None)
+        self.facts.append(Fact("first_aid", "optimizer", settings=settings))
 
     def unseen(self, passes: Passes, walk: Walk) -> tuple[Fact, ...]:
         """Why a step that was to be looked at closely shows no layer."""

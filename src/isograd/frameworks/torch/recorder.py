@@ -30,6 +30,7 @@ from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.shadow import Shadow
 from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Recorder
+from isograd.records.aid import Action
 from isograd.records.anatomy import Anatomy
 from isograd.records.fact import Fact
 from isograd.records.trace import Meter, Step, Trace
@@ -155,6 +156,10 @@ class TorchRecorder(Recorder):
         """All that was seen so far: anatomy, steps (old ones thinned where there are thousands), and what it cost."""
         steps, names = self._kept.steps(), tuple(self._roster.names)
         return Trace(self._anatomy or self._described(), names, steps, self._planned, self.meter, self._total is not None)
+
+    def acted(self, action: Action) -> None:
+        """First aid acted on the step under way, before our hooks see what it did."""
+        self._open.acted(action)
 
     @property
     def meter(self) -> Meter:
@@ -289,6 +294,10 @@ class TorchRecorder(Recorder):
         kept.flush()
         self._entered += kept.aside
         kept.taken += 1
+        if opened.undone:  # it has not happened: all that is known of it is why
+            passes.layers.close()
+            kept.keep(Step(opened.index, facts=tuple(opened.facts)), [], lambda: None, wait=False)
+            return
         late, later = bool(loss.late), loss.take()
         losses = passes.losses(later()) if opened.look.heard else ()
         evaluations = self._between.take()

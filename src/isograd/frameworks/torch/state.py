@@ -50,9 +50,9 @@ def untouched(models: Sequence[nn.Module]) -> Iterator[None]:
                 module.training = mode
 
 
-def say_that_we_stop(error: Exception) -> None:
+def say_that_we_stop(error: Exception, what: str = "stopped watching because of an error of its own") -> None:
     """Report an error of ours, as a warning and to the log of the standard library."""
-    text = f"isograd stopped watching because of an error of its own; the training goes on: {type(error).__name__}: {error}"
+    text = f"isograd {what}; the training goes on: {type(error).__name__}: {error}"
     logging.getLogger("isograd").warning(text, exc_info=error)
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=3)

@@ -20,6 +20,7 @@ from isograd.health.diagnosis import (
     dead_units,
     exception,
     exploding,
+    first_aid,
     flat_activation,
     forgetting,
     frozen_layers,
@@ -113,7 +114,7 @@ FLOW = (
 )
 """What happens to signals and gradients on their way, whatever the reason."""
 
-OUTCOME = (plateau, collapse, underfitting, overfitting, forgetting, interrupted)
+OUTCOME = (plateau, collapse, underfitting, overfitting, forgetting, interrupted, first_aid)
 """What has come of it: true of every failed training, and the last word where nothing says more."""
 
 DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)

@@ -1,0 +1,82 @@
+"""First aid in a running training: judge each step as it is made, log what is done, and go on from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from isograd.errors import DamagedError
+from isograd.health.first_aid import follow, judge
+from isograd.ports import Guard
+from isograd.records import codec
+from isograd.records.aid import Action, AidState, Kind, Ranges, Reading
+
+MOST = 100
+"""Actions in a run where no number is given: more is no accident, and the run needs another cure."""
+
+
+class Aiding:
+    """Decides for a guard, and remembers."""
+
+    def __init__(self, guard: Guard, most: int) -> None:
+        self._guard, self._state = guard, AidState(most)
+        self._told: Callable[[Action], None] | None = None
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What was done so far, in order."""
+        return self._state.actions
+
+    def attach(self, told: Callable[[Action], None]) -> None:
+        """Begin; ``told`` hears of each action."""
+        self._told = told
+        self._guard.attach(self._decide)
+
+    def detach(self) -> None:
+        """The loop is over."""
+        self._state = replace(self._state, pending=self._guard.pending)
+        self._guard.detach()
+        self._told = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it knows between two steps, as plain values."""
+        pending = self._state.pending if self._told is None else self._guard.pending
+        return {"state": codec.dumps(replace(self._state, pending=pending))}
+
+    def load_state_dict(self, given: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave; raises ``DamagedError`` for anything else."""
+        text = given.get("state")
+        if not isinstance(text, str):
+            raise DamagedError("this is not what state_dict() of a watch gave")
+        state = codec.loads(AidState, text)
+        self._state = replace(state, most=self._state.most)
+        self._guard.pending = state.pending
+        if state.over:
+            self._guard.end()
+
+    def _decide(self, place: int, reading: Reading) -> bool:
+        """Whether a step stays."""
+        state = self._state
+        every = (*state.optimizers, *[Ranges()] * (place + 1 - len(state.optimizers)))
+        verdict = judge(every[place], reading)
+        ranges = follow(every[place], reading, verdict)
+        self._state = replace(state, optimizers=(*every[:place], ranges, *every[place + 1 :]))
+        if verdict.reason is not None:
+            kind: Kind = "accepted" if verdict.accept else "rejected"
+            self._act(Action(ranges.taken, kind, verdict.reason, verdict.value, verdict.bound, verdict.what, place))
+        return verdict.accept
+
+    def _act(self, action: Action) -> None:
+        self._tell(action)
+        if len(self._state.actions) >= self._state.most:
+            self._tell(Action(action.step, "ended", "limit", bound=float(self._state.most), optimizer=action.optimizer))
+            self._state = replace(self._state, over=True)
+            self._guard.end()
+
+    def _tell(self, action: Action) -> None:
+        self._state = replace(self._state, actions=(*self._state.actions, action))
+        logging.getLogger("isograd").warning("first aid: %s", action.text)
+        if self._told is not None:
+            self._told(action)

@@ -1,0 +1,241 @@
+"""Guard every step of a live loop: copy what it may change, have it judged, and take it back where that is the verdict."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from isograd.errors import RequestError
+from isograd.frameworks.torch.backward import BACKWARD, SCALE, UPDATE, Loss, Tap
+from isograd.frameworks.torch.describe import checked
+from isograd.frameworks.torch.hooks import Quiet
+from isograd.frameworks.torch.opened import has_closure
+from isograd.frameworks.torch.places import modules_of
+from isograd.frameworks.torch.ranks import Alone, ranks_of
+from isograd.frameworks.torch.roster import Roster
+from isograd.frameworks.torch.saving import Buffers, Saved
+from isograd.frameworks.torch.state import say_that_we_stop
+from isograd.ports import Decide, Guard
+from isograd.records.aid import Pending, Reading
+
+
+class TorchGuard(Guard):
+    """What a step did is undone, where ``decide`` says so, before anybody sees it.
+
+    Before every watched step its parameters, the state of its optimizer and the buffers of the models are copied, into memory
+    of their own (as much again as they take). ``decide`` is given the optimizer's number and what the step shows, and tells
+    whether it stays. Random numbers are never touched. An error of ours ends it with a warning, and the loop goes on.
+    """
+
+    def __init__(self, models: Sequence[nn.Module] | nn.Module, optimizers: Sequence[Optimizer] | None) -> None:
+        self._models = checked(models, training=True)
+        self._roster = Roster(self._models, tuple(optimizers or ()))
+        self._order = [id(optimizer) for optimizer in optimizers or ()]
+        self._planned: list[tuple[float, ...]] = []
+        self._saved: dict[int, Saved] = {}
+        self._loss, self._stale = Loss(), True
+        self._handles: list[RemovableHandle] = []
+        self._taps: list[tuple[Tap, Any]] = []
+        self._failed: Exception | None = None
+        self._over = False
+
+    def attach(self, decide: Decide) -> None:
+        """Begin to guard, before any other hook of a watch: what others see of a step is what has become of it.
+
+        Raises ``RequestError`` the second time.
+        """
+        if self._handles or not self._models:
+            raise RequestError("this guard has been used already", remedy="make a new watch: isograd.watch(model, optimizer)")
+        self._decide, self._thread, self._process = decide, threading.get_ident(), os.getpid()
+        self._ranks: Alone = ranks_of(self._models)
+        self._asked = False
+        self._buffers = Buffers(module for _, module in modules_of(self._models))
+        trainable = ((p for p in model.parameters() if p.requires_grad) for model in self._models)
+        self._heads = [head for parameters in trainable if (head := next(parameters, None)) is not None]
+        with Quiet():
+            self._buffers.save()
+        self._handles = [register_optimizer_step_pre_hook(self._before), register_optimizer_step_post_hook(self._after)]
+        self._taps = [(BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates)]
+        self._taps += [(tap, self._scheduled) for tap in _schedulers()]
+        for tap, listener in self._taps:
+            tap.add(listener)
+
+    def detach(self) -> None:
+        """Leave nothing behind, and keep nothing of the person's."""
+        for handle in self._handles:
+            handle.remove()
+        for tap, listener in self._taps:
+            tap.remove(listener)
+        self._handles, self._taps, self._heads = [], [], []
+        self._saved.clear()
+        self._models = ()
+        self._roster.forget()
+        self._buffers = Buffers(())
+
+    def end(self) -> None:
+        """Guard no more; what was copied is let go."""
+        self._over = True
+        self._saved.clear()
+
+    @property
+    def pending(self) -> Pending:
+        """What was heard since the last step."""
+        return Pending(None if self._stale else self._loss.take()(), tuple(self._planned))
+
+    @pending.setter
+    def pending(self, pending: Pending) -> None:
+        self._loss.clear()
+        self._stale, self._loss.ready = pending.loss is None, pending.loss
+        self._planned = list(pending.planned)
+
+    def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread or self._over:
+            return
+        try:
+            with Quiet():
+                self._fresh()
+                self._loss.heard(args[0] if args else kwargs.get("tensors"))
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's backward pass
+            self._failed = error
+
+    def _scales(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() == self._thread and args[0].is_enabled():
+            self._fresh()
+            self._loss.scaled(args[0])
+
+    def _updates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A scaler has made its steps, or skipped them: what was heard is over."""
+        if threading.get_ident() == self._thread:
+            self._stale = True
+
+    def _fresh(self) -> None:
+        """The first backward pass since a step, or since gradients were cleared without one, begins a new loss."""
+        if self._loss.closure:
+            return
+        if self._stale or (not self._loss.scaler and all(head.grad is None for head in self._heads)):
+            self._loss.clear()
+            self._stale = False
+
+    def _scheduled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        optimizer = getattr(args[0], "optimizer", None)
+        if isinstance(optimizer, Optimizer) and self._mine(optimizer):
+            self._planned[self._place(optimizer)] = _rates(optimizer)
+
+    def _mine(self, optimizer: Optimizer) -> bool:
+        if self._over or threading.get_ident() != self._thread or os.getpid() != self._process:
+            return False
+        return self._roster.held_by(optimizer) is not None
+
+    def _place(self, optimizer: Optimizer) -> int:
+        if id(optimizer) not in self._order:
+            self._order.append(id(optimizer))
+        self._planned += [()] * (len(self._order) - len(self._planned))
+        return self._order.index(id(optimizer))
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._mine(optimizer):
+            return
+        try:
+            if not self._asked:
+                self._asked = True
+                if not self._ranks.complete():
+                    raise _Alone("one rank that decides alone would leave the others: every rank must watch with act=")
+            closure = has_closure(args, kwargs)
+            if closure:
+                self._loss.clear()
+                self._loss.closure, self._stale = True, False
+            with Quiet():
+                self._saved.setdefault(id(optimizer), Saved()).save(optimizer, whole=closure)
+        except _Alone as error:
+            self._give_up(error)
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
+            self._failed = error
+
+    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._mine(optimizer):
+            return
+        try:
+            with Quiet():
+                # Also where we have failed: the other ranks wait for what we say.
+                failed, losses, heard, running, *squares = self._ranks.joined(self._numbers(optimizer))
+                if failed:
+                    self._give_up(self._failed or RuntimeError("it failed on another rank"))
+                elif not _skipped(optimizer):
+                    place, rates, saved = self._place(optimizer), _rates(optimizer), self._saved[id(optimizer)]
+                    reading = Reading(
+                        losses / heard if heard else None,
+                        tuple(map(_root, squares)),
+                        rates,
+                        _root(running) if self._running else None,
+                        planned=self._planned[place] == rates,
+                        judged=not has_closure(args, kwargs),
+                    )
+                    if not self._decide(place, reading):
+                        saved.restore(optimizer)
+                        self._buffers.restore()
+                    self._buffers.save()
+        except Exception as error:  # noqa: BLE001  the same
+            self._failed = error
+            if type(self._ranks) is Alone:
+                self._give_up(error)
+
+    def _numbers(self, optimizer: Optimizer) -> list[float]:
+        """What this process says of a step: whether we failed, the loss, whether there is one, squares: of norms, by group."""
+        try:
+            if self._failed is None:
+                squares = self._saved[id(optimizer)].moved()
+                moved = self._buffers.moved()
+                self._running = moved is not None
+                found = torch.stack([torch.zeros_like(squares[0]) if moved is None else moved, *squares]).tolist()
+                loss = self._loss.take()()
+                self._loss.closure, self._stale = False, True
+                return [0.0, loss or 0.0, float(loss is not None), *found]
+        except Exception as error:  # noqa: BLE001  told to all ranks, so that none waits
+            self._failed = error
+        return [1.0, 0.0, 0.0, 0.0, *[0.0] * len(optimizer.param_groups)]
+
+    def _give_up(self, error: Exception) -> None:
+        self.end()
+        say_that_we_stop(error, "gives no first aid")
+
+
+class _Alone(RuntimeError):
+    """Not every process takes part."""
+
+
+def _rates(optimizer: Optimizer) -> tuple[float, ...]:
+    return tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
+
+
+def _root(square: float) -> float:
+    return square**0.5 if square >= 0.0 else square
+
+
+def _skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was told by a gradient scaler to do nothing."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(float(found))
+
+
+_TAPS: dict[type, Tap] = {}
+"""One a class of schedulers, shared by all guards."""
+
+
+def _schedulers() -> list[Tap]:
+    """What tells of every ``step`` of a scheduler, whatever class it is of."""
+    found, waiting = list[Tap](), [LRScheduler]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if "step" in vars(kind):
+            found.append(_TAPS.setdefault(kind, Tap(kind, "step", after=True)))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,59 @@
+"""First aid: steps of this run that were taken back, and what else was done to it while it ran; a remark, never an alarm."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from isograd.health.case import Case
+from isograd.health.looks import listed
+from isograd.records.fact import Fact
+from isograd.records.finding import Evidence, Finding
+
+_WHY = {
+    "nonfinite": "something was not finite",
+    "loss": "the loss left its range",
+    "update": "the update left its range",
+    "statistics": "the running means of the norms left theirs",
+}
+REFERENCES = ("Chowdhery et al. 2022, PaLM, arXiv:2204.02311, section 5.1: skip the batches of a loss spike",)
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """One remark for the steps that were taken back, one where first aid came to its end."""
+    facts = case.facts("first_aid")
+    back = [(step, fact) for step, fact in facts if fact.get("action", "") == "rejected"]
+    if back:
+        why = Counter(str(fact.get("reason", "")) for _, fact in back)
+        reasons = listed([f"{_WHY.get(reason, reason)} ({count}×)" for reason, count in why.most_common()])
+        some = listed([f"{step:,}" for step, _ in back], 5)
+        steps = f"step {some} was" if len(back) == 1 else f"{len(back)} steps ({some}) were"
+        yield Finding(
+            "first_aid",
+            "note",
+            1.0,
+            "optimizer",
+            f"First aid: {steps} taken back, because {reasons}; weights and optimizer went on from the step before.",
+            tuple(_evidence(step, fact) for step, fact in back[:5]),
+            since=back[0][0],
+            remedy="look at the batches of these steps; a learning rate that stays too high needs to be lowered",
+            references=REFERENCES,
+        )
+    ended = [step for step, fact in facts if fact.get("action", "") == "ended"]
+    if ended:
+        yield Finding(
+            "first_aid",
+            "note",
+            1.0,
+            "optimizer",
+            f"First aid ended at step {ended[0]:,}: so many actions are no accident, and the run needs another cure.",
+            since=ended[0],
+            remedy="start again with what watch.explain finds, or with isograd.cure",
+        )
+
+
+def _evidence(step: int, fact: Fact) -> Evidence:
+    value, bound = float(fact.get("value", math.nan)), float(fact.get("bound", math.nan))
+    most = "" if math.isnan(bound) else f", at most {bound:.3g} expected"
+    return Evidence(f"step {step:,}: {value:.3g}{most}", "first_aid", value, bound=None if math.isnan(bound) else bound)

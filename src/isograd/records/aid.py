@@ -1,0 +1,120 @@
+"""First aid in a running training: what was done and why, and all that it remembers from one step to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["rejected", "accepted", "tried", "kept", "undone", "restart", "ended"]
+Reason = Literal["nonfinite", "loss", "update", "statistics", "lasting", "limit"]
+
+_WORDS = {
+    "nonfinite": "{met} is not finite",
+    "loss": "the loss is {value:.3g}, and {bound:.3g} is the most that its recent values allow",
+    "update": "the update is {value:.3g} long, and {bound:.3g} is the most that its recent lengths allow",
+    "statistics": "it moved the running means of the norms by {value:.3g}, and {bound:.3g} is the most that they moved of late",
+    "lasting": "the loss of its last steps is {value:.3g} at the median, and was {bound:.3g} in good times",
+    "limit": "{bound:.0f} actions are the limit of this run",
+}
+_DONE = {
+    "rejected": "step {step} was taken back",
+    "accepted": "step {step} was accepted after so many in a row that were taken back",
+    "tried": "from step {step} on {what} is tried",
+    "kept": "{what} is kept at step {step}",
+    "undone": "{what} is undone at step {step}, because it did not help",
+    "restart": "at step {step} nothing more can be done in place: start again, with what isograd.watch(...).explain finds",
+    "ended": "first aid ends at step {step}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that first aid did. ``step`` counts the steps of its optimizer from 1; ``what`` names a treatment.
+
+    ``value`` was met where at most ``bound`` was expected; None where there is no number.
+
+    >>> Action(12, "rejected", "loss", 9.0, 2.5).text
+    'step 12 was taken back: the loss is 9, and 2.5 is the most that its recent values allow'
+    """
+
+    step: int
+    kind: Kind
+    reason: Reason
+    value: float | None = None
+    bound: float | None = None
+    what: str = ""
+    optimizer: int = 0
+
+    @property
+    def text(self) -> str:
+        """What was done and why, as a sentence without its full stop."""
+        done = _DONE[self.kind].format(step=self.step, what=self.what)
+        met = "the loss" if self.what == "loss" else "the update"
+        return f"{done}: {_WORDS[self.reason].format(value=self.value, bound=self.bound, met=met)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one optimizer step shows: the loss, and by parameter group the length of the update and the learning rate.
+
+    ``loss`` is None where none was heard; ``statistics`` is how far running means and variances (of a batch norm) moved,
+    None where there are none; ``planned`` says that a scheduler set these rates; ``judged``, whether the lengths
+    of this optimizer's updates may be compared with each other (not where it searches for its step itself).
+    """
+
+    loss: float | None
+    updates: tuple[float, ...]
+    rates: tuple[float, ...]
+    statistics: float | None = None
+    planned: bool = False
+    judged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to become of a step: ``reason`` is None for an ordinary one; ``accept`` it all the same, or take it back."""
+
+    reason: Reason | None = None
+    value: float | None = None
+    bound: float | None = None
+    accept: bool = True
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What first aid remembers of one optimizer: the recent accepted steps, and how many in a row were not.
+
+    ``moves`` are lengths of updates as they would be at the learning rates of the last accepted step that moved, whose
+    ``updates`` and ``rates`` by group are kept; ``recent`` are the rates of the accepted steps in the window. ``odd``: the
+    rates of the last step were not believed.
+    """
+
+    taken: int = 0
+    losses: tuple[float, ...] = ()
+    moves: tuple[float, ...] = ()
+    statistics: tuple[float, ...] = ()
+    updates: tuple[float, ...] = ()
+    rates: tuple[float, ...] = ()
+    recent: tuple[tuple[float, ...], ...] = ()
+    row: int = 0
+    odd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the door has heard since the last step: the loss so far, and by optimizer the rates that a scheduler set."""
+
+    loss: float | None = None
+    planned: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AidState:
+    """All that first aid knows between two steps; ``optimizers`` in the order in which they were met."""
+
+    most: int
+    optimizers: tuple[Ranges, ...] = ()
+    actions: tuple[Action, ...] = ()
+    over: bool = False
+    pending: Pending = Pending()
