@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ class Loop:
     the step. ``clip_norm`` and ``clip_value`` bound the gradient. ``evaluating``: it trains in evaluation mode. ``rates`` are
     (step, learning rate) where the rate changes, steps counted from 1; empty: it stays. ``same_batch``: one batch for ever.
     ``redraws``: the weights are drawn again every so many steps (0: never). ``steps``: the length of the run, where known.
+
+    What edits put in: ``clip_unit`` bounds the gradient of each unit by its weights; ``schedule`` ("cosine" or "linear") stands
+    in for the fall of ``rates``, ``warm_up`` for their rise (in steps; 0: none, None: as it was); ``accumulate`` batches make a
+    step; ``loss_scale`` multiplies the loss and divides the gradient; ``decay_l1`` and ``decay_decoupled`` shrink weights.
     """
 
     clears: int = 1
@@ -25,6 +30,47 @@ class Loop:
     same_batch: bool = False
     redraws: int = 0
     steps: int | None = None
+    clip_unit: float | None = None
+    schedule: str | None = None
+    warm_up: int | None = None
+    accumulate: int = 1
+    loss_scale: float | None = None
+    decay_l1: float = 0.0
+    decay_decoupled: float = 0.0
+
+    @property
+    def highest(self) -> float | None:
+        """The highest rate that was read; None where it does not change."""
+        return max((rate for _, rate in self.rates), default=None)
+
+    def share(self, step: int, steps: int) -> float:
+        r"""The learning rate of a step as a share of the highest, in a run of ``steps``.
+
+        With t steps made, w of warm-up and T in the run: cosine (1 + cos(pi p)) / 2 and linear 1 - p, with
+        p = (t - w) / (T - w), and (t + 1) / w while it rises. Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5;
+        Goyal et al. 2017, arXiv:1706.02677, section 2.2 (gradual warm-up).
+
+        >>> [round(Loop(schedule="cosine").share(step, 4), 3) for step in (1, 2, 3, 4, 5)]
+        [1.0, 0.854, 0.5, 0.146, 0.0]
+        >>> [Loop(schedule="linear", warm_up=2).share(step, 6) for step in (1, 2, 3, 5)]
+        [0.5, 1.0, 1.0, 0.5]
+        """
+        rise = self.warm_up or 0
+        rising = min(1.0, step / rise) if rise else 1.0
+        if self.schedule is None:
+            highest = self.highest
+            past = self.warm_up is not None and step < self._risen
+            recorded = 1.0 if not highest or past else (self.rate(step) or 0.0) / highest
+            return rising * recorded
+        gone = min(1.0, max(0.0, (step - 1 - rise) / max(1, steps - rise)))
+        return rising * (0.5 * (1.0 + math.cos(math.pi * gone)) if self.schedule == "cosine" else 1.0 - gone)
+
+    @property
+    def _risen(self) -> int:
+        """The step at which the recorded rates have risen to their highest; 1 where they do not begin with a rise."""
+        values = [rate for _, rate in self.rates]
+        top = values.index(max(values)) if values else 0
+        return self.rates[top][0] if top and values[: top + 1] == sorted(values[: top + 1]) else 1
 
     @property
     def drift(self) -> float:

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from isograd.errors import ModelError
-from isograd.frameworks.torch import edits, reshaping
+from isograd.frameworks.torch import edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.fitting import fitting_loss
-from isograd.frameworks.torch.manner import BENT, CURVES, last_functions
+from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
-from isograd.frameworks.torch.preparing import mapped, standard
+from isograd.frameworks.torch.preparing import mapped, rebatched, standard
 from isograd.frameworks.torch.state import untouched
-from isograd.records.edit import Edit
+from isograd.frameworks.torch.training_edits import TRAINING
+from isograd.records.edit import VALUES, Edit
 
 if TYPE_CHECKING:
     from isograd.frameworks.torch.patient import TorchPatient
+
+SEEN = 512
+"""Examples on which sizes of signals are seen, and whether a unit is dead."""
 
 
 def applied(twin: Any, edit: Edit) -> Any:
@@ -35,59 +38,10 @@ def applied(twin: Any, edit: Edit) -> Any:
     return perform(twin, edit)
 
 
-def _loop(**changes: Any) -> Callable[[TorchPatient, Edit], TorchPatient]:
-    def perform(twin: TorchPatient, edit: Edit) -> TorchPatient:
-        return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, **changes))
-
-    return perform
-
-
-def _clip_norm(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    bound = None if edit.value is None else edits.number(edit)
-    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, clip_norm=bound, clip_value=None))
-
-
-def _steps(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    steps = max(1, int(edits.number(edit)))
-    longer = steps / twin.loop.steps if twin.loop.steps else 1.0  # the schedule is stretched with the run
-    rates = tuple((1 + round((step - 1) * longer), rate) for step, rate in twin.loop.rates)
-    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, steps=steps, rates=rates))
-
-
-def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    rate, optimizer = edits.number(edit), _optimizer(twin, "learning rate")
-    before = float(optimizer.param_groups[0]["lr"])
-    edits.set_learning_rate(optimizer, rate)
-    if before:
-        rates = tuple((step, value * rate / before) for step, value in twin.loop.rates)
-        twin = dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, rates=rates))
-    return twin
-
-
-def _constant(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.set_constant(_optimizer(twin, edit.kind), edit)
-    return twin
-
-
-def _another_optimizer(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    loop = dataclasses.replace(twin.loop, rates=())
-    return dataclasses.replace(twin, optimizer=edits.another_optimizer(twin.models, str(edit.value)), loop=loop)
-
-
-def _parameters(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.give_parameters(twin.models, _optimizer(twin, "parameters"))
-    return twin
-
-
-def _unfreeze(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.unfreeze(twin.models)
-    held = _optimizer(twin, "parameters")
-    if any(id(p) not in _held(held) for p in edits.every_parameter(twin.models)):
-        edits.give_parameters(twin.models, held)
-    return twin
-
-
 def _inputs(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if edit.off:
+        both_scaled = twin.data.targets == twin.data.inputs
+        return dataclasses.replace(twin, data=twin.data.but(inputs=(), targets=() if both_scaled else twin.data.targets))
     by = standard(twin.known, targets=False)
     both = all(_copied(batch) for batch in twin.known)  # an autoencoder: what is wrong with the one is wrong with the other
     return dataclasses.replace(twin, data=twin.data.but(inputs=by, targets=by if both else twin.data.targets))
@@ -102,15 +56,25 @@ def _copied(batch: Any) -> bool:
 
 
 def _targets(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, data=twin.data.but(targets=standard(twin.known, targets=True)))
+    return dataclasses.replace(twin, data=twin.data.but(targets=() if edit.off else standard(twin.known, targets=True)))
 
 
 def _shuffle(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, data=twin.data.but(mixed=True))
+    return dataclasses.replace(twin, data=twin.data.but(mixed=not edit.off))
 
 
 def _batch_size(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, data=twin.data.but(size=max(1, int(edits.number(edit)))))
+    return dataclasses.replace(twin, data=twin.data.but(size=None if edit.off else max(1, int(edits.number(edit)))))
+
+
+def _skip_batch(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    try:
+        places = frozenset(int(float(part)) for part in str(edit.value).split(",")) if not edit.off else frozenset()
+    except ValueError:
+        raise ModelError(f"skip_batch takes places counted from 1, such as 17 or '17, 18', not {edit.value!r}") from None
+    if any(place < 1 for place in places):
+        raise ModelError("places of batches are counted from 1", met=str(edit.value))
+    return dataclasses.replace(twin, data=twin.data.but(skipped=places))
 
 
 def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -135,19 +99,26 @@ def _last(twin: TorchPatient) -> tuple[tuple[str, ...], frozenset[int]]:
 
 
 def _keep_graph(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, manner=twin.manner.but(keep_graph=True))
+    return dataclasses.replace(twin, manner=twin.manner.but(keep_graph=not edit.off))
 
 
 def _precision(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    if all(p.dtype in (torch.float32, torch.float64) for p in edits.every_parameter(twin.models)):
-        raise ModelError("the model computes in float32 or better already")
+    name = str(edit.value or "float32")
+    if name not in VALUES["precision"]:
+        raise ModelError(f"no precision is called {name!r}", remedy=", ".join(VALUES["precision"]))
+    kind: torch.dtype = getattr(torch, name)
+    fine = (torch.float32, torch.float64) if edit.value is None else (kind,)
+    if all(p.dtype in fine for p in edits.every_parameter(twin.models) if p.is_floating_point()):
+        raise ModelError(f"the model computes in {name}{' or better' if edit.value is None else ''} already")
     for model in twin.models:
-        model.float()  # in place: the optimizer goes on holding the parameters
+        model.to(kind)  # in place: the optimizer goes on holding the parameters
 
-    def wide(tensor: Tensor) -> Tensor:
-        return tensor.float() if tensor.is_floating_point() else tensor
+    def of_kind(tensor: Tensor) -> Tensor:
+        return tensor.to(kind) if tensor.is_floating_point() else tensor
 
-    return dataclasses.replace(twin, data=twin.data.but(wide=True), batch=mapped(twin.batch, wide))
+    for state in () if twin.optimizer is None else twin.optimizer.state.values():
+        state.update({name: of_kind(value) for name, value in state.items() if isinstance(value, Tensor) and value.ndim})
+    return dataclasses.replace(twin, data=twin.data.but(wide=kind), batch=mapped(twin.batch, of_kind))
 
 
 def _dropout(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -162,6 +133,43 @@ def _dropout(twin: TorchPatient, edit: Edit) -> TorchPatient:
 def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     edits.draw_again(twin.models, edit, torch.Generator().manual_seed(twin.seed))
     return twin.forgetful()
+
+
+def _rescale(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if edit.value not in VALUES["rescale"]:
+        raise ModelError(f"no rescaling is called {edit.value!r}", remedy=", ".join(VALUES["rescale"]))
+    if edit.value == "balance":
+        done = mending.balance(twin.models)
+    else:
+        done = mending.rescale(twin.models, _passing(twin), centred=edit.value == "centred", where=edit.where.partition("@")[0])
+    if done is None:
+        raise ModelError("there is no hidden layer that could be rescaled", where=edit.where or "the model")
+    return twin
+
+
+def _revive(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    place = edit.where.partition("@")[0]
+    if mending.revive(twin.models, _passing(twin), optimizer=twin.optimizer, where=place, seed=twin.seed) is None:
+        raise ModelError("no unit is dead", where=edit.where or "the model")
+    return twin
+
+
+def _passing(twin: TorchPatient) -> Callable[[], object]:
+    """A forward pass on SEEN examples, or on the first batch where batches cannot be joined."""
+    if not twin.known:
+        raise ModelError("how large signals are is seen on a batch, and there is none")
+    try:
+        (batch, *_) = rebatched(twin.known[:SEEN], SEEN, mixed=False)
+    except ModelError:
+        batch = twin.known[0]
+
+    def run() -> object:
+        for model in twin.models:
+            model.train()
+        with running(twin.models, twin.manner):
+            return outputs_of(twin.models, inputs_of(twin.data.scaled(batch)))
+
+    return run
 
 
 def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -196,43 +204,21 @@ def _residual(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return twin
 
 
-def _optimizer(twin: TorchPatient, what: str) -> Optimizer:
-    if twin.optimizer is None:
-        raise ModelError(f"there is no optimizer whose {what} could be changed")
-    return twin.optimizer
-
-
-def _held(optimizer: Optimizer) -> set[int]:
-    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-
-
 _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
-    "clear_gradients": _loop(clears=1, clears_early=False),
-    "train_mode": _loop(evaluating=False),
-    "fresh_batches": _loop(same_batch=False),
-    "constant_rate": _loop(rates=()),
-    "keep_weights": _loop(redraws=0),
-    "steps": _steps,
-    "clip_norm": _clip_norm,
-    "parameters": _parameters,
-    "unfreeze": _unfreeze,
-    "learning_rate": _learning_rate,
-    "optimizer": _another_optimizer,
-    "momentum": _constant,
-    "beta1": _constant,
-    "beta2": _constant,
-    "eps": _constant,
-    "weight_decay": _constant,
+    **TRAINING,
     "input_scale": _inputs,
     "target_scale": _targets,
     "shuffle": _shuffle,
     "batch_size": _batch_size,
+    "skip_batch": _skip_batch,
     "loss": _loss,
     "last": _leave_out_last,
     "keep_graph": _keep_graph,
     "precision": _precision,
     "dropout": _dropout,
     "initialisation": _initialisation,
+    "rescale": _rescale,
+    "revive": _revive,
     "activation": _activation,
     "width": _width,
     "normalisation": _normalisation,

@@ -33,8 +33,15 @@ CONSTANTS = {"momentum": "momentum", "beta1": "betas", "beta2": "betas", "eps": 
 """The optimizer's name for each constant that an edit sets."""
 
 USUAL: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {
-    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    "nesterov": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01),
+    "nadam": lambda parameters: torch.optim.NAdam(parameters, lr=1e-3),
+    "radam": lambda parameters: torch.optim.RAdam(parameters, lr=1e-3),
+    "adamax": lambda parameters: torch.optim.Adamax(parameters, lr=2e-3),
+    "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3),
+    "adagrad": lambda parameters: torch.optim.Adagrad(parameters, lr=1e-2),
 }
 """Optimizers with their usual constants."""
 
@@ -119,6 +126,23 @@ def every_parameter(models: Sequence[nn.Module]) -> list[nn.Parameter]:
             for hidden in (module, *_unregistered(module)):
                 found.update((id(parameter), parameter) for parameter in hidden.parameters())
     return list(found.values())
+
+
+def parameters_at(models: Sequence[nn.Module], where: str) -> list[nn.Parameter]:
+    """The parameters at a path, of a module with all that is in it or one by its full name; all of them where it is ""."""
+    if not where:
+        return every_parameter(models)
+    path = where.partition("@")[0]
+    found = [p for here, module in modules_of(models) if here == path for p in module.parameters()]
+    found += [
+        p
+        for here, module in modules_of(models)
+        for name, p in module.named_parameters(recurse=False)
+        if f"{here}.{name}".lstrip(".") == path
+    ]
+    if not found:
+        raise ModelError("there is no layer or parameter of this name", where=where)
+    return found
 
 
 def _unregistered(module: nn.Module) -> Iterator[nn.Module]:

@@ -110,11 +110,14 @@ class TorchPatient(Patient):
             recorder.attach()
             try:
                 with Along(optimizer) as along:
-                    for index, batch in enumerate(islice(batches, steps), 1):
+                    rates, left = stepping.Rates(optimizer, loop, steps), map(twin.data.scaled, batches)
+                    for index in range(1, steps + 1):
+                        taken = list(islice(left, loop.accumulate))
+                        if not taken:
+                            break
+                        rates.set(index)
                         with _second(index):
-                            stepping.one_step(
-                                twin.models, optimizer, twin.loss, loop, twin.data.scaled(batch), index, twin.step
-                            )
+                            stepping.one_step(twin.models, optimizer, twin.loss, loop, taken, index, twin.step)
             finally:
                 recorder.detach()
         if recorder.stopped_by is not None:

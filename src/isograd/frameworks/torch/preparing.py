@@ -25,14 +25,16 @@ class Data:
     """What is done to the batches before a step; the plain one does nothing.
 
     ``inputs`` and ``targets`` are shift and scale of each floating-point tensor, in order; ``mixed``: the examples of all
-    batches in another order; ``size``: so many examples a batch; ``wide``: floating-point inputs become float32.
+    batches in another order; ``size``: so many examples a batch; ``wide``: floating-point inputs become of this type;
+    ``skipped``: places of batches, counted from 1, that are left out.
     """
 
     inputs: tuple[Affine, ...] = ()
     targets: tuple[Affine, ...] = ()
     mixed: bool = False
     size: int | None = None
-    wide: bool = False
+    wide: torch.dtype | None = None
+    skipped: frozenset[int] = frozenset()
 
     def but(self, **changes: Any) -> Data:
         """The same with some things different."""
@@ -40,13 +42,15 @@ class Data:
 
     def prepared(self, batches: Sequence[Any]) -> list[Any]:
         """The batches with everything done to them. Raises ``ModelError`` where they cannot be taken apart."""
-        done = [self.scaled(batch) for batch in batches]
+        done = [self.scaled(batch) for place, batch in enumerate(batches, 1) if place not in self.skipped]
+        if batches and not done:
+            raise ModelError("every batch is left out", met=f"{len(batches)} batches")
         return rebatched(done, self.size, mixed=self.mixed) if self.mixed or self.size is not None else done
 
     def scaled(self, batch: Any) -> Any:
         """A batch with scaled inputs and targets, in its order."""
-        if self.wide:
-            batch = mapped(batch, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+        if self.wide is not None:
+            batch = mapped(batch, lambda tensor: tensor.to(self.wide) if tensor.is_floating_point() else tensor)
         if not self.inputs and not self.targets:
             return batch
         if not isinstance(batch, tuple | list) or len(batch) != 2:

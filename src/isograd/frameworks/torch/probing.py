@@ -241,7 +241,7 @@ def _train(twin: TorchPatient, batches: Iterable[Any], stretch: float) -> tuple[
     listen = _Listening(twin.loss, losses)
     for index, batch in enumerate(batches, 1):
         try:
-            stepping.one_step(twin.models, optimizer, listen, twin.loop, batch, index, twin.step)
+            stepping.one_step(twin.models, optimizer, listen, twin.loop, [batch], index, twin.step)
         except (IsogradError, RuntimeError, ValueError):
             if index == 1:
                 raise

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits
+from isograd.frameworks.torch.adjusting import adjust_gradients, adjusted, all_finite, shrink
 from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
 from isograd.records.loop import Loop
 
@@ -39,46 +40,74 @@ def run(
         raise RequestError(
             "there is no batch to train on", remedy="give batches that can be gone through again, such as a list"
         )
-    bases = [float(group["lr"]) for group in optimizer.param_groups]
-    first = loop.rate(1)
+    rates = Rates(optimizer, loop, steps)
     for index in range(1, steps + 1):
-        rate = loop.rate(index)
-        if rate is not None and first:
-            for group, base in zip(optimizer.param_groups, bases, strict=True):
-                edits.set_rate(group, base * rate / first)
+        rates.set(index)
         if loop.redraws and index > 1 and (index - 1) % loop.redraws == 0:
             edits.born_again(models)
-        batch = batches[0 if loop.same_batch else (index - 1) % len(batches)]
-        one_step(models, optimizer, loss, loop, batch, index, own)
+        first = (index - 1) * loop.accumulate
+        taken = [batches[0 if loop.same_batch else place % len(batches)] for place in range(first, first + loop.accumulate)]
+        one_step(models, optimizer, loss, loop, taken, index, own)
         yield index
 
 
+class Rates:
+    """The learning rates of a run's steps: each group keeps its proportion to the first one."""
+
+    def __init__(self, optimizer: Optimizer, loop: Loop, steps: int) -> None:
+        self.optimizer, self.loop, self.steps = optimizer, loop, loop.steps or steps
+        self.plain = loop.schedule is None and loop.warm_up is None and not loop.rates
+        if self.plain:
+            return
+        began = [float(group["lr"]) for group in optimizer.param_groups]
+        first, highest = loop.rate(1), loop.highest
+        if highest is not None and not first:  # it rises from nothing: a scheduler wrote down from what it scales
+            own = [float(group.get("initial_lr", 1.0)) for group in optimizer.param_groups]
+            self.full = [highest * rate / own[0] if own[0] else highest for rate in own]
+        else:
+            self.full = [rate * highest / first if highest is not None and first else rate for rate in began]
+
+    def set(self, index: int) -> None:
+        """Set the rate of every group to that of step ``index``."""
+        if not self.plain:
+            share = self.loop.share(index, self.steps)
+            for group, full in zip(self.optimizer.param_groups, self.full, strict=True):
+                edits.set_rate(group, full * share)
+
+
 def one_step(
-    models: Sequence[nn.Module], optimizer: Optimizer, loss: Any, loop: Loop, batch: Any, index: int, own: Own | None
+    models: Sequence[nn.Module],
+    optimizer: Optimizer,
+    loss: Any,
+    loop: Loop,
+    batches: Sequence[Any],
+    index: int,
+    own: Own | None,
 ) -> None:
-    """One step of the loop, in place."""
+    """One step of the loop, in place, on the mean gradient of the batches."""
     if loop.clears and (index - 1) % loop.clears == 0:
         optimizer.zero_grad()
         for model in models:
             model.zero_grad()
     if own is not None:
-        _own_step(own, models, optimizer, batch)
+        with adjusted(models, optimizer, loop):
+            _own_step(own, models, optimizer, batches[0])
         return
+    factor = (loop.loss_scale or 1.0) / len(batches)
 
     def evaluate() -> Tensor:
-        value = loss_of(loss, outputs_of(models, inputs_of(batch)), targets_of(batch))
-        try:
-            value.backward()  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
+        whole = torch.zeros(())
+        for batch in batches:
+            value = loss_of(loss, outputs_of(models, inputs_of(batch)), targets_of(batch))
+            try:
+                (value if factor == 1.0 else value * factor).backward()  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
+            whole = value if len(batches) == 1 else whole + value.detach().cpu() / len(batches)
         if loop.clears_early:
             optimizer.zero_grad()
-        every = [p for model in models for p in model.parameters()]
-        if loop.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(every, loop.clip_norm)
-        if loop.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(every, loop.clip_value)
-        return value
+        adjust_gradients(models, loop)
+        return whole
 
     if isinstance(optimizer, torch.optim.LBFGS):  # evaluates several times a step
 
@@ -86,9 +115,12 @@ def one_step(
             optimizer.zero_grad()
             return evaluate()
 
+        shrink(optimizer, loop)
         optimizer.step(again)  # type: ignore[no-untyped-call]
-    else:
-        evaluate()
+        return
+    evaluate()
+    if loop.loss_scale is None or all_finite(models):  # a scale that is too large costs the step, not the weights
+        shrink(optimizer, loop)
         optimizer.step()
 
 

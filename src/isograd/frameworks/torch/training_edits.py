@@ -1,0 +1,171 @@
+"""Edits of the loop and of the optimizer: what they make of a patient."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+
+from isograd.errors import ModelError
+from isograd.frameworks.torch import edits, mending
+from isograd.records.edit import VALUES, Edit
+
+if TYPE_CHECKING:
+    from isograd.frameworks.torch.patient import TorchPatient
+
+
+def _loop(**changes: Any) -> Callable[[TorchPatient, Edit], TorchPatient]:
+    def perform(twin: TorchPatient, edit: Edit) -> TorchPatient:
+        return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, **changes))
+
+    return perform
+
+
+def _flag(name: str, on: Any, off: Any) -> Callable[[TorchPatient, Edit], TorchPatient]:
+    def perform(twin: TorchPatient, edit: Edit) -> TorchPatient:
+        early = {"clears_early": False} if name == "clears" else {}
+        return _loop(**{name: off if edit.off else on}, **early)(twin, edit)
+
+    return perform
+
+
+def _clip(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    """One way of clipping at a time: a new one takes the place of the old, and none takes it away."""
+    names = ("clip_norm", "clip_value", "clip_unit")
+    if twin.step is not None and any(getattr(twin.loop, name) is not None for name in names):
+        raise ModelError("the gradient is clipped inside the step function", remedy="give batches and loss instead of step")
+    bound = None if edit.off else _above(edit, 0.0)
+    return _loop(**{name: bound if name == edit.kind else None for name in names})(twin, edit)
+
+
+def _rate_form(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    _optimizer(twin, "learning rate")
+    if edit.kind == "warm_up":
+        return _loop(warm_up=0 if edit.off else int(_above(edit, 0.0, whole=True)))(twin, edit)
+    if not edit.off and edit.value not in VALUES["schedule"]:
+        raise ModelError(f"no schedule is called {edit.value!r}", remedy=" or ".join(VALUES["schedule"]))
+    return _loop(schedule=None if edit.off else edit.value)(twin, edit)
+
+
+def _accumulate(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    _not_own(twin, "how many batches make a step is decided")
+    return _loop(accumulate=1 if edit.off else int(_above(edit, 1.0, whole=True)))(twin, edit)
+
+
+def _loss_scale(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    _not_own(twin, "the loss is")
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in edits.every_parameter(twin.models)):
+        raise ModelError(
+            "the gradients are in half precision themselves, where a scaled one is too small again once it is divided",
+            remedy='Edit("precision", "float32")',
+        )
+    return _loop(loss_scale=None if edit.off else _above(edit, 0.0))(twin, edit)
+
+
+def _decay(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    _optimizer(twin, "weight decay")
+    return _loop(**{edit.kind: 0.0 if edit.off else edits.number(edit)})(twin, edit)
+
+
+def _forget(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if not mending.reset_moments(_optimizer(twin, "state"), edits.parameters_at(twin.models, edit.where)):
+        raise ModelError("the optimizer remembers nothing yet", where=edit.where)
+    return twin
+
+
+def _not_own(twin: TorchPatient, what: str) -> None:
+    if twin.step is not None:
+        raise ModelError(f"{what} inside the step function", remedy="give batches and loss instead of step")
+
+
+def _above(edit: Edit, least: float, *, whole: bool = False) -> float:
+    """The number of an edit, which has to be above ``least`` (a whole one: ``least`` itself or more)."""
+    value = edits.number(edit)
+    if not (value >= least and value == round(value) if whole else value > least):
+        raise ModelError(
+            f"{edit.kind} is a {'whole number' if whole else 'number above'} {'from ' if whole else ''}{least:g}, not {value:g}"
+        )
+    return value
+
+
+def _steps(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    steps = max(1, int(edits.number(edit)))
+    longer = steps / twin.loop.steps if twin.loop.steps else 1.0  # the schedule is stretched with the run
+    rates = tuple((1 + round((step - 1) * longer), rate) for step, rate in twin.loop.rates)
+    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, steps=steps, rates=rates))
+
+
+def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    rate, optimizer = edits.number(edit), _optimizer(twin, "learning rate")
+    before = float(optimizer.param_groups[0]["lr"]) or twin.loop.highest or 0.0
+    edits.set_learning_rate(optimizer, rate)
+    if before:
+        rates = tuple((step, value * rate / before) for step, value in twin.loop.rates)
+        twin = dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, rates=rates))
+    return twin
+
+
+def _constant(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    edits.set_constant(_optimizer(twin, edit.kind), edit)
+    return twin
+
+
+def _another_optimizer(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    loop = dataclasses.replace(twin.loop, rates=())
+    return dataclasses.replace(twin, optimizer=edits.another_optimizer(twin.models, str(edit.value)), loop=loop)
+
+
+def _parameters(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    edits.give_parameters(twin.models, _optimizer(twin, "parameters"))
+    return twin
+
+
+def _unfreeze(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    edits.unfreeze(twin.models)
+    held = _optimizer(twin, "parameters")
+    if any(id(p) not in _held(held) for p in edits.every_parameter(twin.models)):
+        edits.give_parameters(twin.models, held)
+    return twin
+
+
+def _optimizer(twin: TorchPatient, what: str) -> Optimizer:
+    if twin.optimizer is None:
+        raise ModelError(f"there is no optimizer whose {what} could be changed")
+    return twin.optimizer
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+TRAINING: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
+    "clear_gradients": _flag("clears", 1, 0),
+    "train_mode": _flag("evaluating", False, True),
+    "fresh_batches": _flag("same_batch", False, True),
+    "constant_rate": _loop(rates=(), schedule=None, warm_up=None),
+    "keep_weights": _loop(redraws=0),
+    "steps": _steps,
+    "clip_norm": _clip,
+    "clip_value": _clip,
+    "clip_unit": _clip,
+    "schedule": _rate_form,
+    "warm_up": _rate_form,
+    "accumulate": _accumulate,
+    "loss_scale": _loss_scale,
+    "parameters": _parameters,
+    "unfreeze": _unfreeze,
+    "learning_rate": _learning_rate,
+    "optimizer": _another_optimizer,
+    "momentum": _constant,
+    "beta1": _constant,
+    "beta2": _constant,
+    "eps": _constant,
+    "weight_decay": _constant,
+    "decay_l1": _decay,
+    "decay_decoupled": _decay,
+    "reset_state": _forget,
+}
+"""What each kind does."""
