@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 VOID = {"br", "img", "link", "meta"}
-FOREIGN = {"svg", "path", "rect", "text"}
+FOREIGN = {"svg", "path", "rect", "text", "line", "circle"}
 
 
 @dataclass
@@ -82,10 +82,10 @@ def samples():
 
 @pytest.fixture(scope="session")
 def pages(samples):
-    """The pages a person meets: a healthy run, one that vanishes, a regression, a check, an inspection of data, a cause."""
+    """The pages a person meets: a run, one that vanishes, a regression, a check, an inspection of data, a cause, a proof."""
     from dataclasses import replace
 
-    from isograd.render.html import inspection_page, report_page, run_page
+    from isograd.render.html import inspection_page, proof_page, report_page, run_page
 
     tabular = tuple(
         replace(e, metrics=(("rmse", 30_000 + 90_000 * e.loss), ("r2", 0.9 - e.loss / 3))) for e in samples.epochs()
@@ -108,4 +108,5 @@ def pages(samples):
         "check": report_page(samples.vanishing()),
         "inspection": inspection_page(samples.inspection()),
         "cause": report_page(replace(samples.vanishing("watch"), cause=samples.explanation())),
+        "proof": proof_page(samples.proof(), "--- train.py\n+++ train.py\n@@ -1 +1 @@\n-LR = 30.0\n+LR = 0.5\n"),
     }  # fmt: skip

@@ -21,7 +21,7 @@ _ANSWERS = {
     "unknown": "Nothing that was tried explains it.",
     "interrupted": "The search was stopped before it could say.",
 }
-_SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
+SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
 
 
 def headline(found: Explanation) -> str:
@@ -60,23 +60,23 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
         yield from textwrap.wrap(f"Cause, by experiment: {headline(found)}", width)
     for place, cause in enumerate(found.causes):
         head = "Cause, by experiment: " if not place else "And: "
-        yield from textwrap.wrap(f"{head}{cause.summary} ({_SURE[cause.certainty]})", width)
+        yield from textwrap.wrap(f"{head}{cause.summary} ({SURE[cause.certainty]})", width)
         yield from _of_cause(found, cause, width)
     if found.remedies:
-        yield from _row("helps", f"{', '.join(change(edit) for edit in found.remedies)}: remedies, that name no cause", width)
+        yield from row("helps", f"{', '.join(change(edit) for edit in found.remedies)}: remedies, that name no cause", width)
     yield from _trials(found)
-    yield from _row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
+    yield from row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
     for remark in found.remarks:
-        yield from _row("note", remark, width)
+        yield from row("note", remark, width)
 
 
 def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
-    yield from _row("where", ", ".join(part for part in (cause.where, cause.source or "") if part) or "the program", width)
-    yield from _row("why", _why(found, cause), width)
-    yield from _row("try", cause.edit.text, width)
+    yield from row("where", ", ".join(part for part in (cause.where, cause.source or "") if part) or "the program", width)
+    yield from row("why", _why(found, cause), width)
+    yield from row("try", cause.edit.text, width)
     if cause.rivals:
         rivals = " or ".join(change(edit) for edit in cause.rivals)
-        yield from _row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
+        yield from row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
 
 
 def _why(found: Explanation, cause: Cause) -> str:
@@ -171,7 +171,8 @@ def bars(tried: Sequence[Hypothesis]) -> Markup:
     return el("svg", *drawn, width="100%", height=_HEIGHT * len(shown), role="img", aria_label=label)
 
 
-def _row(label: str, text: str, width: int) -> list[str]:
+def row(label: str, text: str, width: int) -> list[str]:
+    """A line of a page of text with its label, wrapped."""
     head = f"  {label:<8}"
     return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * 10, break_on_hyphens=False) or [head]
 

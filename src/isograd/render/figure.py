@@ -1,4 +1,4 @@
-"""A report as a matplotlib figure for notebooks; matplotlib is imported only when one is asked for."""
+"""A report or a proof as a matplotlib figure for notebooks; matplotlib is imported only when one is asked for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from isograd.errors import MissingExtra
+from isograd.records.proof import Proof
 from isograd.records.report import Report
 from isograd.render.gradients import Flow, drift_of, flow_of, title_of
+from isograd.render.proof import verdict_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,17 +31,48 @@ def figure(report: Report) -> Figure:
     >>> figure(Report("check", Anatomy("torch", (), ()))).axes[0].get_title()
     'Gradient flow needs two layers or more to be seen'
     """
-    try:
-        from matplotlib.figure import Figure as Empty
-    except ImportError as error:
-        raise MissingExtra("report.figure() needs matplotlib", remedy="pip install matplotlib") from error
     flow = flow_of(report)
     both = len(flow.layers) > 1 and len(flow.steps) > 1
-    made = Empty(figsize=(11.0, 4.2) if both else (6.4, 4.2), layout="constrained")
+    made = _empty(11.0 if both else 6.4)
     _profile(made.add_subplot(1, 2 if both else 1, 1), flow)
     if both:
         _heat(made, made.add_subplot(1, 2, 2), flow)
     return made
+
+
+def pairs(proof: Proof) -> Figure:
+    """The paired trainings of a proof: the skill on unseen examples by step, with the change, without it, and with luck's.
+
+    Raises ``MissingExtra`` where matplotlib is not installed.
+
+    >>> pairs(Proof("not proven", (), "nothing", True)).axes[0].get_xlabel()
+    'step'
+    """
+    made = _empty(6.4)
+    axes = made.add_subplot(1, 1, 1)
+    axes.set_title(textwrap.fill(verdict_of(proof).headline, 52), fontsize=10)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"{proof.measure} on unseen examples")
+    for name, color, style, trainings in (
+        ("no change", _FORETOLD, "--", [trial.control for trial in proof.trials]),
+        ("a random change", "#009e73", ":", [trial.random for trial in proof.trials if trial.random is not None]),
+        ("with the change", _MEASURED, "o-", [trial.treated for trial in proof.trials]),
+    ):
+        for place, one in enumerate(trainings):
+            points = one.curve or ((one.steps, one.skill.value),)
+            label = name if not place else None
+            axes.plot([at for at, _ in points], [skill for _, skill in points], style, color=color, ms=3, lw=1.2, label=label)
+    if axes.get_lines():
+        axes.legend(frameon=False)
+    return made
+
+
+def _empty(width: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure as Empty
+    except ImportError as error:
+        raise MissingExtra("figure() needs matplotlib", remedy="pip install matplotlib") from error
+    return Empty(figsize=(width, 4.2), layout="constrained")
 
 
 def _profile(axes: Axes, flow: Flow) -> None:

@@ -1,0 +1,106 @@
+"""A proof as text, as a page and as a figure: the verdict first, and nothing claimed that was not shown."""
+
+import dataclasses
+import re
+
+import pytest
+
+from isograd.records.edit import Edit
+from isograd.records.proof import Effect, Proof
+from isograd.render import figure, html, proof
+
+
+def squeezed(text):
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_text_says_the_verdict_first_then_effect_controls_luck_cost_and_what_was_refused(samples):
+    page = proof.text(samples.proof(), "--- a.py\n+++ a.py\n")
+    assert page.splitlines()[0] == "Proven: learning rate 30 → 0.5 repairs this training."
+    for part in (
+        "rises by 0.52 (95 %: +0.48 to +0.56); 6 of 6 new pairs are better.",
+        "doing nothing: 0.26 without the change, 0.78 with it",
+        "a random change of the same size, drawn before the proof (momentum 0.9 → 0.5): 0.20 on 3 seeds",
+        "at most once in 64 (1.6 %)",
+        "the best of 5 random changes, at the cost of the whole search, reached 0.60",
+        "4.2 runs to find it and 15 to prove it",
+        "1005 0.31 0.80 +0.49",
+        "activation relu: 0.30",
+        "could not be run: the model computes in <float32> already",
+        "the forward pass is random",
+        "The change: --- a.py",
+    ):
+        assert squeezed(part) in squeezed(page), part
+    assert max(map(len, page.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "words", "tone"),
+    [
+        ("proven", "repair", "Proven: learning rate 30 → 0.5 repairs this training.", "good"),
+        ("proven", "improvement", "is an improvement: nothing was wrong before.", "good"),
+        ("not proven", "repair", "Not proven: learning rate 30 → 0.5 may help.", "unsure"),
+        ("harmful", "repair", "Harmful: learning rate 30 → 0.5 makes it worse.", "bad"),
+    ],
+)
+def test_each_verdict_has_its_sentence_and_its_tone(samples, verdict, kind, words, tone):
+    said = proof.verdict_of(samples.proof(verdict, kind))
+    assert words in said.headline and said.tone == tone
+
+
+def test_what_is_not_proven_says_so_beside_the_change_and_claims_no_rate(samples):
+    page = proof.text(samples.proof("not proven"), "--- a\n")
+    assert "The change that was tried, and is not proven:" in page and "once in 64" not in page
+
+
+def test_nothing_to_cure_and_nothing_found_are_two_answers():
+    healthy, sick = (Proof("not proven", (), "nothing", state) for state in (True, False))
+    assert proof.verdict_of(healthy).tone == "good" and "Nothing to cure" in proof.text(healthy)
+    assert proof.verdict_of(sick).headline == "No change was found that helps."
+    assert "stopped" in proof.verdict_of(dataclasses.replace(sick, interrupted=True)).headline
+
+
+def test_one_pair_has_no_interval():
+    assert proof.interval_of(Effect(-0.25, float("-inf"), float("inf"))) == "0.25 (one pair: no interval)"
+    assert proof.interval_of(Effect(0.004, 0.001, 0.007)) == "0.004 (95 %: +0.001 to +0.007)"
+
+
+def test_the_page_draws_every_training_and_every_pair_and_escapes_what_others_wrote(samples, read):
+    page = html.proof_page(samples.proof(), "--- <b>\n+++ x\n-old <i>\n+new\n same\n")
+    tree = read(page)
+    hero, pairs = tree.all("svg", class_="plot")[0], tree.all("svg", class_="plot pairs")[0]
+    assert len([path for path in hero.all("path") if (path.attributes.get("class") or "").startswith("line")]) == 15
+    assert len(pairs.all("circle")) == 12
+    assert [one.text for one in tree.all("ins")] == ["+new"] and [one.text for one in tree.all("del")] == ["-old <i>"]
+    assert "&lt;float32&gt;" in page and "<script" not in page
+    assert len(page) < 300_000
+
+
+def test_a_proof_without_curves_shows_its_pairs_and_one_without_pairs_its_words(samples, read):
+    bare = samples.proof()
+    flat = tuple(
+        dataclasses.replace(
+            t,
+            control=dataclasses.replace(t.control, curve=()),
+            treated=dataclasses.replace(t.treated, curve=()),
+            random=None,
+        )
+        for t in bare.trials
+    )
+    tree = read(html.proof_page(dataclasses.replace(bare, trials=flat)))
+    assert len(tree.all("svg", class_="plot pairs")) == 1
+    nothing = read(html.proof_page(Proof("not proven", (), "nothing", False, remarks=("a remark",))))
+    assert nothing.all("h1")[0].text == "No change was found that helps."
+
+
+def test_a_figure_has_a_line_for_every_training(samples):
+    pytest.importorskip("matplotlib")
+    axes = figure.pairs(samples.proof()).axes[0]
+    assert len(axes.get_lines()) == 15
+    assert len(axes.get_legend().get_texts()) == 3
+
+
+def test_a_place_is_said_beside_its_edit(samples):
+    edit = Edit("initialisation", "he", where="body.3")
+    page = html.proof_page(dataclasses.replace(samples.proof(), edits=(edit,)))
+    assert "draw the weights again (he), at body.3" in page
