@@ -81,9 +81,9 @@ class Proof:
 
     def to_html(self) -> str:
         """One self-contained page with the paired curves."""
-        from isograd.render import html
+        from isograd.render import pairs
 
-        return html.proof_page(self.record, self.diff)
+        return pairs.proof_page(self.record, self.diff)
 
     def figure(self) -> Any:
         """A matplotlib figure of the pairs."""

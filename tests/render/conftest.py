@@ -85,7 +85,8 @@ def pages(samples):
     """The pages a person meets: a run, one that vanishes, a regression, a check, an inspection of data, a cause, a proof."""
     from dataclasses import replace
 
-    from isograd.render.html import inspection_page, proof_page, report_page, run_page
+    from isograd.render.html import inspection_page, report_page, run_page
+    from isograd.render.pairs import proof_page
 
     tabular = tuple(
         replace(e, metrics=(("rmse", 30_000 + 90_000 * e.loss), ("r2", 0.9 - e.loss / 3))) for e in samples.epochs()

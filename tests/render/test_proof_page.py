@@ -7,7 +7,7 @@ import pytest
 
 from isograd.records.edit import Edit
 from isograd.records.proof import Effect, Proof
-from isograd.render import figure, html, proof
+from isograd.render import figure, pairs, proof
 
 
 def squeezed(text):
@@ -66,11 +66,11 @@ def test_one_pair_has_no_interval():
 
 
 def test_the_page_draws_every_training_and_every_pair_and_escapes_what_others_wrote(samples, read):
-    page = html.proof_page(samples.proof(), "--- <b>\n+++ x\n-old <i>\n+new\n same\n")
+    page = pairs.proof_page(samples.proof(), "--- <b>\n+++ x\n-old <i>\n+new\n same\n")
     tree = read(page)
-    hero, pairs = tree.all("svg", class_="plot")[0], tree.all("svg", class_="plot pairs")[0]
+    hero, ends = tree.all("svg", class_="plot")[0], tree.all("svg", class_="plot pairs")[0]
     assert len([path for path in hero.all("path") if (path.attributes.get("class") or "").startswith("line")]) == 15
-    assert len(pairs.all("circle")) == 12
+    assert len(ends.all("circle")) == 12
     assert [one.text for one in tree.all("ins")] == ["+new"] and [one.text for one in tree.all("del")] == ["-old <i>"]
     assert "&lt;float32&gt;" in page and "<script" not in page
     assert len(page) < 300_000
@@ -87,9 +87,9 @@ def test_a_proof_without_curves_shows_its_pairs_and_one_without_pairs_its_words(
         )
         for t in bare.trials
     )
-    tree = read(html.proof_page(dataclasses.replace(bare, trials=flat)))
+    tree = read(pairs.proof_page(dataclasses.replace(bare, trials=flat)))
     assert len(tree.all("svg", class_="plot pairs")) == 1
-    nothing = read(html.proof_page(Proof("not proven", (), "nothing", False, remarks=("a remark",))))
+    nothing = read(pairs.proof_page(Proof("not proven", (), "nothing", False, remarks=("a remark",))))
     assert nothing.all("h1")[0].text == "No change was found that helps."
 
 
@@ -102,5 +102,5 @@ def test_a_figure_has_a_line_for_every_training(samples):
 
 def test_a_place_is_said_beside_its_edit(samples):
     edit = Edit("initialisation", "he", where="body.3")
-    page = html.proof_page(dataclasses.replace(samples.proof(), edits=(edit,)))
+    page = pairs.proof_page(dataclasses.replace(samples.proof(), edits=(edit,)))
     assert "draw the weights again (he), at body.3" in page

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from importlib import resources
 
 from isograd.records.inspection import Inspection
-from isograd.records.proof import Proof
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
-from isograd.render import cause, curves, flow, ledger, pairs, proof, verdict
+from isograd.render import cause, curves, flow, ledger, verdict
 from isograd.render.findings import finding_section
 from isograd.render.forecasts import forecast_section
 from isograd.render.inspection import inspection_facts, inspection_sections, verdict_of
@@ -111,20 +110,6 @@ def inspection_page(inspection: Inspection) -> str:
     about = join("isograd data inspect ", name(inspection.source, 200))
     title = f"{plain(inspection.source, 80)}: {said.headline}"
     return _page(title, about, said, "", inspection_facts(inspection), inspection_sections(inspection), "")
-
-
-def proof_page(found: Proof, diff: str = "") -> str:
-    """The page of a repair: the paired curves, the change, what it was compared with.
-
-    >>> "Nothing to cure" in proof_page(Proof("not proven", (), "nothing", True))
-    True
-    """
-    said = proof.verdict_of(found)
-    sections = pairs.sections_of(found, diff)
-    if found.cause is not None:
-        sections.insert(1, cause.cause_section(found.cause))
-    about = "isograd cure: what was tried, and what is proven"
-    return _page(f"isograd: {said.headline}", about, said, pairs.hero_of(found), pairs.facts_of(found), sections, "")
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:

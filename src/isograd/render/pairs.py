@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from isograd.records.proof import Candidate, Proof, Training, Trial
-from isograd.render import axes, svg
+from isograd.render import axes, cause, html, svg
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, facts, section, table, words
-from isograd.render.proof import ceiling_told, changes, controls_of, cost_told, interval_of, luck_told
+from isograd.render.proof import ceiling_told, changes, controls_of, cost_told, interval_of, luck_told, verdict_of
 from isograd.render.svg import Series
 from isograd.render.wording import count, number, percent
 
@@ -26,6 +26,20 @@ _STAGES = {
     "random": "luck",
     "asked": "asked for",
 }
+
+
+def proof_page(found: Proof, diff: str = "") -> str:
+    """The page of a repair: the paired curves, the change, what it was compared with.
+
+    >>> "Nothing to cure" in proof_page(Proof("not proven", (), "nothing", True))
+    True
+    """
+    said = verdict_of(found)
+    sections = sections_of(found, diff)
+    if found.cause is not None:
+        sections.insert(1, cause.cause_section(found.cause))
+    about = "isograd cure: what was tried, and what is proven"
+    return html._page(f"isograd: {said.headline}", about, said, hero_of(found), facts_of(found), sections, "")
 
 
 def hero_of(proof: Proof) -> Markup:
