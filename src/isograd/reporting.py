@@ -8,12 +8,16 @@ from typing import Any
 from isograd.health import coverage
 from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import diagnose as diagnose_case
+from isograd.health.outcome import outcome
 from isograd.records import codec
 from isograd.records import report as records
 from isograd.records.cause import Explanation
 from isograd.records.finding import Finding
 from isograd.records.forecast import Forecast
 from isograd.records.trace import Trace
+
+WORTH_TELLING = 50
+"""Steps from which on it is said how much was learned."""
 
 
 class Report:
@@ -103,5 +107,13 @@ def report_of(
             None if forecast is None else forecast.probability,
             (*unseen, *remarks),
             forecast=forecast,
+            learned=None if origin in ("check", "explain") else _learned(case),
         )
     )
+
+
+def _learned(case: Case) -> records.Learned | None:
+    found = outcome(case)
+    if found.skill is None or case.taken < WORTH_TELLING:
+        return None
+    return records.Learned(found.skill, found.error, found.falling)

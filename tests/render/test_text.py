@@ -7,7 +7,7 @@ from isograd.records.expectation import Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.moments import Moments
 from isograd.records.reading import Reading, Readings
-from isograd.records.report import Report
+from isograd.records.report import Learned, Report
 from isograd.records.trace import Meter
 from isograd.render import text
 
@@ -143,3 +143,18 @@ def test_health_is_claimed_of_layers_only_where_layers_were_measured(signal, wor
     report = Report("watch", ANATOMY, readings=Readings((Reading(signal, "0.weight", 1, 1.0),), (), (1,)), steps=9)
     assert "Healthy" not in text.report(report) and words in lines(report)[0]
     assert "healthy" not in text.health_line(report)
+
+
+@pytest.mark.parametrize(
+    ("learned", "headline", "row"),
+    [
+        (Learned(0.02, 0.004), "No alarm, but next to nothing was learned.", "answers are 2 % of the way"),
+        (Learned(0.08, 0.02), "Healthy: the gradients reached every layer.", "answers are 8 % of the way"),
+        (Learned(0.02, 0.004, falling=True), "Healthy: the gradients reached every layer.", "; the loss is still falling"),
+        (Learned(-2.0, 0.1), "No alarm, but next to nothing was learned.", "answers are worse than the best constant answer"),
+    ],
+)
+def test_a_training_without_an_alarm_says_what_was_learned(learned, headline, row):
+    report = Report("watch", ANATOMY, readings=Readings((Reading("gradient_rms", "0", 1, 0.1),)), steps=200, learned=learned)
+    page = " ".join(text.report(report).split())
+    assert page.startswith(headline) and row in page

@@ -17,10 +17,23 @@ Origin = Literal["check", "watch", "diagnose", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What came of a training: ``skill`` of the late answers on the examples trained on, with its standard error.
+
+    0 is the best constant answer, 1 are perfect ones. ``falling``: whether the loss was still falling, beyond noise.
+    """
+
+    skill: float
+    error: float
+    falling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of looking: ``risk`` is the probability in ``forecast``; both None where it was not estimated.
 
-    ``cause`` is what an experiment found to be to blame, None where none was made.
+    ``cause`` is what an experiment found to be to blame, None where none was made; ``learned`` what came of the training so
+    far, None where no constant answer is known to compare it with.
     """
 
     origin: Origin
@@ -35,6 +48,7 @@ class Report:
     remarks: tuple[str, ...] = ()
     cause: Explanation | None = None
     forecast: Forecast | None = None
+    learned: Learned | None = None
 
     @property
     def healthy(self) -> bool:

@@ -18,7 +18,7 @@ from isograd.render.markup import Markup, el, join, name, plain
 from isograd.render.parts import facts
 from isograd.render.quality import error_section, quality_section
 from isograd.render.verdict import Verdict
-from isograd.render.wording import count, duration, moment, number
+from isograd.render.wording import count, duration, learned, moment, number
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The browser itself refuses whatever would leave the page."""
@@ -86,6 +86,8 @@ def report_page(report: Report) -> str:
         ("device", plain(anatomy.device)),
         ("numbers", plain(anatomy.dtype)),
     ]
+    if report.learned is not None:
+        pairs.insert(0, ("learned", learned(report.learned)))
     found = [] if report.cause is None else [cause.cause_section(report.cause)]
     sections = [
         *found,

@@ -13,7 +13,8 @@ from isograd.records.report import Report
 from isograd.records.trace import Meter
 from isograd.render import cause
 from isograd.render.forecasts import chance, gist, meaning, reasons
-from isograd.render.verdict import of_report
+from isograd.render.verdict import next_to_nothing, of_report
+from isograd.render.wording import learned
 
 UNPAID = 0.05
 """Above this share of the time the first looks are not paid for yet."""
@@ -38,6 +39,8 @@ def report(report: Report, *, width: int = 100) -> str:
         lines.extend(_row("also", finding.summary, width))
     if report.cause is not None:
         lines.extend(cause.lines(report.cause, width))
+    if report.learned is not None:
+        lines.extend(_row("learned", learned(report.learned), width))
     if report.healthy:
         lines.extend(_row("looked at", _looked_at(report), width))
         lines.extend(_flow(report, width))
@@ -65,7 +68,14 @@ def health_line(report: Report) -> str:
     'no step seen · watching costs 0.0 %'
     """
     alarms = [finding for finding in report.findings if finding.alarm]
-    parts = ["gradients healthy" if of_report(report).tone == "good" else "no alarm, but layers were not measured"]
+    good = of_report(report).tone == "good"
+    parts = [
+        "gradients healthy"
+        if good
+        else "little learned"
+        if next_to_nothing(report)
+        else "no alarm, but layers were not measured"
+    ]
     if not report.steps and report.origin != "check":
         parts = ["no step seen"]
     if alarms:

@@ -13,6 +13,7 @@ from isograd.render.markup import plain
 from isograd.render.wording import count, duration, interval, metric_name, number, percent
 
 Tone = Literal["good", "unsure", "bad"]
+NEXT_TO_NOTHING = 0.1
 _HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
 
 
@@ -57,11 +58,19 @@ def _no_alarm(report: Report) -> str:
         return "The cause of this exception is not known."
     if not report.steps:
         return "Nothing can be said: no step was seen."
+    if next_to_nothing(report):
+        return "No alarm, but next to nothing was learned."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):
         return "Healthy: the gradients reached every layer."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_norm")):
         return "No alarm: gradients reached the parameters; the layers were not measured."
     return "No alarm, but no gradient was seen."
+
+
+def next_to_nothing(report: Report) -> bool:
+    """Whether the late answers are less than a tenth of the way from a constant answer to perfect ones, beyond doubt."""
+    learned = report.learned
+    return learned is not None and not learned.falling and learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING
 
 
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from isograd.records.report import Learned
 from isograd.render.markup import plain
 
 
@@ -139,3 +140,17 @@ def listed(items: list[str], most: int = 5) -> str:
     if len(items) > most:
         return f"{', '.join(items[:most])} and {len(items) - most:,} more"
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def learned(found: Learned) -> str:
+    """What came of a training, in words.
+
+    >>> learned(Learned(0.021, 0.004)), learned(Learned(-0.5, 0.1, falling=True))[:44]
+    ('answers are 2 % of the way from the best constant answer to perfect ones', 'answers are worse than the best constant ans')
+    """
+    if found.skill + 2.0 * found.error < 0.0:
+        text = "answers are worse than the best constant answer"
+    else:
+        share = max(0.0, found.skill)
+        text = f"answers are {100 * share:.0f} % of the way from the best constant answer to perfect ones"
+    return text + ("; the loss is still falling" if found.falling else "")
