@@ -101,8 +101,8 @@ def _affine(something: Any, by: tuple[Affine, ...]) -> Any:
 
 def rebatched(batches: Sequence[Any], size: int | None, *, mixed: bool) -> list[Any]:
     """The examples of all batches in batches of ``size`` (as before: None), mixed by a fixed seed where asked for."""
-    length = _length(batches[0])
-    if length is None or any(_length(batch) is None for batch in batches):
+    length = length_of(batches[0])
+    if length is None or any(length_of(batch) is None for batch in batches):
         raise ModelError(
             "the examples of these batches cannot be told apart", remedy="batches whose tensors have the examples as first axis"
         )
@@ -110,7 +110,7 @@ def rebatched(batches: Sequence[Any], size: int | None, *, mixed: bool) -> list[
     for batch in batches:
         if count < POOLED:
             kept.append(batch)
-            count += _length(batch) or 0
+            count += length_of(batch) or 0
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0)) if mixed else torch.arange(count)
     columns = [list(tensors_in(batch)) for batch in kept]
     pooled = [torch.cat([column[place] for column in columns]) for place in range(len(columns[0]))]
@@ -142,7 +142,7 @@ def mapped(something: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return something
 
 
-def _length(batch: Any) -> int | None:
+def length_of(batch: Any) -> int | None:
     """The common length of the first axis; None where there is none."""
     lengths = {len(tensor) if tensor.ndim else -1 for tensor in tensors_in(batch)}
     return lengths.pop() if len(lengths) == 1 and -1 not in lengths else None

@@ -1,0 +1,205 @@
+"""A torch program that can begin again from a seed: the person's factories, what may be wrong with them, and its data in halves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch.batches import first_line
+from isograd.frameworks.torch.describe import checked
+from isograd.frameworks.torch.patient import TorchPatient
+from isograd.frameworks.torch.places import tensors_in
+from isograd.frameworks.torch.preparing import length_of, mapped
+from isograd.frameworks.torch.recorder import TorchRecorder
+from isograd.frameworks.torch.state import seeded
+from isograd.frameworks.torch.stepping import Own, check_step
+from isograd.ports import Births
+from isograd.records.loop import Loop
+
+COPIES = 6
+"""What one trial holds at once, in units of the parameters: the start and the copy in training, each with a gradient or the two
+moments of Adam, and the copy that is judged."""
+_SEEDS = (1, 2)
+
+
+class TorchBirths(Births):
+    """``build()`` gives a model or a tuple of them, ``optimizer(parameters)`` the optimizer that steps it.
+
+    ``loss`` takes (outputs, targets); instead of it ``step(model, optimizer, batch)`` makes one step. ``score(model)`` says how
+    good a model is, where outputs and targets fit no yardstick.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        loss: Any,
+        optimizer: Callable[[Any], Any],
+        step: Own | None = None,
+        score: Callable[[Any], float] | None = None,
+    ) -> None:
+        self._build, self._loss, self._optimizer, self._step, self._score = build, loss, optimizer, step, score
+
+    def check(self) -> tuple[bool, tuple[str, ...]]:
+        """Build three times and compare: the objects, the weights of one seed and of two."""
+        first, after = self._built(_SEEDS[0])
+        again, _ = self._built(_SEEDS[0])
+        other, after_other = self._built(_SEEDS[1])
+        _apart(first, again)
+        needed = COPIES * sum(p.numel() * p.element_size() for model in first for p in model.parameters())
+        free = _free(first)
+        if free is not None and needed > free:
+            raise ModelError(
+                "the model is too large for trials, which work on copies",
+                met=f"a trial needs about {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free",
+                remedy="isograd.watch(model, optimizer, act=...) repairs in place, without a copy",
+            )
+        if _same(first, other):
+            if torch.equal(after, after_other):
+                return False, (
+                    "build sets a seed of its own, so that every trial begins with the same weights: they differ by the order of "
+                    "the data alone; without that line the proof would be over initial weights too",
+                )
+            return False, (
+                "build gives the same weights whatever the seed: the trials differ by the order of the data alone, and the proof "
+                "is for these weights",
+            )
+        if not _same(first, again):
+            return True, ("build draws from a source that no seed reaches: a search cannot be repeated exactly",)
+        return True, ()
+
+    def born(self, seed: int, batches: Sequence[Any]) -> TorchPatient:
+        """The untouched program at its start. Raises ``RequestError`` or ``ModelError`` for factories that give something else."""
+        models, _ = self._built(seed)
+        if self._step is not None:
+            check_step(self._step, models)
+        optimizer = self._made_optimizer(models, seed)
+        loop = Loop(clears=0 if self._step is not None else 1)  # what a person's own step clears it clears itself
+        return TorchPatient(
+            models,
+            batches[0] if batches else None,
+            self._loss,
+            optimizer,
+            loop,
+            known=tuple(batches),
+            step=self._step,
+            score=self._score,
+            seed=seed,
+        )
+
+    def seeded(self, seed: int) -> AbstractContextManager[None]:
+        """Within, the streams of torch, Python and NumPy begin at ``seed``."""
+        return seeded(seed)
+
+    def halves(self, batches: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+        """Examples 0, 2, 4 ... of each batch, and 1, 3, 5 ...; whole batches in turn where examples cannot be told apart."""
+        lengths = [length_of(batch) for batch in batches]
+        if batches and all(length is not None and length >= 2 for length in lengths):
+            one, other = (tuple(mapped(batch, _every_second(first)) for batch in batches) for first in (0, 1))
+            return one, other
+        return (tuple(batches[::2]), tuple(batches[1::2])) if len(batches) >= 2 else None
+
+    def fingerprint(self, patient: Any, batches: Sequence[Any]) -> str:
+        """SHA-256 over weights, buffers, the optimizer's settings, the loss by name and the batches; 16 digits of it."""
+        seen = hashlib.sha256()
+        for model in patient.models:
+            seen.update(repr(model).encode())
+            for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+                seen.update(name.encode())
+                _digest(seen, tensor)
+        for group in patient.optimizer.param_groups:
+            seen.update(repr({key: value for key, value in group.items() if key != "params"}).encode())
+        seen.update(repr((type(patient.optimizer).__name__, _name(patient.loss), _name(patient.step), patient.loop)).encode())
+        for batch in batches:
+            for tensor in tensors_in(batch):
+                _digest(seen, tensor)
+        return seen.hexdigest()[:16]
+
+    def _built(self, seed: int) -> tuple[tuple[nn.Module, ...], Tensor]:
+        """The models from a seed, and the state of torch's stream after that."""
+        with seeded(seed):
+            try:
+                made = self._build()
+            except (RequestError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                raise RequestError("build raises", met=f"{type(error).__name__}: {first_line(error)}") from error
+            return checked(made, training=True), torch.get_rng_state()
+
+    def _made_optimizer(self, models: tuple[nn.Module, ...], seed: int) -> Optimizer:
+        with seeded(seed):
+            try:
+                made = self._optimizer(p for model in models for p in model.parameters())
+            except Exception as error:
+                raise RequestError(
+                    "the optimizer factory raises",
+                    met=f"{type(error).__name__}: {first_line(error)}",
+                    remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
+                ) from error
+        if not isinstance(made, Optimizer):
+            raise RequestError(
+                "the optimizer factory gives no optimizer",
+                met=type(made).__name__,
+                remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
+            )
+        TorchRecorder(models, [made])  # raises where it holds parameters of another model
+        return made
+
+
+def _apart(first: Sequence[nn.Module], again: Sequence[nn.Module]) -> None:
+    """Refuse a factory whose second model is, or shares weights with, its first."""
+    remedy = "build a new model in the factory, or give back copy.deepcopy(model)"
+    if any(one is other for one in first for other in again):
+        raise RequestError("build gives the same model each time: one trial would go on with the weights of another", remedy=remedy)
+    held = {id(p) for model in first for p in (*model.parameters(), *model.buffers())}
+    held |= {p.data_ptr() for model in first for p in model.parameters() if p.numel()}
+    for model in again:
+        for name, parameter in model.named_parameters():
+            if id(parameter) in held or (parameter.numel() and parameter.data_ptr() in held):
+                raise RequestError(
+                    "the models that build gives share weights: one trial would go on with those of another",
+                    met=f"{name} is in both",
+                    remedy=remedy,
+                )
+
+
+def _same(one: Sequence[nn.Module], other: Sequence[nn.Module]) -> bool:
+    pairs = zip(_values(one), _values(other), strict=False)
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def _values(models: Sequence[nn.Module]) -> Iterator[Tensor]:
+    return (parameter for model in models for parameter in model.parameters())
+
+
+def _free(models: Sequence[nn.Module]) -> int | None:
+    """Bytes that are free where the model is; None where that cannot be asked."""
+    device = next((p.device for p in _values(models)), None)
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _every_second(first: int) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: tensor[first::2]
+
+
+def _digest(seen: Any, tensor: Tensor) -> None:
+    values = tensor.detach().cpu().contiguous()
+    seen.update(repr((tuple(values.shape), values.dtype)).encode())
+    seen.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+
+
+def _name(something: Any) -> str:
+    return str(getattr(something, "__qualname__", type(something).__qualname__))

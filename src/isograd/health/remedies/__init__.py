@@ -1,0 +1,47 @@
+"""Case, findings -> edits worth a full trial: correctness first, each disease's ranked by theory, the smallest change first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from isograd.health.case import Case
+from isograd.health.hypotheses import SUSPECTS, Proposal, proposals
+from isograd.health.present import Present
+from isograd.health.remedies import memory, rates, signal, weights
+from isograd.health.remedies.order import tier
+from isograd.records.finding import Finding
+
+FAMILIES = (rates, weights, signal, memory)
+"""What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
+
+
+def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:
+    """Every single edit that is worth a trial, each once, in the order in which they deserve one.
+
+    First what a fact, a finding or a value speaks for, then the rest; within each correctness, settings, initialisation,
+    activation, normalisation and paths, architecture; within these as theory ranks them.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> from isograd.health.present import present_of
+    >>> case = Case(Anatomy("torch", (), ()))
+    >>> [one.edit.kind for one in prescribe(case, (), present_of(case))]
+    ['loss', 'shuffle', 'clip_norm']
+    """
+    spoken = {kind: finding for finding in reversed(findings) for kind in SUSPECTS.get(finding.disease, ())}
+    found: dict[tuple[object, ...], Proposal] = {}
+    for one in (*_from_theory(case, present, spoken), *proposals(case, findings, present)):
+        if one.edit.value is None or one.edit.value != one.edit.before:
+            found.setdefault((one.edit.kind, one.edit.value, one.edit.where), one)
+    order = list(found.values())
+    return tuple(sorted(order, key=lambda one: (not one.urgent, tier(one.edit))))
+
+
+def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> Iterator[Proposal]:
+    for family in FAMILIES:
+        for edit, reason in family.candidates(case, present):
+            finding = spoken.get(edit.kind)
+            if finding is None:
+                yield Proposal(edit, reason)
+            else:
+                said = f"finding: {finding.disease.replace('_', ' ')}; {reason}"
+                yield Proposal(edit, said, True, finding.where, finding.source)

@@ -1,0 +1,65 @@
+r"""Learning rates from what real steps did: the rate at which a step moves the weights as much as steps of sound trainings do.
+
+Where the median matrix moves by r = |update| / |weight| a step, and the step is proportional to the rate (SGD, and Adam, whose
+step is the rate whatever the gradient), the rate that moves it by USUAL is rate * USUAL / r. A ratio within TOLERANCE of the
+usual says nothing. Source of the usual: You et al. 2017, arXiv:1708.03888; benchmarks/healthy hold 1e-4 to 1e-2.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from isograd.health.case import Case, late
+from isograd.health.present import Present
+from isograd.records.edit import Edit
+
+USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
+
+
+def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
+    """The rate that real steps ask for, and a gentle start for what blows up at a rate that is usual otherwise."""
+    rate = _rate(present)
+    if rate is None or rate <= 0.0:
+        return
+    ratio = update_ratio(case)
+    if ratio is not None and not 1.0 / TOLERANCE <= ratio / USUAL <= TOLERANCE:
+        factor = min(FARTHEST, max(1.0 / FARTHEST, USUAL / ratio))
+        yield (
+            Edit("learning_rate", rounded(rate * factor), before=rate),
+            f"a step moves weights by {ratio:.0e} of their size",
+        )
+    planned = present.loop.steps
+    if planned and planned >= 100:
+        yield Edit("warm_up", float(max(10, planned // 10))), "a gentle start"
+
+
+def update_ratio(case: Case) -> float | None:
+    """Median over the matrices of how far a real step moves them, late in what was looked at; None where nothing was seen."""
+    names = {parameter.name for parameter in case.anatomy.matrices}
+    values = [
+        statistics.median(seen)
+        for name, series in case.rows.get("update_ratio", {}).items()
+        if name in names and (seen := [value for value in late(series) if math.isfinite(value) and value > 0.0])
+    ]
+    return statistics.median(values) if values else None
+
+
+def rounded(value: float) -> float:
+    """To one digit: 1, 2, 3 or 5 times a power of ten, as people write rates.
+
+    >>> rounded(0.0237), rounded(6e-5), rounded(1.1)
+    (0.02, 5e-05, 1.0)
+    """
+    power = math.floor(math.log10(value))
+    choices = [digit * 10.0**place for place in (power, power + 1) for digit in (1.0, 2.0, 3.0, 5.0)]
+    return float(f"{min(choices, key=lambda one: abs(math.log(one / value))):.1g}")
+
+
+def _rate(present: Present) -> float | None:
+    """The rate as it stands in the optimizer: ``Present`` has that of SGD over 1 - momentum."""
+    effective, momentum = present.number("learning_rate"), present.number("momentum") or 0.0
+    if effective is None or present.word("optimizer") == "adaptive" or momentum >= 1.0:
+        return effective
+    return effective * (1.0 - momentum)

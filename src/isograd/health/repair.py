@@ -1,0 +1,381 @@
+"""Search the smallest change that brings a program near what a robust preset reaches, and put it to proof.
+
+In this order, from the experiments in dev/LOG.md (24 single and 3 double faults, 30 edits, 20 seeds):
+  1 the program as it is, once; where nothing worth speaking of is left to gain, that is all
+  2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
+  3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
+    faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
+  4 else combinations: the best singles together, then the preset, shrunk by delta debugging to what keeps KEPT of the ceiling
+  5 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
+A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
+person can read, and what the rule of the proof asks the fewest pairs for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from isograd.health.hypotheses import Proposal
+from isograd.health.proving import Held, cost_of_proof, pairs_needed, prove
+from isograd.health.remedies.luck import Unit, combinations, drawn
+from isograd.health.remedies.order import in_order
+from isograd.health.shrinking import shrunk
+from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
+from isograd.records.cause import Explanation
+from isograd.records.edit import Edit
+from isograd.records.proof import Candidate, Kind, Luck, Proof, Stage, Training
+
+NEAR, KEPT = 0.9, 0.95
+SINGLES, RACED, PROPOSED = 8, 4, 12
+CAUSE_RUNS = 2.0
+"""Full runs that the search for the cause may cost."""
+WELL = 0.5
+"""A skill from which a program without an alarm counts as healthy where the preset is no better."""
+HOPELESS = 0.5
+"""A candidate that has less than this share of the ceiling's skill half-way is given up there."""
+SHORT = 60
+"""Steps of a replay in a race."""
+
+Propose = Callable[[Sequence[Candidate]], tuple[Edit, ...] | None]
+"""The next edits to try, told of all candidates so far; None ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search may try: the preset, single edits in the order in which they deserve it, and how a cause is searched.
+
+    ``explain`` takes the steps that it may spend. ``alarmed``: the training was found to be sick. ``natural``: the yardstick is
+    skill, where 0 is a constant answer and 1 perfect; a person's own score has no such marks. ``fits`` says whether edits can
+    be made at all, at no cost. ``asked`` are edits to be put to proof instead of a search.
+    """
+
+    preset: tuple[Edit, ...] = ()
+    singles: tuple[Proposal, ...] = ()
+    explain: Callable[[int], Explanation] | None = None
+    alarmed: bool = False
+    natural: bool = True
+    propose: Propose | None = None
+    fits: Callable[[tuple[Edit, ...]], bool] = lambda edits: True
+    asked: tuple[Edit, ...] = ()
+
+    @property
+    def pool(self) -> tuple[Edit, ...]:
+        """All single edits there are."""
+        return tuple(dict.fromkeys([*(one.edit for one in self.singles), *self.preset]))
+
+
+@dataclass
+class Found:
+    """What a search has found so far; an interruption leaves it as it stands."""
+
+    control: Training | None = None
+    ceiling: Candidate | None = None
+    cause: Explanation | None = None
+    edits: tuple[Edit, ...] = ()
+    reached: Training | None = None
+
+
+def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
+    """Search, draw the random edit, prove, and say what luck reaches; an interruption (Ctrl-C) keeps what was tried.
+
+    ``unit`` gives the random numbers, so that the same ones give the same proof.
+
+    >>> from isograd.records.skill import Skill
+    >>> def attempt(edits, seed, part, steps, stop):
+    ...     value = 0.9 if any(edit.kind == "clear_gradients" for edit in edits) else 0.1
+    ...     return Training(Skill(value, 50), ((steps // 2, value), (steps, value)), steps)
+    >>> work = Work(attempt, 300, lambda spent: 9_000 - spent)
+    >>> plan = Plan((Edit("clear_gradients"), Edit("residual")), (Proposal(Edit("clear_gradients"), "fact"),))
+    >>> proof = cure(work, plan, lambda: 0.5)
+    >>> proof.verdict, proof.kind, [edit.kind for edit in proof.edits], proof.cost_search, proof.cost_proof
+    ('proven', 'repair', ['clear_gradients'], 3.0, 7.5)
+    """
+    found = Found()
+    try:
+        search(work, plan, found)
+    except KeyboardInterrupt:
+        return _proof(work, plan, found, None, why="it was stopped before it could say", interrupted=True)
+    searched = work.spent
+    if not found.edits or found.control is None or found.reached is None:
+        return _proof(work, plan, found, None, why=_nothing(plan, found))
+    length = _pair_length(work, found.control, found.reached)
+    random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
+    if not plan.fits(random):
+        random = random[:1]
+    held = prove(work, found.edits, random, length)
+    proof = _proof(work, plan, found, held, random, length, searched)
+    if held.interrupted:
+        return proof
+    try:
+        return replace(proof, luck=_luck(work, plan, found.reached.skill.value, searched, unit), steps=work.spent)
+    except KeyboardInterrupt:
+        return replace(proof, interrupted=True, steps=work.spent)
+
+
+def search(work: Work, plan: Plan, found: Found) -> None:
+    """Fill ``found``: what the program and the preset reach, the cause, and the edits that are worth a proof, if any."""
+    work.reserve = cost_of_proof((Edit("loss"),), work.length // 2)
+    control = found.control = work.candidate((), "control", "the program as it is")
+    value = control.skill.value
+    if plan.asked:
+        found.edits, found.reached = plan.asked, work.candidate(plan.asked, "asked", "asked for")
+        return
+    if plan.natural and value > 1.0 - GAIN:
+        return
+    best, top = control, value
+    if plan.preset and work.affords(work.length):
+        made = work.candidate(plan.preset, "preset", "every safe setting at once")
+        found.ceiling = next(one for one in work.candidates if one.stage == "preset")
+        if made.failed is None and made.skill.value > top:
+            best, top = made, made.skill.value
+    if not plan.natural:
+        work.scale = abs(top - value) or 1.0
+    helps = top - value >= HELPS * work.scale
+    if not helps and value >= WELL and not plan.alarmed and plan.natural:
+        return
+    _explained(work, plan, found)
+    order = _ordered(plan, found.cause)
+    if helps:
+        _singles(work, found, order, _goal(plan, work, value, top, NEAR), best)
+        _combined(work, plan, found, order, top)
+    else:
+        _raced(work, plan, order, value)
+    _chosen(work, plan, found, top if helps else value)
+
+
+def _goal(plan: Plan, work: Work, control: float, top: float, share: float) -> float:
+    """The skill from which a candidate is near the ceiling."""
+    if not plan.natural:
+        return control + share * (top - control)
+    return max(share * top, control + GAIN)
+
+
+def _explained(work: Work, plan: Plan, found: Found) -> None:
+    allowed = min(CAUSE_RUNS * work.length, work.left(work.spent) - work.reserve - 2 * work.length)
+    if plan.explain is not None and allowed > 0:
+        found.cause = plan.explain(int(allowed))
+        if found.cause is not None:
+            work.spent += found.cause.spent
+            if found.cause.interrupted:
+                raise KeyboardInterrupt
+
+
+def _ordered(plan: Plan, cause: Explanation | None) -> list[tuple[tuple[Edit, ...], Stage, str]]:
+    """What is tried in full: all causes together, each, their rivals, what gained in short replays, then as prescribed."""
+    order: list[tuple[tuple[Edit, ...], Stage, str]] = []
+    if cause is not None:
+        if len(cause.causes) > 1:
+            order.append((in_order([one.edit for one in cause.causes]), "combination", "the causes found together"))
+        order += [((one.edit,), "single", "the cause, by experiment") for one in cause.causes]
+        order += [((edit,), "single", "not told apart from the cause") for one in cause.causes for edit in one.rivals]
+        gained = sorted((one for one in cause.tried if one.gain > GAIN and not one.given), key=lambda one: -one.gain)
+        order += [((one.edit,), "single", f"gains {one.gain:.2f} in {one.steps} steps") for one in gained]
+    order += [((one.edit,), "single", one.reason) for one in plan.singles]
+    return list({edits: (edits, stage, reason) for edits, stage, reason in reversed(order) if edits[0].kind != ""}.values())[
+        ::-1
+    ]
+
+
+def _singles(
+    work: Work, found: Found, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, ceiling: Training
+) -> None:
+    """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there."""
+    stop, tried = _hopeless(work, ceiling), 0
+    for edits, stage, reason in order:
+        if tried >= SINGLES or not work.affords(steps_of(edits, work.length)):
+            return
+        made = work.candidate(edits, stage, reason, stop)
+        tried += made.steps > 0
+        if made.skill.value >= goal:
+            return
+
+
+def _hopeless(work: Work, ceiling: Training) -> Stop:
+    way = dict(ceiling.curve)
+
+    def stop(step: int, skill: float) -> bool:
+        return 2 * step >= work.length and skill < HOPELESS * way.get(step, 0.0) and step < work.length
+
+    return stop
+
+
+def _combined(work: Work, plan: Plan, found: Found, order: Sequence[object], top: float) -> None:
+    """Where no single edit comes near: the best together, the preset shrunk; what won with several parts is shrunk too."""
+    assert found.control is not None
+    value = found.control.skill.value
+    goal, keeps = (_goal(plan, work, value, top, share) for share in (NEAR, KEPT))
+    if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
+        singles = sorted((one for one in work.candidates if one.stage == "single"), key=lambda one: -(one.skill or -1.0))
+        ahead = [one.edits[0] for one in singles if one.skill is not None and one.skill > value + EQUAL * work.scale]
+        for count in (2, 3):
+            chosen = in_order(ahead[:count])
+            if len(chosen) == count and _holds(work, chosen, "combination", goal):
+                break
+    winner = min((one for one in work.candidates if _reaches(one, goal)), key=_bulk, default=None)
+    if winner is not None and len(winner.edits) > 1:
+        rank = {edit: place for place, edit in enumerate(_by_gain(work))}
+        parts = sorted(winner.edits, key=lambda edit: rank.get(edit, len(rank)))
+        level = min(keeps, KEPT * (winner.skill or 0.0)) if plan.natural else keeps
+        shrunk(parts, lambda kept: _holds(work, in_order(kept), "shrunk", max(level, value + GAIN * work.scale)))
+
+
+def _by_gain(work: Work) -> list[Edit]:
+    singles = [one for one in work.candidates if len(one.edits) == 1 and one.skill is not None]
+    return [one.edits[0] for one in sorted(singles, key=lambda one: -(one.skill or 0.0))]
+
+
+def _holds(work: Work, edits: tuple[Edit, ...], stage: Stage, level: float) -> bool:
+    if not edits or not (_known(work, edits) or work.affords(steps_of(edits, work.length))):
+        return False
+    return work.candidate(edits, stage, "without what is not needed").skill.value >= level
+
+
+def _known(work: Work, edits: tuple[Edit, ...]) -> bool:
+    return any(one.edits == edits for one in work.candidates)
+
+
+def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], control: float) -> None:
+    """The ceiling does not help: short replays of everything, the best in full, then what is proposed."""
+    short, runs = min(SHORT, work.length), list[tuple[float, tuple[Edit, ...], str]]()
+    for edits, _, reason in order:
+        if not work.affords(short + RACED * work.length):
+            break
+        made = work.train(edits, SEARCH_SEED, "search", steps_of(edits, short), f"race: {said(edits)}")
+        if made.failed is None:
+            runs.append((made.skill.value, edits, reason))
+    for value, edits, _ in sorted(runs, key=lambda one: -one[0])[:RACED]:
+        if work.affords(steps_of(edits, work.length)):
+            work.candidate(edits, "race", f"skill {value:.2f} after {short} steps")
+    for _ in range(PROPOSED if plan.propose is not None else 0):
+        best = max((one.skill for one in work.candidates if one.skill is not None), default=control)
+        if best >= control + HELPS * work.scale or not work.affords(work.length):
+            return
+        proposed = plan.propose(work.candidates) if plan.propose is not None else None
+        if proposed is None:
+            return
+        if not _known(work, proposed):
+            work.candidate(proposed, "combination", "proposed")
+
+
+def _chosen(work: Work, plan: Plan, found: Found, top: float) -> None:
+    """Of what is near the best that can still be proved, the smallest."""
+    assert found.control is not None
+    value = found.control.skill.value
+    left = work.left(work.spent)
+    able = [
+        one
+        for one in work.candidates
+        if one.edits
+        and one.skill is not None
+        and one.skill >= value + GAIN * work.scale
+        and cost_of_proof(one.edits, work.length // 2) <= left
+    ]
+    if not able:
+        return
+    goal = _goal(plan, work, value, max(top, *(one.skill or 0.0 for one in able)), NEAR)
+    near = [one for one in able if (one.skill or 0.0) >= goal]
+    best = min(near, key=_bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
+    found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
+
+
+def _bulk(one: Candidate) -> tuple[int, int, float]:
+    return one.size, len(one.edits), -(one.skill or 0.0)
+
+
+def _reaches(one: Candidate, goal: float) -> bool:
+    return bool(one.edits) and one.skill is not None and one.skill >= goal
+
+
+def _size(edits: Sequence[Edit]) -> int:
+    return sum(edit.size for edit in edits)
+
+
+def _pair_length(work: Work, control: Training, treated: Training) -> int:
+    """Half a run where the gap shows by then: at least half of what it becomes, and enough to be spoken of."""
+    half = max(1, work.length // 2)
+    one, other = dict(control.curve).get(half), dict(treated.curve).get(half)
+    if one is None or other is None:
+        return work.length
+    gap, becomes = other - one, treated.skill.value - control.skill.value
+    return half if gap >= GAIN * work.scale and gap >= 0.5 * becomes else work.length
+
+
+def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> Luck | None:
+    """The best of random combinations for as much as the search cost, or for what is left of the budget."""
+    able = [edit for edit in plan.pool if plan.fits((edit,))]
+    draws: Iterator[tuple[Edit, ...]] = combinations(able, unit)
+    best: tuple[float, tuple[Edit, ...]] | None = None
+    runs, paid = 0, 0
+    for _ in range(max(1, searched // work.length)):
+        edits = next(draws, None)
+        if edits is None or not work.affords(steps_of(edits, work.length), reserved=True):
+            break
+        made = work.train(edits, SEARCH_SEED, "search", steps_of(edits, work.length), f"luck: {said(edits)}")
+        runs, paid = runs + 1, paid + made.steps
+        if best is None or made.skill.value > best[0]:
+            best = made.skill.value, edits
+    return None if best is None else Luck(best[0], best[1], runs, chosen, runs >= searched // work.length)
+
+
+def _sick(plan: Plan, found: Found) -> bool:
+    """A cause was found by experiment, or the program has not half of what the same program reaches with the change."""
+    if found.cause is not None and found.cause.answer == "cause":
+        return True
+    if found.control is None or not plan.natural:
+        return plan.alarmed
+    if found.reached is not None:
+        return found.control.skill.value < HOPELESS * found.reached.skill.value
+    return plan.alarmed or found.control.skill.value < WELL
+
+
+def _nothing(plan: Plan, found: Found) -> str:
+    if found.control is not None and plan.natural and found.control.skill.value > 1.0 - GAIN:
+        return "the program does so well that nothing worth a proof is left to gain"
+    if not _sick(plan, found):
+        return "the program learns, and the robust preset does no better: there is nothing to cure"
+    if found.cause is not None and found.cause.answer == "no signal":
+        return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
+    return "nothing that was tried does enough good to be put to proof"
+
+
+def _proof(
+    work: Work,
+    plan: Plan,
+    found: Found,
+    held: Held | None,
+    random: tuple[Edit, ...] = (),
+    length: int = 0,
+    searched: int | None = None,
+    *,
+    why: str = "",
+    interrupted: bool = False,
+) -> Proof:
+    searched = work.spent if searched is None else searched
+    sick = _sick(plan, found)
+    kind: Kind = "nothing" if not found.edits else "repair" if sick else "improvement"
+    edits = found.edits
+    return Proof(
+        "not proven" if held is None else held.verdict,
+        edits,
+        kind,
+        not sick,
+        why if held is None else held.why,
+        None if held is None else held.effect,
+        None if held is None else held.against_random,
+        () if held is None else held.trials,
+        tuple(work.candidates),
+        found.cause,
+        found.control,
+        found.ceiling,
+        None,
+        random,
+        pairs_needed(edits),
+        work.length,
+        length,
+        round(searched / work.length, 3),
+        round((work.spent - searched) / work.length, 3),
+        work.spent,
+        measure="skill" if plan.natural else "score",
+        interrupted=interrupted or (held is not None and held.interrupted),
+    )

@@ -1,0 +1,94 @@
+"""What a search and a proof may ask: one training of a copy after the other, within a budget, each paid and remembered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from isograd.errors import ModelError
+from isograd.records.edit import Edit
+from isograd.records.proof import Candidate, Part, Stage, Training
+from isograd.records.skill import Skill
+
+WORST = -0.2
+"""Skill of what raises or is not finite."""
+SEARCH_SEED = 0
+"""The one seed of the search; a proof never uses it."""
+GAIN, HELPS, EQUAL = 0.08, 0.1, 0.02
+"""On the scale of skill: what may be spoken of (silent on 39 of 41 healthy programs), what a preset must gain to count as a
+ceiling, and what is no difference."""
+
+Stop = Callable[[int, float], bool]
+"""Told (step, skill) on the way; where it answers True the training ends there."""
+Attempt = Callable[[tuple[Edit, ...], int, Part, int, Stop | None], Training]
+"""One training with these edits, from this seed, judged on that part of the validation examples, of so many steps; raises
+``ModelError`` where the edits cannot be made, and tells of what fails on the way in ``Training.failed``."""
+Progress = Callable[[int, int, str], object]
+"""Told of (steps spent, steps allowed, what is tried) before each training."""
+
+
+@dataclass
+class Work:
+    """One search and its proof: what may be asked and spent, and what was tried so far.
+
+    ``left`` says how many steps may still be made after ``spent``; ``reserve`` of them are kept for the proof. ``scale`` is
+    what a difference of 1 in skill is worth on the yardstick in use.
+    """
+
+    attempt: Attempt
+    length: int
+    left: Callable[[int], float]
+    progress: Progress | None = None
+    reserve: float = 0.0
+    scale: float = 1.0
+    spent: int = 0
+    candidates: list[Candidate] = field(default_factory=list)
+    known: dict[tuple[tuple[Edit, ...], int, Part, int], Training] = field(default_factory=dict)
+
+    def affords(self, steps: float, *, reserved: bool = False) -> bool:
+        """Whether so many steps are still allowed; ``reserved`` ones are the proof's."""
+        return self.left(self.spent) - (0.0 if reserved else self.reserve) >= steps
+
+    def train(
+        self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, told: str, stop: Stop | None = None
+    ) -> Training:
+        """One training, made once: what is known already costs nothing more."""
+        key = (edits, seed, part, steps)
+        if key not in self.known:
+            if self.progress is not None:
+                self.progress(self.spent, self.spent + int(min(self.left(self.spent), 1e15)), told)
+            try:
+                made = self.attempt(edits, seed, part, steps, stop)
+            except ModelError as error:
+                made = Training(Skill(WORST, 0), failed=str(error).splitlines()[0])
+            self.known[key] = made
+            self.spent += made.steps
+        return self.known[key]
+
+    def candidate(self, edits: tuple[Edit, ...], stage: Stage, reason: str, stop: Stop | None = None) -> Training:
+        """One full training on the search's seed and examples, written down among the candidates."""
+        before = self.spent
+        made = self.train(edits, SEARCH_SEED, "search", steps_of(edits, self.length), said(edits), stop)
+        if all(one.edits != edits for one in self.candidates):
+            cost = (self.spent - before) / self.length
+            skill = None if made.failed is not None else made.skill.value
+            self.candidates.append(Candidate(edits, skill, stage, reason, round(cost, 3), made.failed))
+        return made
+
+
+def steps_of(edits: tuple[Edit, ...], steps: int) -> int:
+    """How long a training is: as long as an edit of its length says, or as any other.
+
+    >>> steps_of((Edit("steps", 500.0),), 300), steps_of((), 300)
+    (500, 300)
+    """
+    return next((max(1, int(float(edit.value))) for edit in edits if edit.kind == "steps" and edit.value), steps)
+
+
+def said(edits: tuple[Edit, ...]) -> str:
+    """What is tried, in words.
+
+    >>> said(()), said((Edit("train_mode"), Edit("unfreeze")))
+    ('no change', 'train in training mode; let every parameter learn, and give it to the optimizer')
+    """
+    return "; ".join(edit.text for edit in edits) or "no change"
