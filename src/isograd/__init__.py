@@ -1,14 +1,14 @@
-"""Foretell, measure, explain and repair gradient flow: check, watch, diagnose."""
+"""Foretell, measure, explain and repair gradient flow: check, watch, diagnose, cure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isograd.api import Report, check, diagnose, explain, watch
+    from isograd.api import Proof, Report, check, cure, diagnose, explain, watch
 
 __version__ = "0.1.0"
-__all__ = ["Report", "check", "diagnose", "explain", "watch"]
+__all__ = ["Proof", "Report", "check", "cure", "diagnose", "explain", "watch"]
 
 
 def __getattr__(name: str) -> Any:

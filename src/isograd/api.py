@@ -1,4 +1,4 @@
-"""Check, watch, diagnose: the one place where a framework and the heart meet."""
+"""Check, watch, diagnose, cure: the one place where a framework and the heart meet."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import importlib
 import itertools
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from isograd.aiding import MOST, Aiding
+from isograd.curing import OnTried, cured
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.case import DEFAULT_STEPS, case_of
@@ -19,15 +21,19 @@ from isograd.health.forecasting import of_check
 from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
 from isograd.ports import Patient, Recorder
+from isograd.proofs import Proof, sources_of
 from isograd.recordings import read_trace
 from isograd.records.anatomy import Anatomy
+from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.loop import Loop
+from isograd.records.proof import Tried
 from isograd.records.trace import Meter, Step, Trace
 from isograd.reporting import Report, report_of
+from isograd.spending import budget_of
 from isograd.watching import Watch
 
-__all__ = ["Report", "Watch", "check", "diagnose", "explain", "name_cause", "watch"]
+__all__ = ["Proof", "Report", "Watch", "check", "cure", "diagnose", "explain", "name_cause", "watch"]
 
 _OBSERVED = 40
 """Real steps, all of them measured, before a cause is searched: what they show proposes hypotheses."""
@@ -231,6 +237,83 @@ def name_cause(
     report = report_of("check", trace, [])
     found = cause_of(patient, given, case_of(trace), report.findings, allowed, on_progress)
     return Report(replace(report.record, origin="watch", cause=found))
+
+
+def cure(
+    build: Any,
+    batches: Any,
+    loss: Any = None,
+    optimizer: Any = None,
+    *,
+    budget: int | str,
+    validation: Any = None,
+    step: Any = None,
+    score: Any = None,
+    steps: int | None = None,
+    edits: tuple[Edit, ...] = (),
+    known: Iterable[Tried] = (),
+    on_tried: OnTried | None = None,
+    on_progress: OnProgress | None = None,
+) -> Proof:
+    """Find the smallest change that makes a program train, and prove that it does: against doing nothing, and against luck.
+
+    ``build()`` gives a new model (or a tuple of them) with weights from torch's random stream, which is seeded for each trial;
+    ``optimizer(parameters)`` gives its optimizer, ``loss`` takes (outputs, targets). ``batches`` are gone through again and again
+    (a list, a loader), or a function of a seed that gives them; ``validation`` are batches to judge by, a fifth of ``batches``
+    where it is left out: one half of the examples for the search, the other for the proof. Instead of the loss ``step(model,
+    optimizer, batch)`` makes one step of the person's loop; ``score(model)`` says how good a model is (higher is better), where
+    outputs and targets fit no yardstick. ``budget`` is a time ("5min"), a number of steps, or of runs ("20 runs"); a run has
+    ``steps`` steps, where nothing is said one pass through the batches, 300 at least and 2,000 at most. ``edits`` are put to
+    proof instead of a search. Random numbers, and whatever is outside of what ``build`` gives, stay as they are. Ctrl-C ends it
+    and keeps what was tried: ``on_tried`` is told of every training as a record, and what is given as ``known`` costs nothing
+    again.
+
+    Raises ``RequestError`` for a factory that gives the same model twice, batches that are used up and a budget that no proof
+    fits into, ``ModelError`` where the program cannot be run or judged at all.
+
+    >>> import torch
+    >>> x = torch.randn(640, 4, generator=torch.Generator().manual_seed(0))
+    >>> data = [(x[i : i + 32], x[i : i + 32, :1]) for i in range(0, 640, 32)]
+    >>> proof = cure(lambda: torch.nn.Linear(4, 1), data, torch.nn.functional.mse_loss,
+    ...              lambda parameters: torch.optim.SGD(parameters, lr=1e-5), budget="12 runs", steps=60)
+    >>> proof.verdict, [edit.kind for edit in proof.edits]
+    ('proven', ['learning_rate'])
+    """
+    _positive("steps", steps)
+    allowed = budget_of(budget)
+    _factories(build, optimizer, loss, step)
+    births = _module("torch", "births").TorchBirths(build, loss, optimizer, step, score)
+    record = cured(
+        births,
+        batches,
+        validation,
+        budget=allowed,
+        steps=steps,
+        own_score=score is not None,
+        known=known,
+        asked=tuple(edits),
+        on_tried=on_tried,
+        on_progress=on_progress,
+    )
+    return Proof(record, sources_of(build, optimizer, loss, step))
+
+
+def _factories(build: Any, optimizer: Any, loss: Any, step: Any) -> None:
+    """Refuse what is no factory."""
+    if "torch" not in sys.modules:
+        raise ModelError("cure works on torch models, and torch is not loaded")
+    if isinstance(build, sys.modules["torch"].nn.Module) or not callable(build):
+        raise RequestError(
+            f"build is a function that makes the model, not {type(build).__name__}",
+            remedy="build=lambda: Net(...); for trained weights build=lambda: copy.deepcopy(model)",
+        )
+    if optimizer is None or not callable(optimizer) or isinstance(optimizer, sys.modules["torch"].optim.Optimizer):
+        raise RequestError(
+            f"optimizer is a function of the parameters, not {type(optimizer).__name__}",
+            remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
+        )
+    if loss is not None and step is not None:
+        raise RequestError("loss or step is given, not both: the step function has its loss inside")
 
 
 def _door(model: Any) -> str:

@@ -69,11 +69,11 @@ def examples(batches: Any, held_out: Any = None) -> Examples:
 
     Raises ``RequestError`` for what holds no batch.
     """
-    taken = _list(batches, BATCHES)
+    taken = batch_list(batches, BATCHES)
     if not taken:
         raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
     if held_out is not None:
-        held = _list(held_out, MOST_HELD)
+        held = batch_list(held_out, MOST_HELD)
         if not held:
             raise RequestError("held_out holds no examples", remedy="leave it out, and a share of the batches is set aside")
         return Examples(taken, held)
@@ -149,7 +149,8 @@ def _possible(edit: Edit) -> bool:
     return edit.value is None or edit.value != edit.before
 
 
-def _list(batches: Any, most: int) -> tuple[Any, ...]:
+def batch_list(batches: Any, most: int) -> tuple[Any, ...]:
+    """So many batches at most; one batch is a list of one. Raises ``RequestError`` for what cannot be gone through."""
     if isinstance(batches, tuple) and len(batches) == 2 and all(hasattr(part, "shape") for part in batches):
         return (batches,)  # one batch: inputs and targets
     if not isinstance(batches, Iterable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from isograd.records.aid import Action, Pending, Reading
@@ -65,6 +66,33 @@ class Start(Protocol):
         self, batches: Sequence[Batch], loss: Any, loop: Loop, *, optimizer: Any = None, step: Any = None, score: Any = None
     ) -> Patient:
         """The program as it was then, on copies; raises ``RequestError`` where it cannot be had."""
+        ...
+
+
+class Births(Protocol):
+    """A program that can begin again from a seed: the person's factories, called in a known state of all random numbers."""
+
+    def check(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the seed decides the initial weights, and what must be said of the factories.
+
+        Raises ``RequestError`` for a factory that gives the same object, or the same parameters, twice.
+        """
+        ...
+
+    def born(self, seed: int, batches: Sequence[Batch]) -> Patient:
+        """The untouched program at its start, from a seed; ``batches`` are those it will train on."""
+        ...
+
+    def seeded(self, seed: int) -> AbstractContextManager[None]:
+        """Within, all random numbers begin at ``seed``; afterwards they go on as before."""
+        ...
+
+    def halves(self, batches: Sequence[Batch]) -> tuple[tuple[Batch, ...], tuple[Batch, ...]] | None:
+        """Every second example of each batch, and the others; None where they cannot be told apart."""
+        ...
+
+    def fingerprint(self, patient: Any, batches: Sequence[Batch]) -> str:
+        """The same for the same weights, optimizer and data, and for no other."""
         ...
 
 

@@ -67,6 +67,8 @@ class Search:
     length: int = LENGTH
     over: Callable[[], bool] = lambda: False
     progress: Progress | None = None
+    enough: float = math.inf
+    """A skill from which no further fault is looked for beside those found."""
     alarmed: bool = False
     """Whether the training was found to be sick: what stands well after some tens of steps may then fail later."""
     spent: int = 0
@@ -140,6 +142,8 @@ def search(
             causes += [_named(one, found, candidates) for one in _parts(work, best, given)]
             given = (*best.given, best.edit)
             start = Skill(best.skill or 0.0, start.examples)
+            if start.value >= work.enough:
+                break
             left = [one for one in left if one.edit.kind != best.edit.kind]
     except KeyboardInterrupt:
         work.interrupted = True

@@ -45,14 +45,15 @@ Propose = Callable[[Sequence[Candidate]], tuple[Edit, ...] | None]
 class Plan:
     """What a search may try: the preset, single edits in the order in which they deserve it, and how a cause is searched.
 
-    ``explain`` takes the steps that it may spend. ``alarmed``: the training was found to be sick. ``natural``: the yardstick is
-    skill, where 0 is a constant answer and 1 perfect; a person's own score has no such marks. ``fits`` says whether edits can
-    be made at all, at no cost. ``asked`` are edits to be put to proof instead of a search.
+    ``explain`` takes the steps that it may spend, which it pays, and the way of the ceiling (skill by step). ``alarmed``: the
+    training was found to be sick. ``natural``: the yardstick is skill, where 0 is a constant answer and 1 perfect; a person's
+    own score has no such marks. ``fits`` says whether edits can be made at all, at no cost. ``asked`` are edits to be put to
+    proof instead of a search.
     """
 
     preset: tuple[Edit, ...] = ()
     singles: tuple[Proposal, ...] = ()
-    explain: Callable[[int], Explanation] | None = None
+    explain: Callable[[int, dict[int, float]], Explanation] | None = None
     alarmed: bool = False
     natural: bool = True
     propose: Propose | None = None
@@ -110,7 +111,7 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     try:
         return replace(proof, luck=_luck(work, plan, found.reached.skill.value, searched, unit), steps=work.spent)
     except KeyboardInterrupt:
-        return replace(proof, interrupted=True, steps=work.spent)
+        return replace(proof, remarks=("what luck reaches was not found out: it was stopped",), steps=work.spent)
 
 
 def search(work: Work, plan: Plan, found: Found) -> None:
@@ -134,13 +135,15 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     helps = top - value >= HELPS * work.scale
     if not helps and value >= WELL and not plan.alarmed and plan.natural:
         return
-    _explained(work, plan, found)
-    order = _ordered(plan, found.cause)
+    _explained(work, plan, found, dict(best.curve) if helps else {})
+    order = _ordered(plan, found)
     if helps:
         _singles(work, found, order, _goal(plan, work, value, top, NEAR), best)
         _combined(work, plan, found, order, top)
-    else:
+    elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
+    else:
+        _singles(work, found, order[:RACED], value + GAIN, control)
     _chosen(work, plan, found, top if helps else value)
 
 
@@ -151,19 +154,18 @@ def _goal(plan: Plan, work: Work, control: float, top: float, share: float) -> f
     return max(share * top, control + GAIN)
 
 
-def _explained(work: Work, plan: Plan, found: Found) -> None:
+def _explained(work: Work, plan: Plan, found: Found, way: dict[int, float]) -> None:
     allowed = min(CAUSE_RUNS * work.length, work.left(work.spent) - work.reserve - 2 * work.length)
     if plan.explain is not None and allowed > 0:
-        found.cause = plan.explain(int(allowed))
-        if found.cause is not None:
-            work.spent += found.cause.spent
-            if found.cause.interrupted:
-                raise KeyboardInterrupt
+        found.cause = plan.explain(int(allowed), way)
+        if found.cause.interrupted:
+            raise KeyboardInterrupt
 
 
-def _ordered(plan: Plan, cause: Explanation | None) -> list[tuple[tuple[Edit, ...], Stage, str]]:
+def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, str]]:
     """What is tried in full: all causes together, each, their rivals, what gained in short replays, then as prescribed."""
     order: list[tuple[tuple[Edit, ...], Stage, str]] = []
+    cause = found.cause
     if cause is not None:
         if len(cause.causes) > 1:
             order.append((in_order([one.edit for one in cause.causes]), "combination", "the causes found together"))
@@ -172,9 +174,10 @@ def _ordered(plan: Plan, cause: Explanation | None) -> list[tuple[tuple[Edit, ..
         gained = sorted((one for one in cause.tried if one.gain > GAIN and not one.given), key=lambda one: -one.gain)
         order += [((one.edit,), "single", f"gains {one.gain:.2f} in {one.steps} steps") for one in gained]
     order += [((one.edit,), "single", one.reason) for one in plan.singles]
-    return list({edits: (edits, stage, reason) for edits, stage, reason in reversed(order) if edits[0].kind != ""}.values())[
-        ::-1
-    ]
+    first: dict[tuple[Edit, ...], tuple[tuple[Edit, ...], Stage, str]] = {}
+    for one in order:
+        first.setdefault(one[0], one)
+    return list(first.values())
 
 
 def _singles(
@@ -320,20 +323,19 @@ def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> L
 
 def _sick(plan: Plan, found: Found) -> bool:
     """A cause was found by experiment, or the program has not half of what the same program reaches with the change."""
-    if found.cause is not None and found.cause.answer == "cause":
+    if found.edits and found.cause is not None and found.cause.answer == "cause":
         return True
     if found.control is None or not plan.natural:
         return plan.alarmed
-    if found.reached is not None:
-        return found.control.skill.value < HOPELESS * found.reached.skill.value
-    return plan.alarmed or found.control.skill.value < WELL
+    reached = found.control if found.reached is None else found.reached
+    return found.control.skill.value < max(HOPELESS * reached.skill.value, 0.0 if found.edits else WELL)
 
 
 def _nothing(plan: Plan, found: Found) -> str:
     if found.control is not None and plan.natural and found.control.skill.value > 1.0 - GAIN:
         return "the program does so well that nothing worth a proof is left to gain"
     if not _sick(plan, found):
-        return "the program learns, and the robust preset does no better: there is nothing to cure"
+        return "the program learns, and nothing that was tried does clearly better: there is nothing to cure"
     if found.cause is not None and found.cause.answer == "no signal":
         return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
     return "nothing that was tried does enough good to be put to proof"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 Part = TypeVar("Part")
@@ -24,7 +25,7 @@ def shrunk(parts: Sequence[Part], holds: Holds[Part]) -> tuple[Part, ...]:
     kept, pieces = tuple(parts), 2
     while len(kept) > 1:
         cuts = [round(place * len(kept) / pieces) for place in range(pieces + 1)]
-        spans = list(zip(cuts, cuts[1:], strict=False))
+        spans = list(pairwise(cuts))
         alone = next((kept[a:b] for a, b in spans if pieces < len(kept) and holds(kept[a:b])), None)
         if alone is not None:
             kept, pieces = alone, 2

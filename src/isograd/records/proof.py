@@ -33,14 +33,15 @@ class Training:
 class Tried:
     """One training with what tells it from all others: what a journal holds a line of, so that a search can go on.
 
-    ``program`` is a fingerprint of the untouched program and of how it is judged; ``part`` says on which half of the
-    validation examples it was judged.
+    ``program`` is a fingerprint of the untouched program and its data; ``part`` says on which half of the validation examples
+    it was judged, ``length`` how many steps were asked for.
     """
 
     program: str
     edits: tuple[Edit, ...]
     seed: int
     part: Part
+    length: int
     training: Training
     seconds: float = 0.0
 

@@ -1,4 +1,4 @@
-"""A torch program that can begin again from a seed: the person's factories, what may be wrong with them, and its data in halves."""
+"""A torch program that can begin again from a seed: the person's factories and what may be wrong with them."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ class TorchBirths(Births):
         if _same(first, other):
             if torch.equal(after, after_other):
                 return False, (
-                    "build sets a seed of its own, so that every trial begins with the same weights: they differ by the order of "
+                    "build sets a seed of its own, so that all trials begin with the same weights and differ by the order of "
                     "the data alone; without that line the proof would be over initial weights too",
                 )
             return False, (
-                "build gives the same weights whatever the seed: the trials differ by the order of the data alone, and the proof "
-                "is for these weights",
+                "build gives the same weights whatever the seed: the trials differ by the order of the data alone, and the "
+                "proof is for these weights",
             )
         if not _same(first, again):
             return True, ("build draws from a source that no seed reaches: a search cannot be repeated exactly",)
         return True, ()
 
     def born(self, seed: int, batches: Sequence[Any]) -> TorchPatient:
-        """The untouched program at its start. Raises ``RequestError`` or ``ModelError`` for factories that give something else."""
+        """The untouched program at its start. Raises ``RequestError`` for factories that give something else."""
         models, _ = self._built(seed)
         if self._step is not None:
             check_step(self._step, models)
@@ -158,7 +158,9 @@ def _apart(first: Sequence[nn.Module], again: Sequence[nn.Module]) -> None:
     """Refuse a factory whose second model is, or shares weights with, its first."""
     remedy = "build a new model in the factory, or give back copy.deepcopy(model)"
     if any(one is other for one in first for other in again):
-        raise RequestError("build gives the same model each time: one trial would go on with the weights of another", remedy=remedy)
+        raise RequestError(
+            "build gives the same model each time: one trial would go on with the weights of another", remedy=remedy
+        )
     held = {id(p) for model in first for p in (*model.parameters(), *model.buffers())}
     held |= {p.data_ptr() for model in first for p in model.parameters() if p.numel()}
     for model in again:

@@ -27,7 +27,7 @@ from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.preparing import Data
 from isograd.frameworks.torch.probing import Along
 from isograd.frameworks.torch.recorder import TorchRecorder
-from isograd.frameworks.torch.state import same_random_streams
+from isograd.frameworks.torch.state import same_random_streams, seeded
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
@@ -159,8 +159,7 @@ class TorchPatient(Patient):
         if twin.optimizer is None:
             raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
         prepared = twin.data.prepared(batches)
-        with same_random_streams(), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             going = stepping.run(twin.models, twin.optimizer, twin.loss, twin.loop, prepared, steps, twin.step)
             made = 0
             for stop in (*(look for look in looks if look < steps), steps):

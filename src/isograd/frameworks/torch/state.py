@@ -29,6 +29,18 @@ def same_random_streams() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within, the streams of torch, Python and NumPy begin at ``seed``; afterwards they go on as if nothing had been drawn."""
+    with same_random_streams():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            numpy.seed(seed % 2**32)
+        yield
+
+
+@contextlib.contextmanager
 def untouched(models: Sequence[nn.Module]) -> Iterator[None]:
     """Random streams, buffers and training modes of ``models`` are afterwards what they were before."""
     modules = [module for model in models for module in model.modules()]

@@ -1,0 +1,391 @@
+"""A program that can begin again from a seed -> its proof: batches, validation, budget, and what was tried before."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+from typing import Any
+
+from isograd.errors import ModelError, RequestError
+from isograd.explaining import BATCHES, HELD, MOST_HELD, OnProgress, batch_list, candidates
+from isograd.health import cause, repair
+from isograd.health.case import Case, case_of
+from isograd.health.harm import harm_of
+from isograd.health.present import Present, present_of
+from isograd.health.proving import PAIRS
+from isograd.health.remedies import prescribe
+from isograd.health.remedies.luck import combinations
+from isograd.health.remedies.preset import preset
+from isograd.health.trials import SEARCH_SEED, WORST, Stop, Work
+from isograd.ports import Births, Patient
+from isograd.records.cause import Explanation
+from isograd.records.edit import Edit
+from isograd.records.finding import Finding
+from isograd.records.proof import Candidate, Part, Proof, Training, Tried
+from isograd.records.skill import Skill
+from isograd.reporting import report_of
+from isograd.spending import Budget, usual_length
+
+_OBSERVED = 40
+"""Real steps, all of them measured, before the search: what they show proposes edits."""
+_TIMED = 6
+"""Steps that are timed, and made twice to see whether they can be repeated."""
+_LEAST_RUNS = 3 + (2 * PAIRS + 3) / 2
+"""Full runs that a proof takes at least: the program, the preset and a candidate; half-length pairs and the random edit."""
+HALF = 0.5
+"""Of the ceiling's skill in as many steps: where one edit reaches so much, no second fault is looked for."""
+_KEPT = 2
+"""Seeds whose batches are kept."""
+
+OnTried = Callable[[Tried], object]
+"""Told of each training that is finished, for a journal."""
+
+
+@dataclass
+class Program:
+    """One program to be cured: its factories, its data from a seed, and the trainings that are known already."""
+
+    births: Births
+    batches: Any
+    validation: Any
+    own_score: bool
+    varies: bool = True
+    remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    made: int = 0
+    patients: dict[int, tuple[Patient, tuple[Any, ...], dict[Part, tuple[Any, ...]]]] = field(default_factory=dict)
+
+    def at(self, seed: int) -> tuple[Patient, tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
+        """The untouched patient of a seed, what it trains on, and what it is judged by in the search and in the proof."""
+        if seed not in self.patients:
+            while len(self.patients) >= _KEPT:
+                self.patients.pop(next(one for one in self.patients if one != SEARCH_SEED))
+            training, held = self._data(seed)
+            self.patients[seed] = self.births.born(seed, training), training, held
+        return self.patients[seed]
+
+    def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
+        with self.births.seeded(seed):
+            given = self.batches(seed) if callable(self.batches) and not isinstance(self.batches, Iterable) else self.batches
+            taken = batch_list(given, BATCHES)
+        if not taken:
+            raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
+        held = taken
+        if self.validation is not None:
+            held = batch_list(self.validation, MOST_HELD)
+        elif len(taken) > 1:
+            count = min(MOST_HELD, math.ceil(HELD * len(taken)))
+            taken, held = taken[:-count], taken[-count:]
+        if not self.varies:  # the order is all that a trial can vary
+            taken = tuple(random.Random(seed).sample(taken, len(taken))) if seed != SEARCH_SEED else taken
+        halves = None if self.own_score else self.births.halves(held)
+        one, other = (held, held) if halves is None else halves
+        return taken, {"search": one, "proof": other}
+
+
+def cured(
+    births: Births,
+    batches: Any,
+    validation: Any = None,
+    *,
+    budget: Budget,
+    steps: int | None = None,
+    own_score: bool = False,
+    known: Iterable[Tried] = (),
+    asked: tuple[Edit, ...] = (),
+    on_tried: OnTried | None = None,
+    on_progress: OnProgress | None = None,
+) -> Proof:
+    """Search and prove within the budget; ``known`` are trainings of an earlier call, which then cost nothing again.
+
+    Raises ``RequestError`` for factories, batches or a budget that no proof can be made with, ``ModelError`` where the program
+    cannot be run or judged at all. Ctrl-C ends it and keeps what was tried.
+    """
+    program = Program(births, _again(batches), _again(validation), own_score)
+    try:
+        return _cured(program, budget, steps, list(known), asked, on_tried, on_progress)
+    except KeyboardInterrupt:
+        return Proof("not proven", (), "nothing", False, "it was stopped before the first training", interrupted=True)
+
+
+def _cured(
+    program: Program,
+    budget: Budget,
+    steps: int | None,
+    known: Sequence[Tried],
+    asked: tuple[Edit, ...],
+    on_tried: OnTried | None,
+    on_progress: OnProgress | None,
+) -> Proof:
+    began = time.monotonic()
+    program.varies, remarks = program.births.check()
+    program.remarks += remarks
+    patient, training, held = program.at(SEARCH_SEED)
+    _can_vary(program, training)
+    _validated(program, held)
+    per_step = _timed(program, patient, training, held["search"])
+    mark = program.births.fingerprint(patient, (*training, *held["search"], *held["proof"]))
+    before = [one for one in known if one.program == mark]
+    length = _length(budget, steps, per_step, before, len(training))
+    case, findings, present = _looked(patient, training, steps)
+    attempt = _Attempts(program, mark, {_key(one): one for one in before}, on_tried, length)
+    work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress)
+    plan = _plan(program, patient, case, findings, present, work, asked, announced=steps is not None)
+    proof = repair.cure(work, plan, random.Random(0).random)
+    return replace(
+        proof,
+        varies="weights" if program.varies else "order",
+        measure="score" if program.own_score else "skill",
+        remarks=(*program.remarks, *proof.remarks),
+    )
+
+
+def _again(batches: Any) -> Any:
+    """Refuse what can be gone through once alone."""
+    if isinstance(batches, Iterable) and iter(batches) is batches:
+        raise RequestError(
+            f"{type(batches).__name__} can be gone through once, and every trial goes through the batches again",
+            remedy="a list of batches, a loader, or a function of the seed that gives them",
+        )
+    return batches
+
+
+def _can_vary(program: Program, training: Sequence[Any]) -> None:
+    if not program.varies and len(training) < 2 and not callable(program.batches):
+        raise RequestError(
+            "nothing differs between two trials: the factory gives the same weights, and there is one batch",
+            remedy="a factory that draws its weights, several batches, or batches= as a function of the seed",
+        )
+
+
+def _validated(program: Program, held: dict[Part, tuple[Any, ...]]) -> None:
+    """Say where the proof cannot have examples of its own."""
+    if program.own_score:
+        program.remarks.append("score= judges search and proof by the same data: the seeds of the proof are new")
+    elif held["search"] is held["proof"]:
+        program.remarks.append("there are too few validation examples to halve: search and proof are judged by the same")
+    if program.validation is None and not program.own_score:
+        program.remarks.append("no validation= was given: a fifth of the batches was set aside to judge by")
+
+
+def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Sequence[Any]) -> float:
+    """Seconds a step; makes some steps twice, and says where the same seed and batches give something else."""
+    skills = []
+    seconds = math.inf
+    for _ in range(2):
+        began = time.monotonic()
+        made = patient.trained(training, _TIMED)
+        seconds = min(seconds, (time.monotonic() - began) / _TIMED)
+        skills.append(made.judge(held).value)
+    again = made.judge(held).value
+    if again != skills[-1] and not math.isnan(again):
+        program.remarks.append(f"judging is random: the same weights differ by {abs(again - skills[-1]):.2g}")
+    elif skills[0] != skills[1] and not any(map(math.isnan, skills)):
+        program.remarks.append(
+            f"the loss, or a step, is not deterministic: the same weights, seed and batches differ by "
+            f"{abs(skills[0] - skills[1]):.2g} after {_TIMED} steps; the rule of the proof holds, small effects may be missed"
+        )
+    return seconds
+
+
+def _length(budget: Budget, steps: int | None, per_step: float, before: Sequence[Tried], batches: int) -> int:
+    """Steps of a full run; raises ``RequestError`` where the budget does not hold a proof of one edit."""
+    found = steps or next((one.length for one in before if not one.edits and one.seed == SEARCH_SEED), None)
+    length = found or usual_length(batches, budget, per_step)
+    runs = budget.runs_of(length, per_step)
+    if runs < _LEAST_RUNS:
+        shorter = "" if steps is None else f", or a shorter run than steps={steps:,}"
+        raise RequestError(
+            f"the budget is too small for a proof: it holds {runs:.1f} runs of {length:,} steps, not {_LEAST_RUNS:g}",
+            met="the program, the preset and one candidate once each; then six pairs and a random edit, at half length",
+            remedy=f"budget={budget.enough(_LEAST_RUNS, length, per_step)}{shorter}",
+        )
+    return length
+
+
+def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> tuple[Case, tuple[Finding, ...], Present]:
+    trace = replace(patient.observe(islice(cycle(training), _OBSERVED), _OBSERVED), planned_steps=steps)
+    case = case_of(trace)
+    return case, report_of("check", trace, [], case).findings, present_of(case)
+
+
+def _left(budget: Budget, attempt: _Attempts, began: float, per_step: float, length: int) -> Callable[[int], float]:
+    """Steps that are left: of the budget, or as many as the time left holds at the pace so far."""
+    if budget.seconds is None:
+        allowed = budget.steps if budget.steps is not None else budget.runs * length
+        return lambda spent: allowed - spent
+    seconds = budget.seconds
+
+    def left(spent: int) -> float:
+        pace = attempt.seconds / attempt.steps if attempt.steps >= length else per_step
+        return (seconds - attempt.before - (time.monotonic() - began)) / max(pace, 1e-9)
+
+    return left
+
+
+def _plan(
+    program: Program,
+    patient: Patient,
+    case: Case,
+    findings: tuple[Finding, ...],
+    present: Present,
+    work: Work,
+    asked: tuple[Edit, ...],
+    *,
+    announced: bool,
+) -> repair.Plan:
+    fits = _Fits(patient)
+    singles = tuple(
+        one
+        for one in prescribe(case, findings, present)
+        if (announced or one.edit.kind != "steps") and (program.varies or one.edit.keeps_weights) and fits((one.edit,))
+    )
+    chosen: tuple[Edit, ...] = ()
+    for edit in preset(singles, present):
+        if (program.varies or edit.keeps_weights) and fits((*chosen, edit)):
+            chosen = (*chosen, edit)
+    if asked and not fits(asked):
+        raise ModelError("the edits cannot be made in this program", met=fits.why)
+    alarmed = any(finding.alarm for finding in findings)
+    draw = random.Random(1).random
+    proposed = combinations([one.edit for one in singles], draw)
+
+    def propose(_: Sequence[Candidate]) -> tuple[Edit, ...] | None:
+        return next((edits for edits in islice(proposed, 100) if fits(edits)), None)
+
+    def explain(allowed: int, way: dict[int, float]) -> Explanation:
+        enough = HALF * way.get(short_of(work.length), math.inf)
+        return _explained(program, work, case, findings, present, allowed, enough, alarmed=alarmed)
+
+    return repair.Plan(chosen, singles, explain, alarmed, not program.own_score, propose, fits, asked)
+
+
+def _explained(
+    program: Program,
+    work: Work,
+    case: Case,
+    findings: tuple[Finding, ...],
+    present: Present,
+    allowed: int,
+    enough: float,
+    *,
+    alarmed: bool,
+) -> Explanation:
+    """The cause by experiment, on short replays, paid by the search that asks."""
+    short = short_of(work.length)
+    patient, training, _ = program.at(SEARCH_SEED)
+
+    def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
+        whole = work.known.get((edits, SEARCH_SEED, "search", work.length))
+        way = {} if whole is None else dict(whole.curve)
+        if steps in way:
+            return Skill(way[steps], 0)
+        made = work.train(edits, SEARCH_SEED, "search", steps, f"cause: {'; '.join(e.text for e in edits) or 'no change'}")
+        if made.failed is not None:
+            raise ModelError(made.failed)
+        return made.skill
+
+    def memorises(steps: int) -> Skill:
+        return patient.trained(training[:1], steps).judge(training[:1])
+
+    tried = cause.Search(
+        attempt,
+        lambda edit: harm_of(edit, present),
+        allowed,
+        short,
+        lambda: not work.affords(short),
+        enough=enough,
+        alarmed=alarmed,
+    )
+    return cause.search(tried, candidates(case, findings, present), memorises, max(short, work.length // 4))
+
+
+def short_of(length: int) -> int:
+    """Steps of a replay that looks for the cause: 80 where a run is long, 40 in a short one (top-1 .96 there).
+
+    >>> short_of(240), short_of(10_000)
+    (40, 80)
+    """
+    return min(length, max(cause.LENGTH // 2, min(cause.LENGTH, length // 8)))
+
+
+class _Fits:
+    """Whether edits can be made one after the other on a patient; asked again, it is remembered."""
+
+    def __init__(self, patient: Patient) -> None:
+        self._patient, self._known = patient, dict[tuple[Edit, ...], bool]()
+        self.why = ""
+
+    def __call__(self, edits: tuple[Edit, ...]) -> bool:
+        if edits not in self._known:
+            try:
+                _edited(self._patient, edits)
+                self._known[edits] = True
+            except ModelError as error:
+                self._known[edits], self.why = False, str(error).splitlines()[0]
+        return self._known[edits]
+
+
+class _Attempts:
+    """One training with edits from a seed; what the journal holds already is not made again."""
+
+    def __init__(
+        self, program: Program, mark: str, known: dict[tuple[Any, ...], Tried], on_tried: OnTried | None, length: int
+    ) -> None:
+        self._program, self._mark, self._known, self._on_tried, self._length = program, mark, known, on_tried, length
+        self.seconds, self.before, self.steps = 0.0, 0.0, 0
+
+    def __call__(self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, stop: Stop | None) -> Training:
+        old = self._known.pop((edits, seed, part, steps), None)
+        if old is not None:
+            self.before += old.seconds
+            return old.training
+        patient, training, held = self._program.at(seed)
+        edited = _edited(patient, edits)
+        began = time.monotonic()
+        made = self._trained(edited, training, held[part], steps, stop, plain=not edits)
+        seconds = time.monotonic() - began
+        self.seconds, self.steps = self.seconds + seconds, self.steps + made.steps
+        if self._on_tried is not None:
+            self._on_tried(Tried(self._mark, edits, seed, part, steps, made, round(seconds, 4)))
+        return made
+
+    def _trained(
+        self, patient: Patient, training: Sequence[Any], held: Sequence[Any], steps: int, stop: Stop | None, *, plain: bool
+    ) -> Training:
+        curve: list[tuple[int, float]] = []
+        skills = [Skill(WORST, 0)]
+        looks = tuple(sorted({short_of(self._length), *(max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4))}))
+
+        def seen(step: int, now: Patient) -> bool:
+            skills.append(now.judge(held))
+            curve.append((step, skills[-1].value))
+            return stop is not None and stop(*curve[-1])
+
+        try:
+            patient.trained(training, steps, looks, seen)
+        except Exception as error:
+            if plain and isinstance(error, MemoryError):
+                raise ModelError("the untouched program runs out of memory", met=str(error)) from error
+            failed = f"{type(error).__name__}: {error}".splitlines()[0] if not isinstance(error, ModelError) else _said(error)
+            return Training(Skill(WORST, 0), tuple(curve), curve[-1][0] if curve else 1, failed)
+        return Training(skills[-1], tuple(curve), curve[-1][0])
+
+
+def _said(error: ModelError) -> str:
+    fault = error.faults[0]
+    return f"{fault.what}: {fault.met}" if fault.met else fault.what
+
+
+def _edited(patient: Patient, edits: Sequence[Edit]) -> Patient:
+    for edit in edits:
+        patient = patient.apply(edit)
+    return patient
+
+
+def _key(one: Tried) -> tuple[Any, ...]:
+    return one.edits, one.seed, one.part, one.length
