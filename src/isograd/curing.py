@@ -257,7 +257,9 @@ def _plan(
     def propose(_: Sequence[Candidate]) -> tuple[Edit, ...] | None:
         return next((edits for edits in islice(proposed, 100) if fits(edits)), None)
 
-    def explain(allowed: int, way: dict[int, float]) -> Explanation:
+    def explain(allowed: int, way: dict[int, float]) -> Explanation | None:
+        if allowed < 2 * short_of(work.length):
+            return None
         enough = HALF * way.get(short_of(work.length), math.inf)
         return _explained(program, work, case, findings, present, allowed, enough, alarmed=alarmed)
 

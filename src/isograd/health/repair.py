@@ -53,7 +53,7 @@ class Plan:
 
     preset: tuple[Edit, ...] = ()
     singles: tuple[Proposal, ...] = ()
-    explain: Callable[[int, dict[int, float]], Explanation] | None = None
+    explain: Callable[[int, dict[int, float]], Explanation | None] | None = None
     alarmed: bool = False
     natural: bool = True
     propose: Propose | None = None
@@ -158,7 +158,7 @@ def _explained(work: Work, plan: Plan, found: Found, way: dict[int, float]) -> N
     allowed = min(CAUSE_RUNS * work.length, work.left(work.spent) - work.reserve - 2 * work.length)
     if plan.explain is not None and allowed > 0:
         found.cause = plan.explain(int(allowed), way)
-        if found.cause.interrupted:
+        if found.cause is not None and found.cause.interrupted:
             raise KeyboardInterrupt
 
 
