@@ -9,7 +9,7 @@ from conformance_doors import Case, reference
 
 from isograd.errors import IsogradError
 from isograd.health import signals
-from isograd.records.edit import EDITS, Edit
+from isograd.records.edit import EDITS, VALUES, Edit
 
 STEPS = 3  # every one of them a deep look
 TOLERANCE = 1e-12
@@ -168,9 +168,9 @@ def test_an_edit_changes_the_same_everywhere(door, case, edit):
 def test_an_edit_leaves_the_patient_it_came_from_as_it_was(door, case, kind):
     patient, batch = door(case)
     before, first = patient.describe(), observed(patient, batch)
-    words = {"initialisation": "he", "activation": "sigmoid", "optimizer": "adam", "normalisation": "layer"}
+    value = VALUES[kind][0] if kind in VALUES else 2.0 if "`value`" in EDITS[kind].text else None
     with contextlib.suppress(IsogradError):  # what a door or this program has not is refused in words
-        patient.apply(Edit(kind, words.get(kind, 2.0 if kind == "width" else 0.5)))
+        observed(patient.apply(Edit(kind, value)), batch)
     assert patient.describe() == before
     assert observed(patient, batch).steps == first.steps
 

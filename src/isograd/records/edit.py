@@ -125,7 +125,7 @@ EDITS: dict[str, Kind] = {
     ),
     "precision": Kind("compute in `value`", "model", back="before", off="compute in float32"),
     "dropout": Kind("drop units with probability `value`", "model", back="before"),
-    "forget_bias": Kind("set the bias of the forget gates to `value`", "model", back="before"),
+    "forget_bias": Kind("set the bias of the forget gates to `value`", "model"),
     "initialisation": Kind("draw the weights again (`value`)", "model", keeps_weights=False),
     "rescale": Kind("rescale the layers in place (`value`)", "model", remedy=True),
     "revive": Kind("centre and rescale the dead units in place", "model"),

@@ -242,3 +242,23 @@ def test_an_edit_changes_the_training_of_a_copy_and_nothing_of_the_original(edit
         assert any(a.dtype != b.dtype or not torch.equal(a, b) for a, b in zip(weights(changed), expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(weights(patient), before, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(weights(patient.trained(BATCHES, 4)), expected, strict=True))
+
+
+class Bent(nn.Module):
+    """Two kinds of activation, as modules and as calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.leaky, self.tanh = nn.LeakyReLU(0.3), nn.Tanh()
+
+    def forward(self, x):
+        return self.c(F.leaky_relu(torch.tanh(self.tanh(self.b(self.leaky(self.a(x))))), 0.2))
+
+
+def test_only_what_an_activation_replaced_gives_way_again():
+    patient, _ = patient_of(Bent())
+    edit = Edit("activation", "tanh", before="leaky_relu")
+    edited = patient.apply(edit)
+    assert not same(edited.trained(BATCHES, 2), patient.trained(BATCHES, 2))
+    assert same(edited.apply(edit.inverse).trained(BATCHES, 2), patient.trained(BATCHES, 2))

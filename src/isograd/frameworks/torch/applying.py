@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from isograd.errors import ModelError
-from isograd.frameworks.torch import edits, mending, reshaping
+from isograd.frameworks.torch import cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import mapped, rebatched, standard
-from isograd.frameworks.torch.state import untouched
-from isograd.frameworks.torch.training_edits import TRAINING
+from isograd.frameworks.torch.state import same_random_streams, untouched
+from isograd.frameworks.torch.training_edits import TRAINING, above
 from isograd.records.edit import VALUES, Edit
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def _dropout(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if edit.value == "identity":
+        cells.set_identity(twin.models, edit.where.partition("@")[0])
+        return twin.forgetful()
     edits.draw_again(twin.models, edit, torch.Generator().manual_seed(twin.seed))
     return twin.forgetful()
 
@@ -175,7 +179,8 @@ def _passing(twin: TorchPatient) -> Callable[[], object]:
 def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     replaced = edits.replace_activations(twin.models, edit)
     if not edit.where and edit.before in BENT and edit.value in CURVES:
-        return dataclasses.replace(twin, manner=twin.manner.but(swap=(str(edit.before), str(edit.value))))
+        back = twin.manner.swap == (edit.value, edit.before)
+        return dataclasses.replace(twin, manner=twin.manner.but(swap=None if back else (str(edit.before), str(edit.value))))
     if not replaced:
         raise ModelError(
             "there is no activation module to replace",
@@ -185,9 +190,55 @@ def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return twin
 
 
-def _width(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    with torch.random.fork_rng(devices=[]):
+def _forget_bias(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    cells.set_forget_bias(twin.models, edits.number(edit), edit.where.partition("@")[0])
+    return twin
+
+
+def _truncate(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    steps = None if edit.off else int(above(edit, 1.0, whole=True))
+    cells.truncate(twin.models, steps, edit.where.partition("@")[0])
+    return _tried(twin)
+
+
+def _cell(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    place = edit.where.partition("@")[0]
+    with _drawing(twin):
+        models, new = cells.exchange_cells(twin.models, twin.optimizer, str(edit.value), place)
+    return _tried(dataclasses.replace(twin, models=models), new)
+
+
+@contextlib.contextmanager
+def _drawing(twin: TorchPatient) -> Iterator[None]:
+    """Within, weights are drawn from the patient's seed."""
+    with same_random_streams():
         torch.manual_seed(twin.seed)
+        yield
+
+
+def _tried(twin: TorchPatient, new: Sequence[nn.Module] = ()) -> TorchPatient:
+    """The patient, where a pass on its first batch succeeds and runs each of the modules that were put in."""
+    if not twin.known:
+        return twin
+    seen: set[int] = set()
+
+    def heard(module: nn.Module, args: Any, output: Any) -> None:
+        seen.add(id(module))
+
+    handles = [module.register_forward_hook(heard) for module in new]
+    try:
+        with untouched(twin.models), torch.no_grad(), running(twin.models, twin.manner):
+            outputs_of(twin.models, inputs_of(twin.data.scaled(twin.known[0])))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(seen) < len(new):
+        raise ModelError("the program goes on using the layer that was exchanged: it is held outside of the model's modules")
+    return twin
+
+
+def _width(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    with _drawing(twin):
         reshaping.widen(twin.models, edits.number(edit))
     if twin.optimizer is None:
         return twin
@@ -217,9 +268,12 @@ _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "precision": _precision,
     "dropout": _dropout,
     "initialisation": _initialisation,
+    "forget_bias": _forget_bias,
     "rescale": _rescale,
     "revive": _revive,
     "activation": _activation,
+    "truncate": _truncate,
+    "cell": _cell,
     "width": _width,
     "normalisation": _normalisation,
     "residual": _residual,

@@ -162,13 +162,40 @@ def replace_activations(models: Sequence[nn.Module], edit: Edit) -> bool:
         remedy = did_you_mean(name, ACTIVATIONS) or ", ".join(ACTIVATIONS)
         raise ModelError(f"no activation is called {edit.value!r}", remedy=remedy)
     new: dict[int, nn.Module] = {}  # what was shared stays shared
+    taken_back = any(_gives_way(module, edit) for _, module in modules_of(models))
     for path, module in modules_of(models):
         for child, present in list(module._modules.items()):
             here = f"{path}.{child}".lstrip(".")
             chosen = edit.where.partition("@")[0] in ("", here) or id(present) in new
-            if present is not None and chosen and _is_activation(present, edit.before):
-                module._modules[child] = new.setdefault(id(present), ACTIVATIONS[name]().train(present.training))
+            if (
+                present is not None
+                and chosen
+                and (_gives_way(present, edit) or not taken_back)
+                and _is_activation(present, edit.before)
+            ):
+                module._modules[child] = new.setdefault(id(present), _instead(present, name))
     return bool(new)
+
+
+def _gives_way(module: nn.Module, edit: Edit) -> bool:
+    """Whether it was put in by the very edit that is taken back."""
+    first = module.__dict__.get("replaced")
+    return (
+        first is not None
+        and edit.before is not None
+        and _is_activation(module, edit.before)
+        and _is_activation(first, edit.value)
+    )
+
+
+def _instead(present: nn.Module, name: str) -> nn.Module:
+    """Another activation, which knows what it replaced and gives way to that again."""
+    first: nn.Module = present.__dict__.get("replaced", present)
+    if _is_activation(first, name):
+        return first
+    made = ACTIVATIONS[name]().train(present.training)
+    made.__dict__["replaced"] = first
+    return made
 
 
 def _is_activation(module: nn.Module, before: object) -> bool:
@@ -180,7 +207,7 @@ def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generat
     """Draw the weights of linear, convolutional, recurrent and embedding layers at ``edit.where`` anew; biases become zero.
 
     he: normal with variance 2 / fan_in; lecun: normal, 1 / fan_in; glorot: uniform, 2 / (fan_in + fan_out); orthogonal: rows
-    or columns of norm 1.
+    or columns of norm 1; delta_orthogonal: the same at the middle of a kernel, zero around it.
     """
     rule = _RULES.get(str(edit.value))
     if rule is None:
@@ -226,4 +253,16 @@ _RULES: dict[str, Rule] = {
     "lecun": lambda weight, fan_in, generator: weight.normal_(0.0, (1.0 / fan_in) ** 0.5, generator=generator),
     "glorot": lambda weight, _, generator: nn.init.xavier_uniform_(weight, generator=generator),
     "orthogonal": lambda weight, _, generator: nn.init.orthogonal_(weight, generator=generator),
+    "delta_orthogonal": lambda weight, _, generator: _delta(weight, generator),
 }
+
+
+def _delta(weight: Tensor, generator: torch.Generator) -> None:
+    """An orthogonal matrix at the middle of the kernel and zero around it (Xiao et al. 2018, arXiv:1806.05393, algorithm 1)."""
+    if weight.ndim == 2:
+        nn.init.orthogonal_(weight, generator=generator)
+        return
+    middle = weight.zero_()
+    for size in weight.shape[2:]:
+        middle = middle.select(2, size // 2)
+    middle.copy_(nn.init.orthogonal_(torch.empty_like(middle), generator=generator))

@@ -37,14 +37,14 @@ def _clip(twin: TorchPatient, edit: Edit) -> TorchPatient:
     names = ("clip_norm", "clip_value", "clip_unit")
     if twin.step is not None and any(getattr(twin.loop, name) is not None for name in names):
         raise ModelError("the gradient is clipped inside the step function", remedy="give batches and loss instead of step")
-    bound = None if edit.off else _above(edit, 0.0)
+    bound = None if edit.off else above(edit, 0.0)
     return _loop(**{name: bound if name == edit.kind else None for name in names})(twin, edit)
 
 
 def _rate_form(twin: TorchPatient, edit: Edit) -> TorchPatient:
     _optimizer(twin, "learning rate")
     if edit.kind == "warm_up":
-        return _loop(warm_up=0 if edit.off else int(_above(edit, 0.0, whole=True)))(twin, edit)
+        return _loop(warm_up=0 if edit.off else int(above(edit, 0.0, whole=True)))(twin, edit)
     if not edit.off and edit.value not in VALUES["schedule"]:
         raise ModelError(f"no schedule is called {edit.value!r}", remedy=" or ".join(VALUES["schedule"]))
     return _loop(schedule=None if edit.off else edit.value)(twin, edit)
@@ -52,7 +52,7 @@ def _rate_form(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 def _accumulate(twin: TorchPatient, edit: Edit) -> TorchPatient:
     _not_own(twin, "how many batches make a step is decided")
-    return _loop(accumulate=1 if edit.off else int(_above(edit, 1.0, whole=True)))(twin, edit)
+    return _loop(accumulate=1 if edit.off else int(above(edit, 1.0, whole=True)))(twin, edit)
 
 
 def _loss_scale(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -62,7 +62,7 @@ def _loss_scale(twin: TorchPatient, edit: Edit) -> TorchPatient:
             "the gradients are in half precision themselves, where a scaled one is too small again once it is divided",
             remedy='Edit("precision", "float32")',
         )
-    return _loop(loss_scale=None if edit.off else _above(edit, 0.0))(twin, edit)
+    return _loop(loss_scale=None if edit.off else above(edit, 0.0))(twin, edit)
 
 
 def _decay(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -81,7 +81,7 @@ def _not_own(twin: TorchPatient, what: str) -> None:
         raise ModelError(f"{what} inside the step function", remedy="give batches and loss instead of step")
 
 
-def _above(edit: Edit, least: float, *, whole: bool = False) -> float:
+def above(edit: Edit, least: float, *, whole: bool = False) -> float:
     """The number of an edit, which has to be above ``least`` (a whole one: ``least`` itself or more)."""
     value = edits.number(edit)
     if not (value >= least and value == round(value) if whole else value > least):
