@@ -166,10 +166,10 @@ def test_arguments_on_lines_of_their_own_get_one_more_such_line():
 
 def test_another_optimizer_takes_its_import_with_it_or_is_not_placed():
     source = "from torch.optim import SGD\nopt = SGD(model.parameters(), lr=0.1, momentum=0.9)\n"
-    assert placed(source, Edit("optimizer", "adam")) == (
+    assert placed(source, Edit("optimizer", "adam", before="sgd")) == (
         "from torch.optim import Adam\nopt = Adam(model.parameters(), lr=1e-3)\n"
     )
-    assert placed(source + "print(isinstance(opt, SGD))\n", Edit("optimizer", "adam")) is None
+    assert placed(source + "print(isinstance(opt, SGD))\n", Edit("optimizer", "adam", before="sgd")) is None
 
 
 def test_gradients_cleared_too_early_are_cleared_before_the_backward_pass():
@@ -264,9 +264,49 @@ def test_a_loss_of_log_probabilities_becomes_one_of_scores_and_its_softmax_goes(
 
 
 def test_the_one_rule_of_initialisation_is_exchanged():
-    source = "from torch import nn\nfor m in net:\n    nn.init.normal_(m.weight, std=5.0)\n    nn.init.zeros_(m.bias)\n"
+    source = (
+        "from torch import nn\nfor m in net.modules():\n    nn.init.normal_(m.weight, std=5.0)\n    nn.init.zeros_(m.bias)\n"
+    )
     after = placed(source, Edit("initialisation", "he", before=40.0))
     assert after == source.replace("normal_(m.weight, std=5.0)", 'kaiming_normal_(m.weight, nonlinearity="relu")')
+
+
+def test_a_rule_for_some_weights_alone_is_not_the_rule_of_all():
+    source = "from torch import nn\nfor table in (users, items):\n    nn.init.normal_(table.weight, std=0.1)\n"
+    assert placed(source, Edit("initialisation", "he")) is None
+
+
+def test_what_may_be_a_part_of_the_model_is_not_its_end():
+    trunk = (
+        "from torch import nn\ntrunk = nn.Sequential(nn.Linear(4, 8), nn.ReLU())\nnet = nn.Sequential(trunk, nn.Linear(8, 2))\n"
+    )
+    assert placed(trunk, Edit("last", before="relu")) is None
+    block = (
+        "import torch.nn.functional as F\nclass Block:\n    def forward(self, x):\n        return F.relu(self.a(x))\n"
+        "class Net:\n    def __init__(self):\n        self.block = Block()\n"
+    )
+    assert placed(block, Edit("last", before="relu")) is None
+    assert placed(block.replace("Block()", "3"), Edit("last", before="relu")) is not None
+
+
+def test_an_activation_of_two_models_is_not_exchanged_in_both():
+    source = "from torch import nn\none = nn.Sequential(nn.Tanh(), nn.Linear(1, 1))\ntwo = nn.Sequential(nn.Tanh())\n"
+    assert placed(source, Edit("activation", "relu", before="tanh")) is None
+
+
+def test_several_optimizers_from_one_line_are_several():
+    source = "import torch\na, b = (torch.optim.SGD(m.parameters(), lr=1.0) for m in nets)\n"
+    assert placed(source, Edit("learning_rate", 0.1, before=1.0)) is None
+
+
+def test_what_was_there_must_be_known():
+    assert placed(SCRIPT, Edit("learning_rate", 0.01)) is None
+    assert placed(SCRIPT, Edit("optimizer", "adam", before="adaptive")) is None
+
+
+def test_gradients_that_are_cleared_in_time_are_left_alone():
+    source = SCRIPT.replace("            loss = crit", "            optimizer.zero_grad()\n            loss = crit")
+    assert placed(source, Edit("clear_gradients")) is None
 
 
 def test_frozen_parameters_learn_again_and_a_cut_graph_is_whole_again():

@@ -35,8 +35,11 @@ _OVERRIDES = ("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.C
 
 
 def optimizer_of(program: Program, line: int | None = None) -> cst.Call | None:
-    """The one call that makes an optimizer of torch."""
-    return only(program.every(cst.Call, lambda call: _kind(program, call) != ""), program, line)
+    """The one call that makes an optimizer of torch, once."""
+    found = only(program.every(cst.Call, lambda call: _kind(program, call) != ""), program, line)
+    if found is not None and program.inside(found, cst.CompFor, cst.ListComp, cst.DictComp, cst.GeneratorExp) is not None:
+        raise UncertainError("several optimizers are made there")
+    return found
 
 
 def _kind(program: Program, call: cst.Call) -> str:
@@ -100,6 +103,9 @@ def another(program: Program, edit: Edit, line: int | None) -> list[Splice] | No
     call = optimizer_of(program, line)
     if call is None:
         return None
+    present = "sgd" if _kind(program, call) == "SGD" else "adaptive"
+    if edit.before not in (present, _kind(program, call).lower()):
+        raise UncertainError("the optimizer is not the one that was tried")
     if str(edit.value) not in USUAL or not call.args or call.args[0].star or call.args[0].keyword is not None:
         raise UncertainError("the call is of another form")
     name, constants = USUAL[str(edit.value)]

@@ -60,7 +60,9 @@ def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] |
     functions = _uses(program, _function(before))
     if not (modules or functions or methods):
         return None
-    if methods or edit.where or any(_comes_last(program, use) for use in (*modules, *functions)):
+    uses = [*modules, *functions]
+    homes = {id(_home(program, use)) for use in uses}
+    if methods or edit.where or len(homes) > 1 or any(_comes_last(program, use) for use in uses):
         raise UncertainError("not every use is meant")
     plain = [use for use in functions if program.name(use).startswith("torch.") and ".functional." not in program.name(use)]
     if plain and value not in _OF_TORCH:
@@ -71,6 +73,12 @@ def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] |
         if isinstance(call, cst.Call) and call.func is use and call.args:
             splices.append((program.span(use)[1], program.span(call)[1], "()"))
     return splices
+
+
+def _home(program: Program, node: cst.CSTNode) -> cst.CSTNode:
+    """The outermost class or function that a node stands in, or its statement: what is one model, if anything is."""
+    around = [one for one in program.above(node) if isinstance(one, cst.ClassDef | cst.FunctionDef | cst.SimpleStatementLine)]
+    return around[-1] if around else node
 
 
 def _method(program: Program, call: cst.Call, name: str) -> bool:
@@ -110,11 +118,12 @@ def last(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
     def ends(call: cst.Call) -> bool:
         above = program.parent(call)
         outer = program.parent(above) if isinstance(above, cst.Arg) else None
-        named = program.name(call.func) == module and isinstance(outer, cst.Call)
-        return named and isinstance(outer, cst.Call) and _is_sequential(program, outer) and outer.args[-1] is above
+        if not isinstance(outer, cst.Call) or program.name(call.func) != module or not _is_sequential(program, outer):
+            return False
+        return outer.args[-1] is above and not _goes_on(program, outer)
 
     def returned(call: cst.Call) -> bool:
-        if not isinstance(program.parent(call), cst.Return):
+        if not isinstance(program.parent(call), cst.Return) or not _is_whole(program, call):
             return False
         return program.name(call.func) in functions or _method(program, call, before) or _own(program, call, module)
 
@@ -130,6 +139,30 @@ def last(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
     if given is None:
         raise UncertainError("what it is called on is not seen")
     return [(*program.span(found), program.text(given))]
+
+
+def _goes_on(program: Program, chain: cst.Call) -> bool:
+    """Whether a weighted layer is made behind a chain: the chain then need not be the end of the model."""
+    end = program.span(chain)[1]
+    return any(program.span(one)[0] > end for one in program.every(cst.Call, lambda call: _weighs(program, call)))
+
+
+def _weighs(program: Program, call: cst.Call) -> bool:
+    kind = program.name(call.func).removeprefix("torch.nn.")
+    return kind in ("Linear", "LazyLinear", "Bilinear") or kind.startswith("Conv")
+
+
+def _is_whole(program: Program, node: cst.CSTNode) -> bool:
+    """Whether a node stands in ``forward`` of a model that is not a part of another model of this file."""
+    function = program.function(node)
+    if not isinstance(function, cst.FunctionDef) or function.name.value != "forward":
+        return False
+    home = program.inside(function, cst.ClassDef)
+    if not isinstance(home, cst.ClassDef):
+        return True
+    word = home.name.value
+    uses = program.every(cst.Name, lambda one: one.value == word and program.parent(one) is not home)
+    return not any(program.inside(use, cst.ClassDef) is not None for use in uses)
 
 
 def _own(program: Program, call: cst.Call, module: str) -> bool:
@@ -185,10 +218,25 @@ def initialisation(program: Program, edit: Edit, line: int | None) -> list[Splic
     call = only(of_weights, program, line)
     if call is None:
         return None
-    if not isinstance(call.func, cst.Attribute):
-        raise UncertainError("the rule is imported by its name")
+    if not isinstance(call.func, cst.Attribute) or not _of_every_layer(program, call):
+        raise UncertainError("not all weights are drawn there")
     if str(edit.value) not in DRAWS or edit.where:
         raise UncertainError("the rule is not known")
     name, more = DRAWS[str(edit.value)]
     start, end = program.span(call.args[0].value)[1], program.span(call)[1] - 1
     return [(*program.span(call.func.attr), name), (start, end, more)]
+
+
+def _of_every_layer(program: Program, call: cst.Call) -> bool:
+    """Whether weights are drawn in a loop over all modules, or in a function of one module, as ``apply`` takes it."""
+    owner = call.args[0].value
+    while isinstance(owner, cst.Attribute):
+        owner = owner.value
+    if not isinstance(owner, cst.Name):
+        return False
+    word = owner.value
+    loops = [one for one in program.above(call) if isinstance(one, cst.For) and program.text(one.target) == word]
+    if loops:
+        return "modules()" in program.text(loops[0].iter)
+    function = program.function(call)
+    return isinstance(function, cst.FunctionDef) and any(one.name.value == word for one in function.params.params)

@@ -175,14 +175,14 @@ class _Everything(cst.CSTVisitor):
 
 
 def same(one: float | None, other: float | str | None) -> bool:
-    """Whether a number in the program is the value that was there; where that is not known, every number is.
+    """Whether a number in the program is the value that was there before; what is not known is never the same.
 
     >>> same(0.3, 0.1 + 0.2), same(0.3, 0.2), same(0.3, None), same(None, None)
-    (True, False, True, False)
+    (True, False, False, False)
     """
-    if one is None or isinstance(other, str):
+    if one is None or not isinstance(other, float | int):
         return False
-    return other is None or abs(one - other) <= _CLOSE * max(abs(one), abs(other))
+    return abs(one - other) <= _CLOSE * max(abs(one), abs(other))
 
 
 def written(value: float | str | None) -> str:

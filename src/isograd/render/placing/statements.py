@@ -93,11 +93,19 @@ def clear_gradients(program: Program, edit: Edit, line: int | None) -> list[Spli
     if len(clears) != len(program.every(cst.Attribute, lambda one: one.attr.value == "zero_grad")) or len(clears) > 1:
         raise UncertainError("gradients are cleared in several places")
     new = program.before(backward, f"{name}.zero_grad()")
+    if clears and _in_time(program, clears[0], backward):
+        raise UncertainError("gradients are cleared where they should be")
     if not clears:
         return [new]
     if _receiver(program, clears[0], "zero_grad") != name:
         raise UncertainError("something else is cleared")
     return [program.without(clears[0]), new]
+
+
+def _in_time(program: Program, clearing: Line, backward: Line) -> bool:
+    """Whether a clearing stands in front of the backward pass in the same block."""
+    early = program.span(clearing)[0] < program.span(backward)[0]
+    return early and program.parent(clearing) is program.parent(backward)
 
 
 def train_mode(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
