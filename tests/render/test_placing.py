@@ -294,6 +294,18 @@ def test_an_activation_of_two_models_is_not_exchanged_in_both():
     assert placed(source, Edit("activation", "relu", before="tanh")) is None
 
 
+@pytest.mark.parametrize(
+    "use",
+    ["return torch.sigmoid(self.b(x)).squeeze(1)", "return torch.cat([torch.sigmoid(x), x])", "return torch.sigmoid(x) * 2"],
+)
+def test_an_activation_that_may_be_the_output_stays(use):
+    source = f"import torch\nclass Net:\n    def forward(self, x):\n        x = self.a(x)\n        {use}\n"
+    assert placed(source, Edit("activation", "relu", before="sigmoid")) is None
+    inner = source.replace(use, "return self.b(torch.sigmoid(x)).squeeze(1)")
+    assert "self.b(torch.relu(x))" in placed(inner, Edit("activation", "relu", before="sigmoid"))
+    assert placed(inner.replace("forward", "criterion"), Edit("activation", "relu", before="sigmoid")) is None
+
+
 def test_several_optimizers_from_one_line_are_several():
     source = "import torch\na, b = (torch.optim.SGD(m.parameters(), lr=1.0) for m in nets)\n"
     assert placed(source, Edit("learning_rate", 0.1, before=1.0)) is None

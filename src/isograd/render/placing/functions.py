@@ -62,7 +62,8 @@ def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] |
         return None
     uses = [*modules, *functions]
     homes = {id(_home(program, use)) for use in uses}
-    if methods or edit.where or len(homes) > 1 or any(_comes_last(program, use) for use in uses):
+    outside = any(not _in_forward(program, use) for use in functions)
+    if methods or edit.where or len(homes) > 1 or outside or any(_comes_last(program, use) for use in uses):
         raise UncertainError("not every use is meant")
     plain = [use for use in functions if program.name(use).startswith("torch.") and ".functional." not in program.name(use)]
     if plain and value not in _OF_TORCH:
@@ -91,17 +92,32 @@ def _is_self(expression: cst.BaseExpression) -> bool:
     return isinstance(expression, cst.Name) and expression.value == "self"
 
 
+def _in_forward(program: Program, node: cst.CSTNode) -> bool:
+    function = program.function(node)
+    return isinstance(function, cst.FunctionDef) and function.name.value == "forward"
+
+
 def _comes_last(program: Program, use: cst.BaseExpression) -> bool:
-    """Whether a use ends a ``Sequential`` or is what a function returns."""
+    """Whether a use ends a ``Sequential``, or is what a function returns with no layer behind it."""
     call = program.parent(use)
-    if isinstance(call, cst.Call) and call.func is use:
-        above = program.parent(call)
-        if isinstance(above, cst.Return):
+    above = program.parent(call)
+    if isinstance(call, cst.Call) and call.func is use and isinstance(above, cst.Arg):
+        outer = program.parent(above)
+        if isinstance(outer, cst.Call) and _is_sequential(program, outer):
+            return outer.args[-1] is above
+    for one in program.above(use):
+        if isinstance(one, cst.Return):
             return True
-        if isinstance(above, cst.Arg):
-            outer = program.parent(above)
-            return isinstance(outer, cst.Call) and _is_sequential(program, outer) and outer.args[-1] is above
+        if isinstance(one, cst.BaseSmallStatement | cst.BaseCompoundStatement) or (one is not call and _is_layer(one)):
+            return False
     return False
+
+
+def _is_layer(node: cst.CSTNode) -> bool:
+    """``self.fc(...)``, or a call of a plain name."""
+    if not isinstance(node, cst.Call):
+        return False
+    return isinstance(node.func, cst.Name) or (isinstance(node.func, cst.Attribute) and _is_self(node.func.value))
 
 
 def _is_sequential(program: Program, call: cst.Call) -> bool:
@@ -154,9 +170,9 @@ def _weighs(program: Program, call: cst.Call) -> bool:
 
 def _is_whole(program: Program, node: cst.CSTNode) -> bool:
     """Whether a node stands in ``forward`` of a model that is not a part of another model of this file."""
-    function = program.function(node)
-    if not isinstance(function, cst.FunctionDef) or function.name.value != "forward":
+    if not _in_forward(program, node):
         return False
+    function = program.function(node)
     home = program.inside(function, cst.ClassDef)
     if not isinstance(home, cst.ClassDef):
         return True
@@ -239,4 +255,5 @@ def _of_every_layer(program: Program, call: cst.Call) -> bool:
     if loops:
         return "modules()" in program.text(loops[0].iter)
     function = program.function(call)
-    return isinstance(function, cst.FunctionDef) and any(one.name.value == word for one in function.params.params)
+    named = isinstance(function, cst.FunctionDef) and any(one.name.value == word for one in function.params.params)
+    return named and word != "self"
