@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isograd.errors import ModelError
-from isograd.frameworks.torch import cells, edits, mending, reshaping
+from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
@@ -135,6 +135,11 @@ def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if edit.value == "identity":
         cells.set_identity(twin.models, edit.where.partition("@")[0])
         return twin.forgetful()
+    if edit.value in ("zero_residual", "fixup"):
+        if edit.value == "fixup":
+            edits.draw_again(twin.models, dataclasses.replace(edit, value="he"), torch.Generator().manual_seed(twin.seed))
+        branches.zero_branches(twin.models, *_called(twin), fixup=edit.value == "fixup")
+        return twin.forgetful()
     edits.draw_again(twin.models, edit, torch.Generator().manual_seed(twin.seed))
     return twin.forgetful()
 
@@ -159,7 +164,12 @@ def _revive(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _passing(twin: TorchPatient) -> Callable[[], object]:
-    """A forward pass on SEEN examples, or on the first batch where batches cannot be joined."""
+    call, inputs = _called(twin)
+    return lambda: call(inputs)
+
+
+def _called(twin: TorchPatient) -> tuple[Callable[[Any], object], Any]:
+    """A forward pass, and the inputs of SEEN examples, or of the first batch where batches cannot be joined."""
     if not twin.known:
         raise ModelError("how large signals are is seen on a batch, and there is none")
     try:
@@ -167,13 +177,13 @@ def _passing(twin: TorchPatient) -> Callable[[], object]:
     except ModelError:
         batch = twin.known[0]
 
-    def run() -> object:
+    def run(inputs: Any) -> object:
         for model in twin.models:
             model.train()
         with running(twin.models, twin.manner):
-            return outputs_of(twin.models, inputs_of(twin.data.scaled(batch)))
+            return outputs_of(twin.models, inputs)
 
-    return run
+    return run, inputs_of(twin.data.scaled(batch))
 
 
 def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -245,14 +255,43 @@ def _width(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return dataclasses.replace(twin, optimizer=edits.same_optimizer(twin.models, twin.optimizer))
 
 
+def _depth(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    def in_a_row(members: Sequence[nn.Module]) -> bool:
+        return bool(twin.known) and branches.in_a_row(twin.models, *_called(twin), members)
+
+    with _drawing(twin):
+        new = reshaping.deepen(twin.models, twin.optimizer, edits.number(edit), in_a_row)
+    return _tried(twin, new)
+
+
+def _separable(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    with _drawing(twin):
+        models, new = reshaping.separable(twin.models, twin.optimizer, edit.where.partition("@")[0])
+    return _tried(dataclasses.replace(twin, models=models), new)
+
+
 def _normalisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    reshaping.normalise(twin.models)
+    if edit.off:
+        reshaping.no_normalisation(twin.models)
+    else:
+        reshaping.normalise(twin.models, str(edit.value or "layer"), edit.where.partition("@")[0])
     return twin
 
 
 def _residual(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    reshaping.add_inputs(twin.models)
+    if edit.off:
+        reshaping.no_inputs(twin.models)
+    else:
+        reshaping.add_inputs(twin.models, edit.where.partition("@")[0])
     return twin
+
+
+def _norm_first(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if edit.off:
+        branches.norm_last(twin.models)
+        return twin
+    branches.norm_first(twin.models, *_called(twin))
+    return _tried(twin)
 
 
 _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
@@ -275,6 +314,9 @@ _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "truncate": _truncate,
     "cell": _cell,
     "width": _width,
+    "depth": _depth,
+    "separable": _separable,
+    "norm_first": _norm_first,
     "normalisation": _normalisation,
     "residual": _residual,
 }

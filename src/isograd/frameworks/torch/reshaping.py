@@ -2,40 +2,206 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch.edits import born_again
+from isograd.frameworks.torch.exchanging import drop, dropped, exchanged, hold
+from isograd.frameworks.torch.operations import of_module
 from isograd.frameworks.torch.places import modules_of
 
 _SIZED = (nn.Linear, nn.modules.conv._ConvNd)
 WIDEST = 1 << 24
 """Weights of one widened layer at most."""
+FEWEST = 5
+"""Channels that a convolution reads for it to be parted: images have up to four."""
+GROUPS = 8
+"""Groups of units at most, with two units in each at least."""
+MEMBERS = 16
+"""Numbers in a group at least: of two nothing but their order would be left."""
+
+Exchanged = tuple[tuple[nn.Module, ...], list[nn.Module]]
 
 
-def normalise(models: Sequence[nn.Module]) -> None:
-    """Normalise the output of every weighted layer but the last, over its units. Raises ``ModelError`` where there is none."""
-    layers = [module for _, module in modules_of(models) if isinstance(module, _SIZED)]
-    if len(layers) < 2:
-        raise ModelError("there is no hidden layer behind which to normalise")
-    for layer in layers[:-1]:
-        layer.register_forward_hook(_normalised)
+def normalise(models: Sequence[nn.Module], kind: str, where: str) -> None:
+    """Normalise the output of every weighted layer but the last over its units, over the examples or in groups of units.
+
+    Without weights of its own. Raises ``ModelError`` where there is no hidden layer. Sources: Ba et al. 2016, arXiv:1607.06450;
+    Ioffe & Szegedy 2015, arXiv:1502.03167; Wu & He 2018, arXiv:1803.08494.
+    """
+    if kind not in _NORMALISED:
+        raise ModelError(f"no normalisation is called {kind!r}", remedy=", ".join(_NORMALISED))
+    layers = [(path, module) for path, module in modules_of(models) if isinstance(module, _SIZED)]
+    chosen = [module for path, module in layers[:-1] if where in ("", path)]
+    if not chosen:
+        raise ModelError("there is no hidden layer behind which to normalise", where=where)
+    for layer in chosen:
+        _bare(layer)
+        if kind == "batch":
+            weight = next(layer.parameters())
+            statistics = nn.BatchNorm1d(_units(layer), affine=False).to(weight.device, weight.dtype)
+            layer.add_module("normalised", statistics.train(layer.training))
+        layer.register_forward_hook(_NORMALISED[kind])
 
 
-def add_inputs(models: Sequence[nn.Module]) -> None:
+def no_normalisation(models: Sequence[nn.Module]) -> None:
+    """Take it out again; raises ``ModelError`` where no edit has put any in."""
+    if not sum([_bare(module) for _, module in modules_of(models)]):
+        raise ModelError("no edit has put a normalisation in, and the program's own stay")
+
+
+def _bare(layer: nn.Module) -> int:
+    layer._modules.pop("normalised", None)
+    return drop(layer, *_NORMALISED.values())
+
+
+def add_inputs(models: Sequence[nn.Module], where: str) -> None:
     """Add its input to the output of every linear or convolutional layer; where the shapes differ nothing is added."""
-    modules = [module for _, module in modules_of(models)]
     layers = [
-        one for one in modules if isinstance(one, nn.modules.conv._ConvNd) or (isinstance(one, nn.Linear) and _square(one))
+        one
+        for path, one in modules_of(models)
+        if where in ("", path) and (isinstance(one, nn.modules.conv._ConvNd) or (isinstance(one, nn.Linear) and _square(one)))
     ]
     if not layers:
-        raise ModelError("no layer keeps the shape of its input, so that it could be added")
+        raise ModelError("no layer keeps the shape of its input, so that it could be added", where=where)
     for layer in layers:
+        drop(layer, _with_input)
         layer.register_forward_hook(_with_input)
+
+
+def no_inputs(models: Sequence[nn.Module]) -> None:
+    """Take these paths out again; raises ``ModelError`` where no edit has put any in."""
+    dropped(models, "residual paths", _with_input)
+
+
+def separable(models: Sequence[nn.Module], optimizer: Optimizer | None, where: str) -> Exchanged:
+    """A convolution by channel and a 1 by 1 convolution instead of every full one, of the same shapes, weights drawn anew.
+
+    One that reads fewer than FEWEST channels stays, as there is little to part. Raises ``ModelError`` where there is no other.
+    Source: Howard et al. 2017, arXiv:1704.04861, section 3.1.
+    """
+
+    def made(path: str, module: nn.Module) -> nn.Module | None:
+        if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or where not in ("", path):
+            return None
+        full = module.groups == 1 and math.prod(module.kernel_size) > 1
+        if not full or (module.in_channels < FEWEST and not where):
+            return None
+        kind: Any = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(module, kind))
+        each = kind(
+            module.in_channels,
+            module.in_channels,
+            module.kernel_size,
+            module.stride,
+            module.padding,
+            module.dilation,
+            groups=module.in_channels,
+            bias=False,
+            padding_mode=module.padding_mode,
+        )
+        return nn.Sequential(each, kind(module.in_channels, module.out_channels, 1, bias=module.bias is not None))
+
+    found, new = exchanged(models, optimizer, made)
+    if not new:
+        raise ModelError("there is no full convolution that could be parted", where=where or "the model")
+    return found, new
+
+
+def deepen(
+    models: Sequence[nn.Module], optimizer: Optimizer | None, factor: float, in_a_row: Callable[[Sequence[nn.Module]], bool]
+) -> list[nn.Module]:
+    """Make a chain of like layers ``factor`` times as long, in place: its last ones go, or fresh ones come behind each.
+
+    A chain is, in a ``nn.Sequential``, the layers that keep the shape with what follows them up to the next weighted one; or
+    the members of a ``nn.ModuleList`` that are alike and of which ``in_a_row`` says that each reads the one before. Gives what
+    came in. Raises ``ModelError`` where there is none.
+    """
+    if not factor > 0.0:
+        raise ModelError(f"depth is a factor above 0, not {factor:g}")
+    new: list[nn.Module] = []
+    changed = False
+    for _, module in modules_of(models):
+        blocks = _blocks(module)
+        wanted = max(1, round(len(blocks) * factor))
+        if not blocks or wanted == len(blocks) or (isinstance(module, nn.ModuleList) and not in_a_row(list(module))):
+            continue
+        changed = True
+        new += _stretched(module, blocks, wanted, optimizer)
+    if not changed:
+        raise ModelError(
+            "there is no chain of layers of one shape that could be made longer or shorter", met=f"{factor:g} times"
+        )
+    return new
+
+
+def _stretched(module: Any, blocks: list[list[str]], wanted: int, optimizer: Optimizer | None) -> list[nn.Module]:
+    held, new = module._modules, list[nn.Module]()
+    gone = {name for block in blocks[wanted:] for name in block}
+    order: list[nn.Module] = []
+    copies = {names[-1]: (wanted - 1 - at) // len(blocks) for at, names in enumerate(blocks)}  # fresh ones behind each
+    ends = {names[-1]: names for names in blocks}
+    for name, child in held.items():
+        if name in gone:
+            hold(optimizer, list(child.parameters()), [])
+            continue
+        order.append(child)
+        for _ in range(copies.get(name, 0)):
+            fresh = [copy.deepcopy(held[one]) for one in ends[name]]
+            born_again(fresh)
+            sources = [p for one in ends[name] for p in held[one].parameters()]
+            hold(optimizer, sources, [*sources, *(p for one in fresh for p in one.parameters())])
+            order += fresh
+            new += [one for one in fresh if next(one.parameters(), None) is not None]
+    held.clear()
+    held.update({str(place): child for place, child in enumerate(order)})
+    return new
+
+
+def _blocks(module: nn.Module) -> list[list[str]]:
+    """The names of the members of each block of a chain; one block at least."""
+    if isinstance(module, nn.ModuleList):
+        alike = {tuple((name, p.shape) for name, p in child.named_parameters()) for child in module}
+        distinct = len({id(child) for child in module}) == len(module) > 1
+        return [[name] for name in module._modules] if len(alike) == 1 and distinct and alike != {()} else []
+    if not isinstance(module, nn.Sequential) or len({id(child) for child in module}) < len(module):
+        return []
+    found: list[list[str]] = []
+    names = list(module._modules)
+    weighted = [
+        name for name, child in module.named_children() if any(True for _ in child.parameters()) and not _follows(child)
+    ]
+    for name in weighted[:-1]:  # the last one answers
+        child = module._modules[name]
+        if _keeps_shape(child):
+            behind = names[names.index(name) : names.index(weighted[weighted.index(name) + 1])]
+            if all(_follows(module._modules[one]) for one in behind[1:]):
+                found.append(behind)
+    return found
+
+
+def _follows(module: Any) -> bool:
+    """Whether it works unit by unit or normalises: what a block has behind its weights."""
+    return of_module(module)[0] in ("activation", "dropout", "norm") and not isinstance(module, nn.GLU)
+
+
+def _keeps_shape(module: Any) -> bool:
+    if isinstance(module, nn.Linear):
+        return _square(module)
+    if isinstance(module, nn.modules.conv._ConvNd) and not module.transposed:
+        same = module.padding == "same" or (
+            not isinstance(module.padding, str)
+            and all(2 * p == d * (k - 1) for p, d, k in zip(module.padding, module.dilation, module.kernel_size, strict=True))
+        )
+        return same and module.in_channels == module.out_channels and set(module.stride) == {1}
+    return False
 
 
 def widen(models: Sequence[nn.Module], factor: float) -> None:
@@ -96,9 +262,38 @@ def _square(module: nn.Linear) -> bool:
     return module.in_features == module.out_features
 
 
-def _normalised(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-    axis = 1 if isinstance(module, nn.modules.conv._ConvNd) else -1
-    return F.layer_norm(output.movedim(axis, -1), (output.shape[axis],)).movedim(-1, axis)
+def _units(layer: nn.Module) -> int:
+    sized: Any = layer
+    return int(sized.out_channels if isinstance(layer, nn.modules.conv._ConvNd) else sized.out_features)
+
+
+def _by_unit(function: Callable[[Any, Tensor], Tensor]) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    """A hook that calls ``function`` with the output as (examples and places, units); a single unit stays as it is."""
+
+    def hook(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+        axis = output.ndim - 1 - len(layer.kernel_size) if isinstance(layer, nn.modules.conv._ConvNd) else -1
+        last = output.movedim(axis, -1)
+        return output if last.shape[-1] < 2 else function(layer, last.flatten(0, -2)).reshape(last.shape).movedim(-1, axis)
+
+    return hook
+
+
+def _in_groups(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+    """A convolution's channels in groups, over all places of an example; of other layers each place by itself."""
+    convolution = isinstance(layer, nn.modules.conv._ConvNd)
+    units, numbers = _units(layer), output[0].numel() if convolution else _units(layer)
+    able = (g for g in range(GROUPS, 1, -1) if units % g == 0 and units >= 2 * g and numbers >= MEMBERS * g)
+    count = next(able, 1)
+    if convolution:
+        return F.group_norm(output, count)
+    return F.group_norm(output.flatten(0, -2), count).reshape(output.shape)
+
+
+_NORMALISED: dict[str, Callable[[nn.Module, Any, Tensor], Tensor]] = {
+    "layer": _by_unit(lambda layer, rows: F.layer_norm(rows, rows.shape[-1:])),
+    "batch": _by_unit(lambda layer, rows: layer.normalised(rows)),
+    "group": _in_groups,
+}
 
 
 def _with_input(module: nn.Module, args: Any, output: Tensor) -> Tensor:
