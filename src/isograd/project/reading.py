@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from isograd.errors import DataError, Fault, ModelError, ProjectError, did_you_mean
 from isograd.project.settings import ProjectSettings
 from isograd.records.anatomy import Settings
-from isograd.workbench.data import parse_step
+from isograd.workbench.data import SUITS, misfit, parse_step
 from isograd.workbench.models import OPTIONS, checked
 
 FILE_NAME = "isograd.toml"
@@ -80,6 +80,7 @@ def parse(text: str, path: Path, *, skip_corrupt: bool = False) -> Project:
     except ValidationError as error:
         faults = list(dict.fromkeys(_fault(item, lines, path) for item in _telling(error)))
     faults += _option_faults(document, lines, path) + _step_faults(document, lines, path)
+    faults += _augment_faults(document, lines, path)
     if faults:
         raise ProjectError(faults)
     if skip_corrupt:
@@ -114,6 +115,16 @@ def _step_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], in
             except DataError as error:
                 faults += [replace(fault, where=place(path, lines, ("data", "clean"), step)) for fault in error.faults]
     return faults
+
+
+def _augment_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], int], path: Path) -> list[Fault]:
+    """What the task has no use for among the settings of augmentation."""
+    table, known = document.get("augment", {}), SUITS.get(str(document.get("task", "")))
+    if not isinstance(table, dict) or known is None:
+        return []
+    real = {name for suits in SUITS.values() for name in suits}  # others are faults that are named already
+    odd = [name for name in table if name in real and name not in known]
+    return [replace(misfit(name, known), where=place(path, lines, ("augment", name), "")) for name in odd]
 
 
 def model_kind(kind: str, task: str) -> str:

@@ -18,6 +18,7 @@ from isograd.records.run import Bundle, Evaluation
 from isograd.records.schema import DataSummary
 from isograd.render import html
 from isograd.workbench import data, deploy, evaluate, models, train
+from isograd.workbench.data.augment.augmenting import Augment, augment_of
 
 OnProgress = Callable[[train.Progress], None]
 
@@ -51,6 +52,7 @@ class Job:
     prepared: data.Prepared
     model: Any
     recipe: train.Recipe
+    augment: Augment | None = None
 
     @property
     def task(self) -> str:
@@ -67,6 +69,7 @@ class Job:
             batch_size=settings.train.batch_size,
             start=start,
             least=models.least_rows(self.model),
+            augment=self.augment,
         )
 
     @property
@@ -134,7 +137,11 @@ def begin(project: Project) -> Job:
         watch=settings.watch.enabled,
         watch_budget=settings.watch.budget,
     )
-    return Job(project, prepared, model, train.resolved(recipe))
+    augment = augment_of(data.AugmentPlan(**settings.augment.model_dump()), prepared, settings.seed)
+    if augment is not None:
+        summary = replace(prepared.summary, remarks=(*prepared.summary.remarks, *augment.remarks))
+        prepared = replace(prepared, summary=summary)
+    return Job(project, prepared, model, train.resolved(recipe), augment)
 
 
 def said_of(summary: DataSummary) -> list[str]:

@@ -75,6 +75,49 @@ class EncodingTable(Table):
     mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
 
 
+Degrees = Annotated[float, Field(ge=0.0, le=180.0)]
+
+
+class AugmentTable(Table):
+    """How training rows are changed a little each time they are seen; validation, test and prediction never are."""
+
+    policy: Literal["none", "auto"] = Field(
+        "none", description="auto: what suits the data and keeps its labels right; every key below is said beside it"
+    )
+    rotate: Degrees | None = Field(None, description="pictures: turned by so many degrees at most")
+    shift: Share | None = Field(None, description="pictures: shifted by a share of each side at most")
+    shear: Annotated[float, Field(ge=0.0, le=60.0)] | None = Field(None, description="pictures: slanted by so many degrees")
+    zoom: Share | None = Field(None, description="pictures: 0.1 is from 1 / 1.1 to 1.1 times as large")
+    flip: Literal["none", "horizontal", "vertical", "both"] | None = Field(
+        None, description="pictures: mirrored or not, by even odds; auto: horizontal, but not for digits, letters and sides"
+    )
+    crop: int | None = Field(None, ge=0, le=4096, description="pictures: padded by so many pixels and cut at random")
+    fill: Literal["edge", "mean", "reflect"] | None = Field(None, description="pictures: what comes in at the sides")
+    brightness: Share | None = Field(None, description="pictures: lighter or darker by a share of white at most")
+    contrast: Share | None = Field(None, description="pictures: contrast times 1 - share to 1 + share")
+    saturation: Share | None = Field(None, description="colour pictures: saturation times 1 - share to 1 + share")
+    hue: Degrees | None = Field(None, description="colour pictures: hue turned by so many degrees at most")
+    erase: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(None, description="pictures: how likely a patch is blanked")
+    mixup: Annotated[float, Field(ge=0.0)] | None = Field(
+        None,
+        description="pictures, sounds, numbers: alpha of the shares by which two rows and their targets are mixed, e.g. 0.2",
+    )
+    cutmix: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="pictures: alpha of the share that a patch of another picture takes, e.g. 1.0"
+    )
+    time_shift: Share | None = Field(None, description="sounds: begin earlier or later by a share of their length at most")
+    noise: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="sounds: white noise, a share of their power at most"
+    )
+    mask_time: Share | None = Field(None, description="sounds: share of the frames that is hidden at most")
+    mask_bands: Share | None = Field(None, description="sounds: share of the bands that is hidden at most")
+    jitter: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="tables: normal noise on numbers, in deviations, e.g. 0.05"
+    )
+    drop_words: Share | None = Field(None, description='texts as "ids": how likely a word is left out')
+    crop_words: Share | None = Field(None, description='texts as "ids": share of the text that is cut off at most')
+
+
 class ModelTable(Table):
     """Which network; every further key is an option of that kind (``isograd schema`` lists them)."""
 
@@ -145,6 +188,7 @@ class ProjectSettings(Table):
     threads: int = Field(0, ge=0, description="CPU threads; 0: all cores; another number gives other last digits")
     data: DataTable
     encoding: EncodingTable = EncodingTable()
+    augment: AugmentTable = AugmentTable()
     model: ModelTable = ModelTable()
     train: TrainTable = TrainTable()
     watch: WatchTable = WatchTable()

@@ -1,5 +1,6 @@
 """Bring data in: find it, read it, type it, split it and encode it, with one clear message for anything that is wrong."""
 
+from isograd.workbench.data.augment.plan import SUITS, AugmentPlan, misfit
 from isograd.workbench.data.cleaning.steps import STEPS, parse_step
 from isograd.workbench.data.inspection import inspect
 from isograd.workbench.data.prediction import picture, read_for_prediction
@@ -9,6 +10,8 @@ from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan,
 
 __all__ = [
     "STEPS",
+    "SUITS",
+    "AugmentPlan",
     "EncodingPlan",
     "Prepared",
     "Rows",
@@ -17,6 +20,7 @@ __all__ = [
     "batches",
     "batches_per_epoch",
     "inspect",
+    "misfit",
     "parse_step",
     "picture",
     "prepare",

@@ -155,6 +155,19 @@ def _encode_column(cells: Cells, encoding: ColumnEncoding) -> NDArray[np.float32
     return np.concatenate(blocks, axis=1)
 
 
+def width_of_column(encoding: ColumnEncoding) -> int:
+    """How many features a column becomes.
+
+    >>> width_of_column(ColumnEncoding("age", "number", indicator=True))
+    2
+    """
+    if encoding.text is not None:
+        return width_of(encoding.text)
+    if encoding.kind == "category":
+        return 1 if encoding.index else len(encoding.values)
+    return 1 + encoding.indicator + 2 * len(encoding.circles)
+
+
 def _encode_texts(cells: Cells, encoding: TextEncoding) -> NDArray[np.float32]:
     """Each different text once: (rows, features)."""
     labels = as_labels(cells)

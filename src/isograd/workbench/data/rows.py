@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from isograd.errors import RequestError
 from isograd.records.schema import DataSummary, Encoding
 from isograd.workbench.data.order import permutation
 
 if TYPE_CHECKING:
     import torch
+
+    from isograd.workbench.data.augment.augmenting import Augment
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
 TASKS = ("classification", "regression", "image-classification", "sound-classification")
@@ -95,14 +99,24 @@ def batches_per_epoch(rows: int, batch_size: int, least: int = 1) -> int:
 
 
 def batches(
-    rows: Rows, *, seed: int, epoch: int, batch_size: int, start: int = 0, shuffle: bool = True, least: int = 1
+    rows: Rows,
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    start: int = 0,
+    shuffle: bool = True,
+    least: int = 1,
+    augment: Augment | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of one epoch from batch ``start`` on; every row once, the last batch smaller where rows do not divide.
 
     A last batch of fewer than ``least`` rows joins the one before: batch normalisation has no deviation over a single row.
 
     The order is a function of (seed, epoch) alone, so a run that was cut goes on with exactly the batches it would have had.
-    Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off.
+    ``augment`` changes each row by (seed, epoch, row), whatever the batch that it is in.
+    Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off;
+    where ``augment`` mixes rows, targets are shares (batch, classes).
     Raises ``RequestError`` for a batch size below one.
 
     >>> import torch
@@ -115,9 +129,13 @@ def batches(
         raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
     import torch  # here and not above: who only predicts needs none
 
-    order = torch.from_numpy(permutation(seed, epoch, len(rows))) if shuffle else torch.arange(len(rows))
+    order = permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
     count = batches_per_epoch(len(rows), batch_size, least)
+    more = 0 if augment is None else augment.extra
+    around = np.concatenate([order, order[:more]])
     for number in range(start, count):
         last = number == count - 1
-        index = order[number * batch_size : None if last else (number + 1) * batch_size]
-        yield rows.inputs[index], rows.targets[index]
+        keys = around[number * batch_size : more + (len(order) if last else (number + 1) * batch_size)]
+        index = torch.from_numpy(keys)
+        inputs, targets = rows.inputs[index], rows.targets[index]
+        yield (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)

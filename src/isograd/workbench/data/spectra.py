@@ -61,12 +61,12 @@ def log_mel(signal: Signal, encoding: SoundEncoding) -> Frames:
     window = np.hanning(encoding.window)
     spectrum = np.fft.rfft(padded[starts + np.arange(encoding.window)] * window, axis=1)
     power = (spectrum.real**2 + spectrum.imag**2) / window.sum() ** 2
-    found: Frames = np.log(np.maximum(_filters(encoding.rate, encoding.window, encoding.mels) @ power.T, FLOOR))
+    found: Frames = np.log(np.maximum(mel_filters(encoding.rate, encoding.window, encoding.mels) @ power.T, FLOOR))
     return found
 
 
 @functools.lru_cache(maxsize=8)
-def _filters(rate: int, window: int, mels: int) -> Frames:
+def mel_filters(rate: int, window: int, mels: int) -> Frames:
     """Triangles over the bins of the spectrum (mels, bins), evenly spaced in mels from 0 to half the rate."""
     top = 2595 * math.log10(1 + rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, mels + 2) / 2595) - 1)
