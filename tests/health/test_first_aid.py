@@ -137,6 +137,16 @@ def test_running_means_that_jump_are_seen_where_loss_and_update_are_not():
     assert not judge(ranges, Reading(1.0, (0.1,), (0.01,), math.inf)).accept
 
 
+def test_a_burst_that_adam_divides_by_itself_is_seen_in_the_gradient():
+    ranges = Ranges()
+    for _ in range(20):
+        reading = Reading(1.0, (0.1,), (0.01,), gradient=2.0)
+        ranges = follow(ranges, reading, judge(ranges, reading))
+    assert judge(ranges, Reading(1.0, (0.15,), (0.01,), gradient=61.0)).reason == "gradient"
+    assert judge(ranges, Reading(1.0, (0.15,), (0.01,), gradient=59.0)).reason is None
+    assert judge(ranges, Reading(1.0, (0.1,), (0.01,), gradient=math.nan)).what == "gradient"
+
+
 def test_the_state_goes_through_json_to_the_bit():
     state = AidState(7, (steady(), Ranges()), (Action(3, "rejected", "nonfinite", math.nan, what="loss"),))
     again = codec.loads(AidState, codec.dumps(state))

@@ -3,7 +3,8 @@
 The rule is the best of those that were compared on injected spikes, poisoned batches and bursts: two times the largest of the
 last 50 accepted steps, for the loss and for the length of the real update. A spike of the learning rate shows in the update
 and not in the gradient, wrong labels show in the loss and not in the update, and a batch on another scale, where a batch norm
-hides it from both, in the running means that it leaves behind. A rule on its own past can lock itself out, so
+hides it from both, in the running means that it leaves behind. A burst that Adam divides by itself shows in the gradient alone,
+and cripples a thousand steps. A rule on its own past can lock itself out, so
 that it gives in after eight steps in a row. It is no cure for a rate that stays too high.
 """
 
@@ -22,6 +23,9 @@ FACTOR = 2.0
 """Times the largest of them that is still ordinary."""
 FEWEST = 10
 """Accepted steps before a step is judged by them: until then it must be finite, no more."""
+MEMORY = 30.0
+"""Times the largest recent gradient from which one gradient outweighs what an adaptive optimizer remembers of all others, so
+that hardly anything moves for a thousand steps: 1 / sqrt(1 - beta2) at Adam's beta2 of 0.999. Its own update looks small."""
 ROW = 8
 """Steps in a row that are taken back, before one is accepted all the same."""
 GRADUAL = 1.25
@@ -64,7 +68,8 @@ def judge(ranges: Ranges, reading: Reading) -> Verdict:
     move, loss = math.hypot(*reading.updates), reading.loss
     if loss is not None and not math.isfinite(loss):
         return Verdict("nonfinite", loss, accept=False, what="loss")
-    for value, what in ((move, "update"), (reading.statistics or 0.0, "statistics")):
+    others = ((move, "update"), (reading.statistics or 0.0, "statistics"), (reading.gradient or 0.0, "gradient"))
+    for value, what in others:
         if not math.isfinite(value):
             return Verdict("nonfinite", value, accept=False, what=what)
     yielding = ranges.row >= ROW
@@ -73,6 +78,9 @@ def judge(ranges: Ranges, reading: Reading) -> Verdict:
     moved = reading.statistics
     if moved is not None and len(ranges.statistics) >= FEWEST and moved > bound_of(ranges.statistics):
         return Verdict("statistics", moved, bound_of(ranges.statistics), yielding)
+    steep = reading.gradient
+    if steep is not None and len(ranges.gradients) >= FEWEST and steep > MEMORY * max(ranges.gradients) > 0.0:
+        return Verdict("gradient", steep, MEMORY * max(ranges.gradients), yielding)
     if reading.judged and len(ranges.moves) >= FEWEST:
         growth = _growth(ranges, _believed(ranges, reading))
         if move > growth * max(ranges.moves) and move > (bound := growth * bound_of(ranges.moves)):
@@ -88,7 +96,8 @@ def follow(ranges: Ranges, reading: Reading, verdict: Verdict) -> Ranges:
         return replace(ranges, row=ranges.row + (verdict.reason != "nonfinite"))
     losses = ranges.losses if reading.loss is None else (*ranges.losses, reading.loss)[-WINDOW:]
     moved = ranges.statistics if reading.statistics is None else (*ranges.statistics, reading.statistics)[-WINDOW:]
-    ranges = replace(ranges, losses=losses, statistics=moved, row=0)
+    steep = ranges.gradients if reading.gradient is None else (*ranges.gradients, reading.gradient)[-WINDOW:]
+    ranges = replace(ranges, losses=losses, statistics=moved, gradients=steep, row=0)
     move = math.hypot(*reading.updates)
     if move == 0.0:  # at a rate of 0, or where nothing needed to move: says nothing of the next one
         return ranges

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["rejected", "accepted", "tried", "kept", "undone", "restart", "ended"]
-Reason = Literal["nonfinite", "loss", "update", "statistics", "lasting", "limit"]
+Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "lasting", "limit"]
 
 _WORDS = {
     "nonfinite": "{met} is not finite",
     "loss": "the loss is {value:.3g}, and {bound:.3g} is the most that its recent values allow",
     "update": "the update is {value:.3g} long, and {bound:.3g} is the most that its recent lengths allow",
+    "gradient": "the gradient is {value:.3g} long, and {bound:.3g} is the most that moments which remember it can bear",
     "statistics": "it moved the running means of the norms by {value:.3g}, and {bound:.3g} is the most that they moved of late",
     "lasting": "the loss of its last steps is {value:.3g} at the median, and was {bound:.3g} in good times",
     "limit": "{bound:.0f} actions are the limit of this run",
@@ -58,7 +59,8 @@ class Reading:
     """What one optimizer step shows: the loss, and by parameter group the length of the update and the learning rate.
 
     ``loss`` is None where none was heard; ``statistics`` is how far running means and variances (of a batch norm) moved,
-    None where there are none; ``planned`` says that a scheduler set these rates; ``judged``, whether the lengths
+    None where there are none; ``gradient`` is the length of the gradient, where the optimizer divides by what it remembers of
+    it, else None; ``planned`` says that a scheduler set these rates; ``judged``, whether the lengths
     of this optimizer's updates may be compared with each other (not where it searches for its step itself).
     """
 
@@ -66,6 +68,7 @@ class Reading:
     updates: tuple[float, ...]
     rates: tuple[float, ...]
     statistics: float | None = None
+    gradient: float | None = None
     planned: bool = False
     judged: bool = True
 
@@ -94,6 +97,7 @@ class Ranges:
     losses: tuple[float, ...] = ()
     moves: tuple[float, ...] = ()
     statistics: tuple[float, ...] = ()
+    gradients: tuple[float, ...] = ()
     updates: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
     recent: tuple[tuple[float, ...], ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -22,7 +22,7 @@ from isograd.frameworks.torch.opened import has_closure
 from isograd.frameworks.torch.places import modules_of
 from isograd.frameworks.torch.ranks import Alone, ranks_of
 from isograd.frameworks.torch.roster import Roster
-from isograd.frameworks.torch.saving import Buffers, Saved
+from isograd.frameworks.torch.saving import Buffers, Saved, squares_of
 from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Decide, Guard
 from isograd.records.aid import Pending, Reading
@@ -155,6 +155,7 @@ class TorchGuard(Guard):
                 self._loss.closure, self._stale = True, False
             with Quiet():
                 self._saved.setdefault(id(optimizer), Saved()).save(optimizer, whole=closure)
+                self._gradient = None if closure or isinstance(optimizer, _UNDIVIDED) else _gradient(optimizer)
         except _Alone as error:
             self._give_up(error)
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
@@ -166,7 +167,7 @@ class TorchGuard(Guard):
         try:
             with Quiet():
                 # Also where we have failed: the other ranks wait for what we say.
-                failed, losses, heard, running, *squares = self._ranks.joined(self._numbers(optimizer))
+                failed, losses, heard, running, gradient, *squares = self._ranks.joined(self._numbers(optimizer))
                 if failed:
                     self._give_up(self._failed or RuntimeError("it failed on another rank"))
                 elif not _skipped(optimizer):
@@ -176,6 +177,7 @@ class TorchGuard(Guard):
                         tuple(map(_root, squares)),
                         rates,
                         _root(running) if self._running else None,
+                        None if self._gradient is None else _root(gradient),
                         planned=self._planned[place] == rates,
                         judged=not has_closure(args, kwargs),
                     )
@@ -189,23 +191,29 @@ class TorchGuard(Guard):
                 self._give_up(error)
 
     def _numbers(self, optimizer: Optimizer) -> list[float]:
-        """What this process says of a step: whether we failed, the loss, whether there is one, squares: of norms, by group."""
+        """What this process says of a step: whether we failed, the loss, whether there is one, squares."""
         try:
             if self._failed is None:
                 squares = self._saved[id(optimizer)].moved()
                 moved = self._buffers.moved()
                 self._running = moved is not None
-                found = torch.stack([torch.zeros_like(squares[0]) if moved is None else moved, *squares]).tolist()
+                zero = torch.zeros_like(squares[0])
+                both = (zero if one is None else one for one in (moved, self._gradient))
+                found = torch.stack([*both, *squares]).tolist()
                 loss = self._loss.take()()
                 self._loss.closure, self._stale = False, True
                 return [0.0, loss or 0.0, float(loss is not None), *found]
         except Exception as error:  # noqa: BLE001  told to all ranks, so that none waits
             self._failed = error
-        return [1.0, 0.0, 0.0, 0.0, *[0.0] * len(optimizer.param_groups)]
+        return [1.0, 0.0, 0.0, 0.0, 0.0, *[0.0] * len(optimizer.param_groups)]
 
     def _give_up(self, error: Exception) -> None:
         self.end()
         say_that_we_stop(error, "gives no first aid")
+
+
+_UNDIVIDED = (torch.optim.SGD, torch.optim.LBFGS)
+"""Optimizers that do not divide by what they remember of the gradient."""
 
 
 class _Alone(RuntimeError):
@@ -214,6 +222,13 @@ class _Alone(RuntimeError):
 
 def _rates(optimizer: Optimizer) -> tuple[float, ...]:
     return tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
+
+
+def _gradient(optimizer: Optimizer) -> Tensor:
+    """The sum of squares of its gradients, unscaled where a fused optimizer does that within its step."""
+    found = squares_of(parameter for group in optimizer.param_groups for parameter in group["params"])
+    scale = getattr(optimizer, "grad_scale", None)
+    return found if scale is None else found / scale.double().square().to(found.device)
 
 
 def _root(square: float) -> float:

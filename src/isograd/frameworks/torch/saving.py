@@ -19,6 +19,7 @@ CHUNK = 65_536
 """Entries that fit into a processor's nearer caches: a difference and its sum of squares are taken so many at a time."""
 GROUP = {True: 262_144, False: 16_777_216}
 """Entries of small tensors whose differences are taken in one call, in the memory of the host (True) or on a device."""
+_WIDE = (torch.float32, torch.float64)
 _RUNNING = ("running_mean", "running_var")
 _PLAIN = (Tensor, nn.Parameter)
 _FIXED = (int, float, bool, str, type(None), tuple)
@@ -167,10 +168,20 @@ class Buffers:
         self._copies.restore()
 
 
+def squares_of(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Sum of squares of all gradients: of what is sharded the local shard, a scalar in float64, where they are."""
+    gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
+    plain = [one for one in gradients if type(one) in _PLAIN and one.layout is torch.strided and one.dtype in _WIDE]
+    parts = list(torch._foreach_norm(plain)) if plain else []
+    known = set(map(id, plain))
+    parts.extend(_norm(one.detach()) for one in gradients if id(one) not in known)
+    return _total(parts)
+
+
 def _squares(now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
     """Sum over all entries of the squared difference."""
     if not now:
-        return torch.zeros((), dtype=torch.float64)
+        return _total([])
     parts: list[Tensor] = []
     group: list[tuple[Tensor, Tensor]] = []
     host, size = now[0].device.type == "cpu", 0
@@ -186,15 +197,21 @@ def _squares(now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
                 parts.extend(_together(group))
                 group, size = [], 0
     parts.extend(_together(group))
-    if len({part.device for part in parts}) > 1:  # one model on several devices
-        parts = [part.cpu() for part in parts]
-    return torch.stack(parts).double().square().sum()
+    return _total(parts)
+
+
+def _total(norms: list[Tensor]) -> Tensor:
+    if not norms:
+        return torch.zeros((), dtype=torch.float64)
+    if len({norm.device for norm in norms}) > 1:  # one model on several devices
+        norms = [norm.cpu() for norm in norms]
+    return torch.stack(norms).double().square().sum()
 
 
 def _together(group: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     if not group:
         return []
-    wide = [one.dtype in (torch.float32, torch.float64) for one, _ in group]
+    wide = [one.dtype in _WIDE for one, _ in group]
     if not all(wide):
         return [_norm(one.detach() - other) for one, other in group]
     difference = torch._foreach_sub([one for one, _ in group], [other for _, other in group])
@@ -203,7 +220,7 @@ def _together(group: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
 
 def _in_chunks(one: Tensor, other: Tensor) -> list[Tensor]:
     flat, before = one.detach().view(-1), other.view(-1)
-    if flat.dtype not in (torch.float32, torch.float64):
+    if flat.dtype not in _WIDE:
         return [_norm(left - right) for left, right in zip(torch.split(flat, CHUNK), torch.split(before, CHUNK), strict=True)]
     scratch = torch.empty(CHUNK, dtype=flat.dtype)
     found = []

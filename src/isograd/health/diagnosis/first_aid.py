@@ -15,6 +15,7 @@ _WHY = {
     "nonfinite": "something was not finite",
     "loss": "the loss left its range",
     "update": "the update left its range",
+    "gradient": "the gradient left its range",
     "statistics": "the running means of the norms left theirs",
 }
 REFERENCES = ("Chowdhery et al. 2022, PaLM, arXiv:2204.02311, section 5.1: skip the batches of a loss spike",)
