@@ -161,7 +161,7 @@ def autoclip(percentile: float = 10.0) -> Treat:
 
 
 def zclip(threshold: float = 2.5, alpha: float = 0.97, warm: int = 25) -> Treat:
-    """Kumar et al. 2025, section 3: z by exponential means of norm and variance, reciprocal clipping; the clipped one enters."""
+    """Kumar et al. 2025, sec. 3: z by exponential means of norm and variance, reciprocal clipping, the clipped one enters."""
     first: list[float] = []
     mean = variance = 0.0
 
@@ -261,7 +261,7 @@ def trained(program: Program, seed: int, arm: str, planned: dict[int, str]) -> t
 
 
 def compared(names: list[str], seeds: range, arms: list[str]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, seed in itertools.product(names, seeds):
         program = PROGRAMS[name]
         planned = accidents(program, seed)

@@ -106,7 +106,7 @@ def test_the_training_table_and_the_recipe_have_the_same_settings() -> None:
     table = set(ProjectSettings.model_fields["train"].annotation.model_fields)  # type: ignore[union-attr]
     recipe = set(Recipe.__dataclass_fields__)
     assert table <= recipe
-    assert recipe - table == {"seed", "device", "threads", "watch", "watch_budget"}
+    assert recipe - table == {"seed", "device", "threads", "watch", "watch_budget", "first_aid"}
 
 
 def test_the_schema_names_every_option_of_every_family() -> None:

@@ -136,6 +136,7 @@ def begin(project: Project) -> Job:
         threads=settings.threads,
         watch=settings.watch.enabled,
         watch_budget=settings.watch.budget,
+        first_aid=settings.watch.first_aid,
     )
     augment = augment_of(data.AugmentPlan(**settings.augment.model_dump()), prepared, settings.seed)
     if augment is not None:

@@ -168,6 +168,9 @@ class WatchTable(Table):
     budget: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.03, description="share of the training time that watching may take"
     )
+    first_aid: bool = Field(
+        False, description="take back a step whose loss or update leaves the range of its recent past; costs time of its own"
+    )
 
 
 class EvaluateTable(Table):

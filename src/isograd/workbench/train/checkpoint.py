@@ -36,7 +36,8 @@ class State:
     """Everything about a training that is no tensor, at the border between two steps.
 
     ``epoch`` counts from 1 and is the one being trained, ``position`` the batches of it that are done; ``loss_sum`` is over
-    the ``rows`` of this epoch so far. ``optimizer`` holds the parameter groups and plain values of its state as JSON.
+    the ``rows`` of this epoch so far. ``optimizer`` holds the parameter groups and plain values of its state as JSON,
+    ``first_aid`` what it must know to go on.
     """
 
     identity: str
@@ -53,6 +54,7 @@ class State:
     history: tuple[Epoch, ...] = ()
     best: Best | None = None
     optimizer: str = ""
+    first_aid: str = ""
 
 
 def save(root: Path, state: State, tensors: Mapping[str, Mapping[str, torch.Tensor]], optimizer: dict[str, Any]) -> None:

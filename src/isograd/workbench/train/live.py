@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -94,6 +94,7 @@ def save(live: Live, state: State) -> None:
         groups["ema"] = weights.tensors_of(live.averaged)
     if state.best is not None and not (state.best.step == state.step and state.best.weights == live.kind):
         groups["best"] = live.best
+    state = replace(state, first_aid=live.watching.first_aid())
     checkpoint.save(live.folder / "checkpoints", state, groups, live.optimizer.state_dict())
     live.pace.saved, live.pace.saved_step = time.perf_counter(), state.step
     live.pace.saving = live.pace.saved - began

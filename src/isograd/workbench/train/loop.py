@@ -91,7 +91,7 @@ def fit(
         if tensors:
             _put_back(live, state, tensors)
         if recipe.watch and state.status == "running":
-            live.watching.begin(model, live.optimizer, loss, steps, recipe.watch_budget, folder / "trace.jsonl")
+            live.watching.begin(model, live.optimizer, loss, steps, recipe, folder / "trace.jsonl", state.first_aid)
         return _ended(live, *_train(live, state, tensors.get("random"), stop), remarks)
 
 
@@ -144,7 +144,7 @@ def _close_epoch(live: Live, state: State) -> State:
     epoch = Epoch(
         epoch=state.epoch,
         step=state.step,
-        loss=state.loss_sum / state.rows,
+        loss=state.loss_sum / state.rows if state.rows else math.nan,  # first aid took back every step
         metrics=metrics,
         learning_rate=float(live.optimizer.param_groups[0]["lr"]),
         rows_per_second=state.rows / max(state.epoch_seconds, 1e-9),

@@ -20,7 +20,8 @@ class Recipe:
     ``learning_rate`` is the largest that the schedule reaches; ``warmup`` the share of the steps in which it rises
     (warmup_cosine, one_cycle). ``weight_decay`` acts on matrices and kernels, not on biases and norms. ``ema`` is the decay
     of the average of the weights, None for none. ``patience`` counts epochs without a better validation. ``threads`` 0 takes
-    all cores. ``checkpoint_seconds`` 0 saves after every step.
+    all cores. ``checkpoint_seconds`` 0 saves after every step. ``first_aid`` takes back a step that leaves the range
+    of its past.
 
     >>> Recipe(optimizer="adam", schedule="one_cycle").epochs
     30
@@ -47,11 +48,14 @@ class Recipe:
     checkpoint_seconds: float = 30.0
     watch: bool = True
     watch_budget: float = 0.03
+    first_aid: bool = False
 
     def __post_init__(self) -> None:
         faults = [*_words(self), *_numbers(self)]
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             faults.append(Fault("nesterov needs sgd with momentum", "train.nesterov", remedy='optimizer = "sgd"'))
+        if self.first_aid and not self.watch:
+            faults.append(Fault("first aid is given by the watch", "watch.first_aid", remedy="enabled = true under [watch]"))
         if faults:
             raise RequestError(faults)
 

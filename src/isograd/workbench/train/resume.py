@@ -93,4 +93,4 @@ def load_best(folder: Path, model: nn.Module) -> str:
 
 def _bits(recipe: Recipe) -> Recipe:
     """The recipe without what does not touch a weight."""
-    return replace(recipe, checkpoint_seconds=0.0, watch=False, watch_budget=1.0)
+    return replace(recipe, checkpoint_seconds=0.0, watch=recipe.first_aid, watch_budget=1.0)

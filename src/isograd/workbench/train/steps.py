@@ -57,7 +57,7 @@ def train_epoch(live: Live, state: State, random: Mapping[str, torch.Tensor] | N
             pending.append((value.detach(), len(inputs)))
             inside = False
             if stop.requested or clock() - live.pace.ticked >= tick:
-                state = _settled(state, pending, step, clock() - began)
+                state = _settled(live, state, pending, step, clock() - began)
                 _tick(live, state)
                 if stop.requested:
                     return state
@@ -65,12 +65,12 @@ def train_epoch(live: Live, state: State, random: Mapping[str, torch.Tensor] | N
         if inside:
             raise
         stop.requested = True
-        return _settled(state, pending, step, clock() - began)
+        return _settled(live, state, pending, step, clock() - began)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         if inside:
             raise _misfit(error, step + 1, inputs, targets) from error
         raise
-    state = _settled(state, pending, step, clock() - began)
+    state = _settled(live, state, pending, step, clock() - began)
     if state.position != live.per_epoch:
         raise RequestError(f"epoch {state.epoch} had {state.position} batches and {live.per_epoch} were promised", where="data")
     return state
@@ -91,13 +91,16 @@ def _misfit(error: Exception, step: int, inputs: torch.Tensor, targets: torch.Te
     )
 
 
-def _settled(state: State, pending: list[tuple[torch.Tensor, int]], step: int, seconds: float) -> State:
+def _settled(live: Live, state: State, pending: list[tuple[torch.Tensor, int]], step: int, seconds: float) -> State:
     """The state with the losses of the last steps in it; empties ``pending``. Raises ``DivergedError``."""
     total, rows = state.loss_sum, state.rows
     values = torch.stack([value for value, _ in pending]).tolist() if pending else []
     for i, (value, (_, count)) in enumerate(zip(values, pending, strict=True)):
         if not math.isfinite(value):
-            raise DivergedError(step - len(pending) + i + 1)
+            at = step - len(pending) + i + 1
+            if live.watching.took_back(at):
+                continue
+            raise DivergedError(at)
         total, rows = total + value * count, rows + count
     done = state.position + len(pending)
     pending.clear()
