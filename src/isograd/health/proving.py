@@ -9,9 +9,10 @@ half, whatever the noise and whatever was thought before; pairs are independent,
 which is 1/64 = 1.6 % at most. One pair more for each further edit halves it again, as the number of edits to choose from
 grows. The first pair that is not better ends the trial, since no further one could change the answer.
 
-A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each time,
-or after all seeds with a mean that is not lower, the edits are not worse than luck. "Harmful" is said where HARM pairs are
-worse, each by more than what counts as equal: of edits that do nothing at most 1 in 8, and none that way in a quiet program.
+A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each
+time, or after all seeds that the budget holds (AHEAD at least) with a mean that is not lower, the edits are not worse than
+luck. "Harmful" is said where HARM pairs are worse, each by more than what counts as equal: of edits that do nothing at most 1
+in 8, and none in a quiet program.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ def _against_luck(work: Work, trials: list[Trial], drawn: tuple[Edit, ...], leng
     if not drawn:
         return _ended(trials, "proven", f"{rule}; there was no other edit to compare with")
     for place, trial in enumerate(trials):
+        if not work.affords(length, reserved=True) and place >= AHEAD:
+            break
         if not work.affords(length, reserved=True):
             why = f"{count} new pairs were better, but the budget ended before the random edit could be compared"
             return _ended(trials, "not proven", why)

@@ -139,7 +139,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     order = _ordered(plan, found)
     if helps:
         _singles(work, found, order, _goal(plan, work, value, top, NEAR), best)
-        _combined(work, plan, found, order, top)
+        _combined(work, plan, found, top, best)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
     else:
@@ -203,24 +203,25 @@ def _hopeless(work: Work, ceiling: Training) -> Stop:
     return stop
 
 
-def _combined(work: Work, plan: Plan, found: Found, order: Sequence[object], top: float) -> None:
+def _combined(work: Work, plan: Plan, found: Found, top: float, ceiling: Training) -> None:
     """Where no single edit comes near: the best together, the preset shrunk; what won with several parts is shrunk too."""
     assert found.control is not None
-    value = found.control.skill.value
+    value, stop = found.control.skill.value, _hopeless(work, ceiling)
     goal, keeps = (_goal(plan, work, value, top, share) for share in (NEAR, KEPT))
     if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
         singles = sorted((one for one in work.candidates if one.stage == "single"), key=lambda one: -(one.skill or -1.0))
         ahead = [one.edits[0] for one in singles if one.skill is not None and one.skill > value + EQUAL * work.scale]
         for count in (2, 3):
             chosen = in_order(ahead[:count])
-            if len(chosen) == count and _holds(work, chosen, "combination", goal):
+            if len(chosen) == count and _holds(work, chosen, "combination", goal, stop):
                 break
     winner = min((one for one in work.candidates if _reaches(one, goal)), key=_bulk, default=None)
     if winner is not None and len(winner.edits) > 1:
         rank = {edit: place for place, edit in enumerate(_by_gain(work))}
         parts = sorted(winner.edits, key=lambda edit: rank.get(edit, len(rank)))
         level = min(keeps, KEPT * (winner.skill or 0.0)) if plan.natural else keeps
-        shrunk(parts, lambda kept: _holds(work, in_order(kept), "shrunk", max(level, value + GAIN * work.scale)))
+        level = max(level, value + GAIN * work.scale)
+        shrunk(parts, lambda kept: _holds(work, in_order(kept), "shrunk", level, stop))
 
 
 def _by_gain(work: Work) -> list[Edit]:
@@ -228,10 +229,10 @@ def _by_gain(work: Work) -> list[Edit]:
     return [one.edits[0] for one in sorted(singles, key=lambda one: -(one.skill or 0.0))]
 
 
-def _holds(work: Work, edits: tuple[Edit, ...], stage: Stage, level: float) -> bool:
+def _holds(work: Work, edits: tuple[Edit, ...], stage: Stage, level: float, stop: Stop) -> bool:
     if not edits or not (_known(work, edits) or work.affords(steps_of(edits, work.length))):
         return False
-    return work.candidate(edits, stage, "without what is not needed").skill.value >= level
+    return work.candidate(edits, stage, "without what is not needed", stop).skill.value >= level
 
 
 def _known(work: Work, edits: tuple[Edit, ...]) -> bool:

@@ -1,0 +1,147 @@
+"""What is prescribed, in which order, and what theory makes of the numbers that were seen."""
+
+import random
+
+import pytest
+
+from isograd.health.case import Case
+from isograd.health.present import Present, present_of
+from isograd.health.remedies import memory, prescribe, rates, signal, weights
+from isograd.health.remedies.luck import combinations, drawn
+from isograd.health.remedies.order import in_order, tier
+from isograd.health.remedies.preset import preset
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
+from isograd.records.edit import EDITS, Edit
+from isograd.records.finding import Finding
+from isograd.records.moments import Moments
+from isograd.records.reading import Reading
+
+
+def case_of(ratio=None, optimizer=None, nodes=()):
+    values = Moments.of([0.1, -0.1])
+    matrices = tuple(Parameter(f"{name}.weight", name, (8, 8), True, True, values=values) for name in "ab")
+    rows = {} if ratio is None else {"update_ratio": {m.name: [Reading("update_ratio", m.name, 1, ratio)] for m in matrices}}
+    anatomy = Anatomy("torch", tuple(nodes), matrices, optimizer or Optimizer("adam", (("learning_rate", 1e-3),)))
+    return Case(anatomy, rows=rows)
+
+
+def dense(depth, activation="relu", **numbers):
+    words = (("activation", activation), ("optimizer", "adaptive"))
+    return Present("dense", depth, 32.0, numbers=tuple({"gain": 1.0, **numbers}.items()), words=words)
+
+
+@pytest.mark.parametrize(("ratio", "rate"), [(2.0, 1e-6), (2e-5, 0.1)])
+def test_the_rate_that_real_steps_ask_for_moves_the_weights_by_a_usual_share(ratio, rate):
+    case = case_of(ratio)
+    (edit, reason), *_ = rates.candidates(case, present_of(case))
+    assert edit.kind == "learning_rate" and edit.value == pytest.approx(rate) and edit.before == 1e-3
+    assert "of their size" in reason
+
+
+def test_steps_of_a_usual_size_ask_for_no_other_rate():
+    case = case_of(1e-3)
+    assert [edit for edit, _ in rates.candidates(case, present_of(case)) if edit.kind == "learning_rate"] == []
+
+
+def test_the_rate_of_plain_sgd_is_the_one_that_stands_in_the_optimizer():
+    optimizer = Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.9)))
+    case = case_of(2.0, optimizer)
+    (edit, _), *_ = rates.candidates(case, present_of(case))
+    assert edit.before == pytest.approx(0.1) and edit.value == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "depth", "convolutional", "first"),
+    [
+        ("relu", 30, False, "he"),
+        ("gelu", 2, False, "he"),
+        ("tanh", 3, False, "glorot"),
+        ("tanh", 30, False, "orthogonal"),
+        ("tanh", 30, True, "delta_orthogonal"),
+        ("selu", 30, False, "lecun"),
+        ("", 30, False, "orthogonal"),
+    ],
+)
+def test_the_first_initialisation_is_the_one_at_the_edge_of_chaos(activation, depth, convolutional, first):
+    assert weights.rules(activation, depth, convolutional=convolutional)[0] == first
+
+
+def test_a_plain_recurrent_cell_is_offered_gates_and_an_lstm_is_not():
+    plain = case_of(nodes=(Node("rnn", "recurrent", "RNN"),))
+    gated = case_of(nodes=(Node("rnn", "recurrent", "LSTM"),))
+    assert [edit.kind for edit, _ in memory.candidates(plain, dense(2))] == ["truncate", "cell", "cell"]
+    assert list(memory.candidates(gated, dense(2))) == []
+
+
+def test_an_activation_that_lets_the_signal_die_is_exchanged_before_anything_bigger():
+    offered = [edit for edit, _ in signal.candidates(case_of(), dense(8, "sigmoid"))]
+    assert offered[0] == Edit("activation", "relu", before="sigmoid")
+    assert [edit.size for edit in offered] == sorted(edit.size for edit in offered)
+
+
+def test_what_a_finding_speaks_for_comes_first_and_correctness_before_settings():
+    case = case_of(2.0)
+    finding = Finding("learning_rate", "critical", 0.9, "optimizer", "the rate is too high")
+    plain = prescribe(case, (), present_of(case))
+    spoken = prescribe(case, (finding,), present_of(case))
+    assert spoken[0].edit.kind == "learning_rate" and spoken[0].urgent and spoken[0].reason.startswith("finding")
+    assert plain[0].edit.kind == "loss"
+    tiers = [(not one.urgent, tier(one.edit)) for one in spoken]
+    assert tiers == sorted(tiers)
+    assert len({(one.edit.kind, one.edit.value) for one in spoken}) == len(spoken)
+
+
+def test_the_preset_has_every_correctness_fix_and_only_what_changes_something():
+    case = case_of(2.0)
+    present = dense(12, "tanh")
+    made = preset(prescribe(case, (), present_of(case)), present)
+    kinds = [edit.kind for edit in made]
+    assert {"loss", "activation", "initialisation", "normalisation", "residual", "learning_rate", "clip_norm"} <= set(kinds)
+    assert "optimizer" not in kinds and len(kinds) == len(set(kinds))
+    assert "activation" not in [edit.kind for edit in preset((), dense(3))]
+
+
+def test_edits_are_made_in_an_order_in_which_none_undoes_another():
+    made = in_order([Edit(kind) for kind in EDITS])
+    place = {edit.kind: at for at, edit in enumerate(made)}
+    for first, then in (
+        ("width", "initialisation"),
+        ("cell", "initialisation"),
+        ("activation", "initialisation"),
+        ("normalisation", "optimizer"),
+        ("unfreeze", "optimizer"),
+        ("optimizer", "learning_rate"),
+        ("optimizer", "momentum"),
+        ("input_scale", "rescale"),
+    ):
+        assert place[first] < place[then], (first, then)
+
+
+def test_every_kind_of_edit_has_a_place_in_the_order_of_trials():
+    assert {tier(Edit(kind, 1.0)) for kind in EDITS} == {0, 1, 2, 3, 4, 5}
+
+
+def test_a_random_edit_has_the_size_that_was_asked_for_and_none_of_the_kinds_that_were_not():
+    pool = [
+        Edit("clip_norm", 1.0),
+        Edit("learning_rate", 0.1),
+        Edit("learning_rate", 0.2),
+        Edit("residual"),
+        Edit("width", 2.0),
+    ]
+    draw = random.Random(0)
+    seen = set()
+    for size in (1, 2, 3, 4) * 20:
+        edits = drawn(pool, size, draw.random, [Edit("learning_rate", 0.5)])
+        seen |= {edit.kind for edit in edits}
+        assert sum(edit.size for edit in edits) == size and len({edit.kind for edit in edits}) == len(edits)
+    assert seen == {"clip_norm", "residual", "width"}
+    assert drawn([], 1, draw.random) == ()
+    assert drawn([Edit("residual")], 1, draw.random) == (Edit("residual"),)  # the nearest there is
+
+
+def test_random_combinations_hold_each_kind_once():
+    pool = [Edit("clip_norm", 1.0), Edit("learning_rate", 0.1), Edit("learning_rate", 0.2), Edit("residual")]
+    endless = combinations(pool, random.Random(0).random)
+    for edits, _ in zip(endless, range(50), strict=False):
+        assert 1 <= len(edits) <= 3 and len({edit.kind for edit in edits}) == len(edits)
