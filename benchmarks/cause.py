@@ -119,7 +119,7 @@ def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
     names = [] if operator is None else operator.split(" + ")
     family = OPERATORS[names[0]].family if names else "healthy"
     kinds = frozenset[str]().union(*(right_kinds(one, OPERATORS[one].family, name) for one in names))
-    found = Found(key, name, operator or "healthy", family, hurt, tuple(sorted(kinds)), planned=settings.steps)
+    found = Found(key, name, operator or "healthy", family, hurt, tuple(sorted(kinds)), planned=getattr(settings, "steps", 0))
     began = time.process_time()
     try:
         return dataclasses.replace(
@@ -145,7 +145,10 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     case = case_of(watch.trace)
     writers: list[Writer] = []
     replay = Replay(writers)
-    fresh = dataclasses.replace(settings, sampling="shuffled") if settings.sampling == "same" else settings
+    planned = case.planned or case.taken  # a script says itself how long it runs
+    found = dataclasses.replace(found, planned=planned)
+    same = getattr(settings, "sampling", "") == "same"
+    fresh = dataclasses.replace(settings, sampling="shuffled") if same else settings
     with judged_by(writers), contextlib.suppress(Exception):
         program.train(fresh, seed, replay)
     if not writers:
@@ -167,7 +170,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     given = Examples(tuple(batches), tuple(held)) if held else Examples(tuple(batches[:-20]), tuple(batches[-20:]))
     patient = replay.start.patient(given.training, loss, loop_of(case), optimizer=replay.optimizer)
     attempt = attempts(patient, given)
-    said = cause_of(patient, given, case, findings, allowance(None, settings.steps), attempt=attempt)
+    said = cause_of(patient, given, case, findings, allowance(None, planned), attempt=attempt)
     everything = full_table(attempt, candidates(case, findings, present_of(case)), case)
     return dataclasses.replace(
         found,
