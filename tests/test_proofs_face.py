@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from isograd.errors import RequestError
-from isograd.proofs import Proof, diff_of, sources_of
+from isograd.proofs import Proof, sources_of
 from isograd.records import codec
 from isograd.records import proof as records
 from isograd.records.cause import Cause, Explanation
@@ -40,14 +40,14 @@ def program(tmp_path, monkeypatch):
     return module
 
 
-def proven(*edits, verdict="proven"):
-    return Proof(records.Proof(verdict, edits, "repair", False))
+def proven(*edits, verdict="proven", sources=None, cause=None):
+    return Proof(records.Proof(verdict, edits, "repair", False, cause=cause), sources)
 
 
 def test_the_diff_is_of_the_file_that_the_factories_stand_in(program):
     sources = sources_of(program.build, functools.partial(program.make_optimizer), nn.MSELoss(), len, None, nn.Linear(1, 1))
     assert sources == {"mine.py": PROGRAM}
-    diff = diff_of([RATE, Edit("residual")], sources)
+    diff = proven(RATE, Edit("residual"), sources=sources).diff
     assert "-    return torch.optim.SGD(parameters, lr=30.0)\n+    return torch.optim.SGD(parameters, lr=0.5)\n" in diff
     assert "# add its input to the output of every layer that keeps the shape" in diff
 
@@ -56,8 +56,18 @@ def test_a_line_that_the_search_saw_tells_two_optimizers_apart():
     source = "import torch\na = torch.optim.SGD(x, lr=30.0)\nb = torch.optim.SGD(y, lr=30.0)\n"
     cause = Cause(RATE, "sure", 0.8, 0.9, "The learning rate of 30 is too high.", "optimizer", "mine.py:3")
     found = Explanation("cause", Skill(0.0, 9), 80, 100, 200, (cause,))
-    assert "-b = " in diff_of([RATE], {"mine.py": source}, found)
-    assert diff_of([RATE], {"mine.py": source}).startswith("# set the learning rate")
+    assert "-b = " in proven(RATE, sources={"mine.py": source}, cause=found).diff
+    assert proven(RATE, sources={"mine.py": source}).diff.startswith("# set the learning rate")
+
+
+def test_a_factory_brings_the_files_of_what_it_names(program):
+    assert list(sources_of(functools.wraps(program.build)(lambda: None))) == ["mine.py"]
+    helper = program.build
+
+    def build():
+        return helper()
+
+    assert "mine.py" in sources_of(build)
 
 
 def test_a_network_of_layers_of_the_persons_own_brings_their_files(tmp_path):

@@ -21,7 +21,7 @@ from isograd.health.forecasting import of_check
 from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
 from isograd.ports import Patient, Recorder
-from isograd.proofs import Proof, sources_of
+from isograd.proofs import Proof, places_of, sources_of
 from isograd.recordings import read_trace
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
@@ -213,12 +213,13 @@ def name_cause(
     score: Any = None,
     steps: int | None = None,
     budget: int | str | None = None,
+    loop: Loop | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Why does this program not learn? The cause by experiment, from model, batches, loss and optimizer as they are made.
 
     Some steps are measured for what speaks against the program; then every hypothesis is replayed from its start, on copies.
-    Arguments as those of ``Watch.explain``; ``steps`` is the planned length of the run.
+    Arguments as those of ``Watch.explain``; ``steps`` is the planned length of the run, ``loop`` its habits where known.
 
     Raises ``RequestError`` for too small a budget, no batches or a step function that works on the original model,
     ``ModelError`` where model, batches and loss do not fit.
@@ -231,7 +232,8 @@ def name_cause(
     start = _module(door, "started").TorchStart(models, () if optimizer is None else (optimizer,))
     start.keep()
     # what a person's own step clears it clears itself
-    patient = start.patient(given.training, loss, Loop(clears=0 if step is not None else 1), step=step, score=score)
+    habits = loop or Loop(clears=0 if step is not None else 1)
+    patient = start.patient(given.training, loss, habits, step=step, score=score)
     looked = itertools.islice(itertools.cycle(given.training), _OBSERVED)
     trace = replace(patient.observe(looked, _OBSERVED), planned_steps=steps)
     report = report_of("check", trace, [])
@@ -282,6 +284,8 @@ def cure(
     _positive("steps", steps)
     allowed = budget_of(budget)
     _factories(build, optimizer, loss, step)
+    sources = sources_of(build, optimizer, loss, step)  # as they are now, whatever is written into them during the search
+    places = places_of(model=build, optimizer=optimizer, loss=loss, loop=step)
     births = _module("torch", "births").TorchBirths(build, loss, optimizer, step, score)
     record = cured(
         births,
@@ -295,7 +299,7 @@ def cure(
         on_tried=on_tried,
         on_progress=on_progress,
     )
-    return Proof(record, sources_of(build, optimizer, loss, step))
+    return Proof(record, sources, places=places)
 
 
 def _factories(build: Any, optimizer: Any, loss: Any, step: Any) -> None:

@@ -17,6 +17,10 @@ from isograd.records import codec
 from isograd.records import proof as records
 from isograd.records.cause import Explanation
 from isograd.records.edit import EDITS, Edit
+from isograd.render.placing import Change, Lines
+
+Place = tuple[str, Lines]
+"""A file, and the first and the last line in it."""
 
 
 class Proof:
@@ -27,9 +31,15 @@ class Proof:
     ('not proven', (), '')
     """
 
-    def __init__(self, record: records.Proof, sources: Mapping[str, str] | None = None, diff: str | None = None) -> None:
+    def __init__(
+        self,
+        record: records.Proof,
+        sources: Mapping[str, str] | None = None,
+        diff: str | None = None,
+        places: Mapping[str, Place] | None = None,
+    ) -> None:
         self.record = record
-        self._sources = dict(sources or {})
+        self._sources, self._places = dict(sources or {}), dict(places or {})
         self._diff = diff
 
     @property
@@ -48,10 +58,18 @@ class Proof:
         return self.record.cause
 
     @property
+    def change(self) -> Change:
+        """The edits in the person's source files, as far as their places are certain."""
+        from isograd.render.placing import change_of
+
+        said = {edit: self._places[part] for edit in self.edits if (part := EDITS[edit.kind].part) in self._places}
+        return change_of(self._sources, self.edits, said | _lines_of(self._sources, self.cause))
+
+    @property
     def diff(self) -> str:
         """The change as a unified diff of the person's own source, and as lines to write where the place is not certain."""
         if self._diff is None:
-            self._diff = diff_of(self.edits, self._sources, self.cause)
+            self._diff = diff_of(self.change, self._sources)
         return self._diff
 
     def apply(self, model: Any) -> Any:
@@ -104,44 +122,61 @@ def _told(edits: Sequence[Edit]) -> str:
     return "; ".join(f"{edit.text} ({EDITS[edit.kind].part})" for edit in edits)
 
 
-def diff_of(edits: Sequence[Edit], sources: Mapping[str, str], cause: Explanation | None = None) -> str:
-    r"""Edits as a diff of the sources, and the exact lines to write for those whose place is not certain.
+def diff_of(change: Change, sources: Mapping[str, str]) -> str:
+    r"""A change as a diff of the sources, and the exact lines to write for the edits whose place is not certain.
 
-    >>> print(diff_of([Edit("clip_norm", 1.0)], {}), end="")
+    >>> from isograd.render.placing import Change, Lines
+    >>> print(diff_of(Change({}, (), (Edit("clip_norm", 1.0),)), {}), end="")
     # clip the gradient to the total norm 1 before each step
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1)  # right before optimizer.step()
     """
     from isograd.render.diff import unified
-    from isograd.render.placing import change_of
     from isograd.render.placing.lines import lines_of, names_in
 
-    change = change_of(sources, edits, _lines_of(sources, cause))
     names = names_in(sources)
     parts = [unified(sources, change.texts), *(lines_of(edit, names) + "\n" for edit in change.left)]
     return "\n".join(part for part in parts if part)
 
 
-def _lines_of(sources: Mapping[str, str], cause: Explanation | None) -> dict[Edit, tuple[str, int]]:
+def _lines_of(sources: Mapping[str, str], cause: Explanation | None) -> dict[Edit, Place]:
     """The line that an edit is about, where the search for the cause saw it."""
-    found: dict[Edit, tuple[str, int]] = {}
+    found: dict[Edit, Place] = {}
     told = [] if cause is None else [(one.edit, one.source) for one in cause.causes]
     told += [] if cause is None else [(one.edit, one.source) for one in cause.tried]
     for edit, source in told:
         name, _, line = (source or "").rpartition(":")
         files = [file for file in sources if Path(file).name == Path(name).name]
         if line.isdigit() and len(files) == 1:
-            found.setdefault(edit, (files[0], int(line)))
+            found.setdefault(edit, (files[0], (int(line), int(line))))
+    return found
+
+
+def places_of(**given: Any) -> dict[str, Place]:
+    """Where the parts of a program are written: file and lines of the functions that were given for them.
+
+    Keys are the parts that edits change: ``optimizer`` its factory, ``loop`` the step function, ``model``, ``loss``.
+    """
+    found: dict[str, Place] = {}
+    for part, one in given.items():
+        try:
+            lines, first = inspect.getsourcelines(_unwrapped(one))
+        except (TypeError, OSError):
+            continue
+        file = next(_files_of(one), None)
+        if file is not None:
+            found[part] = (_short(file), (first, first + len(lines) - 1))
     return found
 
 
 def sources_of(*given: Any) -> dict[str, str]:
     """The texts of the person's own files that functions, classes and objects were written in, by their paths.
 
-    What is installed, built in, or typed at a prompt is left out. Paths are relative to the working directory where they are
-    inside of it.
+    With a function come the classes and functions that it names. What is installed or typed at a prompt is left out. Paths
+    are relative to the working directory where they are inside of it.
     """
     found: dict[str, str] = {}
-    for file in dict.fromkeys(path for one in given if one is not None for path in _files_of(one)):
+    named = [other for one in given if one is not None for other in (one, *_named_by(one))]
+    for file in dict.fromkeys(path for one in named for path in _files_of(one)):
         try:
             with open(file, encoding="utf-8", newline="") as opened:
                 text = opened.read()
@@ -162,10 +197,25 @@ _INSTALLED = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdli
 _OURS = Path(__file__).resolve().parent
 
 
-def _files_of(given: Any) -> Iterator[Path]:
-    """The files of a function, a class, a module, or of an object's class; of a network also those of its layers."""
+def _named_by(given: Any) -> list[Any]:
+    """The classes and functions that a function names: a factory's network stands in a file of its own, often."""
+    try:
+        known = inspect.getclosurevars(_unwrapped(given))
+    except (TypeError, ValueError):
+        return []
+    every = (*known.nonlocals.values(), *known.globals.values())
+    return [one for one in every if inspect.isclass(one) or inspect.isfunction(one)]
+
+
+def _unwrapped(given: Any) -> Any:
     while hasattr(given, "__wrapped__") or isinstance(given, functools.partial):
         given = given.func if isinstance(given, functools.partial) else given.__wrapped__
+    return given
+
+
+def _files_of(given: Any) -> Iterator[Path]:
+    """The files of a function, a class, a module, or of an object's class; of a network also those of its layers."""
+    given = _unwrapped(given)
     plain = inspect.isroutine(given) or inspect.isclass(given) or inspect.ismodule(given)
     layers = {type(one) for one in given.modules()} if not plain and callable(getattr(given, "modules", None)) else set()
     for one in (given if plain else type(given), *layers):

@@ -65,7 +65,6 @@ def test_a_cause_is_named_and_the_answer_is_no(called):
 @pytest.mark.parametrize(
     ("function", "options", "text"),
     [
-        ("sick", [], "isograd cure --explain"),
         ("sick", ["--explain", "--budget", "10"], "too small for one comparison"),
         ("forgetful", ["--explain"], "ignores its seed"),
         ("single", ["--explain"], "returns the same model object twice"),

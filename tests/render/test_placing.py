@@ -144,7 +144,7 @@ def test_a_learning_rate_whose_place_is_not_certain_is_not_placed(source):
 def test_of_two_optimizers_a_line_says_which_is_meant():
     source = SCRIPT.replace("    for epoch", "    other = optim.SGD(net.b.parameters(), lr=10.0)\n    for epoch")
     line = source[: source.index("other")].count("\n") + 1
-    after = placed(source, Edit("learning_rate", 0.01, before=10.0), line)
+    after = placed(source, Edit("learning_rate", 0.01, before=10.0), (line, line))
     assert changed_lines(source, after)[0] == ["other = optim.SGD(net.b.parameters(), lr=0.01)"]
 
 
@@ -304,6 +304,25 @@ def test_an_activation_that_may_be_the_output_stays(use):
     inner = source.replace(use, "return self.b(torch.sigmoid(x)).squeeze(1)")
     assert "self.b(torch.relu(x))" in placed(inner, Edit("activation", "relu", before="sigmoid"))
     assert placed(inner.replace("forward", "criterion"), Edit("activation", "relu", before="sigmoid")) is None
+
+
+def test_of_two_models_the_one_that_is_meant_changes():
+    one = "class {}:\n    def forward(self, x):\n        return self.b(F.tanh(self.a(x)))\n"
+    source = "import torch.nn.functional as F\n" + one.format("A") + one.format("B")
+    after = placed(source, Edit("activation", "relu", before="tanh"), (5, 7))
+    assert after == "import torch.nn.functional as F\n" + one.format("A") + one.format("B").replace("tanh", "relu")
+
+
+def test_a_line_number_counts_only_until_a_line_was_put_in():
+    source = SCRIPT.replace("    for epoch", "    other = optim.SGD(net.b.parameters(), lr=10.0)\n    for epoch")
+    line = source[: source.index("other")].count("\n") + 1
+    rate, clear = Edit("learning_rate", 0.01, before=10.0), Edit("clip_norm", 1.0)
+    hint = {rate: ("a.py", (line, line))}
+    assert change_of({"a.py": source}, [rate, clear], hint).placed[:1] == (rate,)
+    moved = change_of({"a.py": source}, [Edit("clear_gradients"), rate], hint)
+    assert rate in moved.left or (
+        rate in moved.placed and "other = optim.SGD(net.b.parameters(), lr=0.01)" in moved.texts["a.py"]
+    )
 
 
 def test_several_optimizers_from_one_line_are_several():

@@ -25,7 +25,7 @@ def test_the_text_says_the_verdict_first_then_effect_controls_luck_cost_and_what
         "the best of 5 random changes, at the cost of the whole search, reached 0.60",
         "4.2 runs to find it and 15 to prove it",
         "1005 0.31 0.80 +0.49",
-        "activation relu: 0.30",
+        "activation sigmoid → relu: 0.30",
         "could not be run: the model computes in <float32> already",
         "the forward pass is random",
         "The change: --- a.py",

@@ -110,16 +110,21 @@ def check(
 @command
 def cure(
     project: Annotated[str, typer.Argument(help="a project, or module:function")] = ".",
-    explain: Annotated[bool, typer.Option("--explain", help="name the cause by experiment; change nothing")] = False,
-    budget: Annotated[str | None, typer.Option("--budget", help="steps (2000), or a time (5min)")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="name the cause by experiment; prove nothing")] = False,
+    budget: Annotated[str | None, typer.Option("--budget", help='"5min", steps (5000) or "20 runs", the usual')] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", help="module:function that gives batches to judge by")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="write a proven change into the file; a backup stays")] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Find the cause of a training that goes wrong, by experiment. Nothing is written."""
-    from isograd.cli.cure import explained
+    """Find the smallest change that makes it train, and prove it; goes on where it was interrupted."""
+    from isograd.cli.cure import cured, explained
 
-    if not explain:
-        raise RequestError("what is to be done is not said", remedy=f"isograd cure --explain {project}")
-    return explained(project, budget, as_json=as_json)
+    if explain:
+        return explained(project, budget, as_json=as_json)
+    return cured(project, budget, validation, write=write, dry_run=dry_run, as_json=as_json)
 
 
 @command

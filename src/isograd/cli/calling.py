@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import random
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +41,59 @@ def made_by(place: str) -> dict[str, Any]:
     if takes_seed:
         _differ(place, made["model"], _named(place, function(seed=1))["model"])
     return made
+
+
+def factories_by(place: str, validation: str | None = None) -> dict[str, Any]:
+    """A program that can begin again, by the names that ``api.cure`` takes; ``validation``: a module:function of batches.
+
+    The function gives a mapping with ``build``, ``batches``, ``loss`` or ``step``, ``optimizer`` (of the parameters), and what
+    else ``isograd.cure`` takes; or (model, batches, loss, optimizer), and is then itself the factory: it is called again for
+    each trial, with ``seed`` where it takes one. Raises ``RequestError``.
+    """
+    function = function_of(place)
+    made = _called(function, 0)
+    if isinstance(made, dict) and "build" in made:
+        known = ("build", "batches", "loss", "optimizer", "validation", "step", "score", "steps")
+        odd = sorted(set(map(str, made)) - set(known))
+        if odd or "batches" not in made:
+            met = f"asked for: {', '.join(known)}"
+            raise RequestError(
+                f"{place} gives {odd[0]!r}, which is not asked for" if odd else f"{place} gives no batches", met=met
+            )
+        found = dict(made)
+    else:
+        found = _again(place, function, _named(place, made))
+    if validation is not None:
+        found["validation"] = _called(function_of(validation), 0)
+    return found
+
+
+def _called(function: Callable[..., Any], seed: int) -> Any:
+    return function(seed=seed) if "seed" in inspect.signature(function).parameters else function()
+
+
+def _again(place: str, function: Callable[..., Any], first: dict[str, Any]) -> dict[str, Any]:
+    """Factories of a function that gives a model with its optimizer: the two of one call belong together."""
+    last: list[dict[str, Any]] = []
+
+    @functools.wraps(function)
+    def build() -> Any:
+        last[:] = [_named(place, _called(function, random.randrange(2**31)))]
+        return last[0]["model"]
+
+    @functools.wraps(function)  # both stand where the function does
+    def optimizer(parameters: Any) -> Any:
+        wanted, made = {id(one) for one in parameters}, last[0].get("optimizer")
+        held = [one for group in getattr(made, "param_groups", ()) for one in group["params"]]
+        if made is not None and not any(id(one) in wanted for one in held):
+            raise RequestError(f"the optimizer that {place} gives does not hold parameters of its model")
+        return made
+
+    if first.get("optimizer") is None:
+        raise RequestError(f"{place} gives no optimizer", remedy="return model, batches, loss, optimizer")
+    names = {"held_out": "validation", "batches": "batches", "loss": "loss", "step": "step", "score": "score", "steps": "steps"}
+    given = {names[key]: value for key, value in first.items() if key in names}
+    return given | {"build": build, "optimizer": optimizer}
 
 
 def _named(place: str, made: Any) -> dict[str, Any]:

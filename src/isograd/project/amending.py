@@ -1,4 +1,4 @@
-"""Write edits into a project file: which edit is which setting; the lines concerned change and all others stay."""
+"""Edits as settings of a project file: the lines concerned change and all others stay; a backup stays beside it."""
 
 from __future__ import annotations
 
@@ -201,25 +201,30 @@ def toml(value: Any) -> str:
 
 
 def write(project: Project, change: Amended) -> Path:
-    """Write the changed file over the project's own, whole or not at all; gives the backup that stays beside it.
+    """Write the changed project file over its own; gives the backup. Raises what ``exchange`` raises."""
+    return exchange(project.path, project.text, change.text)
 
-    Raises ``RequestError`` where the file is no longer the one that was read.
+
+def exchange(path: Path, before: str, after: str) -> Path:
+    """Write a changed text over its file, whole or not at all; gives the backup that stays beside it.
+
+    Raises ``RequestError`` where the file is no longer the one that was read, ``StorageError`` where the disk refuses.
     """
     try:
-        raw = project.path.read_bytes()
+        raw = path.read_bytes()
         present = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{project.path} cannot be read again: {error}", where=str(project.path)) from error
-    if present.replace("\r\n", "\n") != project.text:
+        raise StorageError(f"{path} cannot be read again: {error}", where=str(path)) from error
+    if present.replace("\r\n", "\n") != before.replace("\r\n", "\n"):
         raise RequestError(
-            f"{project.path.name} was changed during the search; it stays as it is now",
-            where=str(project.path),
+            f"{path.name} was changed during the search; it stays as it is now",
+            where=str(path),
             remedy="make the change that is shown by hand, or run the same command again",
         )
-    new = change.text.replace("\n", "\r\n") if "\r\n" in present else change.text
-    backup = _free(project.path)
+    windows = "\r\n" in present and "\r\n" not in after
+    backup = _free(path)
     write_bytes(backup, raw)
-    write_bytes(project.path, new.encode("utf-8"))
+    write_bytes(path, (after.replace("\n", "\r\n") if windows else after).encode("utf-8"))
     return backup
 
 

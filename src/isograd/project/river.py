@@ -13,6 +13,7 @@ from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
 from isograd.files import write_text
 from isograd.project.reading import Project, model_kind, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
+from isograd.records.loop import Loop
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
 from isograd.records.schema import DataSummary
@@ -184,6 +185,7 @@ def program(project: Project) -> dict[str, Any]:
         "optimizer": train.make_optimizer(model.parameters(), job.recipe),
         "held_out": [(rows.inputs.to(device), rows.targets.to(device))] if rows.names else None,
         "steps": per_epoch * job.recipe.epochs,
+        "loop": Loop(clip_norm=job.recipe.clip_norm),  # short replays at the full rate: a warm-up would hide what it does
     }
 
 

@@ -50,7 +50,9 @@ def change(edit: Edit) -> str:
         return f"no {'clipping' if name.startswith('clip') else name}{was}"
     if edit.value is None or (isinstance(edit.value, str) and edit.kind.endswith("scale")):
         return name if edit.value is None else f"{name} {edit.value}"
-    before = f"{_value(edit.before)} → " if isinstance(edit.before, float | int) and not isinstance(edit.value, str) else ""
+    known = isinstance(edit.before, float | int) and not isinstance(edit.value, str)
+    known = known or (edit.kind in ("activation", "optimizer") and isinstance(edit.before, str) and edit.before != "adaptive")
+    before = f"{_value(edit.before)} → " if known else ""
     return f"{name} {before}{_value(edit.value)}"
 
 

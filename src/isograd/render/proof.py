@@ -43,14 +43,15 @@ def verdict_of(proof: Proof) -> Verdict:
         return Verdict("good", f"Proven: {what} {kind}.", told)
     if proof.verdict == "harmful":
         return Verdict("bad", f"Harmful: {what} makes it worse.", told)
-    stopped = ": it was stopped before it could say" if proof.interrupted else ""
-    return Verdict("unsure", f"Not proven: {what} may help{stopped}.", told)
+    if not any(trial.difference <= 0.0 for trial in proof.trials):
+        return Verdict("unsure", f"Not proven yet: {what} may help.", told)
+    return Verdict("unsure", f"Not proven: {what} may help.", told)
 
 
 def _nothing(proof: Proof) -> Verdict:
     told = tuple(part for part in (_sentence(proof.why),) if part)
     if proof.interrupted:
-        return Verdict("unsure", "It was stopped before a change was found.", told)
+        return Verdict("unsure", "It was stopped before a change was found.")
     if proof.healthy:
         return Verdict("good", "Nothing to cure: no change of this program makes it clearly better.", told)
     return Verdict("unsure", "No change was found that helps.", told)
@@ -134,7 +135,16 @@ def controls_of(proof: Proof) -> list[str]:
 
 def mean_of(trainings: Sequence[Training]) -> str:
     """Mean skill of some trainings."""
-    return f"{sum(one.skill.value for one in trainings) / max(1, len(trainings)):.2f}"
+    return two(sum(one.skill.value for one in trainings) / max(1, len(trainings)))
+
+
+def two(value: float) -> str:
+    """Two decimals, and no zero below zero.
+
+    >>> two(-0.001), two(-0.2), two(0.456)
+    ('0.00', '−0.20', '0.46')
+    """
+    return f"{value + 0.0:z.2f}".replace("-", "−")
 
 
 def luck_told(luck: Luck) -> str:
@@ -145,7 +155,7 @@ def luck_told(luck: Luck) -> str:
     """
     paid = ", at the cost of the whole search," if luck.whole else ""
     best = f" ({changes(luck.edits)})" if luck.edits else ""
-    reached = f"reached {luck.skill:.2f}{best}; the one chosen reached {luck.chosen:.2f}"
+    reached = f"reached {two(luck.skill)}{best}; the one chosen reached {two(luck.chosen)}"
     return f"the best of {count(luck.runs, 'random change')}{paid} {reached}"
 
 
@@ -154,7 +164,7 @@ def ceiling_told(ceiling: Candidate, control: Training) -> str:
     if ceiling.skill is None:
         return f"the robust preset could not be run: {ceiling.failed}"
     more = "; " + changes(ceiling.edits) if ceiling.edits else ""
-    return f"{ceiling.skill:.2f} with everything robust at once, {control.skill.value:.2f} untouched{more}"
+    return f"{two(ceiling.skill)} with everything robust at once, {two(control.skill.value)} untouched{more}"
 
 
 def cost_told(proof: Proof) -> str:
@@ -174,10 +184,11 @@ def _pairs(proof: Proof) -> Iterator[str]:
     drawn = any(trial.random is not None for trial in proof.trials)
     yield f"  pairs     seed     before    after  difference{'    random' if drawn else ''}"
     for trial in proof.trials:
-        beside = f"{trial.random.skill.value:10.2f}" if trial.random is not None else ""
+        beside = f"{two(trial.random.skill.value):>10}" if trial.random is not None else ""
         failed = next((one.failed for one in (trial.treated, trial.control) if one.failed), None)
         told = f"  {failed}" if failed else ""
-        values = f"{trial.control.skill.value:9.2f}{trial.treated.skill.value:9.2f}{trial.difference:+12.2f}"
+        before, after = two(trial.control.skill.value), two(trial.treated.skill.value)
+        values = f"{before:>9}{after:>9}{f'{trial.difference:+.2f}'.replace('-', '−'):>12}"
         yield f"       {trial.seed:9d}  {values}{beside}{told}".rstrip()
 
 
@@ -193,7 +204,7 @@ def _tried(proof: Proof, width: int) -> Iterator[str]:
     refused = [one for one in proof.candidates if one.edits and one.edits != proof.edits and one.stage != "random"]
     refused.sort(key=lambda one: -math.inf if one.skill is None else one.skill, reverse=True)
     for place, one in enumerate(refused[:SHOWN]):
-        reached = f"{one.skill:.2f}" if one.skill is not None else f"could not be run: {one.failed}"
+        reached = two(one.skill) if one.skill is not None else f"could not be run: {one.failed}"
         yield from cause.row("refused" if not place else "", f"{changes(one.edits)}: {reached}", width)
     if len(refused) > SHOWN:
         yield f"{'':10}and {len(refused) - SHOWN} more"

@@ -35,7 +35,7 @@ class TorchBirths(Births):
     """``build()`` gives a model or a tuple of them, ``optimizer(parameters)`` the optimizer that steps it.
 
     ``loss`` takes (outputs, targets); instead of it ``step(model, optimizer, batch)`` makes one step. ``score(model)`` says how
-    good a model is, where outputs and targets fit no yardstick.
+    good a model is, where outputs and targets fit no yardstick. ``loop`` are the habits of the loop, where they are known.
     """
 
     def __init__(
@@ -45,8 +45,11 @@ class TorchBirths(Births):
         optimizer: Callable[[Any], Any],
         step: Own | None = None,
         score: Callable[[Any], float] | None = None,
+        loop: Loop | None = None,
     ) -> None:
         self._build, self._loss, self._optimizer, self._step, self._score = build, loss, optimizer, step, score
+        # what a person's own step clears it clears itself
+        self._loop = loop or Loop(clears=1 if step is None else 0)
 
     def check(self) -> tuple[bool, tuple[str, ...]]:
         """Build three times and compare: the objects, the weights of one seed and of two."""
@@ -82,13 +85,12 @@ class TorchBirths(Births):
         if self._step is not None:
             check_step(self._step, models)
         optimizer = self._made_optimizer(models, seed)
-        loop = Loop(clears=0 if self._step is not None else 1)  # what a person's own step clears it clears itself
         return TorchPatient(
             models,
             batches[0] if batches else None,
             self._loss,
             optimizer,
-            loop,
+            self._loop,
             known=tuple(batches),
             step=self._step,
             score=self._score,

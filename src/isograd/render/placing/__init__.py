@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from isograd.records.edit import OFF, Edit
 
+Lines = tuple[int, int]
+"""First and last line of what is meant, from 1."""
+
 
 class UncertainError(Exception):
     """The program has what an edit is about, and it cannot be said with certainty which place is meant."""
@@ -21,12 +24,12 @@ class Change:
     left: tuple[Edit, ...]
 
 
-def placed(source: str, edit: Edit, line: int | None = None) -> str | None:
+def placed(source: str, edit: Edit, line: Lines | None = None) -> str | None:
     r"""The source with the edit in it, or None where it is not certain where it belongs.
 
     Certain is: exactly one place does what the edit is about, every name in between is bound once, and the literal that stands
-    there is the present value (``edit.before``). ``line`` says which of several places is meant. The rest of the text stays
-    byte for byte.
+    there is the present value (``edit.before``). ``line`` (first and last) says which of several places is meant. The rest of
+    the text stays byte for byte.
 
     >>> source = "import torch\nopt = torch.optim.SGD(net.parameters(), lr=10.0)  # why?"
     >>> print(placed(source, Edit("learning_rate", 0.1, before=10.0)))
@@ -41,10 +44,12 @@ def placed(source: str, edit: Edit, line: int | None = None) -> str | None:
         return None
 
 
-def change_of(sources: Mapping[str, str], edits: Sequence[Edit], lines: Mapping[Edit, tuple[str, int]] | None = None) -> Change:
+def change_of(
+    sources: Mapping[str, str], edits: Sequence[Edit], lines: Mapping[Edit, tuple[str, Lines]] | None = None
+) -> Change:
     """Each edit in the one file where it can be placed; what may belong in two files belongs in none.
 
-    ``lines``: file and line that an edit is about, where that is known. Without libcst every edit is left.
+    ``lines``: file and lines that an edit is about, where that is known. Without libcst every edit is left.
     """
     texts, done, left = dict(sources), list[Edit](), list[Edit]()
     if not can_place():
@@ -54,7 +59,8 @@ def change_of(sources: Mapping[str, str], edits: Sequence[Edit], lines: Mapping[
         found: dict[str, str] = {}
         try:
             for name in [file] if file in texts else texts:
-                new = _tried(texts[name], edit, line if name == file else None)
+                still = texts[name].count("\n") == sources[name].count("\n")  # after an inserted line no number is right
+                new = _tried(texts[name], edit, line if name == file and still else None)
                 if new is not None:
                     found[name] = new
         except UncertainError:
@@ -76,7 +82,7 @@ def can_place() -> bool:
     return True
 
 
-def _tried(source: str, edit: Edit, line: int | None) -> str | None:
+def _tried(source: str, edit: Edit, line: Lines | None) -> str | None:
     """The new source; None where the file has nothing of the kind, ``UncertainError`` where the place is not certain."""
     from isograd.render.placing.source import program_of
 

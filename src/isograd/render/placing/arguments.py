@@ -7,8 +7,8 @@ import re
 import libcst as cst
 
 from isograd.records.edit import Edit
-from isograd.render.placing import UncertainError
-from isograd.render.placing.source import Program, Splice, added, argument, only, same, written
+from isograd.render.placing import Lines, UncertainError
+from isograd.render.placing.source import Program, Splice, added, argument, only, same, within, written
 
 PLACES: dict[str, tuple[str, ...]] = {
     "SGD": ("params", "lr", "momentum", "dampening", "weight_decay"),
@@ -34,7 +34,7 @@ _KEYWORDS = {"learning_rate": "lr"}
 _OVERRIDES = ("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR")
 
 
-def optimizer_of(program: Program, line: int | None = None) -> cst.Call | None:
+def optimizer_of(program: Program, line: Lines | None = None) -> cst.Call | None:
     """The one call that makes an optimizer of torch, once."""
     found = only(program.every(cst.Call, lambda call: _kind(program, call) != ""), program, line)
     if found is not None and program.inside(found, cst.CompFor, cst.ListComp, cst.DictComp, cst.GeneratorExp) is not None:
@@ -48,7 +48,7 @@ def _kind(program: Program, call: cst.Call) -> str:
     return own if own != name and re.fullmatch(r"[A-Z]\w*", own) else ""
 
 
-def constant(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def constant(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """One of the optimizer's constants."""
     call = optimizer_of(program, line)
     if call is None:
@@ -98,7 +98,7 @@ def _number(program: Program, edit: Edit, expression: cst.BaseExpression) -> Spl
     return (*program.span(expression), written(edit.value))
 
 
-def another(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def another(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """Another optimizer with its usual constants: the name, and the arguments after the parameters."""
     call = optimizer_of(program, line)
     if call is None:
@@ -138,7 +138,7 @@ def renamed(program: Program, uses: list[cst.BaseExpression], name: str) -> list
     return splices
 
 
-def _loader(program: Program, line: int | None) -> cst.Call | None:
+def _loader(program: Program, line: Lines | None) -> cst.Call | None:
     """The loader of the training batches: the only one, or the only one that says so by its name or by mixing them."""
     found = program.every(cst.Call, lambda call: program.name(call.func) == "torch.utils.data.DataLoader")
     if len(found) > 1:
@@ -159,7 +159,7 @@ def _flag(call: cst.Call, name: str) -> str:
     return found.value.value if found is not None and isinstance(found.value, cst.Name) else ""
 
 
-def batch_size(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def batch_size(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The loader's batch size, or the one number that the program calls so."""
     call = _loader(program, line)
     if call is not None:
@@ -183,7 +183,7 @@ def batch_size(program: Program, edit: Edit, line: int | None) -> list[Splice] |
     return [_number(program, edit, assignment.value)]
 
 
-def shuffle(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def shuffle(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The loader mixes its examples."""
     call = _loader(program, line)
     if call is None:
@@ -201,9 +201,10 @@ def shuffle(program: Program, edit: Edit, line: int | None) -> list[Splice] | No
 _DROPS = re.compile(r"torch\.nn\.(functional\.)?(dropout|Dropout)[123]?d?")
 
 
-def dropout(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def dropout(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The share of dropped units, wherever units are dropped."""
     calls = program.every(cst.Call, lambda call: _DROPS.fullmatch(program.name(call.func)) is not None)
+    calls = within(calls, program, line)
     if not calls:
         return None
     splices: dict[tuple[int, int], Splice] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import libcst as cst
 
 from isograd.records.edit import Edit
-from isograd.render.placing import UncertainError
+from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import renamed
-from isograd.render.placing.source import Program, Splice, only
+from isograd.render.placing.source import Program, Splice, only, within
 
 MODULES = {
     "relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish",
@@ -50,7 +50,7 @@ def _uses(program: Program, names: frozenset[str]) -> list[cst.BaseExpression]:
     return found
 
 
-def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def activation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """Every use of the present activation becomes the new one; raises ``UncertainError`` where one use may be the output's."""
     before, value = str(edit.before), str(edit.value)
     if edit.before is None or value not in MODULES:
@@ -58,6 +58,8 @@ def activation(program: Program, edit: Edit, line: int | None) -> list[Splice] |
     methods = program.every(cst.Call, lambda call: _method(program, call, before))
     modules = _uses(program, frozenset({f"torch.nn.{MODULES.get(before, before)}"}))
     functions = _uses(program, _function(before))
+    meant = {id(use) for use in within([*modules, *functions], program, line)}
+    modules, functions = ([use for use in uses if id(use) in meant] for uses in (modules, functions))
     if not (modules or functions or methods):
         return None
     uses = [*modules, *functions]
@@ -124,7 +126,7 @@ def _is_sequential(program: Program, call: cst.Call) -> bool:
     return program.name(call.func) == "torch.nn.Sequential"
 
 
-def last(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def last(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The one function behind the last weighted layer left out: at the end of a ``Sequential``, or in what is returned."""
     if not isinstance(edit.before, str):
         raise UncertainError("which function comes last is not known")
@@ -204,7 +206,7 @@ def _left_out(program: Program, call: cst.Call) -> Splice:
     return start, end, ""
 
 
-def loss(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def loss(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """A loss of probabilities becomes the one of scores; which loss other targets ask for is not said by the edit."""
     uses = _uses(program, frozenset(_ON_SCORES))
     use = only(uses, program, line)
@@ -227,7 +229,7 @@ def loss(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
     return [*splices, *found[0]]
 
 
-def initialisation(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def initialisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The one rule by which weights are drawn becomes another."""
     calls = program.every(cst.Call, lambda call: program.name(call.func).startswith(_INIT))
     of_weights = [call for call in calls if call.args and program.text(call.args[0].value).endswith(("weight", "weight.data"))]

@@ -20,7 +20,7 @@ from libcst.metadata import (
     ScopeProvider,
 )
 
-from isograd.render.placing import UncertainError
+from isograd.render.placing import Lines, UncertainError
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 Splice = tuple[int, int, str]
@@ -196,13 +196,20 @@ def written(value: float | str | None) -> str:
     return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def only(found: Sequence[Node], program: Program, line: int | None = None) -> Node | None:
-    """The one place that is meant, by its line where there are several; ``UncertainError`` for several all the same."""
-    if len(found) > 1 and line is not None:
-        found = [node for node in found if program.lines(node)[0] <= line <= program.lines(node)[1]] or found
-    if len(found) > 1:
-        raise UncertainError(f"{len(found)} places could be meant")
-    return found[0] if found else None
+def within(found: Sequence[Node], program: Program, line: Lines | None) -> list[Node]:
+    """Those of several nodes that stand on the lines that are meant; all of them where none does."""
+    if line is None:
+        return list(found)
+    meant = [node for node in found if program.lines(node)[0] <= line[1] and line[0] <= program.lines(node)[1]]
+    return meant or list(found)
+
+
+def only(found: Sequence[Node], program: Program, line: Lines | None = None) -> Node | None:
+    """The one place that is meant, by its lines where there are several; ``UncertainError`` for several all the same."""
+    left = within(found, program, line)
+    if len(left) > 1:
+        raise UncertainError(f"{len(left)} places could be meant")
+    return left[0] if left else None
 
 
 def call_of(node: cst.CSTNode, method: str) -> cst.Call | None:

@@ -7,7 +7,7 @@ import re
 import libcst as cst
 
 from isograd.records.edit import Edit
-from isograd.render.placing import UncertainError
+from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import optimizer_of
 from isograd.render.placing.source import Program, Splice, argument, call_of, only, same, written
 
@@ -25,7 +25,7 @@ def _receiver(program: Program, line: Line, method: str) -> str:
     return program.text(call.func.value)
 
 
-def _backward(program: Program, line: int | None) -> Line | None:
+def _backward(program: Program, line: Lines | None) -> Line | None:
     """The one line with the backward pass; another call of ``backward`` in the file makes it uncertain."""
     every = program.every(cst.Attribute, lambda one: one.attr.value == "backward")
     found = only(_lines(program, "backward"), program, line)
@@ -82,7 +82,7 @@ def _is_optimizer(program: Program, line: Line, made: str) -> bool:
     return name == made or re.fullmatch(r"(self\.)?(opt|optim|optimizer|optimiser)", name) is not None
 
 
-def clear_gradients(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def clear_gradients(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """``zero_grad`` right in front of the backward pass: put in, or moved there from where it does not belong."""
     backward = _backward(program, line)
     if backward is None:
@@ -108,7 +108,7 @@ def _in_time(program: Program, clearing: Line, backward: Line) -> bool:
     return early and program.parent(clearing) is program.parent(backward)
 
 
-def train_mode(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def train_mode(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """``train()`` as the first line of the loop that trains, on the model that was set to evaluate."""
     backward = _backward(program, line)
     if backward is None:
@@ -127,7 +127,7 @@ def train_mode(program: Program, edit: Edit, line: int | None) -> list[Splice] |
     return [program.before(loop.body.body[0], f"{name}.train()")]
 
 
-def clip_norm(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def clip_norm(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The bound of the one clipping that is there, its line taken away, or a line of its own in front of the step."""
     calls = program.every(cst.Call, lambda call: program.name(call.func) == _CLIPS)
     call = only(calls, program, line)
@@ -168,7 +168,7 @@ def _clipping(program: Program) -> str:
     raise UncertainError("torch is imported under another name")
 
 
-def constant_rate(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def constant_rate(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The step of the one schedule taken away."""
     made = program.every(cst.Call, lambda call: program.name(call.func).startswith("torch.optim.lr_scheduler."))
     call = only(made, program)
@@ -185,7 +185,7 @@ def constant_rate(program: Program, edit: Edit, line: int | None) -> list[Splice
     return [program.without(found)]
 
 
-def unfreeze(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def unfreeze(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The one place that freezes parameters lets them learn."""
     calls = program.every(cst.Call, lambda c: isinstance(c.func, cst.Attribute) and c.func.attr.value == "requires_grad_")
     false = [one.args[0].value for one in calls if one.args and program.text(one.args[0].value) == "False"]
@@ -195,7 +195,7 @@ def unfreeze(program: Program, edit: Edit, line: int | None) -> list[Splice] | N
     return None if found is None else [(*program.span(found), "True")]
 
 
-def parameters(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def parameters(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The optimizer gets the parameters of the whole model instead of those of one of its parts."""
     call = optimizer_of(program, line)
     if call is None:
@@ -211,7 +211,7 @@ def parameters(program: Program, edit: Edit, line: int | None) -> list[Splice] |
     return [(*program.span(first.func.value), root.value)]
 
 
-def keep_graph(program: Program, edit: Edit, line: int | None) -> list[Splice] | None:
+def keep_graph(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The one ``detach()`` in a forward pass taken away."""
 
     def cuts(call: cst.Call) -> bool:

@@ -1,5 +1,6 @@
 """Train a network by a recipe: one loop, watched, checkpointed, resumed to the last bit."""
 
+from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
 from isograd.workbench.train.machine import environment, resolved
 from isograd.workbench.train.optimizers import loss_of, make_optimizer
@@ -16,6 +17,7 @@ __all__ = [
     "environment",
     "fit",
     "load_best",
+    "loop_of",
     "loss_of",
     "make_optimizer",
     "resolved",

@@ -1,0 +1,143 @@
+"""A project as a program that can begin again from a seed: what a cure is searched with, and its change written back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isograd.curing import OnTried, cured
+from isograd.explaining import OnProgress
+from isograd.frameworks.torch.births import TorchBirths
+from isograd.frameworks.torch.edits import USUAL
+from isograd.project.amending import Amended, amended
+from isograd.project.reading import FILE_NAME, Project, model_kind
+from isograd.project.river import Job, begin
+from isograd.proofs import Proof
+from isograd.records.edit import Edit
+from isograd.records.proof import Tried
+from isograd.render.diff import unified
+from isograd.spending import Budget
+from isograd.workbench import data, models, train
+
+MOST_STEPS = 2_000
+"""Steps of a trial at most: a cure takes some fifteen of them, and what is ill shows long before."""
+_BATCHES = 400
+_VALIDATION = 256
+"""Validation rows in a batch that is judged at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curable:
+    """A project that can begin again from a seed: its factories, its data, the steps of a trial, and what is to be said."""
+
+    job: Job
+    births: TorchBirths
+    batches: Callable[[int], list[Any]]
+    validation: list[Any] | None
+    steps: int
+    remarks: tuple[str, ...]
+
+
+def curable(project: Project) -> Curable:
+    """Network, batches of a seed, optimizer, validation rows, and the habits of its loop; the data is read once."""
+    job = begin(project)
+    whole = job.batches_per_epoch * job.recipe.epochs
+    steps = min(whole, MOST_STEPS)
+    rows, device = job.prepared.validation, job.recipe.device
+    held = [
+        (rows.inputs[at : at + _VALIDATION].to(device), rows.targets[at : at + _VALIDATION].to(device))
+        for at in range(0, len(rows), _VALIDATION)
+    ]
+    births = TorchBirths(
+        lambda: _built(job),
+        train.loss_of(job.task),
+        lambda parameters: train.make_optimizer(parameters, job.recipe),
+        loop=train.loop_of(job.recipe, steps),
+    )
+    said = tuple(_remarks(job, whole, steps))
+    return Curable(job, births, lambda seed: _batches(job, seed, steps), held or None, steps, said)
+
+
+def cure(
+    given: Curable,
+    budget: Budget,
+    *,
+    known: Sequence[Tried] = (),
+    on_tried: OnTried | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[Proof, Amended]:
+    """Search and prove; gives the proof, and the project file with its edits in it. Raises what ``isograd.cure`` raises."""
+    record = cured(
+        given.births,
+        given.batches,
+        given.validation,
+        budget=budget,
+        steps=given.steps,
+        known=known,
+        on_tried=on_tried,
+        on_progress=on_progress,
+    )
+    change, diff = change_of(given.job, record.edits)
+    return Proof(replace(record, remarks=(*given.remarks, *record.remarks)), diff=diff), change
+
+
+def _built(job: Job) -> Any:
+    """The network with weights from Python's random stream, which the caller has set."""
+    settings, prepared = job.project.settings, job.prepared
+    return models.build(
+        model_kind(settings.model.kind, settings.task),
+        inputs=tuple(prepared.train.inputs.shape[1:]),
+        outputs=len(prepared.encoding.classes) or 1,
+        options=settings.model.model_extra or {},
+        seed=random.randrange(2**31),
+    ).to(job.recipe.device)
+
+
+def _batches(job: Job, seed: int, steps: int) -> list[Any]:
+    """The batches of a training from a seed, epoch after epoch, as far as they are gone through."""
+    settings, found = job.project.settings, list[Any]()
+    for epoch in range(1, 1 + max(1, -(-min(steps, _BATCHES) // job.batches_per_epoch))):
+        found += [
+            tuple(tensor.to(job.recipe.device) for tensor in batch)
+            for batch in data.batches(
+                job.prepared.train,
+                seed=seed,
+                epoch=epoch,
+                batch_size=settings.train.batch_size,
+                start=0,
+                least=models.least_rows(job.model),
+            )
+        ]
+    return found[:_BATCHES]
+
+
+def _remarks(job: Job, whole: int, steps: int) -> list[str]:
+    recipe, said = job.recipe, list[str]()
+    if steps < whole:
+        said.append(f"a trial has {steps:,} steps of the run's {whole:,}, with the whole schedule in them")
+    absent = [
+        name
+        for name, used in (
+            ("the moving average of the weights", recipe.ema is not None),
+            ("early stopping", recipe.patience is not None),
+            ("the plateau schedule", recipe.schedule == "plateau"),
+            ("mixed precision", recipe.precision != "float32"),
+        )
+        if used
+    ]
+    if absent:
+        said.append(f"trials are without {' and '.join(absent)} of the project file")
+    return said
+
+
+def change_of(job: Job, edits: tuple[Edit, ...]) -> tuple[Amended, str]:
+    """The project file with the edits in it, and the change as a diff; edits that are no setting of it are told as words."""
+    parameters, project = list(job.model.parameters()), job.project
+    usual: Mapping[str, Mapping[str, float]] = {name: make(parameters).defaults for name, make in USUAL.items()}
+    change = amended(project, edits, steps=job.batches_per_epoch * job.recipe.epochs, usual=usual)
+    name = str(project.path)
+    told = [f"# {edit.text}: {FILE_NAME} has no setting for this\n" for edit in change.left]
+    parts = [unified({name: project.text}, {name: change.text}), *told]
+    return change, "\n".join(part for part in parts if part)
