@@ -151,6 +151,10 @@ def test_observing_leaves_the_patient_as_it_was(door, case):
         Edit("weight_decay", 0.1),
         Edit("clip_norm", 1e-3),
         Edit("clip_norm", None),
+        Edit("clip_value", 1e-3),
+        Edit("clip_unit", 0.01),
+        Edit("decay_l1", 0.03),
+        Edit("decay_decoupled", 0.5),
         Edit("activation", "relu"),
     ],
     ids=lambda edit: f"{edit.kind}-{edit.value}",
@@ -162,6 +166,17 @@ def test_an_edit_changes_the_same_everywhere(door, case, edit):
         for sample, wanted in zip(found.parameters, expected.parameters, strict=True):
             slack = 1e-11 * (wanted.update.largest + wanted.weight.largest)
             assert abs(sample.update.rms - wanted.update.rms) <= slack
+
+
+def test_what_an_optimizer_remembers_is_forgotten_the_same_everywhere(door, case):
+    (mine, batch), (theirs, arrays) = door(case), reference(case)
+    if not case.momentum:
+        return
+    found, expected = (
+        p.trained([b], 3).apply(Edit("reset_state")).trained([b], 2) for p, b in ((mine, batch), (theirs, arrays))
+    )
+    for one, wanted in zip(found.describe().parameters, expected.describe().parameters, strict=True):
+        agree(one.values, wanted.values)
 
 
 @pytest.mark.parametrize("kind", sorted(EDITS))

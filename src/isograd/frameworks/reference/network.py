@@ -202,13 +202,19 @@ class Sgd:
     .. math:: g \leftarrow g + \lambda\theta, \quad m \leftarrow \mu m + g \;(m = g \text{ first}), \quad
         \theta \leftarrow \theta - \eta m
 
-    ``clip_norm``: the gradient is scaled down to this total norm first, by ``c / (norm + 1e-6)``.
+    ``clip_norm``: the gradient is scaled down to this total norm first, by ``c / (norm + 1e-6)``; ``clip_value`` bounds each
+    entry, ``clip_unit`` the norm of each row by so many times that of its weights (1e-3 at least). ``decay_l1`` is added
+    times the sign of the weights; ``decay_decoupled``: they shrink by learning rate times this beforehand.
     """
 
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    clip_value: float | None = None
+    clip_unit: float | None = None
+    decay_l1: float = 0.0
+    decay_decoupled: float = 0.0
     memory: dict[str, Array] = field(default_factory=dict)
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -221,8 +227,14 @@ class Sgd:
         if self.clip_norm is not None:
             factor = min(1.0, self.clip_norm / (total_norm(list(gradients.values())) + 1e-6))
             gradients = {name: gradient * factor for name, gradient in gradients.items()}
+        if self.clip_value is not None:
+            gradients = {name: gradient.clip(-self.clip_value, self.clip_value) for name, gradient in gradients.items()}
+        if self.clip_unit is not None:
+            gradients = {name: _clipped(gradient, parameters[name], self.clip_unit) for name, gradient in gradients.items()}
+        gradients = {name: gradient + self.decay_l1 * np.sign(parameters[name]) for name, gradient in gradients.items()}
         after = {}
         for name, value in parameters.items():
+            value = value * (1.0 - self.learning_rate * self.decay_decoupled)
             push = gradients[name] + self.weight_decay * value
             if self.momentum:
                 push = self.momentum * self.memory[name] + push if name in self.memory else push
@@ -232,8 +244,16 @@ class Sgd:
 
     def fresh(self) -> Sgd:
         """The same constants with an empty memory."""
-        return Sgd(self.learning_rate, self.momentum, self.weight_decay, self.clip_norm)
+        return replace(self, memory={})
 
     def copy(self) -> Sgd:
         """The same constants and the same memory, apart."""
         return replace(self, memory={name: value.copy() for name, value in self.memory.items()})
+
+
+def _clipped(gradient: Array, weight: Array, bound: float) -> Array:
+    """Each row, or a vector as a whole, scaled down to ``bound`` times the norm of its weights."""
+    axis = 1 if weight.ndim > 1 else None
+    norms = np.linalg.norm(gradient, axis=axis, keepdims=True)
+    most = bound * np.maximum(np.linalg.norm(weight, axis=axis, keepdims=True), 1e-3)
+    return np.asarray(gradient * np.where(norms > most, most / np.maximum(norms, 1e-30), 1.0))

@@ -66,14 +66,15 @@ class ReferencePatient(Patient):
 
         Raises ``ModelError`` for what this door cannot do: its loop is always right, and its layers are few.
         """
-        if edit.kind in ("learning_rate", "momentum", "weight_decay"):
-            optimizer = self.optimizer.copy()
-            setattr(optimizer, edit.kind, _number(edit))
-            return replace(self, optimizer=optimizer)
-        if edit.kind == "clip_norm":
-            optimizer = self.optimizer.copy()
-            optimizer.clip_norm = None if edit.value is None else _number(edit)
-            return replace(self, optimizer=optimizer)
+        if edit.kind in _SETTINGS:
+            setting: dict[str, Any] = {edit.kind: 0.0 if edit.off else _number(edit)}
+            return replace(self, optimizer=replace(self.optimizer.copy(), **setting))
+        if edit.kind in _CLIPPING:
+            bound = None if edit.off else _number(edit)
+            bounds: dict[str, Any] = {name: bound if name == edit.kind else None for name in _CLIPPING}
+            return replace(self, optimizer=replace(self.optimizer.copy(), **bounds))
+        if edit.kind == "reset_state" and self.optimizer.memory:
+            return replace(self, optimizer=self.optimizer.fresh())
         if edit.kind == "activation":
             return replace(self, network=_with_activation(self.network, edit))
         if edit.kind != "initialisation":
@@ -110,6 +111,10 @@ class ReferencePatient(Patient):
     def reborn(self, seed: int) -> Self:
         """A new patient with weights drawn anew by torch's rule, and an optimizer that remembers nothing."""
         return replace(self, network=_drawn(self.network, "uniform", "", seed), optimizer=self.optimizer.fresh())
+
+
+_SETTINGS = ("learning_rate", "momentum", "weight_decay", "decay_l1", "decay_decoupled")
+_CLIPPING = ("clip_norm", "clip_value", "clip_unit")
 
 
 def _passed(network: Network, x: Array, targets: Array, loss: Loss) -> Pass:

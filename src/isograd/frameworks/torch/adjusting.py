@@ -73,14 +73,19 @@ def shrink(optimizer: Optimizer, loop: Loop) -> None:
 
 
 @contextlib.contextmanager
-def adjusted(models: Sequence[nn.Module], optimizer: Optimizer, loop: Loop) -> Iterator[None]:
-    """Within, all this happens right before each step of the optimizer: for a step function of the person's own."""
-    if loop.clip_norm is loop.clip_value is loop.clip_unit is None and not loop.decay_l1 and not loop.decay_decoupled:
+def adjusted(models: Sequence[nn.Module], optimizer: Optimizer, loop: Loop, *, gradients: bool) -> Iterator[None]:
+    """Within, weights shrink at the beginning of each step of the optimizer, and are seen to be moved by it.
+
+    ``gradients``: they are adjusted then, too, for a step function of the person's own.
+    """
+    clips = not loop.clip_norm is loop.clip_value is loop.clip_unit is None or bool(loop.decay_l1)
+    if not loop.decay_decoupled and not (gradients and clips):
         yield
         return
 
     def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        adjust_gradients(models, loop)
+        if gradients:
+            adjust_gradients(models, loop)
         shrink(optimizer, loop)
 
     handle = optimizer.register_step_pre_hook(before)

@@ -16,7 +16,7 @@ from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
-from isograd.frameworks.torch.preparing import mapped, rebatched, standard
+from isograd.frameworks.torch.preparing import apart, mapped, rebatched, standard
 from isograd.frameworks.torch.state import same_random_streams, untouched
 from isograd.frameworks.torch.training_edits import TRAINING, above
 from isograd.records.edit import VALUES, Edit
@@ -61,10 +61,12 @@ def _targets(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _shuffle(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    apart(() if edit.off else twin.known)
     return dataclasses.replace(twin, data=twin.data.but(mixed=not edit.off))
 
 
 def _batch_size(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    apart(() if edit.off else twin.known)
     return dataclasses.replace(twin, data=twin.data.but(size=None if edit.off else max(1, int(edits.number(edit)))))
 
 
@@ -81,6 +83,8 @@ def _skip_batch(twin: TorchPatient, edit: Edit) -> TorchPatient:
 def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if twin.step is not None:
         raise ModelError("the loss is inside the step function", remedy="give batches and loss instead of step")
+    if twin.loss is None:
+        raise ModelError("the loss is inside the model", remedy="let the model give its outputs, and give the loss apart")
     _, last = _last(twin)
     return dataclasses.replace(twin, loss=fitting_loss, manner=twin.manner.but(last=last))
 

@@ -219,7 +219,8 @@ def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generat
             if weight.ndim < 2:
                 weight.zero_()
                 continue
-            drawn = torch.empty(weight.shape, dtype=weight.dtype)  # on the host, so that every device gets the same numbers
+            # on the host, so that every device gets the same numbers, and in a precision that can be orthogonalised
+            drawn = torch.empty(weight.shape, dtype=torch.promote_types(weight.dtype, torch.float32))
             rule(drawn, fan_in, generator)
             weight.copy_(drawn)
     if not found:

@@ -99,13 +99,17 @@ def _affine(something: Any, by: tuple[Affine, ...]) -> Any:
     return mapped(something, done)
 
 
-def rebatched(batches: Sequence[Any], size: int | None, *, mixed: bool) -> list[Any]:
-    """The examples of all batches in batches of ``size`` (as before: None), mixed by a fixed seed where asked for."""
-    length = length_of(batches[0])
-    if length is None or any(length_of(batch) is None for batch in batches):
+def apart(batches: Sequence[Any]) -> None:
+    """Raise ``ModelError`` where it is not known which axis of the batches are the examples."""
+    if any(length_of(batch) is None for batch in batches):
         raise ModelError(
             "the examples of these batches cannot be told apart", remedy="batches whose tensors have the examples as first axis"
         )
+
+
+def rebatched(batches: Sequence[Any], size: int | None, *, mixed: bool) -> list[Any]:
+    """The examples of all batches in batches of ``size`` (as before: None), mixed by a fixed seed where asked for."""
+    apart(batches)
     kept, count = [], 0
     for batch in batches:
         if count < POOLED:
@@ -114,7 +118,7 @@ def rebatched(batches: Sequence[Any], size: int | None, *, mixed: bool) -> list[
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0)) if mixed else torch.arange(count)
     columns = [list(tensors_in(batch)) for batch in kept]
     pooled = [torch.cat([column[place] for column in columns]) for place in range(len(columns[0]))]
-    width = min(size or length, count)
+    width = min(size or length_of(batches[0]) or count, count)
     made = []
     for start in range(0, count - width + 1, width):
         chosen = order[start : start + width]

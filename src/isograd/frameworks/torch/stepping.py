@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits
-from isograd.frameworks.torch.adjusting import adjust_gradients, adjusted, all_finite, shrink
+from isograd.frameworks.torch.adjusting import adjust_gradients, adjusted, all_finite
 from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
 from isograd.records.loop import Loop
 
@@ -90,7 +90,7 @@ def one_step(
         for model in models:
             model.zero_grad()
     if own is not None:
-        with adjusted(models, optimizer, loop):
+        with adjusted(models, optimizer, loop, gradients=True):
             _own_step(own, models, optimizer, batches[0])
         return
     factor = (loop.loss_scale or 1.0) / len(batches)
@@ -115,13 +115,13 @@ def one_step(
             optimizer.zero_grad()
             return evaluate()
 
-        shrink(optimizer, loop)
-        optimizer.step(again)  # type: ignore[no-untyped-call]
+        with adjusted(models, optimizer, loop, gradients=False):
+            optimizer.step(again)  # type: ignore[no-untyped-call]
         return
     evaluate()
     if loop.loss_scale is None or all_finite(models):  # a scale that is too large costs the step, not the weights
-        shrink(optimizer, loop)
-        optimizer.step()
+        with adjusted(models, optimizer, loop, gradients=False):
+            optimizer.step()
 
 
 def _own_step(own: Own, models: Sequence[nn.Module], optimizer: Optimizer, batch: Any) -> None:
