@@ -102,3 +102,4 @@ def test_a_dry_run_says_what_is_asked_of_augmentation(project: Path, capsys: pyt
     assert main(["train", str(project), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert 'augment.policy = "auto"' in said and "augment.erase = 0.3" in said and "augment.rotate = null" in said
+    assert f"what suits the data; isograd data preview {project} shows it" in said

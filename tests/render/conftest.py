@@ -82,10 +82,10 @@ def samples():
 
 @pytest.fixture(scope="session")
 def pages(samples):
-    """The pages a person meets: a run, one that vanishes, a regression, a check, an inspection of data, a cause, a proof."""
+    """The pages a person meets: runs, a check, an inspection and a preview of data, a cause, a proof."""
     from dataclasses import replace
 
-    from isograd.render.html import inspection_page, report_page, run_page
+    from isograd.render.html import inspection_page, preview_page, report_page, run_page
     from isograd.render.pairs import proof_page
 
     tabular = tuple(
@@ -108,6 +108,7 @@ def pages(samples):
         ),
         "check": report_page(samples.vanishing()),
         "inspection": inspection_page(samples.inspection()),
+        "preview": preview_page(samples.preview()),
         "cause": report_page(replace(samples.vanishing("watch"), cause=samples.explanation())),
         "proof": proof_page(samples.proof(), "--- train.py\n+++ train.py\n@@ -1 +1 @@\n-LR = 30.0\n+LR = 0.5\n"),
     }  # fmt: skip

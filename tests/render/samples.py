@@ -13,6 +13,7 @@ from isograd.records.expectation import Expectation, Expectations
 from isograd.records.finding import Evidence, Finding
 from isograd.records.inspection import Doubt, Inspection
 from isograd.records.moments import Moments
+from isograd.records.preview import Look, Preview, Seen
 from isograd.records.proof import Candidate, Effect, Luck, Proof, Training, Trial
 from isograd.records.reading import Reading, Readings
 from isograd.records.report import Report
@@ -241,6 +242,19 @@ def inspection():
         (Part("train", 599), Part("test", 298)), doubts, (Skipped("train/dog/0001.jpg", "0001.jpg is empty (0 bytes)"),),
         ("the parts that the source gives were put together",), ("unreadable", "repeated", "drift"),
     )  # fmt: skip
+
+
+def preview():
+    """Pictures that are mixed, and a row of a table, with long names and a warning."""
+    long = "a_class_whose_name_somebody_made_far_too_long_to_be_read_on_a_phone"
+    seen = tuple(Seen(epoch, f"62% {long} + 38% b", png(16, epoch)) for epoch in range(1, 7))
+    fields = (("a_column_with_a_long_name_" * 3, "0.25"), ("text", "word " * 60))
+    row = tuple(Seen(epoch, "b", fields=fields) for epoch in range(1, 7))
+    looks = (
+        Look("train/deep/folder/0001.jpg", long, Seen(0, long, png(16, 0)), seen),
+        Look("line 7", "b", Seen(0, "b", fields=fields), row),
+    )
+    return Preview("photos/of/a/folder", "images", 897, (3, 16, 16), "rotate 10, mixup 0.2", ("flip changes signs",), looks)
 
 
 def explanation():

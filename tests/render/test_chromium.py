@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-KINDS = ("digits", "sick", "regression", "check", "inspection", "cause", "proof")
+KINDS = ("digits", "sick", "regression", "check", "inspection", "preview", "cause", "proof")
 CONTRAST = """
 const seen = c => { const m = c.match(/[\\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1]; };
 const light = ([r, g, b]) => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;

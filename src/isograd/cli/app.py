@@ -166,6 +166,8 @@ def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
             # Lists and what is not set are JSON text already; a word is shown with the quotes it needs in the file.
             plain = isinstance(value, str) and (value.startswith("[") or value == "null")
             show.say(f"{name} = {value if plain else json.dumps(value, ensure_ascii=False)}")
+        if settings["augment.policy"] == "auto":
+            show.say(f"augment.* = null: what suits the data; isograd data preview {project.path.parent} shows it")
         show.say(f"steps: {', '.join(steps)}; nothing was read or written")
     return OK
 

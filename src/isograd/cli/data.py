@@ -1,4 +1,4 @@
-"""The commands for data: inspect a source, and take named steps to clean it."""
+"""The commands for data: inspect a source, take named steps to clean it, and show what the network will see."""
 
 from __future__ import annotations
 
@@ -85,4 +85,29 @@ def clean(
     for doubt in done.after.alarms:
         show.say(f"still: {doubt.summary}")
     show.say(f"{'would write' if dry_run else 'wrote'}  {done.path}\nNext: isograd data inspect {project}")
+    return OK
+
+
+@command
+def preview(
+    project: Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")] = Path(),
+    page: Annotated[
+        Path | None, typer.Option(help="the page to write; preview.html in the project where it is left out")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, max=200, help="rows that are shown at most")] = 24,
+    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="leave unreadable files and rows out")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document instead of writing a page")] = False,
+) -> int:
+    """Write a page with what the network will see: training rows as they are beside what augmentation makes of them."""
+    from isograd.project import previewing
+
+    loaded = previewing.load(project, skip_corrupt=skip_corrupt)
+    if as_json:
+        show.document(previewing.preview(loaded, rows))
+        return OK
+    place, found = previewing.write_preview(loaded, page, rows)
+    show.say(f"{len(found.looks)} of {found.rows:,} training rows; changed by: {found.done or 'nothing'}")
+    for warning in found.warnings:
+        show.say(f"look closer: {warning}")
+    show.say(f"page  {place}\nNext: isograd check {project}")
     return OK

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from importlib import resources
 
 from isograd.records.inspection import Inspection
+from isograd.records.preview import Preview
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Epoch, Evaluation, Run
 from isograd.records.schema import DataSummary
-from isograd.render import cause, curves, flow, ledger, verdict
+from isograd.render import cause, curves, flow, ledger, preview, verdict
 from isograd.render.findings import finding_section
 from isograd.render.forecasts import forecast_section
 from isograd.render.inspection import inspection_facts, inspection_sections, verdict_of
@@ -112,6 +113,18 @@ def inspection_page(inspection: Inspection) -> str:
     about = join("isograd data inspect ", name(inspection.source, 200))
     title = f"{plain(inspection.source, 80)}: {said.headline}"
     return _page(title, about, said, "", inspection_facts(inspection), inspection_sections(inspection), "")
+
+
+def preview_page(shown: Preview) -> str:
+    """The page of what a network will see.
+
+    >>> "Training sees each row as it is, every time." in preview_page(Preview("a.csv", "table", 9, (3,)))
+    True
+    """
+    said = preview.verdict_of(shown)
+    about = join("isograd data preview ", name(shown.source, 200))
+    title = f"{plain(shown.source, 80)}: {said.headline}"
+    return _page(title, about, said, "", preview.preview_facts(shown), preview.preview_sections(shown), "")
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:

@@ -91,3 +91,10 @@ def share_unknown(text: str, encoding: TextEncoding) -> float:
     """The share of a text's tokens that training never saw; 0 for a text without any."""
     ids = _ids(encoding.tokenizer, text)
     return float((ids == 1).mean()) if len(ids) else 0.0
+
+
+def words_of(row: NDArray[np.float32], encoding: TextEncoding) -> list[str]:
+    """The tokens that an encoded text holds: in their order, or, of a bag, by their weight."""
+    tokenizer = _tokenizer(encoding.tokenizer)
+    ids = row[row > 0] if encoding.form == "ids" else np.argsort(-row, kind="stable")[: int((row > 0).sum())]
+    return [tokenizer.id_to_token(number) or UNKNOWN for number in ids.astype(np.int64).tolist()]

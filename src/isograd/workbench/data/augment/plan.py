@@ -141,7 +141,7 @@ def _auto(encoding: Encoding) -> dict[str, Any]:
         flip = "none" if are_signs(encoding.classes) else "horizontal"
         return {"rotate": 10.0, "shift": 0.1, "zoom": 0.1, "flip": flip, **light}
     if encoding.kind == "sound":
-        return {"time_shift": 0.1, "noise": 0.01, "mask_time": 0.1, "mask_bands": 0.1}
+        return {"time_shift": 0.1, "noise": 0.001, "mask_time": 0.1, "mask_bands": 0.1}
     words = any(column.text is not None and column.text.form == "ids" for column in encoding.columns)
     numbers = any(column.kind in ("number", "date") for column in encoding.columns)
     return ({"jitter": 0.05} if numbers else {}) | ({"drop_words": 0.1} if words else {})
