@@ -75,8 +75,7 @@ def test_without_augmentation_the_rows_are_shown_as_they_are(tmp_path: Path, cap
 def test_a_row_of_a_table_is_shown_in_its_own_units_and_words(tmp_path: Path) -> None:
     lines = ["age,city,member,said,price"]
     lines += [
-        f"{20 + i % 50},{['rome', 'oslo'][i % 2]},{i % 3 == 0},word{i} then word{i % 5} and more,{i * 1.5}"
-        for i in range(200)
+        f"{20 + i % 50},{['rome', 'oslo'][i % 2]},{i % 3 == 0},word{i} then word{i % 5} and more,{i * 1.5}" for i in range(200)
     ]
     (tmp_path / "t.csv").write_text("\n".join(lines).replace("30,rome", ",rome") + "\n")
     text = 'task = "regression"\n[data]\nsource = "t.csv"\ntarget = "price"\n[encoding]\ntext = "ids"\nlength = 8\n'
