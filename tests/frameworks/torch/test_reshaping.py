@@ -164,3 +164,22 @@ def test_residual_paths_are_put_in_once_and_taken_out():
     assert torch.allclose(one.models[0][2](x), before.models[0][2](x) + x)
     with pytest.raises(ModelError, match="own stay"):
         before.apply(Edit("residual", "off"))
+
+
+OPTIMIZERS = {
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
+    "lbfgs": lambda parameters: torch.optim.LBFGS(parameters, lr=0.1, max_iter=2),
+    "amsgrad": lambda parameters: torch.optim.Adam(parameters, amsgrad=True, foreach=True),
+}
+
+
+@pytest.mark.parametrize("edit", [Edit("width", 2.0), Edit("depth", 2.0), Edit("precision", "float64")], ids=lambda e: e.kind)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_with_a_memory_goes_on_with_other_parameters(name, edit):
+    model = chain()
+    patient, _ = patient_of(model, optimizer=OPTIMIZERS[name](model.parameters()))
+    edited = patient.trained(BATCHES, 2).apply(edit)
+    again = edited.trained(BATCHES, 2)
+    assert held(again) and all(not torch.equal(a, b) for a, b in zip(weights(edited), weights(again), strict=True))
+    kept = {"lr", "weight_decay"} & set(patient.optimizer.defaults)
+    assert all(edited.optimizer.param_groups[0][key] == patient.optimizer.param_groups[0][key] for key in kept)

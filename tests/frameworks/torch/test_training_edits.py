@@ -262,3 +262,40 @@ def test_only_what_an_activation_replaced_gives_way_again():
     edited = patient.apply(edit)
     assert not same(edited.trained(BATCHES, 2), patient.trained(BATCHES, 2))
     assert same(edited.apply(edit.inverse).trained(BATCHES, 2), patient.trained(BATCHES, 2))
+
+
+def test_an_optimizer_that_evaluates_several_times_a_step_shrinks_weights_once():
+    model = nn.Linear(4, 3)
+    patient, _ = patient_of(model, optimizer=torch.optim.LBFGS(model.parameters(), lr=0.0, max_iter=3))
+    after = patient.apply(Edit("decay_decoupled", 0.5))
+    assert same(after.trained(BATCHES, 1), patient)  # nothing times a rate of zero
+    patient.optimizer.param_groups[0]["lr"] = 0.2
+    patient.optimizer.param_groups[0]["max_iter"] = 0
+    small = patient.apply(Edit("decay_decoupled", 0.5)).trained(BATCHES, 1)
+    assert all(torch.allclose(a, 0.9 * b) for a, b in zip(weights(small), weights(patient), strict=True))
+
+
+class Sparse(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 4, sparse=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.words(x).mean(1))
+
+
+@pytest.mark.parametrize(
+    "edit", [Edit("clip_norm", 1.0), Edit("decay_l1", 0.1), Edit("optimizer", "adam")], ids=lambda e: e.kind
+)
+def test_what_sparse_gradients_do_not_allow_is_told_as_such(edit):
+    batch = (torch.randint(0, 9, (8, 5)), torch.randint(0, 3, (8,)))
+    patient, _ = patient_of(Sparse(), batch=batch, optimizer=None)
+    with pytest.raises(ModelError, match=r"torch says"):
+        patient.apply(edit).trained([batch], 1)
+    assert not same(patient.apply(Edit("loss_scale", 4.0)).trained([batch], 1), patient)
+    assert not same(patient.apply(Edit("clip_unit", 0.1)).trained([batch], 1), patient)
+
+
+def test_the_loss_of_a_model_that_gives_its_own_is_not_exchanged():
+    with pytest.raises(ModelError, match="inside the model"):
+        dataclasses.replace(patient_of()[0], loss=None).apply(Edit("loss"))

@@ -59,7 +59,8 @@ def clip_units(parameter: Tensor, bound: float) -> None:
 
 def all_finite(models: Sequence[nn.Module]) -> bool:
     """Whether every gradient is."""
-    return all(bool(torch.isfinite(p.grad).all()) for model in models for p in model.parameters() if p.grad is not None)
+    found = [p.grad for model in models for p in model.parameters() if p.grad is not None]
+    return all(bool(torch.isfinite(grad._values() if grad.is_sparse else grad).all()) for grad in found)
 
 
 def shrink(optimizer: Optimizer, loop: Loop) -> None:
@@ -68,7 +69,7 @@ def shrink(optimizer: Optimizer, loop: Loop) -> None:
         with torch.no_grad():
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    if parameter.grad is not None:
+                    if parameter.grad is not None or isinstance(optimizer, torch.optim.LBFGS):  # which has none yet
                         parameter.mul_(1.0 - float(group["lr"]) * loop.decay_decoupled)
 
 

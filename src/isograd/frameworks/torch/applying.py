@@ -121,6 +121,8 @@ def _precision(twin: TorchPatient, edit: Edit) -> TorchPatient:
     def of_kind(tensor: Tensor) -> Tensor:
         return tensor.to(kind) if tensor.is_floating_point() else tensor
 
+    if isinstance(twin.optimizer, torch.optim.LBFGS):  # whose memory is of all parameters as one
+        twin = twin.forgetful()
     for state in () if twin.optimizer is None else twin.optimizer.state.values():
         state.update({name: of_kind(value) for name, value in state.items() if isinstance(value, Tensor) and value.ndim})
     return dataclasses.replace(twin, data=twin.data.but(wide=kind), batch=mapped(twin.batch, of_kind))

@@ -89,8 +89,11 @@ def another_optimizer(models: Sequence[nn.Module], name: str) -> Optimizer:
 
 def same_optimizer(models: Sequence[nn.Module], optimizer: Optimizer) -> Optimizer:
     """The same kind and constants of its first group, for every parameter that asks for a gradient, without memory."""
-    settings = {key: value for key, value in optimizer.param_groups[0].items() if key in optimizer.defaults}
     kind: Any = type(optimizer)
+    known = inspect.signature(kind).parameters  # AdamW is an Adam whose groups hold more than it takes
+    every = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    group = optimizer.param_groups[0]
+    settings = {key: value for key, value in group.items() if key in optimizer.defaults and (every or key in known)}
     made: Optimizer = kind([p for p in every_parameter(models) if p.requires_grad], **settings)
     return made
 

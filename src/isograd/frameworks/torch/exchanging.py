@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from isograd.errors import ModelError
 from isograd.frameworks.torch.places import modules_of
@@ -54,8 +54,9 @@ def hold(optimizer: Optimizer | None, old: Sequence[nn.Parameter], new: Sequence
     for parameter in old:
         if id(parameter) not in kept:
             optimizer.state.pop(parameter, None)
-    if hasattr(optimizer, "_params"):  # LBFGS keeps a list of its own
-        optimizer._params = optimizer.param_groups[0]["params"]
+    if isinstance(optimizer, LBFGS):  # it keeps a list of its own, how many numbers that holds, and moments of all as one
+        optimizer._params, optimizer._numel_cache = optimizer.param_groups[0]["params"], None
+        optimizer.state.clear()
 
 
 def drop(module: nn.Module, *ours: Callable[..., Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,8 @@ class Rates:
     def __init__(self, optimizer: Optimizer, loop: Loop, steps: int) -> None:
         self.optimizer, self.loop, self.steps = optimizer, loop, loop.steps or steps
         self.plain = loop.schedule is None and loop.warm_up is None and not loop.rates
-        if self.plain:
+        if self.plain or any("lr" not in group for group in optimizer.param_groups):
+            self.plain = True
             return
         began = [float(group["lr"]) for group in optimizer.param_groups]
         first, highest = loop.rate(1), loop.highest
@@ -106,7 +108,8 @@ def one_step(
             whole = value if len(batches) == 1 else whole + value.detach().cpu() / len(batches)
         if loop.clears_early:
             optimizer.zero_grad()
-        adjust_gradients(models, loop)
+        with _told("the gradient cannot be clipped, scaled or added to as the edit asks"):
+            adjust_gradients(models, loop)
         return whole
 
     if isinstance(optimizer, torch.optim.LBFGS):  # evaluates several times a step
@@ -120,8 +123,17 @@ def one_step(
         return
     evaluate()
     if loop.loss_scale is None or all_finite(models):  # a scale that is too large costs the step, not the weights
-        with adjusted(models, optimizer, loop, gradients=False):
+        with adjusted(models, optimizer, loop, gradients=False), _told("the optimizer cannot make a step"):
             optimizer.step()
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Within, what torch refuses (sparse gradients, mixed types) is told as a ``ModelError``."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ModelError(what, met=f"torch says: {first_line(error)}") from error
 
 
 def _own_step(own: Own, models: Sequence[nn.Module], optimizer: Optimizer, batch: Any) -> None:
