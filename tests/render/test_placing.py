@@ -2,8 +2,9 @@
 
 import pytest
 
+from isograd.frameworks.torch.edits import USUAL
 from isograd.records.edit import EDITS, Edit
-from isograd.render.placing import change_of, placed
+from isograd.render.placing import arguments, change_of, placed
 
 SCRIPT = '''\
 """My first network."""
@@ -170,6 +171,26 @@ def test_another_optimizer_takes_its_import_with_it_or_is_not_placed():
         "from torch.optim import Adam\nopt = Adam(model.parameters(), lr=1e-3)\n"
     )
     assert placed(source + "print(isinstance(opt, SGD))\n", Edit("optimizer", "adam", before="sgd")) is None
+
+
+def test_the_rate_of_a_new_optimizer_is_the_one_it_has_just_been_given():
+    edits = [Edit("optimizer", "adam", before="sgd"), Edit("learning_rate", 0.003, before=100.0)]
+    found = change_of({"a.py": SCRIPT}, edits)
+    assert "optimizer = optim.Adam(net.parameters(), lr=0.003)" in found.texts["a.py"] and found.left == ()
+
+
+@pytest.mark.parametrize("name", sorted(USUAL))
+def test_the_usual_constants_are_those_that_were_tried(name):
+    from torch import nn
+    from torch.optim import SGD
+
+    kind, _ = arguments.USUAL[name]
+    made = USUAL[name]([nn.Parameter(nn.Linear(1, 1).weight)])
+    assert type(made).__name__ == kind
+    for key, value in arguments.usual_of(name).items():
+        if key in ("learning_rate", "momentum", "eps", "weight_decay"):
+            assert made.defaults["lr" if key == "learning_rate" else key] == value
+    assert not isinstance(made, SGD) or made.defaults["nesterov"] == (name == "nesterov")
 
 
 def test_gradients_cleared_too_early_are_cleared_before_the_backward_pass():

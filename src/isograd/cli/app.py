@@ -101,7 +101,11 @@ def check(
         after = "isograd.watch(model) around the training loop"
     else:
         report = river.check(reading.load(where, skip_corrupt=skip_corrupt), deep=deep, remark=show.tell)
-        after = f"isograd train {project}" if report.healthy else f"mend the project, then isograd check {project}"
+        after = (
+            f"isograd train {project}"
+            if report.healthy
+            else f"isograd cure {project}   tries the repairs and proves which one works"
+        )
     show.say(report.to_json() if as_json else f"{report}\nNext: {after}")
     fails = report.forecast is not None and report.forecast.answer == "will fail"
     return OK if report.healthy and not fails else NO

@@ -9,7 +9,7 @@ from isograd.records.proof import Candidate, Proof, Training, Trial
 from isograd.render import axes, cause, html, svg
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, facts, section, table, words
-from isograd.render.proof import ceiling_told, changes, controls_of, cost_told, interval_of, luck_told, verdict_of
+from isograd.render.proof import ceiling_told, changes, controls_of, cost_told, interval_of, luck_told, scale_of, verdict_of
 from isograd.render.svg import Series
 from isograd.render.wording import count, number, percent
 
@@ -54,7 +54,7 @@ def hero_of(proof: Proof) -> Markup:
     same = (
         "the same weights and see the same batches" if proof.varies == "weights" else "the same weights: only the order differs"
     )
-    sentence = f"One line is one training. The trainings of a pair begin from {same}."
+    sentence = f"One line is one training. The trainings of a pair begin from {same}. {scale_of(proof)}".rstrip()
     seen = {one.style for one in drawn}
     legend = [Series(name, (), style) for name, style in _SIDES if style in seen]
     return chart(title, sentence, picture, _numbers(proof), legend=legend)
@@ -136,7 +136,7 @@ def _row_of(trial: Trial, axis: axes.Axis, y: float) -> list[str]:
         el("text", f"seed {trial.seed}", x="0", y=f"{y - 14:g}", text_anchor="start", class_="word"),
         el("line", x1=before, x2=after, y1=f"{y:g}", y2=f"{y:g}", class_="line s0" if trial.difference > 0 else "line s1"),
     ]
-    for _, style, made in reversed(_sides(trial)):
+    for _, style, made in sorted(_sides(trial), key=lambda side: (side[1] + 2) % 3):  # no change, luck, the change on top
         row.append(_mark(style, f"{axis.place(made.skill.value):.2%}", f"{y:g}"))
     return row
 

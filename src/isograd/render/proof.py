@@ -107,6 +107,7 @@ def text(proof: Proof, diff: str = "", width: int = 100) -> str:
 
 def _rows(proof: Proof) -> Iterator[tuple[str, str]]:
     if proof.trials:
+        yield "scale", scale_of(proof)
         yield "against", "; ".join(controls_of(proof))
     if proof.verdict == "proven":
         odds = round(1 / proof.false_proof_rate)
@@ -118,6 +119,11 @@ def _rows(proof: Proof) -> Iterator[tuple[str, str]]:
     cost = cost_told(proof)
     if cost:
         yield "cost", cost
+
+
+def scale_of(proof: Proof) -> str:
+    """What the numbers mean, of our yardstick or of the person's own."""
+    return "Skill 0 is the best constant answer, 1 is perfect." if proof.measure == "skill" else "The score is your own."
 
 
 def controls_of(proof: Proof) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isograd.records.edit import OFF, Edit
 
@@ -51,16 +51,17 @@ def change_of(
 
     ``lines``: file and lines that an edit is about, where that is known. Without libcst every edit is left.
     """
-    texts, done, left = dict(sources), list[Edit](), list[Edit]()
+    texts, done, left, usual = dict(sources), list[Edit](), list[Edit](), dict[str, float]()
     if not can_place():
         return Change(texts, (), tuple(edits))
     for edit in edits:
         file, line = (lines or {}).get(edit, ("", None))
         found: dict[str, str] = {}
+        now = replace(edit, before=usual[edit.kind]) if edit.kind in usual else edit
         try:
             for name in [file] if file in texts else texts:
                 still = texts[name].count("\n") == sources[name].count("\n")  # after an inserted line no number is right
-                new = _tried(texts[name], edit, line if name == file and still else None)
+                new = _tried(texts[name], now, line if name == file and still else None)
                 if new is not None:
                     found[name] = new
         except UncertainError:
@@ -68,9 +69,17 @@ def change_of(
         if len(found) == 1:
             texts.update(found)
             done.append(edit)
+            usual = _constants(edit) if edit.kind == "optimizer" else usual
         else:
             left.append(edit)
     return Change(texts, tuple(done), tuple(left))
+
+
+def _constants(edit: Edit) -> dict[str, float]:
+    """What a new optimizer has just been given: the values that are there before the next edit."""
+    from isograd.render.placing.arguments import usual_of
+
+    return usual_of(str(edit.value))
 
 
 def can_place() -> bool:

@@ -28,8 +28,32 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "Adamax": {"lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
 }
 """What an argument that is left out is."""
-USUAL = {"adam": ("Adam", "lr=1e-3"), "sgd": ("SGD", "lr=0.05, momentum=0.9")}
+USUAL = {
+    "sgd": ("SGD", "lr=0.05, momentum=0.9"),
+    "nesterov": ("SGD", "lr=0.05, momentum=0.9, nesterov=True"),
+    "adam": ("Adam", "lr=1e-3"),
+    "adamw": ("AdamW", "lr=1e-3, weight_decay=0.01"),
+    "nadam": ("NAdam", "lr=1e-3"),
+    "radam": ("RAdam", "lr=1e-3"),
+    "adamax": ("Adamax", "lr=2e-3"),
+    "rmsprop": ("RMSprop", "lr=1e-3"),
+    "adagrad": ("Adagrad", "lr=1e-2"),
+}
 """Optimizers with their usual constants, as they are written."""
+
+
+def usual_of(name: str) -> dict[str, float]:
+    """The usual constants of an optimizer, by the kinds of the edits that change them.
+
+    >>> usual_of("sgd")
+    {'momentum': 0.9, 'weight_decay': 0.0, 'learning_rate': 0.05}
+    """
+    kind, constants = USUAL[name]
+    written_down = dict(part.split("=") for part in constants.split(", "))
+    found = DEFAULTS[kind] | {key: float(value) for key, value in written_down.items() if value != "True"}
+    return {key: value for key, value in found.items() if key != "lr"} | {"learning_rate": found["lr"]}
+
+
 _KEYWORDS = {"learning_rate": "lr"}
 _OVERRIDES = ("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR")
 
