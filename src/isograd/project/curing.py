@@ -12,9 +12,10 @@ from isograd.explaining import OnProgress
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.edits import USUAL
 from isograd.project.amending import Amended, amended
-from isograd.project.reading import FILE_NAME, Project, model_kind
+from isograd.project.reading import FILE_NAME, Project, model_kind, parse
 from isograd.project.river import Job, begin
 from isograd.proofs import Proof
+from isograd.records import proof as records
 from isograd.records.edit import Edit
 from isograd.records.proof import Tried
 from isograd.render.diff import unified
@@ -80,7 +81,33 @@ def cure(
         on_progress=on_progress,
     )
     change, diff = change_of(given.job, record.edits)
-    return Proof(replace(record, remarks=(*given.remarks, *record.remarks)), diff=diff), change
+    said = [*given.remarks, *record.remarks]
+    if record.verdict == "proven" and not change.left:
+        better, told = as_written(given, change, record)
+        said.append(told)
+        if not better:
+            change, diff = replace(change, placed=(), left=record.edits), f"# {told}\n\n{diff}"
+    return Proof(replace(record, remarks=tuple(said)), diff=diff), change
+
+
+def as_written(given: Curable, change: Amended, record: records.Proof) -> tuple[bool, str]:
+    """Whether the changed file, read and built anew, trains better too than the untouched program, on one seed of the proof.
+
+    The trials changed the network as it stood; a setting builds another one by the rules of this project, which need not be
+    the same. Gives what became of it in words as well.
+    """
+    trial = record.trials[0]
+    new = curable(parse(change.text, given.job.project.path))
+    training = new.batches(trial.seed)
+    halves = new.births.halves(new.validation or training)
+    held = new.validation or training if halves is None else halves[1]
+    skill = new.births.born(trial.seed, training).trained(training, record.pair_length or new.steps).judge(held).value
+    better = skill > trial.control.skill.value
+    told = (
+        f"the changed file was read and trained once more, with seed {trial.seed}: skill {skill:.2f}, where the trial reached "
+        f"{trial.treated.skill.value:.2f} and the untouched program {trial.control.skill.value:.2f}"
+    )
+    return better, told if better else f"{told}: the setting does not do what was proven, and is not written"
 
 
 def _built(job: Job) -> Any:

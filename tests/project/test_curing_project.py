@@ -1,0 +1,101 @@
+"""A project as a program that can begin again: its seeds, its loop, its change as settings, and the changed file tried once."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from isograd.cli.app import app
+from isograd.project import curing
+from isograd.project.reading import load
+from isograd.records.edit import Edit
+from isograd.records.proof import Proof, Training, Trial
+from isograd.records.skill import Skill
+
+TOML = """\
+task = "classification"
+
+[data]
+source = "rows.csv"
+target = "y"
+
+[model]
+hidden = [8]
+
+[train]
+epochs = 6
+batch_size = 16
+optimizer = "sgd"
+schedule = "constant"
+learning_rate = 1e-7   # careful
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    draw = random.Random(0)
+    rows = [(draw.gauss(0, 1), draw.gauss(0, 1)) for _ in range(260)]
+    lines = [f"{a:.4f},{b:.4f},{'yes' if a + b > 0 else 'no'}" for a, b in rows]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+    (tmp_path / "isograd.toml").write_text(TOML)
+    return tmp_path
+
+
+def test_every_seed_has_its_own_weights_and_order_and_the_same_seed_the_same(folder):
+    given = curing.curable(load(folder))
+    assert given.births.check() == (True, ())
+    one, again, other = (given.batches(seed) for seed in (1, 1, 2))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(one[0][0], other[0][0])
+    assert given.steps == 6 * given.job.batches_per_epoch == len(one)
+
+
+def test_the_loop_of_the_file_is_the_loop_of_the_trials(folder):
+    text = TOML.replace('"constant"', '"warmup_cosine"').replace("1e-7   # careful", "0.1\nclip_norm = 0.5\nema = 0.9")
+    (folder / "isograd.toml").write_text(text)
+    given = curing.curable(load(folder))
+    loop = given.births.born(0, given.batches(0)).loop
+    assert (loop.clip_norm, loop.schedule, loop.warm_up) == (0.5, "cosine", round(0.05 * given.steps))
+    assert given.remarks == ("trials are without the moving average of the weights of the project file",)
+
+
+def test_what_is_no_setting_is_told_in_words(folder):
+    change, diff = curing.change_of(curing.curable(load(folder)).job, (Edit("learning_rate", 0.1), Edit("residual")))
+    assert "+learning_rate = 0.1   # careful" in diff and "isograd.toml has no setting for this" in diff
+    assert change.left == (Edit("residual"),)
+
+
+def proven(edit, control):
+    trial = Trial(1000, Training(Skill(control, 20)), Training(Skill(0.8, 20)))
+    return Proof("proven", (edit,), "repair", False, trials=(trial,), pair_length=60)
+
+
+def test_the_changed_file_is_trained_once_before_it_counts(folder):
+    given = curing.curable(load(folder))
+    record = proven(Edit("learning_rate", 0.5, before=1e-7), 0.0)
+    change, _ = curing.change_of(given.job, record.edits)
+    better, told = curing.as_written(given, change, record)
+    assert better and "the changed file was read and trained once more, with seed 1000" in told
+    worse, told = curing.as_written(given, change, proven(record.edits[0], 0.999))
+    assert not worse and "is not written" in told
+
+
+def test_a_setting_that_does_not_do_what_was_proven_is_not_written(folder, monkeypatch):
+    given = curing.curable(load(folder))
+    record = replace(proven(Edit("learning_rate", 1e-8, before=1e-7), 0.999))
+    monkeypatch.setattr(curing, "cured", lambda *args, **options: record)
+    proof, change = curing.cure(given, curing.Budget(runs=12.0))
+    assert change.left == record.edits and proof.diff.startswith("# the changed file was read")
+    assert any("is not written" in remark for remark in proof.record.remarks)
+
+
+def test_a_project_is_cured_and_its_file_written_with_a_backup(folder):
+    said = CliRunner().invoke(app, ["cure", str(folder), "--budget", "14 runs", "--write"])
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("Proven: learning rate 1e-07 →")
+    assert f"Next: isograd train {folder} --new" in said.stdout
+    assert "1e-7" not in (folder / "isograd.toml").read_text() and "# careful" in (folder / "isograd.toml").read_text()
+    assert (folder / "isograd.toml.bak").read_text() == TOML
+    assert CliRunner().invoke(app, ["runs", str(folder)]).stdout.startswith("no runs yet")
