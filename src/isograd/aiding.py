@@ -9,6 +9,7 @@ from typing import Any
 
 from isograd.errors import DamagedError
 from isograd.health.first_aid import follow, judge
+from isograd.health.treating import attend
 from isograd.ports import Guard
 from isograd.records import codec
 from isograd.records.aid import Action, AidState, Kind, Ranges, Reading
@@ -41,32 +42,43 @@ class Aiding:
         self._told = None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that it knows between two steps, as plain values."""
+        """All that it knows between two steps: text and plain values, and tensors while a treatment may have to be undone."""
         pending = self._state.pending if self._told is None else self._guard.pending
-        return {"state": codec.dumps(replace(self._state, pending=pending))}
+        kept = self._guard.kept()
+        state = codec.dumps(replace(self._state, pending=pending))
+        return {"state": state, "plain": kept.get("plain", {}), "tensors": kept.get("tensors", {})}
 
     def load_state_dict(self, given: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` gave; raises ``DamagedError`` for anything else."""
-        text = given.get("state")
-        if not isinstance(text, str):
+        text, tensors = given.get("state"), given.get("tensors", {})
+        if not isinstance(text, str) or not isinstance(tensors, dict):
             raise DamagedError("this is not what state_dict() of a watch gave")
         state = codec.loads(AidState, text)
         self._state = replace(state, most=self._state.most)
-        self._guard.pending = state.pending
+        self._guard.pending, self._guard.lowered = state.pending, state.course.lowered
+        self._guard.keep({"tensors": tensors, "plain": given.get("plain", {})} if tensors else {})
         if state.over:
             self._guard.end()
 
-    def _decide(self, place: int, reading: Reading) -> bool:
-        """Whether a step stays."""
+    def _decide(self, place: int, reading: Reading, take_back: Callable[[], None]) -> None:
+        """Judge a step; where a window ends, look at how the training goes."""
         state = self._state
         every = (*state.optimizers, *[Ranges()] * (place + 1 - len(state.optimizers)))
         verdict = judge(every[place], reading)
         ranges = follow(every[place], reading, verdict)
         self._state = replace(state, optimizers=(*every[:place], ranges, *every[place + 1 :]))
         if verdict.reason is not None:
+            if not verdict.accept:
+                take_back()
             kind: Kind = "accepted" if verdict.accept else "rejected"
             self._act(Action(ranges.taken, kind, verdict.reason, verdict.value, verdict.bound, verdict.what, place))
-        return verdict.accept
+        if len(self._state.optimizers) == 1 and not self._state.over:  # the losses of several have no common course
+            course, actions = attend(self._state.course, ranges, self._guard.treat)
+            self._state = replace(self._state, course=course)
+            for action in actions:
+                if action.kind in ("kept", "undone"):
+                    self._guard.settle(undo=action.kind == "undone")
+                self._act(action)
 
     def _act(self, action: Action) -> None:
         self._tell(action)

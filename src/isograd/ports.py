@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
-from isograd.records.aid import Action, Pending, Reading
+from isograd.records.aid import Action, Pending, Reading, Treatment
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
@@ -123,15 +123,34 @@ class Recorder(Protocol):
         ...
 
 
-Decide = Callable[[int, Reading], bool]
-"""Whether a step stays, from the number of its optimizer and what it shows."""
+Decide = Callable[[int, Reading, Callable[[], None]], None]
+"""Judges a step: the number of its optimizer, what it shows, and what takes it back."""
 
 
 class Guard(Protocol):
-    """Attached to a live loop beside a recorder: undoes a step where ``decide`` says so, before anybody sees it."""
+    """Attached to a live loop beside a recorder: undoes a step where its judge says so, before anybody sees it."""
 
     pending: Pending
     """What was heard since the last step; set, it goes on from there."""
+
+    lowered: int
+    """How often the learning rate is divided by ten in each step; the person's own stays as it is."""
+
+    def treat(self, treatment: Treatment) -> bool:
+        """Begin a treatment after the step that is being judged; whether there was anything to treat."""
+        ...
+
+    def settle(self, *, undo: bool) -> None:
+        """The treatment under way is over: keep what came of it, or go back to where it began."""
+        ...
+
+    def kept(self) -> dict[str, Any]:
+        """What a treatment under way would go back to: tensors by name; empty where none is."""
+        ...
+
+    def keep(self, given: dict[str, Any]) -> None:
+        """Go on with what ``kept`` gave."""
+        ...
 
     def attach(self, decide: Decide) -> None:
         """Begin to guard."""

@@ -8,6 +8,9 @@ from typing import Literal
 Kind = Literal["rejected", "accepted", "tried", "kept", "undone", "restart", "ended"]
 Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "lasting", "limit"]
 
+Treatment = Literal["rate", "moments"]
+
+_TREATMENTS = {"": "", "rate": "a tenth of the learning rate", "moments": "forgetting the optimizer's moments"}
 _WORDS = {
     "nonfinite": "{met} is not finite",
     "loss": "the loss is {value:.3g}, and {bound:.3g} is the most that its recent values allow",
@@ -20,7 +23,7 @@ _WORDS = {
 _DONE = {
     "rejected": "step {step} was taken back",
     "accepted": "step {step} was accepted after so many in a row that were taken back",
-    "tried": "from step {step} on {what} is tried",
+    "tried": "from step {step} on, {what} is tried",
     "kept": "{what} is kept at step {step}",
     "undone": "{what} is undone at step {step}, because it did not help",
     "restart": "at step {step} nothing more can be done in place: start again, with what isograd.watch(...).explain finds",
@@ -49,7 +52,7 @@ class Action:
     @property
     def text(self) -> str:
         """What was done and why, as a sentence without its full stop."""
-        done = _DONE[self.kind].format(step=self.step, what=self.what)
+        done = _DONE[self.kind].format(step=self.step, what=_TREATMENTS.get(self.what, self.what))
         met = "the loss" if self.what == "loss" else "the update"
         return f"{done}: {_WORDS[self.reason].format(value=self.value, bound=self.bound, met=met)}"
 
@@ -106,11 +109,34 @@ class Ranges:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """How the training goes, from window to window, and what is being tried where it goes badly.
+
+    ``start`` and ``best`` are the first and the lowest level of the loss, ``bad`` counts bad windows in a row; ``trial`` is the
+    treatment under way, begun at the level ``before``, with ``left`` windows to watch; ``tried`` those of this trouble;
+    ``lowered`` how often the rate is divided by ten at present; ``over``: nothing more can be done in place.
+    """
+
+    start: float | None = None
+    best: float | None = None
+    bad: int = 0
+    trial: str = ""
+    before: float | None = None
+    left: int = 0
+    tried: tuple[str, ...] = ()
+    lowered: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
-    """What the door has heard since the last step: the loss so far, and by optimizer the rates that a scheduler set."""
+    """What the door has heard since the last step: the loss so far, by optimizer the rates that a scheduler set, and whether
+    a treatment has changed them.
+    """
 
     loss: float | None = None
     planned: tuple[tuple[float, ...], ...] = ()
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +147,5 @@ class AidState:
     optimizers: tuple[Ranges, ...] = ()
     actions: tuple[Action, ...] = ()
     over: bool = False
+    course: Course = Course()
     pending: Pending = Pending()

@@ -18,22 +18,24 @@ from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import BACKWARD, SCALE, UPDATE, Loss, Tap
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.hooks import Quiet
+from isograd.frameworks.torch.mending import reset_moments
 from isograd.frameworks.torch.opened import has_closure
 from isograd.frameworks.torch.places import modules_of
 from isograd.frameworks.torch.ranks import Alone, ranks_of
 from isograd.frameworks.torch.roster import Roster
 from isograd.frameworks.torch.saving import Buffers, Saved, squares_of
+from isograd.frameworks.torch.snapshot import Snapshot
 from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Decide, Guard
-from isograd.records.aid import Pending, Reading
+from isograd.records.aid import Pending, Reading, Treatment
 
 
 class TorchGuard(Guard):
-    """What a step did is undone, where ``decide`` says so, before anybody sees it.
+    """What a step did is undone, where its judge says so, before anybody sees it.
 
     Before every watched step its parameters, the state of its optimizer and the buffers of the models are copied, into memory
-    of their own (as much again as they take). ``decide`` is given the optimizer's number and what the step shows, and tells
-    whether it stays. Random numbers are never touched. An error of ours ends it with a warning, and the loop goes on.
+    of their own (as much again as they take). ``decide`` is given the optimizer's number, what the step shows, and what
+    takes it back. Random numbers are never touched. An error of ours ends it with a warning, and the loop goes on.
     """
 
     def __init__(self, models: Sequence[nn.Module] | nn.Module, optimizers: Sequence[Optimizer] | None) -> None:
@@ -47,6 +49,10 @@ class TorchGuard(Guard):
         self._taps: list[tuple[Tap, Any]] = []
         self._failed: Exception | None = None
         self._over = False
+        self.lowered = 0
+        self._changed = False
+        self._own: list[Any] = []
+        self._snapshot: Snapshot | None = None
 
     def attach(self, decide: Decide) -> None:
         """Begin to guard, before any other hook of a watch: what others see of a step is what has become of it.
@@ -86,16 +92,50 @@ class TorchGuard(Guard):
         self._over = True
         self._saved.clear()
 
+    def treat(self, treatment: Treatment) -> bool:
+        """Lower the rate of all coming steps, or forget the moments; where weights will differ, remember them as they are."""
+        self._changed = treatment == "rate"
+        if treatment == "rate":
+            self.lowered += 1
+            return True
+        several = self._roster.optimizers()
+        snapshot = Snapshot.of(self._models, several[0])
+        if len(several) > 1 or reset_moments(several[0]) is None:
+            return False
+        self._snapshot = snapshot
+        return True
+
+    def settle(self, *, undo: bool) -> None:
+        """Keep the treatment, or go back: to the rate, or to the weights and moments that were there when it began."""
+        if undo and self._snapshot is None:
+            self.lowered -= 1
+            self._changed = True
+        elif undo and self._snapshot is not None:
+            self._snapshot.restore(self._models, self._roster.optimizers()[0])
+        self._snapshot = None
+
+    def kept(self) -> dict[str, Any]:
+        """Tensors by name, and the plain values of the optimizer's state."""
+        return {} if self._snapshot is None else {"tensors": self._snapshot.tensors, "plain": self._snapshot.plain}
+
+    def keep(self, given: dict[str, Any]) -> None:
+        """Go on with what ``kept`` gave, in memory of our own, on the devices of the parameters."""
+        self._snapshot = None
+        if given:
+            device = next(self._models[0].parameters()).device
+            tensors = {name: tensor.to(device, copy=True) for name, tensor in given["tensors"].items()}
+            self._snapshot = Snapshot(tensors, dict(given["plain"]))
+
     @property
     def pending(self) -> Pending:
         """What was heard since the last step."""
-        return Pending(None if self._stale else self._loss.take()(), tuple(self._planned))
+        return Pending(None if self._stale else self._loss.take()(), tuple(self._planned), self._changed)
 
     @pending.setter
     def pending(self, pending: Pending) -> None:
         self._loss.clear()
         self._stale, self._loss.ready = pending.loss is None, pending.loss
-        self._planned = list(pending.planned)
+        self._planned, self._changed = list(pending.planned), pending.changed
 
     def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if threading.get_ident() != self._thread or self._over:
@@ -154,6 +194,7 @@ class TorchGuard(Guard):
                 self._loss.clear()
                 self._loss.closure, self._stale = True, False
             with Quiet():
+                self._lower(optimizer)
                 self._saved.setdefault(id(optimizer), Saved()).save(optimizer, whole=closure)
                 self._gradient = None if closure or isinstance(optimizer, _UNDIVIDED) else _gradient(optimizer)
         except _Alone as error:
@@ -178,17 +219,37 @@ class TorchGuard(Guard):
                         rates,
                         _root(running) if self._running else None,
                         None if self._gradient is None else _root(gradient),
-                        planned=self._planned[place] == rates,
+                        planned=self._changed or self._planned[place] == self._asked_for(optimizer),
                         judged=not has_closure(args, kwargs),
                     )
-                    if not self._decide(place, reading):
-                        saved.restore(optimizer)
-                        self._buffers.restore()
+                    self._changed = False
+                    self._decide(place, reading, lambda: self._take_back(optimizer, saved))
                     self._buffers.save()
         except Exception as error:  # noqa: BLE001  the same
             self._failed = error
             if type(self._ranks) is Alone:
                 self._give_up(error)
+        finally:
+            for group, rate in zip(optimizer.param_groups, self._own, strict=False):
+                group["lr"] = rate
+            self._own = []
+
+    def _take_back(self, optimizer: Optimizer, saved: Saved) -> None:
+        saved.restore(optimizer)
+        self._buffers.restore()
+
+    def _lower(self, optimizer: Optimizer) -> None:
+        """For this step alone: the person's own rates come back after it."""
+        for group, rate in zip(optimizer.param_groups, self._own, strict=False):  # of a step that raised on its way
+            group["lr"] = rate
+        self._own = []
+        if self.lowered:
+            self._own = [group["lr"] for group in optimizer.param_groups]
+            for group in optimizer.param_groups:
+                group["lr"] = group["lr"] * 0.1**self.lowered
+
+    def _asked_for(self, optimizer: Optimizer) -> tuple[float, ...]:
+        return tuple(map(float, self._own)) if self._own else _rates(optimizer)
 
     def _numbers(self, optimizer: Optimizer) -> list[float]:
         """What this process says of a step: whether we failed, the loss, whether there is one, squares."""

@@ -18,6 +18,13 @@ _WHY = {
     "gradient": "the gradient left its range",
     "statistics": "the running means of the norms left theirs",
 }
+_WHAT = {"rate": "a tenth of the learning rate", "moments": "forgetting the optimizer's moments"}
+_TREATED = {
+    "kept": "{what} brought the loss back, and stays",
+    "undone": "{what} was tried and did not bring the loss back; it was undone",
+    "restart": "the loss has lost most of its gain and nothing in place brings it back: only a new start will",
+}
+_RESTART = "start again with what watch.explain finds, or with isograd.cure"
 REFERENCES = ("Chowdhery et al. 2022, PaLM, arXiv:2204.02311, section 5.1: skip the batches of a loss spike",)
 
 
@@ -41,6 +48,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
             remedy="look at the batches of these steps; a learning rate that stays too high needs to be lowered",
             references=REFERENCES,
         )
+    treated = [(step, fact) for step, fact in facts if fact.get("action", "") in _TREATED]
+    for step, fact in treated:
+        what = _TREATED[str(fact.get("action", ""))].format(what=_WHAT.get(str(fact.get("what", "")), ""))
+        yield Finding(
+            "first_aid", "note", 1.0, "optimizer", f"First aid at step {step:,}: {what}.", since=step, remedy=_RESTART
+        )
     ended = [step for step, fact in facts if fact.get("action", "") == "ended"]
     if ended:
         yield Finding(
@@ -50,7 +63,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "optimizer",
             f"First aid ended at step {ended[0]:,}: so many actions are no accident, and the run needs another cure.",
             since=ended[0],
-            remedy="start again with what watch.explain finds, or with isograd.cure",
+            remedy=_RESTART,
         )
 
 

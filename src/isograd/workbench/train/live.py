@@ -94,7 +94,10 @@ def save(live: Live, state: State) -> None:
         groups["ema"] = weights.tensors_of(live.averaged)
     if state.best is not None and not (state.best.step == state.step and state.best.weights == live.kind):
         groups["best"] = live.best
-    state = replace(state, first_aid=live.watching.first_aid())
+    known, kept = live.watching.first_aid()
+    state = replace(state, first_aid=known)
+    if kept:
+        groups["first_aid"] = kept
     checkpoint.save(live.folder / "checkpoints", state, groups, live.optimizer.state_dict())
     live.pace.saved, live.pace.saved_step = time.perf_counter(), state.step
     live.pace.saving = live.pace.saved - began

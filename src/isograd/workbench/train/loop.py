@@ -91,7 +91,8 @@ def fit(
         if tensors:
             _put_back(live, state, tensors)
         if recipe.watch and state.status == "running":
-            live.watching.begin(model, live.optimizer, loss, steps, recipe, folder / "trace.jsonl", state.first_aid)
+            known, kept = state.first_aid, tensors.get("first_aid", {})
+            live.watching.begin(model, live.optimizer, loss, steps, recipe, folder / "trace.jsonl", known, kept)
         return _ended(live, *_train(live, state, tensors.get("random"), stop), remarks)
 
 

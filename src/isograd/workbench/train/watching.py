@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from isograd.records.report import Report
@@ -26,11 +27,11 @@ class Watching:
         self._due = 0.0
 
     def begin(
-        self, model: nn.Module, optimizer: Any, loss: Any, steps: int, recipe: Recipe, trace: Path, first_aid: str
+        self, model: nn.Module, optimizer: Any, loss: Any, steps: int, recipe: Recipe, trace: Path, known: str, kept: Any
     ) -> None:
         """Attach to the model and the optimizer; what is seen is appended to ``trace``, a recording a session.
 
-        ``first_aid`` is what the checkpoint knows of it, "" at the start of a training.
+        ``known`` and ``kept`` are what the checkpoint has of ``first_aid``.
         """
 
         def attach() -> None:
@@ -40,24 +41,22 @@ class Watching:
             opened = watch(
                 model, optimizer, loss=loss, steps=steps, budget=recipe.watch_budget, trace=trace, keep_start=False, act=act
             )
-            if first_aid:
-                opened.load_state_dict(json.loads(first_aid))
+            if known:
+                opened.load_state_dict({**json.loads(known), "tensors": kept})
             opened.__enter__()
             self._watch = opened
 
         self._guarded(attach)
 
-    def first_aid(self) -> str:
-        """What first aid must know to go on from here, as JSON; "" where none is given."""
-        found: list[str] = []
-
-        def ask() -> None:
-            state = self._watch.state_dict()
-            found.append(json.dumps(state) if state else "")
-
+    def first_aid(self) -> tuple[str, dict[str, torch.Tensor]]:
+        """What first aid must know to go on from here: JSON, "" where none is given, and tensors."""
+        found: list[dict[str, Any]] = []
         if self._watch is not None:
-            self._guarded(ask)
-        return found[0] if found else ""
+            self._guarded(lambda: found.append(self._watch.state_dict()))
+        if not found or not found[0]:
+            return "", {}
+        tensors = found[0].pop("tensors")
+        return json.dumps(found[0]), tensors
 
     def took_back(self, step: int) -> bool:
         """Whether first aid took back the training's step ``step``."""
