@@ -78,6 +78,14 @@ def test_fixup_scales_the_first_layers_by_the_number_of_branches_and_zeroes_the_
         assert torch.allclose(after[at].a.weight, he[at].a.weight * 4**-0.5) and not after[at].b.weight.any()
 
 
+def test_fixup_scales_longer_branches_less():
+    longer = [Plain(nn.Sequential(nn.ReLU(), nn.Linear(8, 8))) for _ in range(3)]
+    network = table(*longer)
+    he, after = (network.apply(Edit("initialisation", rule)).models[0] for rule in ("he", "fixup"))
+    for at in (1, 2, 3):
+        assert torch.allclose(after[at].b.weight, he[at].b.weight * 3**-0.25) and not after[at].last[1].weight.any()
+
+
 def test_a_branch_whose_end_is_not_zero_at_zero_is_refused_and_so_is_a_network_without_any():
     with pytest.raises(ModelError, match="not zero at zero"):
         table(Plain(nn.Sigmoid())).apply(Edit("initialisation", "zero_residual"))
@@ -155,8 +163,19 @@ class Tapped(Attending):
         return self.norms[1](x + self.out(F.gelu(self.q(2.0 * x)))) + total
 
 
+class ByFunction(nn.Module):
+    """The branch reads the skip through a function, beside a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.norm = nn.Linear(8, 8), nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        return self.norm(x + self.b(self.a(x) * torch.tanh(x)))
+
+
 def test_where_not_all_is_seen_a_block_stays():
-    for block in (Tapped(), Attending(first=True)):
+    for block in (Tapped(), ByFunction(), Attending(first=True)):
         with pytest.raises(ModelError, match="with certainty"):
             reading(block).apply(Edit("norm_first"))
     with pytest.raises(ModelError, match="by a switch"):
