@@ -93,6 +93,12 @@ def test_another_optimizer_comes_with_its_usual_constants(project):
     ]
 
 
+def test_a_rule_that_the_file_has_already_is_no_change(tmp_path):
+    project = parse(TEXT.replace("'sigmoid'", "'relu'"), tmp_path / "isograd.toml")
+    assert amended(project, [Edit("initialisation", "he")]).placed == ()  # what "auto" takes for ReLU
+    assert amended(project, [Edit("initialisation", "orthogonal")]).placed != ()
+
+
 def test_a_momentum_that_the_optimizer_does_not_have_is_no_setting(tmp_path):
     project = parse(TEXT.replace('"sgd"', '"adam"'), tmp_path / "isograd.toml")
     assert amended(project, [Edit("momentum", 0.9)]).placed == ()

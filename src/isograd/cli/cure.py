@@ -249,7 +249,9 @@ def _after(work: _Project | _Function, proof: Proof, budget: Budget, *, written:
         if written:
             return work.again
         return f"isograd cure {work.name} --write   makes the change (nothing is tried again), or make it by hand"
-    return f"isograd cure {work.name} --budget {_more(budget)}   searches for longer"
+    if status_of(proof) == CANNOT_SAY or not record.edits:
+        return f"isograd cure {work.name} --budget {_more(budget)}   goes on for longer"
+    return work.again.removesuffix(" --new") if record.healthy else f"isograd cure {work.name} --explain   names the cause"
 
 
 def _more(budget: Budget) -> str:

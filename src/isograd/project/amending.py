@@ -14,7 +14,7 @@ from isograd.errors import ProjectError, RequestError, StorageError
 from isograd.files import write_bytes
 from isograd.project.reading import Project, key_lines, model_kind, parse
 from isograd.records.edit import Edit
-from isograd.workbench.models import OPTIONS
+from isograd.workbench.models import AUTO, OPTIONS
 
 Setting = tuple[str, str]
 """Table and key."""
@@ -106,6 +106,8 @@ def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
     name = names.get(edit.kind)
     if edit.kind == "normalisation" and edit.off:
         value = "none"
+    if edit.kind == "initialisation" and value == _rule(given, options):
+        return None  # drawn by this rule already: what was tried differs in more than a setting says
     if name is not None:
         return {("model", name): value} if options[name].accepts(value) else None
     if edit.kind not in ("width", "depth") or not isinstance(value, float | int):
@@ -118,6 +120,12 @@ def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
         return None
     key = "hidden" if "hidden" in options else "channels"
     return {("model", key): [max(1, round(units * value)) for units in now[key] or (256, 128)]}
+
+
+def _rule(given: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """How the weights are drawn now, with "auto" resolved."""
+    rule, activation = (str(given.get(name, options[name].default)) for name in ("initialisation", "activation"))
+    return AUTO.get(activation, "he") if rule == "auto" else rule
 
 
 def _text_with(project: Project, settings: Mapping[Setting, Any]) -> str | None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from isograd.errors import DamagedError
+from isograd.errors import DamagedError, StorageError
 from isograd.files import append_line, read_lines, write_text
 from isograd.project.runs import RunFolder, alone
 from isograd.records import codec
@@ -50,8 +50,11 @@ class Trials:
         append_line(self.journal, codec.dumps(tried))
 
     def alone(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; raises ``RequestError`` where another process has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Hold the folder for this process; raises ``RequestError`` where another process has it, ``StorageError``."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}", where=str(self.path)) from error
         return alone(RunFolder(self.path))
 
     def keep(self, json: str, page: str, diff: str) -> None:
