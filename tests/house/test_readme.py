@@ -43,7 +43,8 @@ def test_the_program_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     known = {"model": model, "x": x, "y": y, "loss": nn.CrossEntropyLoss(), "optimizer": optimizer, "loader": loader}
     exec(compile(program, "README.md", "exec"), known)
     said = capsys.readouterr().out
-    assert [verdict.split(":")[0] for verdict in re.findall(r"^[A-Z].*$", said, re.MULTILINE)] == 3 * ["Healthy"], said
+    verdicts = [line for line in re.findall(r"^[A-Z].*$", said, re.MULTILINE) if not line.startswith("Finding(")]  # a remark
+    assert [verdict.split(":")[0] for verdict in verdicts] == 3 * ["Healthy"], said
 
 
 def test_what_check_says_of_thirty_layers_of_sigmoids_is_what_is_shown():
