@@ -228,6 +228,13 @@ def test_a_score_of_the_persons_own_judges_and_is_named():
     assert any("score=" in remark for remark in proof.record.remarks)
 
 
+def test_a_score_that_is_a_loss_turned_round_may_end_as_nan_without_the_change():
+    x, y = DATA[-1]
+    proof = cured(optimizer=sgd(1e30), score=lambda model: -float(LOSS(model(x), y)))
+    assert proof.verdict == "proven" and proof.edits[0].kind in ("learning_rate", "optimizer")
+    assert proof.record.control.failed == "the score is not finite: nan"
+
+
 def test_batches_may_be_a_function_of_the_seed():
     def batches(seed):
         order = torch.randperm(640, generator=torch.Generator().manual_seed(seed))

@@ -54,6 +54,7 @@ class Program:
     validation: Any
     own_score: bool
     varies: bool = True
+    worst: float = WORST
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
     made: int = 0
@@ -174,14 +175,16 @@ def _validated(program: Program, held: dict[Part, tuple[Any, ...]]) -> None:
 
 def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Sequence[Any]) -> float:
     """Seconds a step; makes some steps twice, and says where the same seed and batches give something else."""
+    if program.own_score:  # what fails is as bad as what never learned
+        program.worst = patient.judge(held).value
     skills = []
     seconds = math.inf
     for _ in range(2):
         began = time.monotonic()
         made = patient.trained(training, _TIMED)
         seconds = min(seconds, (time.monotonic() - began) / _TIMED)
-        skills.append(made.judge(held).value)
-    again = made.judge(held).value
+        skills.append(_judged(made, held, program.worst))
+    again = _judged(made, held, program.worst)
     if again != skills[-1] and not math.isnan(again):
         program.remarks.append(f"judging is random: the same weights differ by {abs(again - skills[-1]):.2g}")
     elif skills[0] != skills[1] and not any(map(math.isnan, skills)):
@@ -190,6 +193,15 @@ def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Se
             f"{abs(skills[0] - skills[1]):.2g} after {_TIMED} steps; the rule of the proof holds, small effects may be missed"
         )
     return seconds
+
+
+def _judged(patient: Patient, held: Sequence[Any], worst: float) -> float:
+    try:
+        return patient.judge(held).value
+    except ModelError:
+        if worst == WORST:
+            raise
+        return worst
 
 
 def _length(budget: Budget, steps: int | None, per_step: float, before: Sequence[Tried], batches: int) -> int:
@@ -360,7 +372,7 @@ class _Attempts:
         self, patient: Patient, training: Sequence[Any], held: Sequence[Any], steps: int, stop: Stop | None, *, plain: bool
     ) -> Training:
         curve: list[tuple[int, float]] = []
-        skills = [Skill(WORST, 0)]
+        skills = [Skill(self._program.worst, 0)]
         looks = tuple(sorted({short_of(self._length), *(max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4))}))
 
         def seen(step: int, now: Patient) -> bool:
@@ -374,7 +386,7 @@ class _Attempts:
             if plain and isinstance(error, MemoryError):
                 raise ModelError("the untouched program runs out of memory", met=str(error)) from error
             failed = f"{type(error).__name__}: {error}".splitlines()[0] if not isinstance(error, ModelError) else _said(error)
-            return Training(Skill(WORST, 0), tuple(curve), curve[-1][0] if curve else 1, failed)
+            return Training(Skill(self._program.worst, 0), tuple(curve), curve[-1][0] if curve else 1, failed)
         return Training(skills[-1], tuple(curve), curve[-1][0])
 
 

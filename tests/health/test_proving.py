@@ -4,6 +4,7 @@ import math
 import random
 
 import pytest
+from scipy import stats
 
 from isograd.health.proving import FIRST_SEED, HARM, cost_of_proof, effect_of, pairs_needed, prove
 from isograd.health.trials import SEARCH_SEED, Work
@@ -103,6 +104,10 @@ def test_the_interval_is_students_t():
     effect = effect_of([0.1, 0.3])
     assert effect.mean == pytest.approx(0.2)
     assert effect.high - effect.mean == pytest.approx(12.706 * 0.1, rel=1e-4)
+    for count in range(2, 32):
+        effect = effect_of([0.0] * (count - 1) + [1.0])
+        spread = stats.t.ppf(0.975, count - 1) * math.sqrt(1 / count) / math.sqrt(count)
+        assert effect.high - effect.mean == pytest.approx(spread, rel=1e-3)
     assert effect_of([]) is None and effect_of([0.5]).low == -math.inf
 
 

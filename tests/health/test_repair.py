@@ -228,7 +228,7 @@ def test_edits_that_are_asked_for_are_put_to_proof_without_a_search():
     assert worse.verdict == "harmful" and worse.kind == "improvement"
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1e-4, 0.0), (1e3, -5e3)])
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1e-4, 0.0), (1e3, -5e3), (1.0, -1.0)])
 def test_a_persons_own_score_may_have_any_scale(scale, shift):
     work = program(lambda edits: 0.0)
 

@@ -136,14 +136,14 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     if not helps and value >= WELL and not plan.alarmed and plan.natural:
         return
     _explained(work, plan, found, dict(best.curve) if helps else {})
-    order = _ordered(plan, found)
+    order, stop = _ordered(plan, found), _hopeless(work, best, control, natural=plan.natural)
     if helps:
-        _singles(work, found, order, _goal(plan, work, value, top, NEAR), best)
-        _combined(work, plan, found, top, best)
+        _singles(work, order, _goal(plan, work, value, top, NEAR), stop)
+        _combined(work, plan, value, top, stop)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
     else:
-        _singles(work, found, order[:RACED], value + GAIN, control)
+        _singles(work, order[:RACED], value + GAIN, stop)
     _chosen(work, plan, found, top if helps else value)
 
 
@@ -180,11 +180,9 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
     return list(first.values())
 
 
-def _singles(
-    work: Work, found: Found, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, ceiling: Training
-) -> None:
+def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, stop: Stop) -> None:
     """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there."""
-    stop, tried = _hopeless(work, ceiling), 0
+    tried = 0
     for edits, stage, reason in order:
         if tried >= SINGLES or not work.affords(steps_of(edits, work.length)):
             return
@@ -194,39 +192,40 @@ def _singles(
             return
 
 
-def _hopeless(work: Work, ceiling: Training) -> Stop:
-    way = dict(ceiling.curve)
+def _hopeless(work: Work, ceiling: Training, control: Training, *, natural: bool) -> Stop:
+    way, plain = dict(ceiling.curve), dict(control.curve) if not natural else {}
 
     def stop(step: int, skill: float) -> bool:
-        return 2 * step >= work.length and skill < HOPELESS * way.get(step, 0.0) and step < work.length
+        if not work.length <= 2 * step < 2 * work.length or step not in way:
+            return False
+        floor = plain.get(step, 0.0)
+        return skill < floor + HOPELESS * (way[step] - floor)
 
     return stop
 
 
-def _combined(work: Work, plan: Plan, found: Found, top: float, ceiling: Training) -> None:
+def _combined(work: Work, plan: Plan, value: float, top: float, stop: Stop) -> None:
     """Where no single edit comes near: the best together, the preset shrunk; what won with several parts is shrunk too."""
-    assert found.control is not None
-    value, stop = found.control.skill.value, _hopeless(work, ceiling)
     goal, keeps = (_goal(plan, work, value, top, share) for share in (NEAR, KEPT))
     if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
-        singles = sorted((one for one in work.candidates if one.stage == "single"), key=lambda one: -(one.skill or -1.0))
-        ahead = [one.edits[0] for one in singles if one.skill is not None and one.skill > value + EQUAL * work.scale]
+        ahead = [edit for edit, skill in _by_gain(work) if skill > value + EQUAL * work.scale]
         for count in (2, 3):
             chosen = in_order(ahead[:count])
             if len(chosen) == count and _holds(work, chosen, "combination", goal, stop):
                 break
     winner = min((one for one in work.candidates if _reaches(one, goal)), key=_bulk, default=None)
     if winner is not None and len(winner.edits) > 1:
-        rank = {edit: place for place, edit in enumerate(_by_gain(work))}
+        rank = {edit: place for place, (edit, _) in enumerate(_by_gain(work))}
         parts = sorted(winner.edits, key=lambda edit: rank.get(edit, len(rank)))
         level = min(keeps, KEPT * (winner.skill or 0.0)) if plan.natural else keeps
         level = max(level, value + GAIN * work.scale)
         shrunk(parts, lambda kept: _holds(work, in_order(kept), "shrunk", level, stop))
 
 
-def _by_gain(work: Work) -> list[Edit]:
-    singles = [one for one in work.candidates if len(one.edits) == 1 and one.skill is not None]
-    return [one.edits[0] for one in sorted(singles, key=lambda one: -(one.skill or 0.0))]
+def _by_gain(work: Work) -> list[tuple[Edit, float]]:
+    """The single edits with what they reached, the best first."""
+    singles = [(one.edits[0], one.skill) for one in work.candidates if len(one.edits) == 1 and one.skill is not None]
+    return sorted(singles, key=lambda one: -one[1])
 
 
 def _holds(work: Work, edits: tuple[Edit, ...], stage: Stage, level: float, stop: Stop) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -47,7 +48,8 @@ class TorchBirths(Births):
         score: Callable[[Any], float] | None = None,
         loop: Loop | None = None,
     ) -> None:
-        self._build, self._loss, self._optimizer, self._step, self._score = build, loss, optimizer, step, score
+        self._build, self._loss, self._optimizer, self._step = build, loss, optimizer, step
+        self._score = None if score is None else _finite(score)
         # what a person's own step clears it clears itself
         self._loop = loop or Loop(clears=1 if step is None else 0)
 
@@ -154,6 +156,18 @@ class TorchBirths(Births):
             )
         TorchRecorder(models, [made])  # raises where it holds parameters of another model
         return made
+
+
+def _finite(score: Callable[[Any], float]) -> Callable[[Any], float]:
+    """The score, which raises where it is not finite: no number says on a person's own scale how bad that is."""
+
+    def judged(model: Any) -> float:
+        value = float(score(model))
+        if not math.isfinite(value):
+            raise ModelError(f"the score is not finite: {value}")
+        return value
+
+    return judged
 
 
 def _apart(first: Sequence[nn.Module], again: Sequence[nn.Module]) -> None:

@@ -1,0 +1,370 @@
+"""How many faults are repaired, proven, at what price, beside random search, TPE, the textbook list and the preset alone.
+
+    python benchmarks/cure.py [--side calibration|held-out] [--limit 30] [--skip 0] [--twins 6] [--null 8]
+
+Every case of benchmarks/faults is a program that can begin again from a seed: its model inputs and its loss are written down
+while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
+runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. The rivals have
+the runs that the search took, on the same seed, examples and pool of edits; "random" and "TPE" take combinations, "textbook"
+single edits from a list. ``--twins`` healthy programs go through the same; ``--null`` healthy programs give pairs of runs that
+differ by their seed alone, from which proofs of nothing are drawn. Cases are appended to .benchmarks/cure_<side>.jsonl as they
+end, and are not run again; the figures go to benchmarks/results/cure_<side>.json, with the number of cases in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import random
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+from typing import Any
+
+import optuna
+import torch
+
+from cause import FEW, Replay, watched
+from cause_expected import right_kinds
+from cause_tape import Writer, batches_and_loss, judged_by
+from common import RESULTS, machine, table, write
+from faults import harm
+from faults.grounds import OPERATORS, PROGRAMS
+from faults.settings import Program, Settings
+from isograd.curing import cured
+from isograd.errors import IsogradError
+from isograd.frameworks.torch.births import TorchBirths
+from isograd.health.case import case_of
+from isograd.health.habits import loop_of
+from isograd.health.proving import prove
+from isograd.health.remedies.luck import combinations
+from isograd.health.remedies.order import in_order
+from isograd.health.trials import GAIN, Work
+from isograd.records.edit import EDITS, Edit
+from isograd.records.proof import Proof, Training
+from isograd.records.skill import Skill
+from isograd.spending import Budget
+
+BUDGET, FRESH, ENOUGH = 40.0, 3, 0.95
+FIRST_FRESH = 5_000
+METHODS = ("cure", "preset", "random", "TPE", "textbook")
+TEXTBOOK = (
+    Edit("activation", "selu"),
+    Edit("normalisation", "batch"),
+    Edit("normalisation", "layer"),
+    Edit("initialisation", "he"),
+    Edit("clip_norm", 1.0),
+    Edit("optimizer", "adam"),
+    Edit("input_scale", "standard"),
+    Edit("residual"),
+)
+
+
+class Ground(TorchBirths):
+    """A program of the grounds that begins again from a seed: run once while it is written down, and replayed from there."""
+
+    def __init__(self, program: Program, settings: Settings) -> None:
+        super().__init__(lambda: None, None, lambda parameters: None)
+        self.program, self.settings = program, settings
+        watch = watched(program, settings)
+        if watch is None:
+            raise LookupError("it raises before its loop")
+        self.loop = loop_of(case_of(watch.trace))
+        self.taped: dict[int, tuple[Any, Any, Replay, Writer]] = {}
+
+    def tape(self, seed: int) -> tuple[Any, Any, Replay, Writer]:
+        """Batches, loss, the start and what was judged, of one seed."""
+        if seed not in self.taped:
+            while len(self.taped) > 1:
+                self.taped.pop(next(one for one in self.taped if one != 0), None)
+            writers: list[Writer] = []
+            replay = Replay(writers)
+            fresh = (
+                dataclasses.replace(self.settings, sampling="shuffled") if self.settings.sampling == "same" else self.settings
+            )
+            with judged_by(writers), contextlib.suppress(Exception):
+                self.program.train(fresh, seed, replay)
+            if not writers:
+                raise LookupError((*replay.refused, "it raises before its loop")[0])
+            for handle in writers[-1].handles:
+                handle.remove()
+            batches, loss = batches_and_loss(writers[-1])
+            if len(batches) < FEW:
+                raise LookupError("it raises in its first steps")
+            self.taped[seed] = batches, loss, replay, writers[-1]
+        return self.taped[seed]
+
+    def validation(self) -> list[Any] | None:
+        """What the program itself is judged by, where it was seen."""
+        writer = self.tape(0)[3]
+        return None if writer.judged is None or writer.evaluated is None else [(writer.evaluated, writer.judged)]
+
+    def check(self) -> tuple[bool, tuple[str, ...]]:
+        """The grounds are as they should be."""
+        return True, ()
+
+    def born(self, seed: int, batches: Sequence[Any]) -> Any:
+        """The program at its start."""
+        _, loss, replay, _ = self.tape(seed)
+        made = replay.start.patient(batches, loss, self.loop, optimizer=replay.optimizer)
+        return dataclasses.replace(made, seed=seed)
+
+    def seeded(self, seed: int) -> AbstractContextManager[None]:
+        """As the door does it."""
+        return super().seeded(seed)
+
+
+def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twin: bool) -> dict[str, Any]:
+    """One case: the proof, what the rivals choose, and what each choice is worth on fresh seeds."""
+    ground = Ground(program, settings)
+    held = ground.validation()
+    began = time.process_time()
+    proof = cured(ground, lambda seed: ground.tape(seed)[0], held, budget=Budget(runs=BUDGET), steps=settings.steps)
+    seconds = time.process_time() - began
+    row: dict[str, Any] = {
+        "verdict": proof.verdict,
+        "kind": proof.kind,
+        "why": proof.why,
+        "edits": [(edit.kind, edit.value) for edit in proof.edits],
+        "size": sum(edit.size for edit in proof.edits),
+        "inverse": min((EDITS[kind].size for kind in kinds if kind in EDITS), default=0),
+        "cost_search": proof.cost_search,
+        "cost_proof": proof.cost_proof,
+        "half": proof.pair_length < proof.length,
+        "control": None if proof.control is None else round(proof.control.skill.value, 4),
+        "ceiling": None if proof.ceiling is None else proof.ceiling.skill,
+        "cause": None if proof.cause is None else [proof.cause.answer, *(one.edit.kind for one in proof.cause.causes)],
+        "effect": None if proof.effect is None else [round(x, 4) for x in dataclasses.astuple(proof.effect)],
+        "seconds": round(seconds, 1),
+    }
+    if twin:
+        return row
+    chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | rivals(ground, held, proof, settings.steps)
+    sound = Ground(program, program.settings)
+    row["twin"] = [round(fresh(sound, (), seed, sound.validation(), program.settings.steps), 4) for seed in seeds()]
+    row["methods"] = {
+        name: [round(fresh(ground, edits, seed, held, settings.steps), 4) for seed in seeds()] for name, edits in chosen.items()
+    }
+    row["chosen"] = {name: [(edit.kind, edit.value) for edit in edits] for name, edits in chosen.items()}
+    bar = ENOUGH * statistics.fmean(row["twin"])
+    row["repaired"] = {name: statistics.fmean(values) >= bar for name, values in row["methods"].items()}
+    return row
+
+
+def seeds() -> range:
+    """Seeds that no search and no proof has seen."""
+    return range(FIRST_FRESH, FIRST_FRESH + FRESH)
+
+
+def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any, steps: int) -> float:
+    """The skill after a whole run; of what fails, the worst."""
+    batches = ground.tape(seed)[0]
+    training, judged = (batches, held) if held else (batches[:-20], batches[-20:])
+    try:
+        patient = ground.born(seed, training)
+        for edit in edits:
+            patient = patient.apply(edit)
+        length = next((int(float(edit.value)) for edit in edits if edit.kind == "steps" and edit.value), steps)
+        return float(patient.trained(training, length).judge(judged).value)
+    except Exception:  # noqa: BLE001 - what fails is worth nothing
+        return -0.2
+
+
+def rivals(ground: Ground, held: Any, proof: Proof, steps: int) -> dict[str, tuple[Edit, ...]]:
+    """What the other methods choose with the runs that the search took, by the search's own seed and half of the examples."""
+    runs = max(1, round(proof.cost_search) - 1)  # the untouched program is known to all
+    halves = ground.halves(held) if held else None
+    half = list(halves[0]) if halves else held
+    pool = pool_of(proof)
+    preset = proof.ceiling.edits if proof.ceiling is not None else ()
+
+    def skill(edits: tuple[Edit, ...]) -> float:
+        return fresh(ground, edits, 0, half, steps)
+
+    least = (proof.control.skill.value if proof.control is not None else 0.0) + GAIN
+    draws = combinations(pool, random.Random(7).random)
+    lucky = [proof.luck.edits] if proof.luck is not None and proof.luck.whole else None  # random search ran already
+    tried: dict[str, list[tuple[Edit, ...]]] = {
+        "preset": [preset],
+        "random": lucky or ([next(draws) for _ in range(runs)] if pool else []),
+        "textbook": [(edit,) for edit in textbook(ground)[:runs]],
+    }
+    chosen = {name: best_of([(skill(edits), edits) for edits in choices], least) for name, choices in tried.items()}
+    return chosen | {"TPE": best_of(list(of_tpe(pool, runs, skill)), least)}
+
+
+def pool_of(proof: Proof) -> list[Edit]:
+    """Every single edit that the search knew of, or put together."""
+    every = chain.from_iterable(one.edits for one in proof.candidates)
+    tried = (one.edit for one in proof.cause.tried) if proof.cause is not None else ()
+    return [edit for edit in dict.fromkeys(chain(every, tried)) if edit.kind != "steps"]
+
+
+def textbook(ground: Ground) -> list[Edit]:
+    """The list, and a tenth of the present rate."""
+    patient = ground.born(0, ground.tape(0)[0])
+    rate = float(patient.optimizer.param_groups[0]["lr"])
+    return [*TEXTBOOK[:1], Edit("learning_rate", 0.1 * rate, before=rate), *TEXTBOOK[1:]]
+
+
+def of_tpe(pool: Sequence[Edit], runs: int, skill: Any) -> Iterator[tuple[float, tuple[Edit, ...]]]:
+    """Optuna's TPE over the same space: each kind off, or with one of its values."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    kinds = dict.fromkeys(edit.kind for edit in pool)
+    for _ in range(runs if pool else 0):
+        trial = study.ask()
+        edits = []
+        for kind in kinds:
+            values = [edit for edit in pool if edit.kind == kind]
+            at = trial.suggest_int(kind, 0, len(values))
+            if at:
+                edits.append(values[at - 1])
+        made = in_order(edits)
+        value = skill(made)
+        study.tell(trial, value)
+        yield value, made
+
+
+def best_of(tried: Sequence[tuple[float, tuple[Edit, ...]]], least: float) -> tuple[Edit, ...]:
+    """The best, where it is better than the program by what may be spoken of."""
+    value, edits = max(tried, key=lambda one: one[0], default=(-1.0, ()))
+    return edits if value >= least else ()
+
+
+def nothing_proven(names: Sequence[str], runs: int = 16, proofs: int = 4_000) -> dict[str, Any]:
+    """How often an edit that does nothing is proven: pairs of healthy runs that differ by their seed alone, drawn at random."""
+    found = {}
+    for name in names:
+        ground = Ground(PROGRAMS[name], PROGRAMS[name].settings)
+        held = ground.validation()
+        skills = [fresh(ground, (), seed, held, ground.settings.steps) for seed in range(1, 1 + runs)]
+        found[name] = [statistics.pstdev(skills), false_share(skills, proofs)]
+        print(f"nothing: {name} deviation {found[name][0]:.4f}, proven {found[name][1]:.4f}", file=sys.stderr, flush=True)
+    return found
+
+
+def false_share(skills: Sequence[float], proofs: int) -> float:
+    """The share of proofs of nothing that are "proven", where both sides of each pair are drawn from ``skills``."""
+    draw = random.Random(0)
+
+    def attempt(edits: Any, seed: int, part: Any, steps: int, stop: Any) -> Training:
+        return Training(Skill(draw.choice(skills), 0), (), steps)
+
+    edit = (Edit("clear_gradients"),)
+    held = (prove(Work(attempt, 1, lambda spent: 1e9), edit, (), 1) for _ in range(proofs))
+    return sum(one.verdict == "proven" for one in held) / proofs
+
+
+def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Shares and medians over the cases that an edit can cure, and over healthy programs."""
+    cases = [row for row in rows if "methods" in row]
+    curable = [row for row in cases if row["inverse"]]
+    twins = [row for row in rows if row.get("twin_of")]
+    proven = [row for row in curable if row["verdict"] == "proven"]
+    result: dict[str, Any] = {
+        "cases": len(cases),
+        "curable": len(curable),
+        "not_run": [f"{row['key']}: {row['why_not']}" for row in rows if "why_not" in row],
+        "proven": len(proven),
+        "repaired": {name: sum(row["repaired"].get(name, False) for row in curable) for name in METHODS},
+        "mean_share_of_twin": {
+            name: round(statistics.fmean(share(row, name) for row in curable), 3) if curable else None for name in METHODS
+        },
+        "twins": len(twins),
+        "proven_on_twins": sum(row["verdict"] == "proven" for row in twins),
+        "called_a_repair_on_twins": sum(row["kind"] == "repair" for row in twins),
+    }
+    if proven:
+        result["median_cost_search"] = statistics.median(row["cost_search"] for row in proven)
+        result["median_cost"] = statistics.median(row["cost_search"] + row["cost_proof"] for row in proven)
+        result["size_at_most_inverse"] = round(sum(row["size"] <= row["inverse"] for row in proven) / len(proven), 3)
+        result["proven_but_not_better_on_fresh_seeds"] = sum(
+            statistics.fmean(row["methods"]["cure"]) <= (row["control"] or 0.0) for row in proven
+        )
+    return result
+
+
+def share(row: dict[str, Any], name: str) -> float:
+    """What a method reaches of what the twin does, 0 to 1."""
+    twin = statistics.fmean(row["twin"])
+    return min(1.0, max(0.0, statistics.fmean(row["methods"][name]) / twin)) if twin > 0.0 else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
+    parser.add_argument("--limit", type=int, default=30, help="so many cases, spread over the list")
+    parser.add_argument("--skip", type=int, default=0, help="so many places further on, for another sample")
+    parser.add_argument("--operator", help="cases of operators whose name holds this")
+    parser.add_argument("--curable", action="store_true", help="cases alone whose fault an edit takes back")
+    parser.add_argument("--twins", type=int, default=6, help="so many healthy programs")
+    parser.add_argument("--null", type=int, default=0, help="so many healthy programs for proofs of nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    side = json.loads((RESULTS / "faults_cases.json").read_text("utf-8"))["result"][options.side]
+    cases = [case for case in side["cases"] if options.operator is None or options.operator in case["operator"]]
+    if options.curable:
+        cases = [case for case in cases if right_kinds(case["operator"], case["family"], case["program"]) - {"no_signal"}]
+        cases = [case for case in cases if "gan" not in case["program"]]
+    whole, wanted = len(cases), min(options.limit, len(cases))
+    cases = [cases[(position * whole // wanted + options.skip) % whole] for position in range(wanted)]
+    log = harm.LOG.with_name(f"cure_{options.side}.jsonl")
+    log.parent.mkdir(exist_ok=True)
+    done = {} if not log.exists() else {row["key"]: row for row in map(json.loads, log.read_text("utf-8").splitlines())}
+    twins = [name for name in side["twins"] if "gan" not in name]
+    tasks: list[tuple[str, str, str | None]] = [(case["key"], case["program"], case["operator"]) for case in cases]
+    tasks += [
+        (f"{name}:healthy", name, None) for name in twins[:: max(1, len(twins) // max(1, options.twins))][: options.twins]
+    ]
+    strengths = {case["key"]: case["strength"] for case in cases}
+    for count, (key, name, operator) in enumerate(tasks, 1):
+        if key not in done:
+            done[key] = {"key": key, "twin_of": name if operator is None else None} | one(name, operator, strengths.get(key))
+            with log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(done[key]) + "\n")
+        print(f"{count}/{len(tasks)} {line(done[key])}", file=sys.stderr, flush=True)
+    told = figures(list(done.values()))
+    if options.null:
+        told["proofs_of_nothing"] = nothing_proven(twins[:: max(1, len(twins) // options.null)][: options.null])
+    rows = [(name, told["repaired"][name], told["curable"], told["mean_share_of_twin"][name]) for name in METHODS]
+    print(table(rows, ("method", "repaired", "of", "mean share of the twin's skill")))
+    print(json.dumps(told, indent=1), machine())
+    print(write(f"cure_{options.side}", {"figures": told, "found": list(done.values())}), file=sys.stderr)
+
+
+def one(name: str, operator: str | None, strength: Any) -> dict[str, Any]:
+    """One case or healthy twin, whatever becomes of it."""
+    program = PROGRAMS[name]
+    settings = program.settings if operator is None else OPERATORS[operator].settings(program, strength)
+    family = "healthy" if operator is None else OPERATORS[operator].family
+    kinds = frozenset[str]() if operator is None else right_kinds(operator, family, name)
+    try:
+        assert settings is not None
+        return {"operator": operator} | examined(program, settings, kinds - {"no_signal"}, twin=operator is None)
+    except (LookupError, IsogradError, RuntimeError) as error:
+        return {"why_not": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One case in a line."""
+    if "why_not" in row:
+        return f"-  {row['key']}: {row['why_not']}"
+    edits = ", ".join(f"{kind} {value}" for kind, value in row["edits"])
+    cost = f"{row['cost_search']:.1f} + {row['cost_proof']:.1f} runs, {row['seconds']} s"
+    if "methods" not in row:
+        return f"{'NO' if row['kind'] == 'repair' else 'ok'} {row['key']}: {row['kind']} {row['verdict']} {edits} [{cost}]"
+    means = " ".join(f"{name} {statistics.fmean(values):.2f}" for name, values in row["methods"].items())
+    mark = "ok" if row["repaired"]["cure"] else "NO" if row["inverse"] else "  "
+    return f"{mark} {row['key']}: {row['verdict']} {edits} [{cost}] twin {statistics.fmean(row['twin']):.2f} {means}"
+
+
+if __name__ == "__main__":
+    main()
