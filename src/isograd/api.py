@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from isograd.aiding import MOST, Aiding
-from isograd.curing import OnTried, cured
+from isograd.curing import cured
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.case import DEFAULT_STEPS, case_of
@@ -31,6 +31,7 @@ from isograd.records.proof import Tried
 from isograd.records.trace import Meter, Step, Trace
 from isograd.reporting import Report, report_of
 from isograd.spending import budget_of
+from isograd.trying import OnTried
 from isograd.watching import Watch
 
 __all__ = ["Proof", "Report", "Watch", "check", "cure", "diagnose", "explain", "name_cause", "watch"]

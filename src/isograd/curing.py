@@ -6,12 +6,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
-from isograd.explaining import BATCHES, HELD, MOST_HELD, OnProgress, batch_list, candidates
+from isograd.explaining import OnProgress, candidates
 from isograd.health import cause, repair
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
@@ -20,15 +20,16 @@ from isograd.health.proving import PAIRS
 from isograd.health.remedies import prescribe
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
-from isograd.health.trials import SEARCH_SEED, WORST, Stop, Work
+from isograd.health.trials import SEARCH_SEED, WORST, Work
 from isograd.ports import Births, Patient
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
-from isograd.records.proof import Candidate, Part, Proof, Training, Tried
+from isograd.records.proof import Candidate, Part, Proof, Tried
 from isograd.records.skill import Skill
 from isograd.reporting import report_of
 from isograd.spending import Budget, usual_length
+from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
 
 _OBSERVED = 40
 """Real steps, all of them measured, before the search: what they show proposes edits."""
@@ -38,54 +39,6 @@ _LEAST_RUNS = 3 + (2 * PAIRS + 3) / 2
 """Full runs that a proof takes at least: the program, the preset and a candidate; half-length pairs and the random edit."""
 HALF = 0.5
 """Of the ceiling's skill in as many steps: where one edit reaches so much, no second fault is looked for."""
-_KEPT = 2
-"""Seeds whose batches are kept."""
-
-OnTried = Callable[[Tried], object]
-"""Told of each training that is finished, for a journal."""
-
-
-@dataclass
-class Program:
-    """One program to be cured: its factories, its data from a seed, and the trainings that are known already."""
-
-    births: Births
-    batches: Any
-    validation: Any
-    own_score: bool
-    varies: bool = True
-    worst: float = WORST
-    remarks: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    made: int = 0
-    patients: dict[int, tuple[Patient, tuple[Any, ...], dict[Part, tuple[Any, ...]]]] = field(default_factory=dict)
-
-    def at(self, seed: int) -> tuple[Patient, tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
-        """The untouched patient of a seed, what it trains on, and what it is judged by in the search and in the proof."""
-        if seed not in self.patients:
-            while len(self.patients) >= _KEPT:
-                self.patients.pop(next(one for one in self.patients if one != SEARCH_SEED))
-            training, held = self._data(seed)
-            self.patients[seed] = self.births.born(seed, training), training, held
-        return self.patients[seed]
-
-    def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
-        with self.births.seeded(seed):
-            given = self.batches(seed) if callable(self.batches) and not isinstance(self.batches, Iterable) else self.batches
-            taken = batch_list(given, BATCHES)
-        if not taken:
-            raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
-        held = taken
-        if self.validation is not None:
-            held = batch_list(self.validation, MOST_HELD)
-        elif len(taken) > 1:
-            count = min(MOST_HELD, math.ceil(HELD * len(taken)))
-            taken, held = taken[:-count], taken[-count:]
-        if not self.varies:  # the order is all that a trial can vary
-            taken = tuple(random.Random(seed).sample(taken, len(taken))) if seed != SEARCH_SEED else taken
-        halves = None if self.own_score else self.births.halves(held)
-        one, other = (held, held) if halves is None else halves
-        return taken, {"search": one, "proof": other}
 
 
 def cured(
@@ -133,7 +86,7 @@ def _cured(
     before = [one for one in known if one.program == mark]
     length = _length(budget, steps, per_step, before, len(training))
     case, findings, present = _looked(patient, training, steps)
-    attempt = _Attempts(program, mark, {_key(one): one for one in before}, on_tried, length)
+    attempt = Attempts(program, mark, {key_of(one): one for one in before}, on_tried, length)
     work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress)
     plan = _plan(program, patient, case, findings, present, work, asked, announced=steps is not None)
     proof = repair.cure(work, plan, random.Random(0).random)
@@ -225,7 +178,7 @@ def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> tup
     return case, report_of("check", trace, [], case).findings, present_of(case)
 
 
-def _left(budget: Budget, attempt: _Attempts, began: float, per_step: float, length: int) -> Callable[[int], float]:
+def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, length: int) -> Callable[[int], float]:
     """Steps that are left: of the budget, or as many as the time left holds at the pace so far."""
     if budget.seconds is None:
         allowed = budget.steps if budget.steps is not None else budget.runs * length
@@ -250,7 +203,7 @@ def _plan(
     *,
     announced: bool,
 ) -> repair.Plan:
-    fits = _Fits(patient)
+    fits = Fits(patient)
     singles = tuple(
         one
         for one in prescribe(case, findings, present)
@@ -316,90 +269,3 @@ def _explained(
         alarmed=alarmed,
     )
     return cause.search(tried, candidates(case, findings, present), memorises, max(short, work.length // 4))
-
-
-def short_of(length: int) -> int:
-    """Steps of a replay that looks for the cause: 80 where a run is long, 40 in a short one (top-1 .96 there).
-
-    >>> short_of(240), short_of(10_000)
-    (40, 80)
-    """
-    return min(length, max(cause.LENGTH // 2, min(cause.LENGTH, length // 8)))
-
-
-class _Fits:
-    """Whether edits can be made one after the other on a patient; asked again, it is remembered."""
-
-    def __init__(self, patient: Patient) -> None:
-        self._patient, self._known = patient, dict[tuple[Edit, ...], bool]()
-        self.why = ""
-
-    def __call__(self, edits: tuple[Edit, ...]) -> bool:
-        if edits not in self._known:
-            try:
-                _edited(self._patient, edits)
-                self._known[edits] = True
-            except ModelError as error:
-                self._known[edits], self.why = False, str(error).splitlines()[0]
-        return self._known[edits]
-
-
-class _Attempts:
-    """One training with edits from a seed; what the journal holds already is not made again."""
-
-    def __init__(
-        self, program: Program, mark: str, known: dict[tuple[Any, ...], Tried], on_tried: OnTried | None, length: int
-    ) -> None:
-        self._program, self._mark, self._known, self._on_tried, self._length = program, mark, known, on_tried, length
-        self.seconds, self.before, self.steps = 0.0, 0.0, 0
-
-    def __call__(self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, stop: Stop | None) -> Training:
-        old = self._known.pop((edits, seed, part, steps), None)
-        if old is not None:
-            self.before += old.seconds
-            return old.training
-        patient, training, held = self._program.at(seed)
-        edited = _edited(patient, edits)
-        began = time.monotonic()
-        made = self._trained(edited, training, held[part], steps, stop, plain=not edits)
-        seconds = time.monotonic() - began
-        self.seconds, self.steps = self.seconds + seconds, self.steps + made.steps
-        if self._on_tried is not None:
-            self._on_tried(Tried(self._mark, edits, seed, part, steps, made, round(seconds, 4)))
-        return made
-
-    def _trained(
-        self, patient: Patient, training: Sequence[Any], held: Sequence[Any], steps: int, stop: Stop | None, *, plain: bool
-    ) -> Training:
-        curve: list[tuple[int, float]] = []
-        skills = [Skill(self._program.worst, 0)]
-        looks = tuple(sorted({short_of(self._length), *(max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4))}))
-
-        def seen(step: int, now: Patient) -> bool:
-            skills.append(now.judge(held))
-            curve.append((step, skills[-1].value))
-            return stop is not None and stop(*curve[-1])
-
-        try:
-            patient.trained(training, steps, looks, seen)
-        except Exception as error:
-            if plain and isinstance(error, MemoryError):
-                raise ModelError("the untouched program runs out of memory", met=str(error)) from error
-            failed = f"{type(error).__name__}: {error}".splitlines()[0] if not isinstance(error, ModelError) else _said(error)
-            return Training(Skill(self._program.worst, 0), tuple(curve), curve[-1][0] if curve else 1, failed)
-        return Training(skills[-1], tuple(curve), curve[-1][0])
-
-
-def _said(error: ModelError) -> str:
-    fault = error.faults[0]
-    return f"{fault.what}: {fault.met}" if fault.met else fault.what
-
-
-def _edited(patient: Patient, edits: Sequence[Edit]) -> Patient:
-    for edit in edits:
-        patient = patient.apply(edit)
-    return patient
-
-
-def _key(one: Tried) -> tuple[Any, ...]:
-    return one.edits, one.seed, one.part, one.length

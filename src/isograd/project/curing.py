@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isograd.curing import OnTried, cured
+from isograd.curing import cured
 from isograd.explaining import OnProgress
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.edits import USUAL
@@ -20,6 +20,7 @@ from isograd.records.edit import Edit
 from isograd.records.proof import Tried
 from isograd.render.diff import unified
 from isograd.spending import Budget
+from isograd.trying import OnTried
 from isograd.workbench import data, models, train
 
 MOST_STEPS = 2_000
