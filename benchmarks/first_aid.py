@@ -260,31 +260,43 @@ def trained(program: Program, seed: int, arm: str, planned: dict[int, str]) -> t
     return (max(skill, -1.0) if math.isfinite(skill) else -1.0), acted
 
 
-def compared(names: list[str], seeds: range, arms: list[str]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for name, seed in itertools.product(names, seeds):
-        program = PROGRAMS[name]
+RUNS = RESULTS / "first_aid_runs.jsonl"
+"""One line a run and arm, written as soon as it is done: the same command goes on where it was stopped."""
+
+
+def known() -> dict[tuple[str, int, str], dict[str, Any]]:
+    """The runs that are done."""
+    lines = RUNS.read_text("utf-8").splitlines() if RUNS.exists() else []
+    return {(row["program"], row["seed"], row["arm"]): row for row in map(json.loads, lines)}
+
+
+def compared(names: list[str], seeds: range, arms: list[str], *, calm: bool) -> None:
+    """Every run that is not done yet, with accidents and (``calm``) without."""
+    for seed, name in itertools.product(seeds, names):
+        program, done = PROGRAMS[name], known()
+        missing = [arm for arm in arms if (name, seed, arm) not in done]
+        if not missing:
+            continue
         planned = accidents(program, seed)
         clean, _ = trained(program, seed, "nothing", {})
-        for arm in arms:
+        for arm in missing:
             hurt, acts = trained(program, seed, arm, planned)
-            calm, idle = (clean, 0) if arm in ("nothing", "skip") else trained(program, seed, arm, {})
-            rows.append(
-                {
-                    "program": name,
-                    "seed": seed,
-                    "arm": arm,
-                    "accidents": planned,
-                    "undisturbed": clean,
-                    "disturbed": hurt,
-                    "actions": acts,
-                    "calm": calm,
-                    "calm_actions": idle,
-                    "steps": program.steps,
-                }
-            )
-        print(name, seed, *(f"{row['arm']} {row['disturbed'] - clean:+.3f}" for row in rows[-len(arms) :]), flush=True)
-    return rows
+            row = {
+                "program": name,
+                "seed": seed,
+                "arm": arm,
+                "steps": program.steps,
+                "accidents": planned,
+                "undisturbed": clean,
+            }
+            row |= {"disturbed": hurt, "actions": acts, "calm": None, "calm_actions": None}
+            if arm in ("nothing", "skip"):
+                row |= {"calm": clean, "calm_actions": 0}
+            elif calm:
+                row["calm"], row["calm_actions"] = trained(program, seed, arm, {})
+            with RUNS.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            print(name, seed, arm, f"{hurt - clean:+.3f}", flush=True)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -294,7 +306,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not mine:
             continue
         loss = [row["disturbed"] - row["undisturbed"] for row in mine]
-        harm = [row["calm"] - row["undisturbed"] for row in mine]
+        calm = [row for row in mine if row["calm"] is not None]
+        harm = [row["calm"] - row["undisturbed"] for row in calm]
         found.append(
             {
                 "arm": arm,
@@ -302,9 +315,12 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "within_.01": sum(value >= -0.01 for value in loss) / len(mine),
                 "mean": statistics.fmean(loss),
                 "worst": min(loss),
-                "calm_mean": statistics.fmean(harm),
-                "calm_worst": min(harm),
-                "calm_actions_per_1000": 1000 * sum(row["calm_actions"] for row in mine) / sum(row["steps"] for row in mine),
+                "calm_runs": len(calm),
+                "calm_mean": statistics.fmean(harm) if calm else None,
+                "calm_worst": min(harm, default=None),
+                "calm_actions_per_1000": 1000 * sum(row["calm_actions"] for row in calm) / sum(row["steps"] for row in calm)
+                if calm
+                else None,
             }
         )
     return found
@@ -364,7 +380,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["mlp", "cnn", "lstm", "transformer", "deep", "resnet20"])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument("--rough", action="store_true", help="only with accidents, not without")
     options = parser.parse_args()
     logging.getLogger("isograd").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -372,18 +388,15 @@ def main() -> None:
     result: dict[str, Any] = json.loads(old.read_text("utf-8"))["result"] if old.exists() else {}
     if options.cost:
         found = [cost(net, name, options.pairs, options.steps) for net in options.nets for name in ("momentum", "adam")]
-        rows: list[tuple[object, ...]] = [
-            (one.net, one.optimizer, one.over_watched[0], one.over_plain[0], one.memory_mb) for one in found
-        ]
-        print(table(rows, ("net", "optimizer", "over watched", "over plain", "MB kept")))
+        lines = [(one.net, one.optimizer, one.over_watched[0], one.over_plain[0], one.memory_mb) for one in found]
+        print(table(lines, ("net", "optimizer", "over watched", "over plain", "MB kept")))
         result["cost"] = [asdict(one) for one in found]
     else:
-        runs = compared(options.programs, range(options.first, options.first + options.seeds), options.arms)
-        result |= {"summary": summary(runs), "runs": runs}
-        headers = list(result["summary"][0])
-        print(table([tuple(one.values()) for one in result["summary"]], headers))
-    if not options.dry:
-        write("first_aid", result)
+        RESULTS.mkdir(exist_ok=True)
+        compared(options.programs, range(options.first, options.first + options.seeds), options.arms, calm=not options.rough)
+        result["summary"] = summary(list(known().values()))
+        print(table([tuple(one.values()) for one in result["summary"]], list(result["summary"][0])))
+    write("first_aid", result)
 
 
 if __name__ == "__main__":
