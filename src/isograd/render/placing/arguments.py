@@ -242,3 +242,19 @@ def dropout(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | 
             splice = _number(program, edit, given.value)
         splices[splice[:2]] = splice
     return list(splices.values())
+
+
+_BRANCHES = ("torch.nn.TransformerEncoderLayer", "torch.nn.TransformerDecoderLayer", "torch.nn.Transformer")
+
+
+def norm_first(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """The one transformer layer of torch's own normalises first."""
+    call = only(program.every(cst.Call, lambda one: program.name(one.func) in _BRANCHES), program, line)
+    if call is None:
+        return None
+    given = argument(call, "norm_first")
+    if given is None:
+        return [added(program, call, "norm_first=True")]
+    if not isinstance(given.value, cst.Name) or given.value.value != "False":
+        raise UncertainError("the order is not written here")
+    return [(*program.span(given.value), "True")]

@@ -12,7 +12,8 @@ from isograd.render.placing.arguments import optimizer_of
 from isograd.render.placing.source import Program, Splice, argument, call_of, only, same, written
 
 Line = cst.SimpleStatementLine
-_CLIPS = "torch.nn.utils.clip_grad_norm_"
+_CLIPS = {"clip_norm": ("clip_grad_norm_", "max_norm"), "clip_value": ("clip_grad_value_", "clip_value")}
+"""torch's function, and its name for the bound, by the edit."""
 
 
 def _lines(program: Program, method: str) -> list[Line]:
@@ -127,12 +128,16 @@ def train_mode(program: Program, edit: Edit, line: Lines | None) -> list[Splice]
     return [program.before(loop.body.body[0], f"{name}.train()")]
 
 
-def clip_norm(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+def clip(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The bound of the one clipping that is there, its line taken away, or a line of its own in front of the step."""
-    calls = program.every(cst.Call, lambda call: program.name(call.func) == _CLIPS)
+    function, bound = _CLIPS[edit.kind]
+    clips = {f"torch.nn.utils.{name}": kind for kind, (name, _) in _CLIPS.items()}
+    calls = program.every(cst.Call, lambda call: program.name(call.func) in clips)
     call = only(calls, program, line)
     if call is not None:
-        given = argument(call, "max_norm", 1)
+        if program.name(call.func) != f"torch.nn.utils.{function}":
+            raise UncertainError("it is clipped in another way")
+        given = argument(call, bound, 1)
         if given is None or not same(program.number(given.value), edit.before):
             raise UncertainError("the bound is not the one that was tried")
         if edit.value is None:
@@ -151,20 +156,20 @@ def clip_norm(program: Program, edit: Edit, line: Lines | None) -> list[Splice] 
     near = made is not None and program.function(made) in (here, program.function(program.nodes[0]))
     every = f"{model}.parameters()" if model and near and name == optimizer_name(program) else ""
     every = every or f'[p for group in {name}.param_groups for p in group["params"]]'
-    return [program.before(step, f"{_clipping(program)}({every}, {written(edit.value)})")]
+    return [program.before(step, f"{_utils(program)}.{function}({every}, {written(edit.value)})")]
 
 
-def _clipping(program: Program) -> str:
-    """``clip_grad_norm_`` by whatever name the program has for torch; raises ``UncertainError`` where it has none."""
+def _utils(program: Program) -> str:
+    """``torch.nn.utils`` by whatever name the program has for torch; raises ``UncertainError`` where it has none."""
     for statement, path in (
         ("import torch", "torch.nn.utils"),
         ("from torch import nn", "nn.utils"),
         ("import torch.nn as nn", "nn.utils"),
     ):
         if re.search(rf"^{re.escape(statement)}\b(?!\.|\s+as)", program.raw.decode(), re.M):
-            return f"{path}.clip_grad_norm_"
+            return path
     if re.search(r"^from torch import .*\bnn\b", program.raw.decode(), re.M):
-        return "nn.utils.clip_grad_norm_"
+        return "nn.utils"
     raise UncertainError("torch is imported under another name")
 
 
