@@ -1,6 +1,7 @@
 """The search for the smallest repair, on programs whose answer is known by thought: what is tried, chosen, proved and paid."""
 
 import math
+import random
 
 import pytest
 
@@ -239,6 +240,22 @@ def test_a_persons_own_score_may_have_any_scale(scale, shift):
     work.attempt = attempt
     proof = cure(work, Plan(PRESET, SINGLES, natural=False), halves())
     assert proof.edits == (RATE,) and proof.verdict == "proven" and proof.measure == "score"
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+def test_a_whole_cure_of_a_program_that_no_edit_changes_ends_proven_in_at_most_one_in_64(noise):
+    """The search picks the luckiest of all candidates; what it proves is on seeds that it never saw."""
+    draw, proven, proposed, runs = random.Random(1), 0, 0, 1_500
+
+    def attempt(edits, seed, part, steps, stop):
+        value = 0.3 + noise * draw.gauss(0.0, 1.0)
+        return Training(Skill(value, 10), ((50, value), (100, value)), steps)
+
+    for _ in range(runs):
+        proof = cure(Work(attempt, 100, lambda spent: 6_000 - spent), Plan(PRESET, SINGLES), draw.random)
+        proven, proposed = proven + (proof.verdict == "proven"), proposed + bool(proof.edits)
+    assert proven / runs <= 1 / 64 + 3 * math.sqrt(1 / 64 / runs)
+    assert noise < 0.1 or proposed > runs / 2  # the search itself is fooled: it is the proof that is not
 
 
 def test_what_gained_in_short_replays_is_tried_before_the_rest_of_the_list():
