@@ -73,6 +73,7 @@ def test_two_causes_are_tried_together_and_what_is_not_needed_goes():
     double = program(lambda edits: 0.9 if {CLEAR, HE} <= edits else 0.1)
     proof = cure(double, Plan(PRESET, SINGLES, lambda allowed, way: said), halves())
     assert set(proof.edits) == {CLEAR, HE} and proof.pairs_needed == 7 and proof.verdict == "proven"
+    assert [one.stage for one in proof.candidates][:3] == ["control", "preset", "combination"] and proof.cost_search <= 5
     single = program(lambda edits: 0.9 if HE in edits else 0.1)
     assert cure(single, Plan(PRESET, SINGLES, lambda allowed, way: said), halves()).edits == (HE,)
 
@@ -200,7 +201,7 @@ def test_luck_gets_what_the_search_cost_or_what_is_left():
 def test_a_small_budget_keeps_enough_for_the_proof():
     work = program(lambda edits: 0.9 if RESIDUAL in edits else 0.1, budget_runs=12)
     proof = cure(work, Plan(PRESET, SINGLES), halves())
-    assert work.spent <= 1_200
+    assert proof.cost_search <= 4.5 and work.spent <= 1_200
     assert proof.edits == () or proof.verdict == "proven"
 
 
