@@ -105,9 +105,9 @@ class Ground(TorchBirths):
         writer = self.tape(0)[3]
         return None if writer.judged is None or writer.evaluated is None else [(writer.evaluated, writer.judged)]
 
-    def check(self) -> tuple[bool, tuple[str, ...]]:
+    def check(self) -> tuple[bool, bool, tuple[str, ...]]:
         """The grounds are as they should be."""
-        return True, ()
+        return True, False, ()
 
     def born(self, seed: int, batches: Sequence[Any]) -> Any:
         """The program at its start."""

@@ -150,6 +150,18 @@ def test_weights_that_are_trained_already_leave_only_the_order_to_vary_and_the_p
     assert not any(edit.kind == "initialisation" for one in proof.record.candidates for edit in one.edits)
 
 
+def test_weights_that_are_all_zero_whatever_the_seed_were_not_learned_and_may_be_drawn():
+    def zeros():
+        model = net()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        return model
+
+    proof = cured(zeros, budget="25 runs")
+    assert proof.verdict == "proven" and "initialisation" in {edit.kind for edit in proof.edits}
+
+
 def test_a_factory_that_fixes_its_own_seed_is_told():
     def build():
         torch.manual_seed(0)

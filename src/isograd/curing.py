@@ -76,7 +76,7 @@ def _cured(
     on_progress: OnProgress | None,
 ) -> Proof:
     began = time.monotonic()
-    program.varies, remarks = program.births.check()
+    program.varies, program.learned, remarks = program.births.check()
     program.remarks += remarks
     patient, training, held = program.at(SEARCH_SEED)
     _can_vary(program, training)
@@ -207,11 +207,11 @@ def _plan(
     singles = tuple(
         one
         for one in prescribe(case, findings, present)
-        if (announced or one.edit.kind != "steps") and (program.varies or one.edit.keeps_weights) and fits((one.edit,))
+        if (announced or one.edit.kind != "steps") and (one.edit.keeps_weights or not program.learned) and fits((one.edit,))
     )
     chosen: tuple[Edit, ...] = ()
     for edit in preset(singles, present):
-        if (program.varies or edit.keeps_weights) and fits((*chosen, edit)):
+        if (edit.keeps_weights or not program.learned) and fits((*chosen, edit)):
             chosen = (*chosen, edit)
     if asked and not fits(asked):
         raise ModelError("the edits cannot be made in this program", met=fits.why)

@@ -72,8 +72,8 @@ class Start(Protocol):
 class Births(Protocol):
     """A program that can begin again from a seed: the person's factories, called in a known state of all random numbers."""
 
-    def check(self) -> tuple[bool, tuple[str, ...]]:
-        """Whether the seed decides the initial weights, and what must be said of the factories.
+    def check(self) -> tuple[bool, bool, tuple[str, ...]]:
+        """Whether the seed decides the initial weights, whether they were learned, and what must be said of the factories.
 
         Raises ``RequestError`` for a factory that gives the same object, or the same parameters, twice.
         """

@@ -34,6 +34,7 @@ class Program:
     validation: Any
     own_score: bool
     varies: bool = True
+    learned: bool = False
     worst: float = WORST
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0

@@ -63,6 +63,12 @@ def test_a_random_edit_that_is_as_good_does_not_refuse_it():
     held = prove(work_of(lambda edits, seed: 0.5 if edits else 0.1), ONE, LUCKY, 100)
     assert held.verdict == "proven"
 
+    def skill(edits, seed):  # now ahead, now behind
+        return {ONE: 0.6, LUCKY: 0.45 if seed % 3 == 0 else 0.75}.get(edits, 0.1)
+
+    held = prove(work_of(skill), ONE, LUCKY, 100)
+    assert held.verdict == "proven" and held.against_random.mean < 0.0 and len(held.trials) == 6
+
 
 def test_an_edit_that_makes_every_pair_worse_is_harmful_and_one_that_does_it_once_is_not():
     held = prove(work_of(lambda edits, seed: 0.1 if edits else 0.6), ONE, LUCKY, 100)

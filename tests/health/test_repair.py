@@ -267,6 +267,15 @@ def test_what_gained_in_short_replays_is_tried_before_the_rest_of_the_list():
     assert proof.edits == (WIDTH,) and proof.cost_search == 3.0
 
 
+def test_what_gained_nothing_in_short_replays_is_tried_last():
+    useless = tuple(Hypothesis(edit, "list", 0.1, 0.0, None, steps=40) for edit in (CLEAR, LOSS, RATE, HE, RELU))
+    said = Explanation("unknown", Skill(0.1, 10), 40, 200, 400, tried=useless)
+    proof = cure(
+        program(lambda edits: 0.9 if CLIP in edits else 0.1), Plan(PRESET, SINGLES, lambda allowed, way: said), halves()
+    )
+    assert proof.edits == (CLIP,) and proof.cost_search == 3.0
+
+
 def test_the_same_numbers_give_the_same_proof():
     proofs = [cure(program(lambda edits: 0.9 if {LOSS, RELU} <= edits else 0.1), Plan(PRESET, SINGLES), halves()) for _ in "ab"]
     assert proofs[0] == proofs[1]

@@ -194,7 +194,7 @@ def _rates(present: Present, change: Change) -> Iterator[Proposal]:
     odd = effective > (0.03 if adaptive else 3.0) or effective < (1e-5 if adaptive else 3e-3)
     yield change("learning_rate", usual, rate, odd=odd)
     for factor in (0.1, 10.0, 0.01):
-        yield change("learning_rate", rate * factor, rate, odd=False)
+        yield change("learning_rate", float(f"{rate * factor:.3g}"), rate, odd=False)
 
 
 def _of_model(present: Present, change: Change) -> Iterator[Proposal]:

@@ -10,8 +10,8 @@ which is 1/64 = 1.6 % at most. One pair more for each further edit halves it aga
 grows. The first pair that is not better ends the trial, since no further one could change the answer.
 
 A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each
-time, or after all seeds that the budget holds (AHEAD at least) with a mean that is not lower, the edits are not worse than
-luck. "Harmful" is said where HARM pairs are worse, each by more than what counts as equal: of edits that do nothing at most 1
+time, or after all seeds that the budget holds (AHEAD at least) with an interval that is not wholly below zero, the edits are
+not worse than luck (what is drawn may be a cure as well). "Harmful" is said where HARM pairs are worse, each by more than what counts as equal: of edits that do nothing at most 1
 in 8, and none in a quiet program.
 """
 
@@ -158,7 +158,7 @@ def _against_luck(work: Work, trials: list[Trial], drawn: tuple[Edit, ...], leng
             break
     found = effect_of(_ahead(trials))
     assert found is not None
-    if found.mean < -EQUAL * work.scale:
+    if found.mean < -EQUAL * work.scale and found.high < 0.0:
         why = f"{count} new pairs were better, but a random edit of the same size is better still"
         return _ended(trials, "not proven", why)
     return _ended(trials, "proven", rule)

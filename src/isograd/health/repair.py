@@ -144,7 +144,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         _raced(work, plan, order, value)
     else:
         _singles(work, order[:RACED], value + GAIN, stop)
-    _chosen(work, plan, found, top if helps else value)
+    _chosen(work, plan, found, top if helps else None)
 
 
 def _goal(plan: Plan, work: Work, control: float, top: float, share: float) -> float:
@@ -173,7 +173,9 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
         order += [((edit,), "single", "not told apart from the cause") for one in cause.causes for edit in one.rivals]
         gained = sorted((one for one in cause.tried if one.gain > GAIN and not one.given), key=lambda one: -one.gain)
         order += [((one.edit,), "single", f"gains {one.gain:.2f} in {one.steps} steps") for one in gained]
-    order += [((one.edit,), "single", one.reason) for one in plan.singles]
+    useless = {one.edit for one in cause.tried if one.gain <= 0.0 and not one.given} if cause is not None else set()
+    rest = sorted(plan.singles, key=lambda one: one.edit in useless)
+    order += [((one.edit,), "single", one.reason) for one in rest]
     first: dict[tuple[Edit, ...], tuple[tuple[Edit, ...], Stage, str]] = {}
     for one in order:
         first.setdefault(one[0], one)
@@ -261,8 +263,8 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
             work.candidate(proposed, "combination", "proposed")
 
 
-def _chosen(work: Work, plan: Plan, found: Found, top: float) -> None:
-    """Of what is near the best that can still be proved, the smallest."""
+def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
+    """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest."""
     assert found.control is not None
     value = found.control.skill.value
     left = work.left(work.spent)
@@ -276,7 +278,8 @@ def _chosen(work: Work, plan: Plan, found: Found, top: float) -> None:
     ]
     if not able:
         return
-    goal = _goal(plan, work, value, max(top, *(one.skill or 0.0 for one in able)), NEAR)
+    top = max(one.skill for one in able if one.skill is not None) if ceiling is None else ceiling
+    goal = _goal(plan, work, value, top, NEAR)
     near = [one for one in able if (one.skill or 0.0) >= goal]
     best = min(near, key=_bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)

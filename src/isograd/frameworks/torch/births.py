@@ -53,8 +53,11 @@ class TorchBirths(Births):
         # what a person's own step clears it clears itself
         self._loop = loop or Loop(clears=1 if step is None else 0)
 
-    def check(self) -> tuple[bool, tuple[str, ...]]:
-        """Build three times and compare: the objects, the weights of one seed and of two."""
+    def check(self) -> tuple[bool, bool, tuple[str, ...]]:
+        """Build three times and compare: the objects, the weights of one seed and of two.
+
+        The same weights from any seed were learned, unless the factory sets a seed, or a matrix of them is one number.
+        """
         first, after = self._built(_SEEDS[0])
         again, _ = self._built(_SEEDS[0])
         other, after_other = self._built(_SEEDS[1])
@@ -69,17 +72,19 @@ class TorchBirths(Births):
             )
         if _same(first, other):
             if torch.equal(after, after_other):
-                return False, (
+                said = (
                     "build sets a seed of its own, so that all trials begin with the same weights and differ by the order of "
-                    "the data alone; without that line the proof would be over initial weights too",
+                    "the data alone; without that line the proof would be over initial weights too"
                 )
-            return False, (
+                return False, False, (said,)
+            said = (
                 "build gives the same weights whatever the seed: the trials differ by the order of the data alone, and the "
-                "proof is for these weights",
+                "proof is for these weights"
             )
+            return False, not any(_constant(value) for value in _values(first)), (said,)
         if not _same(first, again):
-            return True, ("build draws from a source that no seed reaches: a search cannot be repeated exactly",)
-        return True, ()
+            return True, False, ("build draws from a source that no seed reaches: a search cannot be repeated exactly",)
+        return True, False, ()
 
     def born(self, seed: int, batches: Sequence[Any]) -> TorchPatient:
         """The untouched program at its start. Raises ``RequestError`` for factories that give something else."""
@@ -192,6 +197,10 @@ def _apart(first: Sequence[nn.Module], again: Sequence[nn.Module]) -> None:
 def _same(one: Sequence[nn.Module], other: Sequence[nn.Module]) -> bool:
     pairs = zip(_values(one), _values(other), strict=False)
     return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def _constant(values: Tensor) -> bool:
+    return values.ndim >= 2 and values.numel() > 1 and bool((values == values.reshape(-1)[0]).all())
 
 
 def _values(models: Sequence[nn.Module]) -> Iterator[Tensor]:
