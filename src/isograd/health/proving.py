@@ -11,8 +11,8 @@ grows. The first pair that is not better ends the trial, since no further one co
 
 A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each
 time, or after all seeds that the budget holds (AHEAD at least) with an interval that is not wholly below zero, the edits are
-not worse than luck (what is drawn may be a cure as well). "Harmful" is said where HARM pairs are worse, each by more than what counts as equal: of edits that do nothing at most 1
-in 8, and none in a quiet program.
+not worse than luck (what is drawn may be a cure as well). "Harmful" is said where HARM pairs are worse, each by more than what
+counts as equal: of edits that do nothing at most 1 in 8, and none in a quiet program.
 """
 
 from __future__ import annotations
