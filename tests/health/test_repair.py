@@ -168,6 +168,19 @@ def test_the_gap_that_shows_late_takes_pairs_of_full_length():
     assert proof.pair_length == 100 and proof.verdict == "proven" and proof.cost_proof == 15.0 - 3.0 * (not proof.random_edits)
 
 
+def test_a_gap_that_shows_a_little_takes_full_pairs_unless_only_half_ones_can_be_paid():
+    def attempt(edits, seed, part, steps, stop):
+        half, whole = (0.3, 0.9) if RATE in edits else (0.1, 0.1)
+        curve = tuple(point for point in ((50, half), (100, whole)) if point[0] <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    def proof(runs):
+        return cure(Work(attempt, 100, lambda spent: runs * 100 - spent), Plan((RATE,), SINGLES[2:3]), halves())
+
+    assert (proof(40).pair_length, proof(12).pair_length) == (100, 50)
+    assert proof(40).verdict == proof(12).verdict == "proven"
+
+
 def test_an_edit_that_cannot_be_made_costs_nothing_and_is_shown():
     work = program(lambda edits: 0.9 if RATE in edits else 0.1)
     able = work.attempt

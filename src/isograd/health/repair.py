@@ -100,7 +100,7 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     searched = work.spent
     if not found.edits or found.control is None or found.reached is None:
         return _proof(work, plan, found, None, why=_nothing(plan, found))
-    length = _pair_length(work, found.control, found.reached)
+    length = _pair_length(work, found.edits, found.control, found.reached)
     random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
     if not plan.fits(random):
         random = random[:1]
@@ -297,14 +297,15 @@ def _size(edits: Sequence[Edit]) -> int:
     return sum(edit.size for edit in edits)
 
 
-def _pair_length(work: Work, control: Training, treated: Training) -> int:
-    """Half a run where the gap shows by then: at least half of what it becomes, and enough to be spoken of."""
+def _pair_length(work: Work, edits: tuple[Edit, ...], control: Training, treated: Training) -> int:
+    """Half a run where the gap shows by then: enough to be spoken of, and half of what it becomes or all that can be paid."""
     half = max(1, work.length // 2)
     one, other = dict(control.curve).get(half), dict(treated.curve).get(half)
     if one is None or other is None:
         return work.length
     gap, becomes = other - one, treated.skill.value - control.skill.value
-    return half if gap >= GAIN * work.scale and gap >= 0.5 * becomes else work.length
+    poor = not work.affords(cost_of_proof(edits, work.length), reserved=True)
+    return half if gap >= GAIN * work.scale and (poor or gap >= 0.5 * becomes) else work.length
 
 
 def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> Luck | None:
