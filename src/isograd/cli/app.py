@@ -162,7 +162,12 @@ def train(
 
 
 def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
-    settings = dict(project.flat())
+    from isograd.project.reading import flatten
+    from isograd.workbench.models import checked
+
+    model = project.settings.model
+    options = {f"model.{name}": value for name, value in checked(model.kind, model.model_extra or {}).items()}
+    settings = {**dict(flatten(options)), **dict(project.flat())}
     if as_json:
         show.listing("plan", [{"settings": settings, "steps": steps}])
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from isograd.errors import ProjectError, RequestError, StorageError
 from isograd.files import write_bytes
-from isograd.project.reading import Project, key_lines, model_kind, parse
+from isograd.project.reading import Project, key_lines, parse
 from isograd.records.edit import Edit
 from isograd.workbench.models import AUTO, OPTIONS
 
@@ -100,8 +100,7 @@ def _optimizer(name: str, train: Any, constants: Mapping[str, float]) -> dict[Se
 
 
 def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
-    kind = model_kind(project.settings.model.kind, project.settings.task)
-    options, given, value = OPTIONS[kind], project.settings.model.model_extra or {}, edit.value
+    options, given, value = OPTIONS[project.settings.model.kind], project.settings.model.model_extra or {}, edit.value
     names = {"activation": "activation", "initialisation": "initialisation", "normalisation": "norm", "dropout": "dropout"}
     name = names.get(edit.kind)
     if edit.kind == "normalisation" and edit.off:
@@ -109,16 +108,20 @@ def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
     if edit.kind == "initialisation" and value == _rule(given, options):
         return None  # drawn by this rule already: what was tried differs in more than a setting says
     if name is not None:
-        return {("model", name): value} if options[name].accepts(value) else None
+        return {("model", name): value} if name in options and options[name].accepts(value) else None
     if edit.kind not in ("width", "depth") or not isinstance(value, float | int):
         return None
     now = {key: given.get(key, option.default) for key, option in options.items()}
     if "depth" in options and given.get("hidden") is None and {"depth", "width"} & set(given):
         key, present = edit.kind, now[edit.kind] or (128 if edit.kind == "width" else 1)
         return {("model", key): max(1, round(present * value))}
+    key = next((name for name in ("hidden", "channels") if name in options and options[name].kind == "integers"), "")
+    if not key:
+        sizes = ("units", "width") if edit.kind == "width" else ("layers", "blocks")
+        size = next((name for name in sizes if name in options), None)
+        return {("model", size): max(1, round((now[size] or 1) * value))} if size else None
     if edit.kind == "depth":
         return None
-    key = "hidden" if "hidden" in options else "channels"
     return {("model", key): [max(1, round(units * value)) for units in now[key] or (256, 128)]}
 
 

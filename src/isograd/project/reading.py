@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from isograd.errors import DataError, Fault, ModelError, ProjectError, did_you_mean
+from isograd.project.defaults import adapted, model_kind
 from isograd.project.settings import ProjectSettings
 from isograd.records.anatomy import Settings
 from isograd.workbench.data import SUITS, misfit, parse_step
-from isograd.workbench.models import OPTIONS, checked
+from isograd.workbench.models import OPTIONS, SERVES, TOKENS, checked
 
 FILE_NAME = "isograd.toml"
 
@@ -83,6 +84,7 @@ def parse(text: str, path: Path, *, skip_corrupt: bool = False) -> Project:
     faults += _augment_faults(document, lines, path)
     if faults:
         raise ProjectError(faults)
+    settings = adapted(settings)
     if skip_corrupt:
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"skip_corrupt": True})})
     return Project(path.parent, path, text, settings)
@@ -96,10 +98,28 @@ def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], 
     kind = model_kind(str(table.get("kind", "auto")), str(document.get("task", "")))
     if kind not in OPTIONS:
         return []  # a fault that is named already
+    faults = _misfits(kind, document, lines, path)
     try:
         checked(kind, {name: value for name, value in table.items() if name != "kind"})
     except ModelError as error:
-        return [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
+        faults += [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
+    return faults
+
+
+def _misfits(kind: str, document: Mapping[str, Any], lines: Mapping[tuple[str, ...], int], path: Path) -> list[Fault]:
+    """A family that is not for the task, or texts encoded as it does not read them."""
+    task, encoding = str(document.get("task", "")), document.get("encoding", {})
+    where = place(path, lines, ("model", "kind"), f"kind = {kind}")
+    if any(task in tasks for tasks in SERVES.values()) and task not in SERVES[kind]:
+        known = ", ".join(name for name, tasks in SERVES.items() if task in tasks)
+        here = ", ".join(SERVES[kind])
+        return [Fault(f"model.kind: {kind} is not for {task}", where, f"it is for {here}", f"for {task}: {known}")]
+    form = encoding.get("text") if isinstance(encoding, dict) else None
+    if kind in TOKENS and form == "bag":
+        where = place(path, lines, ("encoding", "text"), "text = bag")
+        return [
+            Fault(f"encoding.text: {kind} reads the words of a text in order", where, remedy='text = "ids", or leave it out')
+        ]
     return []
 
 
@@ -125,17 +145,6 @@ def _augment_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...],
     real = {name for suits in SUITS.values() for name in suits}  # others are faults that are named already
     odd = [name for name in table if name in real and name not in known]
     return [replace(misfit(name, known), where=place(path, lines, ("augment", name), "")) for name in odd]
-
-
-def model_kind(kind: str, task: str) -> str:
-    """The family of networks that is meant: for "auto" a CNN for pictures and sounds and an MLP for tables.
-
-    >>> model_kind("auto", "image-classification"), model_kind("resnet", "image-classification")
-    ('cnn', 'resnet')
-    """
-    if kind != "auto":
-        return kind
-    return "cnn" if task in ("image-classification", "sound-classification") else "mlp"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Settings:

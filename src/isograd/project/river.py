@@ -11,7 +11,7 @@ from typing import Any
 from isograd import api
 from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
 from isograd.files import write_text
-from isograd.project.reading import Project, model_kind, parse
+from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
 from isograd.records.loop import Loop
 from isograd.records.report import Report
@@ -25,6 +25,7 @@ OnProgress = Callable[[train.Progress], None]
 
 MONITOR: dict[str, tuple[str, train.Direction]] = {
     "classification": ("log_loss", "min"),
+    "text-classification": ("log_loss", "min"),
     "image-classification": ("log_loss", "min"),
     "sound-classification": ("log_loss", "min"),
     "regression": ("rmse", "min"),
@@ -117,11 +118,12 @@ def begin(project: Project) -> Job:
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
     model = models.build(
-        model_kind(settings.model.kind, settings.task),
+        settings.model.kind,
         inputs=tuple(prepared.train.inputs.shape[1:]),
         outputs=len(prepared.encoding.classes) or 1,
         options=settings.model.model_extra or {},
         seed=settings.seed,
+        known=known_of(prepared),
     )
     if min(settings.train.batch_size, len(prepared.train)) < models.least_rows(model):
         raise ModelError(
@@ -144,6 +146,12 @@ def begin(project: Project) -> Job:
         summary = replace(prepared.summary, remarks=(*prepared.summary.remarks, *augment.remarks))
         prepared = replace(prepared, summary=summary)
     return Job(project, prepared, model, train.resolved(recipe), augment)
+
+
+def known_of(prepared: data.Prepared) -> models.Known:
+    """What a network may have to know of the data: how many tokens there are, which features are quantities or categories."""
+    numbers, categories, vocabulary = data.features_of(prepared.encoding)
+    return models.Known(vocabulary, numbers, categories, prepared.train.inputs)
 
 
 def said_of(summary: DataSummary) -> list[str]:
@@ -197,12 +205,11 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
     job = begin(project)
     environment = train.environment(job.recipe)
     summary = job.prepared.summary
-    kind = model_kind(project.settings.model.kind, project.settings.task)
     folder, _ = open_run(
         project,
         data=summary.schema.fingerprint,
         environment=environment,
-        model=kind,
+        model=project.settings.model.kind,
         parameters=sum(parameter.numel() for parameter in job.model.parameters()),
         new=new,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isograd.workbench.models import Option
+from isograd.workbench.models import OPTIONS, Option
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -71,7 +71,12 @@ class EncodingTable(Table):
     tokens: Literal["words", "subwords"] = Field("words", description="what texts are cut into")
     text: Literal["bag", "ids"] = Field("bag", description="weighted counts of tokens, or the sequence of their numbers")
     vocabulary: int = Field(2000, ge=4, le=100_000, description="tokens that are learned from the training texts, at most")
-    length: int = Field(256, ge=1, le=100_000, description="tokens of a text that are kept (ids)")
+    length: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="tokens of a text that are kept (ids); leave out: as many as 95 % of the training texts have, 512 at most",
+    )
     mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
 
 
@@ -123,8 +128,8 @@ class ModelTable(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    kind: Literal["auto", "mlp", "cnn", "resnet"] = Field(
-        "auto", description="auto: a CNN for pictures and sounds, an MLP for tables"
+    kind: Literal["auto", *OPTIONS] = Field(  # type: ignore[valid-type]
+        "auto", description="auto: a CNN for pictures and sounds, an MLP for tables, a bag of words and pairs for texts"
     )
 
 
@@ -183,8 +188,8 @@ class ProjectSettings(Table):
     """The whole of isograd.toml."""
 
     name: str = Field("project", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the runs and the bundle")
-    task: Literal["classification", "regression", "image-classification", "sound-classification"] = Field(
-        description="what the model is to do"
+    task: Literal["classification", "regression", "text-classification", "image-classification", "sound-classification"] = (
+        Field(description="what the model is to do")
     )
     seed: int = Field(0, ge=0, lt=2**31, description="one number behind every random choice")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")

@@ -2,6 +2,7 @@
 
 from isograd.workbench.data.augment.plan import SUITS, AugmentPlan, misfit
 from isograd.workbench.data.cleaning.steps import STEPS, parse_step
+from isograd.workbench.data.features import features_of
 from isograd.workbench.data.inspection import inspect
 from isograd.workbench.data.prediction import picture, read_for_prediction
 from isograd.workbench.data.preparation import prepare
@@ -19,6 +20,7 @@ __all__ = [
     "SplitPlan",
     "batches",
     "batches_per_epoch",
+    "features_of",
     "inspect",
     "misfit",
     "parse_step",

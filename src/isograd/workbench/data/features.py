@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.records.schema import Column, ColumnEncoding, ColumnKind, TextEncoding
+from isograd.records.schema import Column, ColumnEncoding, ColumnKind, Encoding, TextEncoding
 from isograd.workbench.data.columns import (
     LARGEST,
     Cells,
@@ -190,6 +190,27 @@ def _places(cells: Cells, encoding: ColumnEncoding) -> Codes:
     places = np.array([*(known.get(word, -1) for word in labels.values), known.get(MISSING, -1)], dtype=np.int64)
     found: Codes = places[labels.codes]
     return found
+
+
+def features_of(encoding: Encoding) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], int]:
+    """Which features of an encoded row are quantities, which are places of categories and among how many, and the vocabulary.
+
+    A place is 0 where training never saw the category. The vocabulary is that of a text given as token numbers, else 0.
+
+    >>> town = ColumnEncoding("town", "category", values=("A",), index=True)
+    >>> features_of(Encoding("table", "income", columns=(ColumnEncoding("age", "number", indicator=True), town)))
+    ((0,), ((2, 2),), 0)
+    """
+    numbers, categories, vocabulary, place = [], [], 0, 0
+    for column in encoding.columns:
+        if column.kind in ("number", "date"):
+            numbers.append(place)
+        if column.kind == "category" and column.index:
+            categories.append((place, len(column.values) + 1))
+        if column.text is not None and column.text.form == "ids":
+            vocabulary = column.text.size
+        place += width_of_column(column)
+    return tuple(numbers), tuple(categories), vocabulary
 
 
 def unseen(cells: Cells, encoding: ColumnEncoding) -> Trouble | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isograd.workbench.data.augment.augmenting import Augment
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
-TASKS = ("classification", "regression", "image-classification", "sound-classification")
+TASKS = ("classification", "regression", "text-classification", "image-classification", "sound-classification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class EncodingPlan:
 
     ``scaling`` of numbers; ``categories`` as "one_hot" or as "index" (a place among the values, for an embedding); texts cut
     into ``tokens``, of which a ``vocabulary`` is learned, and given as ``text`` "bag" (weighted counts) or "ids" (the first
-    ``length`` tokens); ``mels`` bands of a sound's spectrum.
+    ``length`` tokens; None: as many as 95 % of the training texts have, 512 at most); ``mels`` bands of a sound's spectrum.
     """
 
     scaling: Literal["standard", "minmax", "robust"] = "standard"
@@ -58,13 +58,13 @@ class EncodingPlan:
     tokens: Literal["words", "subwords"] = "words"
     text: Literal["bag", "ids"] = "bag"
     vocabulary: int = 2000
-    length: int = 256
+    length: int | None = None
     mels: int = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Encoded rows: ``inputs`` float32 (rows, features) or (rows, channels, height, width).
+    """Encoded rows: ``inputs`` float32 (rows, features) or (rows, channels, height, width), int64 (rows, length) token numbers.
 
     ``targets`` are int64 (rows,) class numbers, or float32 (rows, 1) standardised; ``names`` say where each row came from.
     """
@@ -112,6 +112,7 @@ def batches(
     """The batches of one epoch from batch ``start`` on; every row once, the last batch smaller where rows do not divide.
 
     A last batch of fewer than ``least`` rows joins the one before: batch normalisation has no deviation over a single row.
+    Shuffled batches of token numbers hold texts of about one length, and are as long as their longest text.
 
     The order is a function of (seed, epoch) alone, so a run that was cut goes on with exactly the batches it would have had.
     ``augment`` changes each row by (seed, epoch, row), whatever the batch that it is in.
@@ -129,7 +130,12 @@ def batches(
         raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
     import torch  # here and not above: who only predicts needs none
 
+    from isograd.workbench.data.bucketing import are_tokens, bucketed, lengths_of, trimmed
+
     order = permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
+    tokens = are_tokens(rows.inputs)
+    if tokens and shuffle:
+        order = bucketed(order, lengths_of(rows.inputs), batch_size, seed=seed, epoch=epoch)
     count = batches_per_epoch(len(rows), batch_size, least)
     more = 0 if augment is None else augment.extra
     around = np.concatenate([order, order[:more]])
@@ -138,4 +144,5 @@ def batches(
         keys = around[number * batch_size : more + (len(order) if last else (number + 1) * batch_size)]
         index = torch.from_numpy(keys)
         inputs, targets = rows.inputs[index], rows.targets[index]
-        yield (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
+        inputs, targets = (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
+        yield trimmed(inputs) if tokens else inputs, targets

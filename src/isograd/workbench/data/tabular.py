@@ -26,6 +26,7 @@ from isograd.workbench.data.targets import (
     quantity_of,
     times_of,
 )
+from isograd.workbench.data.text_columns import TEXTS, label_of, only_text
 
 
 def prepare_table(
@@ -42,27 +43,31 @@ def prepare_table(
     clean: Sequence[str] = (),
 ) -> Prepared:
     """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
+    target = target or (label_of(table) if task == TEXTS else None)
     target = _target(table, task, target)
     cleaned, cleaning, steps = before_split(table, clean, target)
     assert isinstance(cleaned, Table)
     table = cleaned
     find_column(table, target, "target")
-    plan = plan.resolved(parts=brings_parts(table), classes=task == "classification")
+    classifies = task in ("classification", TEXTS)
+    plan = plan.resolved(parts=brings_parts(table), classes=classifies)
     steering = _steering(table, plan)
     for name in drop:
         find_column(table, name, "drop")
     features = [name for name in table.columns if name not in (target, steering, *drop)]
     kinds, remarks = _kinds(table, features)
+    kinds, remarks = only_text(table, kinds, remarks) if task == TEXTS else (kinds, remarks)
     if steering:
         remarks.append(f"column {steering!r} steers the split and is not learned from")
     table, troubles = settle(table, kinds)
     table = readable(table, [*troubles, *_target_troubles(table, target, task)], skip_corrupt)
-    labels, classes = classes_of(table, target) if task == "classification" else (None, ())
+    labels, classes = classes_of(table, target) if classifies else (None, ())
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
     table, learned, fitted_steps = after_split(table, clean, parts[0], target)
     if fitted_steps:
         kinds, remarks = _kinds(table, [name for name in table.columns if name not in (target, steering, *drop)])
+        kinds, remarks = only_text(table, kinds, remarks) if task == TEXTS else (kinds, remarks)
     remarks += cleaning + learned
     training = rows_of(table, parts[0])
     fitted = [fit_column(name, training.columns[name], kind, encode_as) for name, kind in kinds.items()]
@@ -91,7 +96,7 @@ def prepare_table(
 
 
 def _target(table: Table, task: str, target: str | None) -> str:
-    if task not in ("classification", "regression"):
+    if task not in ("classification", "regression", TEXTS):
         raise DataError(
             f"{table.where} is a table, and the task {task} is for pictures", remedy='task = "classification" (or "regression")'
         )
@@ -231,6 +236,8 @@ def _rows(table: Table, part: Codes, labels: Codes | None, quantity: Floats | No
 
     chosen = rows_of(table, part)
     inputs = torch.from_numpy(encode(chosen.columns, encoding.columns, len(chosen)))
+    if [column.text.form for column in encoding.columns if column.text] == ["ids"] and len(encoding.columns) == 1:
+        inputs = inputs.long()  # token numbers are places in a table of embeddings, not quantities
     if labels is not None:
         return Rows(inputs, torch.from_numpy(labels[part]), chosen.places)
     assert quantity is not None

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 SPECIAL = (PAD, UNKNOWN)
+MOST_TOKENS = 512
+"""Tokens of a text that are kept where nobody says how many: more cost time, and seldom teach."""
 
 
 def fit_texts(
-    texts: Sequence[str], *, tokens: Literal["words", "subwords"], form: Literal["bag", "ids"], vocabulary: int, length: int
+    texts: Sequence[str],
+    *,
+    tokens: Literal["words", "subwords"],
+    form: Literal["bag", "ids"],
+    vocabulary: int,
+    length: int | None,
 ) -> TextEncoding | None:
     """A vocabulary of at most ``vocabulary`` tokens, learned from training texts; nothing where they hold fewer than two.
 
@@ -40,15 +47,21 @@ def fit_texts(
     size = made.get_vocab_size()
     if size < len(SPECIAL) + 2:
         return None
-    bare = TextEncoding(made.to_str(), size, form, length)
+    written = made.to_str()
     if form == "ids":
-        return bare
+        return TextEncoding(written, size, form, length or usual_length(written, texts))
     documents = np.zeros(size, dtype=np.int64)
     for text in texts:
-        documents[np.unique(_ids(bare.tokenizer, text))] += 1
+        documents[np.unique(_ids(written, text))] += 1
     weights = [math.log((1 + len(texts)) / (1 + int(count))) + 1 for count in documents]
     weights[0] = 0.0
-    return TextEncoding(bare.tokenizer, size, form, length, tuple(weights))
+    return TextEncoding(written, size, form, length or 0, tuple(weights))
+
+
+def usual_length(tokenizer: str, texts: Sequence[str]) -> int:
+    """So many tokens as 95 % of the texts have at most, ``MOST_TOKENS`` at most."""
+    counts = [min(len(found.ids), MOST_TOKENS) for found in _tokenizer(tokenizer).encode_batch_fast(list(texts))]
+    return max(1, math.ceil(float(np.quantile(counts, 0.95))))
 
 
 @functools.lru_cache(maxsize=8)

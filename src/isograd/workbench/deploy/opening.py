@@ -45,8 +45,9 @@ class Opened:
             )
         width = int(self.session.get_outputs()[0].shape[1])
         name = self.session.get_inputs()[0].name
+        kind = np.int64 if self.session.get_inputs()[0].type == "tensor(int64)" else np.float32  # token numbers, or quantities
         parts = [
-            self.session.run(None, {name: np.ascontiguousarray(inputs[start : start + BATCH], dtype=np.float32)})[0]
+            self.session.run(None, {name: np.ascontiguousarray(inputs[start : start + BATCH], dtype=kind)})[0]
             for start in range(0, len(inputs), BATCH)
         ]
         return np.concatenate(parts) if parts else np.empty((0, width), np.float32)

@@ -33,11 +33,19 @@ def predict(
     model.eval()
     try:
         with torch.no_grad(), _cast(device, precision):
-            answers = [_checked(_run(model, part.to(device)), len(part)) for part in torch.split(inputs, batch_size)]
+            answers = [_checked(_run(model, _short(part).to(device)), len(part)) for part in torch.split(inputs, batch_size)]
     finally:
         for module, training in modes:
             module.training = training
     return np.concatenate(answers)
+
+
+def _short(part: torch.Tensor) -> torch.Tensor:
+    """Sequences of token numbers without the columns in which all have ended; other rows as they are."""
+    if part.ndim != 2 or part.dtype != torch.int64:
+        return part
+    used = (part != 0).any(dim=0).nonzero()
+    return part[:, : int(used.max()) + 1 if len(used) else 1]
 
 
 def _cast(device: str, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -1,7 +1,8 @@
 """Build a network of a named family from options that are described as data; seeded, without touching the global generator."""
 
-from isograd.workbench.models.building import build, least_rows
+from isograd.workbench.models.building import Known, build, least_rows
 from isograd.workbench.models.initialise import AUTO
-from isograd.workbench.models.options import OPTIONS, Option, checked
+from isograd.workbench.models.option import Option
+from isograd.workbench.models.options import OPTIONS, SERVES, TOKENS, checked
 
-__all__ = ["AUTO", "OPTIONS", "Option", "build", "checked", "least_rows"]
+__all__ = ["AUTO", "OPTIONS", "SERVES", "TOKENS", "Known", "Option", "build", "checked", "least_rows"]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from isograd.errors import ModelError
+from isograd.workbench.models.bag import Bag
 from isograd.workbench.models.cnn import CNN
-from isograd.workbench.models.initialise import initialise
+from isograd.workbench.models.initialise import HE_GAIN, initialise
+from isograd.workbench.models.linear import Linear
 from isograd.workbench.models.mlp import MLP
-from isograd.workbench.models.options import checked
+from isograd.workbench.models.options import TOKENS, checked
+from isograd.workbench.models.recurrent import Recurrent
 from isograd.workbench.models.resnet import ResNet
+from isograd.workbench.models.tabular import Tabular
+from isograd.workbench.models.text_cnn import TextCNN
+from isograd.workbench.models.transformer import Transformer
 
 ACTIVATION: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -33,6 +40,20 @@ _IMAGE_NORM: dict[str, Callable[[int], nn.Module] | None] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What a network may have to know of its inputs beside their shape.
+
+    ``vocabulary`` is the number of tokens of a text, 0 where there are none to read. Of a table: the features that are
+    ``numbers``, the ``categories`` as (feature, values and one more for those never seen), and training ``rows``.
+    """
+
+    vocabulary: int = 0
+    numbers: tuple[int, ...] = ()
+    categories: tuple[tuple[int, int], ...] = ()
+    rows: torch.Tensor | None = None
+
+
 def build(
     kind: str,
     *,
@@ -40,11 +61,13 @@ def build(
     outputs: int,
     options: Mapping[str, object] | None = None,
     seed: int,
+    known: Known = Known(),
 ) -> nn.Module:
-    """A network of the family ``kind`` ("mlp", "cnn", "resnet") on the CPU, in training mode.
+    """A network of the family ``kind`` ("mlp", "lstm", ...; ``OPTIONS`` has them all) on the CPU, in training mode.
 
-    ``inputs`` is the shape of one example ((features,) or (channels, height, width)), ``outputs`` the number of classes or
-    values. The weights depend on ``seed`` alone; the global generators stay as they are.
+    ``inputs`` is the shape of one example ((features,), (tokens,) or (channels, height, width)), ``outputs`` the number of
+    classes or values, ``known`` what else the data says. The weights depend on ``seed`` alone (and the bins of a tabular
+    network on the rows); the global generators stay as they are.
 
     Raises ``ModelError``: unknown family or option, wrong type, images too small for the network, inputs without an image.
 
@@ -52,17 +75,23 @@ def build(
     torch.Size([2, 10])
     """
     settings = checked(kind, options or {})
-    _fits(kind, inputs, outputs, settings)
-    activation, rule = settings.pop("activation"), settings.pop("initialisation")
-    settings["activation"] = ACTIVATION[activation]
-    settings["norm"] = (_FLAT_NORM if kind == "mlp" else _IMAGE_NORM)[settings["norm"]]
+    _fits(kind, inputs, outputs, settings, known)
+    activation, rule = settings.get("activation", ""), ""
+    if "norm" in settings:
+        settings["norm"] = (_FLAT_NORM if kind == "mlp" else _IMAGE_NORM)[settings["norm"]]
+        rule = settings.pop("initialisation")
+    if activation:
+        settings["activation"] = ACTIVATION[activation]
+    if kind == "text-cnn":
+        settings["gain"] = HE_GAIN.get(activation, 1.0)
     state = torch.get_rng_state()
     try:
         # Constructors draw from the global generator of the CPU: lend it our seed, then give it back as it was.
         torch.default_generator.manual_seed(seed)
         with torch.device("cpu"):
-            model = _FAMILY[kind](inputs, outputs, settings)
-            initialise(model, rule, activation, torch.Generator().manual_seed(seed))
+            model = _FAMILY[kind](inputs, outputs, settings, known)
+            if rule:  # the other families draw their own
+                initialise(model, rule, activation, torch.Generator().manual_seed(seed))
     finally:
         torch.set_rng_state(state)
     return model
@@ -77,7 +106,7 @@ def least_rows(model: nn.Module) -> int:
     return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
 
 
-def _mlp(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any]) -> nn.Module:
+def _mlp(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any], known: Known) -> nn.Module:
     hidden, depth, width = (settings.pop(name) for name in ("hidden", "depth", "width"))
     if depth is not None:
         hidden = (width or 128,) * depth
@@ -86,22 +115,60 @@ def _mlp(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any]) -> nn.
     return MLP(int(torch.Size(inputs).numel()), outputs, hidden, **settings)
 
 
-def _cnn(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any]) -> nn.Module:
-    return CNN((inputs[0], inputs[1], inputs[2]), outputs, **settings)
+def _picture(inputs: tuple[int, ...]) -> tuple[int, int, int]:
+    return (inputs[0], inputs[1], inputs[2])
 
 
-def _resnet(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any]) -> nn.Module:
-    return ResNet((inputs[0], inputs[1], inputs[2]), outputs, **settings)
+def _recurrent(cell: Any) -> Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Module]:
+    def made(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any], known: Known) -> nn.Module:
+        identity = settings.pop("initialisation", "") == "identity"
+        return Recurrent(known.vocabulary, outputs, cell, identity=identity, **settings)
+
+    return made
 
 
-_FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any]], nn.Module]] = {"mlp": _mlp, "cnn": _cnn, "resnet": _resnet}
+_FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Module]] = {
+    "mlp": _mlp,
+    "linear": lambda inputs, outputs, settings, known: Linear(int(torch.Size(inputs).numel()), outputs),
+    "tabular": lambda inputs, outputs, settings, known: Tabular(
+        inputs[0], outputs, numbers=known.numbers, categories=known.categories, rows=known.rows, **settings
+    ),
+    "bag": lambda inputs, outputs, settings, known: Bag(known.vocabulary, outputs, **settings),
+    "text-cnn": lambda inputs, outputs, settings, known: TextCNN(known.vocabulary, outputs, **settings),
+    "rnn": _recurrent("rnn"),
+    "gru": _recurrent("gru"),
+    "lstm": _recurrent("lstm"),
+    "transformer": lambda inputs, outputs, settings, known: Transformer(known.vocabulary, outputs, inputs[0], **settings),
+    "cnn": lambda inputs, outputs, settings, known: CNN(_picture(inputs), outputs, **settings),
+    "resnet": lambda inputs, outputs, settings, known: ResNet(_picture(inputs), outputs, **settings),
+}
 
 
-def _fits(kind: str, inputs: tuple[int, ...], outputs: int, settings: Mapping[str, Any]) -> None:
+def _fits(kind: str, inputs: tuple[int, ...], outputs: int, settings: Mapping[str, Any], known: Known) -> None:
     if outputs < 1 or not inputs or min(inputs) < 1:
         raise ModelError(f"a {kind} cannot go from inputs of shape {inputs} to {outputs} outputs", where="model")
-    if kind == "mlp":
-        return
+    if kind in TOKENS and (len(inputs) != 1 or not known.vocabulary):
+        raise ModelError(
+            f"a {kind} reads texts as sequences of tokens, and an example here has the shape {inputs}",
+            where="model.kind",
+            remedy='task = "text-classification"',
+        )
+    if kind == "tabular" and len(inputs) != 1:
+        raise ModelError(f"a tabular network takes rows of a table, not {inputs}", where="model.kind", remedy='kind = "cnn"')
+    if kind in ("mlp", "linear") and (known.categories or known.vocabulary):
+        key, value = ("categories", "one_hot") if known.categories else ("text", "bag")
+        named = "categories" if known.categories else "words"
+        raise ModelError(
+            f"a {kind} takes quantities, and some of these numbers stand for {named}",
+            where="model.kind",
+            met=f'{key} = "{"index" if known.categories else "ids"}" under [encoding]',
+            remedy=f'{key} = "{value}" there, or kind = "{"tabular" if known.categories else "bag"}"',
+        )
+    if kind in ("cnn", "resnet"):
+        _fits_a_picture(kind, inputs, settings)
+
+
+def _fits_a_picture(kind: str, inputs: tuple[int, ...], settings: Mapping[str, Any]) -> None:
     if len(inputs) != 3:
         raise ModelError(
             f"a {kind} takes images (channels, height, width), and an example here has the shape {inputs}",

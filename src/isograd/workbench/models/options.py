@@ -3,75 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from isograd.errors import Fault, ModelError, did_you_mean
-
-Kind = Literal["integer", "integers", "number", "choice"]
+from isograd.workbench.models.option import Option
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "gelu", "silu")
 INITIALISATIONS = ("auto", "he", "glorot", "lecun", "orthogonal", "torch")
 NORMS = ("none", "batch", "layer")
+MONOTONE = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu")
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting: its kind, default and help; ``least`` and ``most`` bound numbers, ``choices`` list words.
-
-    A default of None means that the setting may be left out. ``most`` itself is excluded for a "number".
-    """
-
-    kind: Kind
-    default: int | float | str | tuple[int, ...] | None
-    help: str
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def expected(self) -> str:
-        """What a value has to be, in words.
-
-        >>> OPTIONS["mlp"]["dropout"].expected
-        'a number, at least 0, below 1'
-        """
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        words = {"integer": "a whole number", "integers": "a list of whole numbers", "number": "a number"}[self.kind]
-        least = "" if self.least is None else f", {'each ' if self.kind == 'integers' else ''}at least {self.least:g}"
-        most = "" if self.most is None else f", {'below' if self.kind == 'number' else 'at most'} {self.most:g}"
-        return words + least + most
-
-    def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is of the right type and within bounds."""
-        if value is None:
-            return self.default is None
-        if self.kind == "choice":
-            return value in self.choices if isinstance(value, str) else False
-        if self.kind == "integers":
-            return isinstance(value, list | tuple) and len(value) > 0 and all(self._whole(item) for item in value)
-        if self.kind == "integer":
-            return self._whole(value)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and (self.least is None or value >= self.least) and (self.most is None or value < self.most)
-
-    def _whole(self, value: Any) -> bool:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+TABLES, TEXTS, PICTURES = ("classification", "regression"), ("text-classification",), ("image-classification",)
+SOUNDS = ("sound-classification",)
+SERVES: dict[str, tuple[str, ...]] = {
+    "mlp": TABLES + TEXTS + PICTURES + SOUNDS,
+    "linear": TABLES + TEXTS + PICTURES + SOUNDS,
+    "tabular": TABLES,
+    "bag": TEXTS,
+    "text-cnn": TEXTS,
+    "rnn": TEXTS,
+    "gru": TEXTS,
+    "lstm": TEXTS,
+    "transformer": TEXTS,
+    "cnn": PICTURES + SOUNDS,
+    "resnet": PICTURES + SOUNDS,
+}
+"""Which tasks each family is for."""
+TOKENS = ("bag", "text-cnn", "rnn", "gru", "lstm", "transformer")
+"""Families that read a text as the sequence of its tokens."""
 
 
 def _shared(activation: str, norm: str) -> dict[str, Option]:
     return {
         "activation": Option("choice", activation, "the non-linear function after each hidden layer", choices=ACTIVATIONS),
         "norm": Option("choice", norm, "normalisation before each activation", choices=NORMS),
-        "dropout": Option("number", 0.0, "share of units that are dropped at random in training", least=0, most=1),
+        "dropout": _dropout(0.0),
         "initialisation": Option(
             "choice",
             "auto",
             "how weights are drawn; auto takes what theory asks of the activation (he, glorot or lecun)",
             choices=INITIALISATIONS,
         ),
+    }
+
+
+_DROPOUT = "share of units that are dropped at random in training"
+
+
+def _dropout(share: float) -> Option:
+    return Option("number", share, _DROPOUT, least=0, most=1)
+
+
+def _recurrent(**more: Option) -> dict[str, Option]:
+    return {
+        "width": Option("integer", 64, "numbers in the embedding of a word", least=1, most=4096),
+        "units": Option("integer", 64, "units of each recurrent layer, in each direction", least=1, most=4096),
+        "layers": Option("integer", 1, "recurrent layers", least=1, most=8),
+        "directions": Option("choice", "both", "forward reads from the start only", choices=("both", "forward")),
+        "pool": Option("choice", "max", "what becomes of the states of all words", choices=("max", "mean", "last")),
+        "dropout": _dropout(0.3),
+        **more,
     }
 
 
@@ -91,6 +82,40 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "channels": Option("integers", (16, 32, 64), "channels of each stage; each but the first halves the image", 1, 4096),
         "blocks": Option("integer", 1, "residual blocks of two convolutions in each stage", least=1, most=100),
         **_shared("relu", "batch"),
+    },
+    "linear": {},
+    "tabular": {
+        "width": Option("integer", 128, "units of each residual block", least=1, most=65536),
+        "blocks": Option("integer", 2, "residual blocks", least=1, most=100),
+        "bins": Option("integer", 32, "pieces that each quantity is cut into, at its quantiles", least=1, most=1000),
+        "embedding": Option("integer", 8, "numbers in the embedding of each quantity", least=1, most=1024),
+        "dropout": _dropout(0.2),
+    },
+    "bag": {
+        "ngrams": Option("integer", 2, "longest run of words that is seen as one thing", least=1, most=5),
+        "buckets": Option("integer", 2**17, "rows that runs of two words and more share", least=1, most=2**24),
+        "width": Option("integer", 16, "numbers in the embedding of a run of words", least=1, most=4096),
+        "dropout": _dropout(0.5),
+    },
+    "text-cnn": {
+        "width": Option("integer", 64, "numbers in the embedding of a word", least=1, most=4096),
+        "kernels": Option("integers", (3, 4, 5), "words that a filter sees at a time", least=1, most=64),
+        "channels": Option("integer", 100, "filters of each size", least=1, most=4096),
+        "activation": Option("choice", "relu", "the non-linear function after the convolutions", choices=MONOTONE),
+        "dropout": _dropout(0.5),
+    },
+    "rnn": _recurrent(
+        initialisation=Option(
+            "choice", "orthogonal", "of the recurrent weights; identity goes with ReLU", choices=("orthogonal", "identity")
+        )
+    ),
+    "gru": _recurrent(),
+    "lstm": _recurrent(),
+    "transformer": {
+        "width": Option("integer", 64, "numbers in the vector of a word; a multiple of heads", least=1, most=4096),
+        "layers": Option("integer", 2, "layers of attention", least=1, most=48),
+        "heads": Option("integer", 4, "heads of attention in each layer", least=1, most=64),
+        "dropout": _dropout(0.1),
     },
 }
 """The options of each family, by name: what a project file may say under its model."""
@@ -131,7 +156,10 @@ def checked(kind: str, options: Mapping[str, object]) -> dict[str, Any]:
     ]
     if kind == "mlp" and options.get("hidden") is not None and not {"depth", "width"}.isdisjoint(options):
         faults.append(Fault("hidden and depth x width are two ways to say the same", "model.hidden", remedy="keep one of them"))
+    given = {**{name: option.default for name, option in known_options.items()}, **options}
+    if not faults and kind == "transformer" and int(str(given["width"])) % int(str(given["heads"])):
+        met = f"width = {given['width']}, heads = {given['heads']}"
+        faults.append(Fault("the width of a transformer must be a multiple of its heads", "model.width", met))
     if faults:
         raise ModelError(faults)
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return {name: given.get(name, option.default) for name, option in known_options.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

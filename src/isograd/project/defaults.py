@@ -1,0 +1,50 @@
+"""Fill in what a person left open with what suits their task and their family of networks; what they wrote stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isograd.project.settings import ProjectSettings
+from isograd.workbench.models import TOKENS
+
+AUTO = {"image-classification": "cnn", "sound-classification": "cnn", "text-classification": "bag"}
+
+TEXT_TRAINING: dict[str, Any] = {"epochs": 8, "clip_norm": 1.0}
+"""Embeddings learn a text by heart soon; the norm of a recurrent gradient now and then leaps (Pascanu et al. 2013)."""
+
+TRAINING: dict[str, dict[str, Any]] = {
+    "linear": {"epochs": 30},
+    "bag": {"epochs": 5, "learning_rate": 5e-3, "weight_decay": 0.5},
+    "text-cnn": {"epochs": 8},
+    "rnn": TEXT_TRAINING,
+    "gru": TEXT_TRAINING,
+    "lstm": TEXT_TRAINING,
+    "transformer": TEXT_TRAINING,
+    "tabular": {"epochs": 20, "batch_size": 256},
+}
+"""What is better than the general defaults of [train], by family: measured on the sets of the examples."""
+
+ENCODING: dict[str, dict[str, Any]] = {
+    **{kind: {"text": "ids", "vocabulary": 20_000} for kind in TOKENS},
+    "tabular": {"categories": "index"},
+}
+"""How a family wants its inputs."""
+
+
+def model_kind(kind: str, task: str) -> str:
+    """The family of networks that is meant: for "auto" a CNN for pictures and sounds, a bag for texts, an MLP for tables.
+
+    >>> model_kind("auto", "image-classification"), model_kind("resnet", "image-classification")
+    ('cnn', 'resnet')
+    """
+    return AUTO.get(task, "mlp") if kind == "auto" else kind
+
+
+def adapted(settings: ProjectSettings) -> ProjectSettings:
+    """The settings with the family that "auto" means, and with its defaults wherever the file says nothing."""
+    kind = model_kind(settings.model.kind, settings.task)
+    filled: dict[str, Any] = {"model": settings.model.model_copy(update={"kind": kind})}
+    for name, usual in (("train", TRAINING.get(kind, {})), ("encoding", ENCODING.get(kind, {}))):
+        table = getattr(settings, name)
+        filled[name] = table.model_copy(update={key: v for key, v in usual.items() if key not in table.model_fields_set})
+    return settings.model_copy(update=filled)
