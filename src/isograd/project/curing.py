@@ -12,8 +12,8 @@ from isograd.explaining import OnProgress
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.edits import USUAL
 from isograd.project.amending import Amended, amended
-from isograd.project.reading import FILE_NAME, Project, model_kind, parse
-from isograd.project.river import Job, begin
+from isograd.project.reading import FILE_NAME, Project, parse
+from isograd.project.river import Job, begin, network
 from isograd.proofs import Proof
 from isograd.records import proof as records
 from isograd.records.edit import Edit
@@ -113,14 +113,7 @@ def as_written(given: Curable, change: Amended, record: records.Proof) -> tuple[
 
 def _built(job: Job) -> Any:
     """The network with weights from Python's random stream, which the caller has set."""
-    settings, prepared = job.project.settings, job.prepared
-    return models.build(
-        model_kind(settings.model.kind, settings.task),
-        inputs=tuple(prepared.train.inputs.shape[1:]),
-        outputs=len(prepared.encoding.classes) or 1,
-        options=settings.model.model_extra or {},
-        seed=random.randrange(2**31),
-    ).to(job.recipe.device)
+    return network(job.project, job.prepared, random.randrange(2**31)).to(job.recipe.device)
 
 
 def _batches(job: Job, seed: int, steps: int) -> list[Any]:

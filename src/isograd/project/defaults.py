@@ -7,7 +7,7 @@ from typing import Any
 from isograd.project.settings import ProjectSettings
 from isograd.workbench.models import TOKENS
 
-AUTO = {"image-classification": "cnn", "sound-classification": "cnn", "text-classification": "bag"}
+FAMILY = {"image-classification": "cnn", "sound-classification": "cnn", "text-classification": "bag"}
 
 TEXT_TRAINING: dict[str, Any] = {"epochs": 8, "clip_norm": 1.0}
 """Embeddings learn a text by heart soon; the norm of a recurrent gradient now and then leaps (Pascanu et al. 2013)."""
@@ -37,7 +37,7 @@ def model_kind(kind: str, task: str) -> str:
     >>> model_kind("auto", "image-classification"), model_kind("resnet", "image-classification")
     ('cnn', 'resnet')
     """
-    return AUTO.get(task, "mlp") if kind == "auto" else kind
+    return FAMILY.get(task, "mlp") if kind == "auto" else kind
 
 
 def adapted(settings: ProjectSettings) -> ProjectSettings:

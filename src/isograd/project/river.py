@@ -117,14 +117,7 @@ def begin(project: Project) -> Job:
         label_pattern=table.label_pattern,
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
-    model = models.build(
-        settings.model.kind,
-        inputs=tuple(prepared.train.inputs.shape[1:]),
-        outputs=len(prepared.encoding.classes) or 1,
-        options=settings.model.model_extra or {},
-        seed=settings.seed,
-        known=known_of(prepared),
-    )
+    model = network(project, prepared, settings.seed)
     if min(settings.train.batch_size, len(prepared.train)) < models.least_rows(model):
         raise ModelError(
             "batch normalisation needs at least two rows in a batch",
@@ -148,10 +141,17 @@ def begin(project: Project) -> Job:
     return Job(project, prepared, model, train.resolved(recipe), augment)
 
 
-def known_of(prepared: data.Prepared) -> models.Known:
-    """What a network may have to know of the data: how many tokens there are, which features are quantities or categories."""
+def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
+    """The project's network for such data, with weights from ``seed``; raises ``ModelError``."""
     numbers, categories, vocabulary = data.features_of(prepared.encoding)
-    return models.Known(vocabulary, numbers, categories, prepared.train.inputs)
+    return models.build(
+        project.settings.model.kind,
+        inputs=tuple(prepared.train.inputs.shape[1:]),
+        outputs=len(prepared.encoding.classes) or 1,
+        options=project.settings.model.model_extra or {},
+        seed=seed,
+        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs),
+    )
 
 
 def said_of(summary: DataSummary) -> list[str]:
