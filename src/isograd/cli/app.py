@@ -190,14 +190,15 @@ def evaluate(
 ) -> int:
     """Figures with intervals on data that training never saw."""
     from isograd.project import river
+    from isograd.project.goals import check_goals, verdicts
     from isograd.project.reading import load
 
     if part not in ("train", "validation", "test"):
         raise RequestError(f"there is no part {part!r}", remedy="--part train, validation or test")
     loaded = load(project)
-    river.check_goals(loaded)
+    check_goals(loaded)
     folder, result = river.evaluate_run(loaded.folder, run, part)
-    goals = river.goals(loaded, result) if part == "test" else ()
+    goals = verdicts(loaded, result) if part == "test" else ()
     if as_json:
         show.document(result)
     else:
@@ -246,6 +247,7 @@ def run(
     """Check, train, evaluate, export and report, in order; goes on where it was interrupted."""
     from isograd.cli.words import evaluation_lines
     from isograd.project import reading, river
+    from isograd.project.goals import verdicts
 
     loaded = reading.load(project, skip_corrupt=skip_corrupt)
     if dry_run:
@@ -260,7 +262,7 @@ def run(
         return INTERRUPTED
     _, result = river.evaluate_run(loaded.folder, folder.path.name)
     target, _ = river.export_run(loaded.folder, folder.path.name)
-    goals = river.goals(loaded, result)
+    goals = verdicts(loaded, result)
     if as_json:
         show.document(result)
     else:

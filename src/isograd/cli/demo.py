@@ -9,6 +9,7 @@ from isograd.cli import show
 from isograd.cli.words import answer_line, evaluation_lines
 from isograd.project import reading, river
 from isograd.project.demo import write_samples
+from isograd.project.goals import verdicts
 from isograd.project.predicting import predict_with
 from isograd.project.runs import named
 
@@ -25,7 +26,7 @@ def act_one(folder: Path) -> tuple[Path, list[Path]]:
         run = river.run_training(project, new=True, on_progress=bar)
     show.say("\nHow good is it, on pictures it never saw?  isograd evaluate")
     _, evaluation = river.evaluate_run(folder, run.path.name)
-    show.say("\n".join(evaluation_lines(evaluation, river.goals(project, evaluation))))
+    show.say("\n".join(evaluation_lines(evaluation, verdicts(project, evaluation))))
     show.say("\nInto one folder that needs no torch.  isograd export")
     bundle, record = river.export_run(folder, run.path.name)
     show.say(f"ONNX and torch differ by at most {record.max_difference:.0e} on {record.compared_rows} rows")

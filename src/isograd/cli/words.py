@@ -23,6 +23,10 @@ def evaluation_lines(evaluation: Evaluation, goals: Sequence[tuple[str, float, s
     metrics = evaluation.metrics
     lines = [f"{evaluation.part}: {metric_text(metrics[0])} on {evaluation.rows:,} rows; weights: {evaluation.weights}"]
     lines += [f"  {metric_text(metric)}" for metric in metrics[1:]]
+    if evaluation.threshold is not None:
+        lines.append(
+            f"  {evaluation.classes[1]} is called above a probability of {evaluation.threshold:.3g}, chosen on validation"
+        )
     lines += [f"goal  {name} {goal:g}: {verdict}" for name, goal, verdict in goals]
     return lines
 

@@ -21,7 +21,7 @@ from isograd.records.proof import Tried
 from isograd.render.diff import unified
 from isograd.spending import Budget
 from isograd.trying import OnTried
-from isograd.workbench import data, models, train
+from isograd.workbench import models, train
 
 MOST_STEPS = 2_000
 """Steps of a trial at most: a cure takes some fifteen of them, and what is ill shows long before."""
@@ -54,7 +54,7 @@ def curable(project: Project) -> Curable:
     ]
     births = TorchBirths(
         lambda: _built(job),
-        train.loss_of(job.task),
+        job.loss,
         lambda parameters: train.make_optimizer(parameters, job.recipe),
         loop=train.loop_of(job.recipe, steps),
     )
@@ -118,19 +118,9 @@ def _built(job: Job) -> Any:
 
 def _batches(job: Job, seed: int, steps: int) -> list[Any]:
     """The batches of a training from a seed, epoch after epoch, as far as they are gone through."""
-    settings, found = job.project.settings, list[Any]()
+    found = list[Any]()
     for epoch in range(1, 1 + max(1, -(-min(steps, _BATCHES) // job.batches_per_epoch))):
-        found += [
-            tuple(tensor.to(job.recipe.device) for tensor in batch)
-            for batch in data.batches(
-                job.prepared.train,
-                seed=seed,
-                epoch=epoch,
-                batch_size=settings.train.batch_size,
-                start=0,
-                least=models.least_rows(job.model),
-            )
-        ]
+        found += [tuple(tensor.to(job.recipe.device) for tensor in batch) for batch in job.batches(epoch, 0, seed)]
     return found[:_BATCHES]
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from isograd import api
-from isograd.errors import DamagedError, ModelError, RequestError, did_you_mean
+from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.files import write_text
+from isograd.project.feeding import fed, loss_for, with_threshold
+from isograd.project.goals import check_goals
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
 from isograd.records.loop import Loop
@@ -19,7 +21,7 @@ from isograd.records.run import Bundle, Evaluation
 from isograd.records.schema import DataSummary
 from isograd.render import html
 from isograd.workbench import data, deploy, evaluate, models, train
-from isograd.workbench.data.augment.augmenting import Augment, augment_of
+from isograd.workbench.data.augment.augmenting import Augment
 
 OnProgress = Callable[[train.Progress], None]
 
@@ -55,37 +57,49 @@ class Job:
     model: Any
     recipe: train.Recipe
     augment: Augment | None = None
+    sampling: data.Sampling | None = None
 
     @property
     def task(self) -> str:
         """What the model is to do."""
         return self.project.settings.task
 
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """The training batches of one epoch, from the batch number ``start`` on."""
+    def batches(self, epoch: int, start: int, seed: int | None = None) -> Iterator[Any]:
+        """The training batches of one epoch, from the batch number ``start`` on; of the project's seed where none is given."""
         settings = self.project.settings
+        seed = settings.seed if seed is None else seed
         return data.batches(
             self.prepared.train,
-            seed=settings.seed,
+            seed=seed,
             epoch=epoch,
             batch_size=settings.train.batch_size,
             start=start,
             least=models.least_rows(self.model),
-            augment=self.augment,
+            augment=replace(self.augment, seed=seed) if self.augment else None,
+            sampling=replace(self.sampling, seed=seed) if self.sampling else None,
         )
+
+    @property
+    def loss(self) -> Callable[[Any, Any], Any]:
+        """What training makes small."""
+        return loss_for(self.project.settings, self.prepared)
 
     @property
     def batches_per_epoch(self) -> int:
         """Optimizer steps in one epoch."""
         batch_size = self.project.settings.train.batch_size
-        return data.batches_per_epoch(len(self.prepared.train), batch_size, models.least_rows(self.model))
+        rows = self.sampling.length if self.sampling else len(self.prepared.train)
+        return data.batches_per_epoch(rows, batch_size, models.least_rows(self.model))
+
+    def outputs(self, inputs: Any) -> Any:
+        """What the model gives for encoded rows."""
+        return evaluate.predict(self.model, inputs, device=self.recipe.device, precision=self.recipe.precision)
 
     def metrics(self, model: Any) -> tuple[tuple[str, float], ...]:
         """The figures of ``model`` on the validation part."""
         rows, encoding = self.prepared.validation, self.prepared.encoding
-        outputs = evaluate.predict(model, rows.inputs, device=self.recipe.device, precision=self.recipe.precision)
         return evaluate.quick(
-            outputs,
+            replace(self, model=model).outputs(rows.inputs),
             rows.targets.numpy(),
             task=self.task,
             target_mean=encoding.target_mean,
@@ -134,11 +148,8 @@ def begin(project: Project) -> Job:
         watch_budget=settings.watch.budget,
         first_aid=settings.watch.first_aid,
     )
-    augment = augment_of(data.AugmentPlan(**settings.augment.model_dump()), prepared, settings.seed)
-    if augment is not None:
-        summary = replace(prepared.summary, remarks=(*prepared.summary.remarks, *augment.remarks))
-        prepared = replace(prepared, summary=summary)
-    return Job(project, prepared, model, train.resolved(recipe), augment)
+    prepared, augment, sampling = fed(settings, prepared)
+    return Job(project, prepared, model, train.resolved(recipe), augment, sampling)
 
 
 def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
@@ -175,7 +186,7 @@ def check(project: Project, *, deep: bool = False, remark: Callable[[str], None]
     batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
     steps = job.batches_per_epoch * job.recipe.epochs
     optimizer = train.make_optimizer(model.parameters(), job.recipe)
-    return api.check(model, batch, train.loss_of(job.task), optimizer, steps=steps, deep=deep)
+    return api.check(model, batch, job.loss, optimizer, steps=steps, deep=deep)
 
 
 def program(project: Project) -> dict[str, Any]:
@@ -189,7 +200,7 @@ def program(project: Project) -> dict[str, Any]:
     return {
         "model": model,
         "batches": batches,
-        "loss": train.loss_of(job.task),
+        "loss": job.loss,
         "optimizer": train.make_optimizer(model.parameters(), job.recipe),
         "held_out": [(rows.inputs.to(device), rows.targets.to(device))] if rows.names else None,
         "steps": per_epoch * job.recipe.epochs,
@@ -223,7 +234,7 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
             recipe=job.recipe,
             batches=job.batches,
             batches_per_epoch=job.batches_per_epoch,
-            loss=train.loss_of(job.task),
+            loss=job.loss,
             validate=job.metrics,
             monitor=MONITOR[job.task],
             folder=folder.path,
@@ -274,7 +285,8 @@ def of_run(folder: RunFolder, project_folder: Path) -> tuple[Job, str]:
             met=f"fingerprint {then[:12]} then, {here[:12]} now",
             remedy="bring the old data back, or train again with --new",
         )
-    return job, train.load_best(folder.path, job.model)
+    weights = train.load_best(folder.path, job.model)
+    return replace(job, prepared=with_threshold(job.project.settings, job.prepared, job.outputs)), weights
 
 
 def evaluate_run(project_folder: Path, name: str | None = None, part: str = "test") -> tuple[RunFolder, Evaluation]:
@@ -285,9 +297,8 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
     if not rows.names:
         raise RequestError(f"the {part} part is empty", remedy=f"give it a share: {part} = 0.2 under [data]")
     encoding = job.prepared.encoding
-    outputs = evaluate.predict(job.model, rows.inputs, device=job.recipe.device, precision=job.recipe.precision)
     result = evaluate.evaluate(
-        outputs,
+        job.outputs(rows.inputs),
         rows.targets.numpy(),
         part=part,
         task=job.task,
@@ -299,6 +310,7 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
         resamples=job.project.settings.evaluate.resamples,
         seed=job.project.settings.seed,
         picture=lambda i: data.picture(rows, i, encoding),
+        threshold=encoding.threshold,
     )
     if part == "test":
         folder.write(result, "evaluation.json")
@@ -355,29 +367,3 @@ def write_report(folder: RunFolder) -> Path:
     """Write the run's page; gives its path."""
     write_text(folder.report_page, page(folder))
     return folder.report_page
-
-
-def check_goals(project: Project) -> None:
-    """Raise ``RequestError`` for a goal that no metric of the task answers."""
-    known = evaluate.metrics_of(project.settings.task)
-    odd = [name for name in project.settings.goals if name not in known]
-    if odd:
-        raise RequestError(
-            f"goals: no metric of this task is called {odd[0]!r}",
-            where=str(project.path),
-            met=f"metrics: {', '.join(known)}",
-            remedy=did_you_mean(odd[0], known),
-        )
-
-
-def goals(project: Project, evaluation: Evaluation) -> tuple[tuple[str, float, str], ...]:
-    """Each goal with its verdict: "met", "not met", or "undecided" where the interval holds it."""
-    found = {metric.name: metric for metric in evaluation.metrics}
-    verdicts = []
-    for name, goal in project.settings.goals.items():
-        metric = found[name]
-        less_is_better = name in ("mae", "rmse", "log_loss")
-        surely = metric.high <= goal if less_is_better else metric.low >= goal
-        surely_not = metric.low > goal if less_is_better else metric.high < goal
-        verdicts.append((name, goal, "met" if surely else "not met" if surely_not else "undecided"))
-    return tuple(verdicts)

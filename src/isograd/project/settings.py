@@ -50,6 +50,11 @@ class DataTable(Table):
     validation: Share = Field(0.15, description="share of the rows that choose the best weights")
     test: Share = Field(0.2, description="share of the rows that are only looked at once, at the end")
     image_size: tuple[Side, Side] | None = Field(None, description="[height, width] that pictures are resized to")
+    sampling: Literal["none", "over", "under", "balanced", "smote"] = Field(
+        "none",
+        description="which training rows an epoch sees. over: rare classes repeated; under: common ones thinned, anew in each "
+        "epoch; balanced: every batch holds the classes alike; smote: rows made between those of rare classes (tables)",
+    )
     skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
 
     @model_validator(mode="before")
@@ -140,6 +145,13 @@ class TrainTable(Table):
     batch_size: int = Field(
         64, ge=1, description='examples in one step; with norm = "batch" a last single one joins the step before'
     )
+    loss: Literal["auto", "focal"] = Field(
+        "auto", description="auto: cross-entropy, or squared error; focal: rows that are right already count little"
+    )
+    focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(2.0, description="how little; 0 is cross-entropy (focal)")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: every class counts alike in the loss, however few rows it has"
+    )
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = Field(
         "adamw", description="what turns gradients into updates"
     )
@@ -181,6 +193,11 @@ class WatchTable(Table):
 class EvaluateTable(Table):
     """How the figures are made."""
 
+    threshold: Literal["none", "accuracy", "f1", "recall"] = Field(
+        "none",
+        description="of two classes: call the second above the probability that is best for this figure on the validation "
+        "part; it is stored in the bundle. none: call the likelier class",
+    )
     resamples: int = Field(1000, ge=100, description="bootstrap resamples behind each 95 % interval")
 
 

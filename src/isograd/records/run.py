@@ -67,7 +67,10 @@ class ExampleError:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a model is on one part; ``confusion[i][j]`` counts rows of class i that were called j."""
+    """How good a model is on one part; ``confusion[i][j]`` counts rows of class i that were called j.
+
+    ``threshold``: the probability above which the second of two classes was called; None: the likelier one was.
+    """
 
     part: str
     task: str
@@ -79,6 +82,7 @@ class Evaluation:
     per_class: tuple[tuple[str, float, float, float, int], ...] = ()
     errors: tuple[ExampleError, ...] = ()
     resamples: int = 1000
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Encoding:
 
     A table: ``columns`` in order. Images: (pixel / 255 - mean[c]) / std[c] after resizing to ``image`` = (channels, height,
     width). Sound: log-mel spectra as ``sound`` says. ``target_mean`` and ``target_std`` scale a regression's target;
-    ``classes`` name a classification's outputs. ``steps`` of cleaning come before everything else, in order.
+    ``classes`` name a classification's outputs. ``steps`` of cleaning come before everything else, in order. Where there is a
+    ``threshold``, chosen on the validation part, the second of two classes is called where its probability is above it.
     """
 
     kind: Literal["table", "images", "sound"]
@@ -156,3 +157,4 @@ class Encoding:
     target_std: float = 1.0
     sound: SoundEncoding | None = None
     steps: tuple[CleaningStep, ...] = ()
+    threshold: float | None = None

@@ -8,6 +8,7 @@ from isograd.workbench.data.prediction import picture, read_for_prediction
 from isograd.workbench.data.preparation import prepare
 from isograd.workbench.data.reading import Source
 from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan, batches, batches_per_epoch
+from isograd.workbench.data.sampling import Sampling, sampling_of
 
 __all__ = [
     "STEPS",
@@ -16,6 +17,7 @@ __all__ = [
     "EncodingPlan",
     "Prepared",
     "Rows",
+    "Sampling",
     "Source",
     "SplitPlan",
     "batches",
@@ -27,4 +29,5 @@ __all__ = [
     "picture",
     "prepare",
     "read_for_prediction",
+    "sampling_of",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from isograd.workbench.data.augment.augmenting import Augment
+    from isograd.workbench.data.sampling import Sampling
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
 TASKS = ("classification", "regression", "text-classification", "image-classification", "sound-classification")
@@ -108,6 +109,7 @@ def batches(
     shuffle: bool = True,
     least: int = 1,
     augment: Augment | None = None,
+    sampling: Sampling | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of one epoch from batch ``start`` on; every row once, the last batch smaller where rows do not divide.
 
@@ -115,6 +117,7 @@ def batches(
     Shuffled batches of token numbers hold texts of about one length, and are as long as their longest text.
 
     The order is a function of (seed, epoch) alone, so a run that was cut goes on with exactly the batches it would have had.
+    ``sampling`` draws rare classes more often, or common ones less; without it every row is seen once.
     ``augment`` changes each row by (seed, epoch, row), whatever the batch that it is in.
     Shapes: (batch, ...) inputs and (batch,) or (batch, 1) targets, in the row order of the source where ``shuffle`` is off;
     where ``augment`` mixes rows, targets are shares (batch, classes).
@@ -132,17 +135,19 @@ def batches(
 
     from isograd.workbench.data.bucketing import are_tokens, bucketed, lengths_of, trimmed
 
-    order = permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
+    order = sampling.keys(epoch) if sampling else permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
     tokens = are_tokens(rows.inputs)
-    if tokens and shuffle:
-        order = bucketed(order, lengths_of(rows.inputs), batch_size, seed=seed, epoch=epoch)
-    count = batches_per_epoch(len(rows), batch_size, least)
+    if tokens and shuffle and not (sampling and sampling.kind == "balanced"):  # alike in length is not alike in classes
+        lengths = lengths_of(rows.inputs)[torch.from_numpy(order % max(1, len(rows)))]
+        order = order[bucketed(np.arange(len(order)), lengths, batch_size, seed=seed, epoch=epoch)]
+    count = batches_per_epoch(len(order), batch_size, least)
     more = 0 if augment is None else augment.extra
     around = np.concatenate([order, order[:more]])
     for number in range(start, count):
         last = number == count - 1
         keys = around[number * batch_size : more + (len(order) if last else (number + 1) * batch_size)]
-        index = torch.from_numpy(keys)
+        index = torch.from_numpy(keys % max(1, len(rows)))  # a copy of a row has a key of its own
         inputs, targets = rows.inputs[index], rows.targets[index]
+        inputs = sampling.made(inputs, rows.inputs, epoch, keys) if sampling else inputs
         inputs, targets = (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
         yield trimmed(inputs) if tokens else inputs, targets

@@ -15,7 +15,8 @@ from isograd.records.schema import Encoding
 def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> list[dict[str, Any]]:
     """One plain object a row of ``outputs`` (N, classes) or (N, 1).
 
-    Classes: ``{"label": str, "probabilities": {class: p}}`` with p the softmax of the row, in [0, 1]; the first of equals wins.
+    Classes: ``{"label": str, "probabilities": {class: p}}`` with p the softmax of the row, in [0, 1]; the first of equals wins,
+    or, where the encoding has a threshold, the second of two classes above it.
     A value: ``{"value": float}`` = output * target_std + target_mean.
 
     Raises ``ModelError`` where the number of outputs is not that of the classes, or an output is not finite.
@@ -35,7 +36,9 @@ def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> li
     numbers = outputs.astype(np.float64)
     if not encoding.classes:
         return [{"value": value} for value in (numbers[:, 0] * encoding.target_std + encoding.target_mean).tolist()]
+    likely = softmax(numbers, axis=1)
+    answers = likely.argmax(axis=1) if encoding.threshold is None else (likely[:, 1] > encoding.threshold).astype(np.int64)
     return [
-        {"label": encoding.classes[int(row.argmax())], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
-        for row in softmax(numbers, axis=1)
+        {"label": encoding.classes[answer], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
+        for answer, row in zip(answers.tolist(), likely, strict=True)
     ]

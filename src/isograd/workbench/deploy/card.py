@@ -33,6 +33,9 @@ def _head(bundle: Bundle, run: Run, encoding: Encoding) -> str:
     ]
     if encoding.classes:
         lines += ["", "Classes: " + ", ".join(encoding.classes) + "."]
+    if encoding.threshold is not None:
+        told = f"A row is called `{encoding.classes[1]}` where its probability is above {encoding.threshold:.4g}"
+        lines += ["", f"{told}; the threshold was chosen on the validation part."]
     return "\n".join(lines)
 
 

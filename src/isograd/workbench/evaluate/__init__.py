@@ -2,5 +2,6 @@
 
 from isograd.workbench.evaluate.evaluation import evaluate, metrics_of, quick
 from isograd.workbench.evaluate.outputs import predict
+from isograd.workbench.evaluate.threshold import threshold_for
 
-__all__ = ["evaluate", "metrics_of", "predict", "quick"]
+__all__ = ["evaluate", "metrics_of", "predict", "quick", "threshold_for"]

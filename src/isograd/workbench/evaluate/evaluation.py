@@ -21,6 +21,7 @@ from isograd.workbench.evaluate.metrics import (
     regression_sums,
     shares,
 )
+from isograd.workbench.evaluate.threshold import called
 
 Targets = torch.Tensor | NDArray[np.int64] | NDArray[np.float32]
 Terms = tuple[sparse.csr_array, Callable[[Floats], Sums]]
@@ -78,10 +79,10 @@ def quick(
     return tuple((name, found[name]) for name in names)
 
 
-def _terms(answers: Floats, truths: NDArray[np.int64] | Floats, task: str) -> Terms:
+def _terms(answers: Floats, truths: NDArray[np.int64] | Floats, task: str, threshold: float | None = None) -> Terms:
     if task == "regression":
         return regression_sums(answers, truths.astype(np.float64))
-    return classification_sums(answers, truths.astype(np.int64))
+    return classification_sums(answers, truths.astype(np.int64), threshold)
 
 
 def evaluate(
@@ -99,11 +100,13 @@ def evaluate(
     seed: int = 0,
     picture: Callable[[int], str | None] | None = None,
     errors: int = 24,
+    threshold: float | None = None,
 ) -> Evaluation:
     """How good the answers are on one part, each metric with a 95 % percentile bootstrap interval over its rows.
 
     ``outputs`` (rows, outputs) are raw: scores of classes, or a standardised target that ``target_mean`` and ``target_std``
-    bring back. ``errors`` most confident wrong answers (or largest residuals) are shown with ``names`` and ``picture``.
+    bring back. ``threshold`` is the probability above which the second of two classes is called.
+    ``errors`` most confident wrong answers (or largest residuals) are shown with ``names`` and ``picture``.
     A class that the part lacks has no rows in ``confusion`` and does not count in the macro averages unless it was called.
     Where any output is not finite, every metric and interval is NaN, there is no confusion, and the rows are the errors.
     Raises ``ModelError`` where outputs and labels do not fit. A function of its arguments (``seed`` draws the resamples).
@@ -127,14 +130,15 @@ def evaluate(
         metrics = tuple(Metric(name, nan, nan, nan) for name in metrics_of(task))
         shown = _not_finite(np.flatnonzero(~finite)[:errors], truths, labels, row_names, picture)
     else:
-        terms = _terms(answers, truths, task)
+        terms = _terms(answers, truths, task, threshold)
         ranges = intervals(*terms, resamples=resamples, seed=seed)
         metrics = tuple(Metric(name, value, *ranges[name]) for name, value in point(*terms).items())
         if regression:
             shown = _residuals(answers, truths.astype(np.float64), row_names, picture, errors)
         else:
-            confusion, per_class = _table(answers.argmax(axis=1), truths.astype(np.int64), labels)
-            shown = _mistakes(answers, truths.astype(np.int64), labels, row_names, picture, errors)
+            answered = called(answers, threshold)
+            confusion, per_class = _table(answered, truths.astype(np.int64), labels)
+            shown = _mistakes(answers, answered, truths.astype(np.int64), labels, row_names, picture, errors)
     return Evaluation(
         part=part,
         task=task,
@@ -146,6 +150,7 @@ def evaluate(
         per_class=per_class,
         errors=shown,
         resamples=resamples,
+        threshold=threshold,
     )
 
 
@@ -167,6 +172,7 @@ def _shown(row: int, picture: Callable[[int], str | None] | None) -> str | None:
 
 def _mistakes(
     scores: Floats,
+    called: NDArray[np.int64],
     truths: NDArray[np.int64],
     labels: Sequence[str],
     names: Sequence[str],
@@ -175,7 +181,6 @@ def _mistakes(
 ) -> tuple[ExampleError, ...]:
     """The wrong answers, the most confident first."""
     sure = softmax(scores, axis=1)
-    called = scores.argmax(axis=1)
     wrong = np.flatnonzero(called != truths)
     wrong = wrong[np.argsort(-sure[wrong, called[wrong]], kind="stable")][:most]
     return tuple(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_softmax
 
+from isograd.workbench.evaluate.threshold import called
+
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Sums = dict[str, Floats]
@@ -16,17 +18,20 @@ CELLS = 4_000_000
 """Row draws that a block of resamples makes at once: 32 MB of counts."""
 
 
-def classification_sums(outputs: Floats, targets: Numbers) -> tuple[sparse.csr_array, Callable[[Floats], Sums]]:
+def classification_sums(
+    outputs: Floats, targets: Numbers, threshold: float | None = None
+) -> tuple[sparse.csr_array, Callable[[Floats], Sums]]:
     """Per-row terms (rows, 3 K + 1) of the metrics of a classification, and the function from their sums to the metrics.
 
     Legend: K classes; a row adds one to the true, the called and, where they agree, the hit count of a class, and its
     -log p(true class) to the last column. Precision, recall and F1 are macro averages over the classes that occur among the
-    truths or the answers; where a class is never called (or never true) its share counts as zero.
+    truths or the answers; the second of two classes is called above ``threshold``, if there is one. Where a class is
+    never called (or never true) its share counts as zero.
     Unit: shares in 0 .. 1; log_loss in nats a row, 0 and above.
     """
     rows, K = outputs.shape
     every = np.arange(rows)
-    answers = outputs.argmax(axis=1)
+    answers = called(outputs, threshold)
     hits = answers == targets
     surprise = -log_softmax(outputs, axis=1)[every, targets]
     columns = np.concatenate([targets, K + answers, 2 * K + targets[hits], np.full(rows, 3 * K)])
@@ -35,10 +40,10 @@ def classification_sums(outputs: Floats, targets: Numbers) -> tuple[sparse.csr_a
     terms = sparse.csr_array((values, (where, columns)), shape=(rows, 3 * K + 1))
 
     def metrics(sums: Floats) -> Sums:
-        true, called, hit = sums[:, :K], sums[:, K : 2 * K], sums[:, 2 * K : 3 * K]
+        true, answered, hit = sums[:, :K], sums[:, K : 2 * K], sums[:, 2 * K : 3 * K]
         total = true.sum(axis=1)
-        present = (true + called > 0).sum(axis=1)
-        precision, recall, f1 = shares(true, called, hit)
+        present = (true + answered > 0).sum(axis=1)
+        precision, recall, f1 = shares(true, answered, hit)
         return {
             "accuracy": hit.sum(axis=1) / total,
             "precision": precision.sum(axis=1) / present,

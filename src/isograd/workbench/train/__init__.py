@@ -2,8 +2,9 @@
 
 from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
+from isograd.workbench.train.losses import balanced_weights, loss_of
 from isograd.workbench.train.machine import environment, resolved
-from isograd.workbench.train.optimizers import loss_of, make_optimizer
+from isograd.workbench.train.optimizers import make_optimizer
 from isograd.workbench.train.progress import Direction, Fitted, Progress
 from isograd.workbench.train.recipe import Recipe
 from isograd.workbench.train.resume import load_best
@@ -14,6 +15,7 @@ __all__ = [
     "Fitted",
     "Progress",
     "Recipe",
+    "balanced_weights",
     "environment",
     "fit",
     "load_best",

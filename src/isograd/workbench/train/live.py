@@ -12,8 +12,8 @@ from torch import nn
 
 from isograd.workbench.train import checkpoint, weights
 from isograd.workbench.train.checkpoint import State
+from isograd.workbench.train.losses import Loss
 from isograd.workbench.train.machine import random_states
-from isograd.workbench.train.optimizers import Loss
 from isograd.workbench.train.progress import Direction, Phase, Progress
 from isograd.workbench.train.watching import Watching
 

@@ -22,8 +22,9 @@ from isograd.records.run import Epoch
 from isograd.workbench.train import checkpoint, weights
 from isograd.workbench.train.checkpoint import Best, State
 from isograd.workbench.train.live import Batches, DivergedError, Live, Pace, Validate, save, save_if_due, say
+from isograd.workbench.train.losses import Loss
 from isograd.workbench.train.machine import Stop, borrowed, interruptible, resolved
-from isograd.workbench.train.optimizers import Loss, make_optimizer
+from isograd.workbench.train.optimizers import make_optimizer
 from isograd.workbench.train.progress import Direction, Fitted, Progress
 from isograd.workbench.train.recipe import Recipe
 from isograd.workbench.train.resume import best_of, rewrite_metrics, start

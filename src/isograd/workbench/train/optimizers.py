@@ -1,18 +1,15 @@
-"""From a recipe to a torch optimizer, and from a task to its loss."""
+"""From a recipe to a torch optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from isograd.errors import ModelError
 from isograd.workbench.train.recipe import Recipe
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -49,12 +46,3 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.
             return torch.optim.RMSprop(groups, lr=rate, momentum=recipe.momentum)
         case _:
             return torch.optim.Adagrad(groups, lr=rate)
-
-
-def loss_of(task: str) -> Loss:
-    """The mean loss over the rows of a batch: cross-entropy of logits for classes, squared error for values.
-
-    >>> loss_of("regression")(torch.tensor([[1.0]]), torch.tensor([[3.0]])).item()
-    4.0
-    """
-    return F.mse_loss if task == "regression" else F.cross_entropy

@@ -11,12 +11,15 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 SCHEDULES = ("constant", "warmup_cosine", "one_cycle", "plateau")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "bfloat16")
+LOSSES = ("auto", "focal")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train; every field is recorded with the run. Raises ``RequestError`` with all faults at once.
 
+    ``loss`` "auto" is cross-entropy or squared error; ``class_weights`` "balanced" lets every class count alike.
     ``learning_rate`` is the largest that the schedule reaches; ``warmup`` the share of the steps in which it rises
     (warmup_cosine, one_cycle). ``weight_decay`` acts on matrices and kernels, not on biases and norms. ``ema`` is the decay
     of the average of the weights, None for none. ``patience`` counts epochs without a better validation. ``threads`` 0 takes
@@ -29,6 +32,9 @@ class Recipe:
 
     epochs: int = 30
     batch_size: int = 64
+    loss: str = "auto"
+    focal_gamma: float = 2.0
+    class_weights: str = "none"
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9
@@ -61,7 +67,10 @@ class Recipe:
 
 
 def _words(recipe: Recipe) -> list[Fault]:
-    rules = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("device", DEVICES), ("precision", PRECISIONS))
+    rules = (
+        *(("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("device", DEVICES), ("precision", PRECISIONS)),
+        *(("loss", LOSSES), ("class_weights", CLASS_WEIGHTS)),
+    )
     return [
         Fault(
             f"there is no {name} {value!r}",
@@ -80,6 +89,7 @@ def _numbers(recipe: Recipe) -> list[Fault]:
     rules: tuple[tuple[str, type, float, bool, float, bool], ...] = (
         ("epochs", whole, 1, True, inf, False),
         ("batch_size", whole, 1, True, inf, False),
+        ("focal_gamma", real, 0, True, inf, False),
         ("learning_rate", real, 0, False, inf, False),
         ("momentum", real, 0, True, 1, False),
         ("weight_decay", real, 0, True, inf, False),

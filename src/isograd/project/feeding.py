@@ -1,0 +1,72 @@
+"""What training sees of prepared data: changed rows, rare classes more often, a loss that weighs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from isograd.errors import Fault, RequestError
+from isograd.project.settings import ProjectSettings
+from isograd.workbench import data, evaluate, train
+from isograd.workbench.data.augment.augmenting import Augment, augment_of
+
+Fed = tuple[data.Prepared, Augment | None, data.Sampling | None]
+
+
+def fed(settings: ProjectSettings, prepared: data.Prepared) -> Fed:
+    """The data with remarks on what is done to its training rows, how they are changed and how they are drawn.
+
+    Raises ``RequestError`` where the data has no use for what is asked.
+    """
+    _refuse(settings, prepared)
+    augment = augment_of(data.AugmentPlan(**settings.augment.model_dump()), prepared, settings.seed)
+    sampling = data.sampling_of(settings.data.sampling, prepared, settings.seed) if settings.data.sampling != "none" else None
+    said = list(augment.remarks) if augment else []
+    if sampling is not None:
+        said.append(f"an epoch sees {sampling.length:,} rows ({len(prepared.train):,} there are): sampling = {sampling.kind!r}")
+    if not said:
+        return prepared, None, None
+    summary = replace(prepared.summary, remarks=(*prepared.summary.remarks, *said))
+    return replace(prepared, summary=summary), augment, sampling
+
+
+def _refuse(settings: ProjectSettings, prepared: data.Prepared) -> None:
+    """What needs classes where there are none, or two of them, before any time is spent."""
+    faults, classes = [], len(prepared.encoding.classes)
+    asked = {
+        "data.sampling": settings.data.sampling,
+        "train.class_weights": settings.train.class_weights,
+        "train.loss": settings.train.loss,
+        "evaluate.threshold": settings.evaluate.threshold,
+    }
+    given = {name: value for name, value in asked.items() if value not in ("none", "auto")}
+    if not classes:
+        faults += [Fault(f'{name} = "{value}" needs classes, and this is a regression', name) for name, value in given.items()]
+    elif {"data.sampling", "train.class_weights"} <= given.keys():
+        faults.append(
+            Fault("sampling and class_weights are two ways to the same, and both at once overdo it", "train", remedy="keep one")
+        )
+    if classes > 2 and "evaluate.threshold" in given:
+        met = f"{classes} classes"
+        faults.append(Fault("a threshold is for two classes", "evaluate.threshold", met, 'threshold = "none"'))
+    if faults:
+        raise RequestError(faults)
+
+
+def loss_for(settings: ProjectSettings, prepared: data.Prepared) -> Callable[[Any, Any], Any]:
+    """The loss of a training, weighted by the classes of the training rows where that is asked for."""
+    chosen, weights = settings.train, None
+    if chosen.class_weights == "balanced":
+        labels = prepared.train.targets
+        weights = train.balanced_weights(labels.bincount(minlength=len(prepared.encoding.classes)).tolist())
+    return train.loss_of(settings.task, kind=chosen.loss, gamma=chosen.focal_gamma, weights=weights)
+
+
+def with_threshold(settings: ProjectSettings, prepared: data.Prepared, outputs: Callable[[Any], Any]) -> data.Prepared:
+    """The data with a threshold in its encoding, if one is asked for: the best for a model's ``outputs`` on validation rows."""
+    if settings.evaluate.threshold == "none":
+        return prepared
+    rows = prepared.validation
+    found = evaluate.threshold_for(settings.evaluate.threshold, outputs(rows.inputs), rows.targets.numpy())
+    return replace(prepared, encoding=replace(prepared.encoding, threshold=found))

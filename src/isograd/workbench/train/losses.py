@@ -1,0 +1,61 @@
+"""What a training makes small: cross-entropy or squared error, weighted by class or focused on what is still hard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn import functional as F
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Sequence[float] | None = None) -> Loss:
+    r"""The mean loss over the rows of a batch: squared error for values, for classes cross-entropy of logits, or "focal".
+
+    .. math:: -\frac1N \sum_i \sum_c w_c \, y_{ic} (1 - p_{ic})^\gamma \log p_{ic}
+
+    Targets are class numbers (N,) or shares of classes (N, classes). ``weights`` have the mean 1 over the training rows, so
+    that the size of the loss, and a good learning rate, stay what they are; the mean is over rows, not over weights, so that
+    a batch with few rare rows is not blown up. Source: Lin et al. 2017, arXiv:1708.02002 (focal; gamma 0 is cross-entropy).
+
+    >>> loss_of("regression")(torch.tensor([[1.0]]), torch.tensor([[3.0]])).item()
+    4.0
+    >>> focal = loss_of("classification", kind="focal")
+    >>> sure, unsure = (focal(torch.tensor([[x, 0.0]]), torch.tensor([0])) for x in (4.0, 0.0))
+    >>> bool(unsure / sure > 1000)
+    True
+    """
+    if task == "regression":
+        return F.mse_loss
+    if kind == "auto" and weights is None:
+        return F.cross_entropy
+    scale = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+    def weighted(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        weight = None if scale is None else scale.to(outputs.device)
+        return F.cross_entropy(outputs, targets, weight=weight, reduction="sum") / len(outputs)
+
+    def focal(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        log_p = F.log_softmax(outputs, dim=1)
+        # 1 - p, and never 0: the slope of a power below 1 is infinite there
+        hard = (-torch.expm1(log_p)).clamp(min=1e-12) ** gamma * log_p
+        if scale is not None:
+            hard = hard * scale.to(outputs.device)
+        if targets.ndim == 1:
+            return -hard.gather(1, targets[:, None]).mean()
+        return -(targets * hard).sum(dim=1).mean()
+
+    return focal if kind == "focal" else weighted
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    r"""Weights by which every class counts alike: :math:`w_c = N / (K N_c)`, whose mean over the N rows is 1.
+
+    A class without rows gets 0. Source: King and Zeng 2001, doi:10.1093/oxfordjournals.pan.a004868.
+
+    >>> balanced_weights((90, 10))
+    (0.5555555555555556, 5.0)
+    """
+    classes = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (classes * count) if count else 0.0 for count in counts)
