@@ -69,8 +69,8 @@ class Sampling:
             together = np.concatenate(dealt)
             return together[permutation(self.seed, epoch, len(together))]
         turns = np.argsort(uniforms(self.seed, epoch, np.arange(each), _DEAL, len(dealt)), axis=1, kind="stable")
-        taken: Keys = np.take_along_axis(np.stack(dealt, axis=1), turns, axis=1)
-        return taken.reshape(-1)
+        taken: Keys = np.take_along_axis(np.stack(dealt, axis=1), turns, axis=1).reshape(-1)
+        return taken
 
     def _some(self, members: Keys, count: int, epoch: int) -> Keys:
         """So many keys of one class: all of its rows round after round, the last round a part of them."""
@@ -78,7 +78,8 @@ class Sampling:
         every = (members[None, :] + self.rows * np.arange(rounds)[:, None]).reshape(-1)
         drawn = uniforms(self.seed, epoch, every, _DRAW)[:, 0].reshape(rounds, -1)
         order = np.argsort(drawn, axis=1, kind="stable") + len(members) * np.arange(rounds)[:, None]
-        return every[order.reshape(-1)[:count]]
+        chosen: Keys = every[order.reshape(-1)[:count]]
+        return chosen
 
     def made(self, inputs: torch.Tensor, every: torch.Tensor, epoch: int, keys: Keys) -> torch.Tensor:
         r"""Copies put between their row and one of its neighbours; first copies, and all but "smote", stay as they are.
