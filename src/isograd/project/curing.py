@@ -21,7 +21,7 @@ from isograd.records.proof import Tried
 from isograd.render.diff import unified
 from isograd.spending import Budget
 from isograd.trying import OnTried
-from isograd.workbench import models, train
+from isograd.workbench import train
 
 MOST_STEPS = 2_000
 """Steps of a trial at most: a cure takes some fifteen of them, and what is ill shows long before."""

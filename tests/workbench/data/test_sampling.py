@@ -137,6 +137,23 @@ def test_batches_from_any_start_are_the_tail_of_the_whole_epoch(kind: str, size:
     assert len(whole) == batches_per_epoch(sampling.length, size)
 
 
+@pytest.mark.parametrize("kind", ["over", "under", "balanced"])
+def test_texts_are_sampled_alike_and_batches_of_one_length_keep_the_rows(kind: str) -> None:
+    draw, labels = torch.Generator().manual_seed(0), torch.arange(40) % 8 // 7
+    tokens = torch.randint(1, 9, (40, 6), generator=draw) * (torch.arange(6) < 1 + torch.arange(40)[:, None] % 6)
+    rows = Rows(tokens, labels, tuple(map(str, range(40))))
+    words = Encoding("table", "y", classes=("often", "rare"))
+    sampling = sampling_of(kind, Prepared(DataSummary("", Schema("table", 40, ""), ()), words, rows, rows, rows), seed=2)  # type: ignore[arg-type]
+    dealt = [(inputs, targets) for inputs, targets in batches(rows, seed=2, epoch=1, batch_size=4, sampling=sampling)]
+    keys = sampling.keys(1) % 40
+    found = sorted(
+        (*inputs[i][inputs[i] > 0].tolist(), int(targets[i])) for inputs, targets in dealt for i in range(len(targets))
+    )
+    assert found == sorted((*tokens[key][tokens[key] > 0].tolist(), int(labels[key])) for key in keys.tolist())
+    if kind == "balanced":
+        assert all(int(targets.sum()) == 2 for _, targets in dealt)
+
+
 def test_what_has_no_classes_or_no_numbers_is_refused() -> None:
     with pytest.raises(RequestError, match="this is a regression"):
         sampling_of("over", prepared((3, 3, 3), Encoding("table", "y", columns=NUMBERS.columns)), 0)
