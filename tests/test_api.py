@@ -339,7 +339,7 @@ def test_a_trace_is_diagnosed_without_any_framework(tmp_path):
 
 
 def test_the_public_names():
-    assert isograd.__all__ == ["Report", "check", "diagnose", "explain", "watch"]
+    assert isograd.__all__ == ["Proof", "Report", "check", "cure", "diagnose", "explain", "watch"]
     assert all(getattr(isograd, name) is getattr(api, name) for name in isograd.__all__)
     assert set(isograd.__all__) <= set(dir(isograd))
     with pytest.raises(AttributeError, match="no attribute 'cheque'"):
