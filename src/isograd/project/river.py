@@ -129,6 +129,7 @@ def begin(project: Project) -> Job:
         query=table.query,
         files=table.files,
         label_pattern=table.label_pattern,
+        cache=project.folder / "cache" if table.cache else None,
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
     model = network(project, prepared, settings.seed)

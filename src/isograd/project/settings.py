@@ -55,6 +55,9 @@ class DataTable(Table):
         description="which training rows an epoch sees. over: rare classes repeated; under: common ones thinned, anew in each "
         "epoch; balanced: every batch holds the classes alike; smote: rows made between those of rare classes (tables)",
     )
+    cache: bool = Field(
+        True, description="keep many pictures decoded in the project's folder cache/, so that the next time is fast"
+    )
     skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
 
     @model_validator(mode="before")

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import Skipped
+from isograd.workbench.data import kept
 from isograd.workbench.data.pictures import Pictures, Pixels, as_pixels, check_memory
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, contents
 from isograd.workbench.data.walking import Labelled, refuse, shown, walk
@@ -108,61 +109,104 @@ def read_files(
     check_memory(len(paths), shape)
     channels, height, width = shape
     pixels = np.empty((len(paths), height, width, channels), dtype=np.uint8)
-    kept: list[int] = []
+    good: list[int] = []
     hashes: list[str] = []
     faults: list[Fault] = []
     for index, path in enumerate(paths):
         try:
             header(path)
             content = contents(path)
-            pixels[len(kept)] = pixels_of(path, content, shape)
+            pixels[len(good)] = pixels_of(path, content, shape)
         except DataError as error:
             faults += error.faults
             continue
-        kept.append(index)
+        good.append(index)
         hashes.append(hashlib.sha256(content).hexdigest())
     refuse(faults, skip_corrupt=skip_corrupt)
-    return pixels[: len(kept)], kept, hashes, faults
+    return pixels[: len(good)], good, hashes, faults
 
 
-def read_classes(folder: Path, *, size: tuple[int, int] | None = None, skip_corrupt: bool = False) -> Pictures:
+def read_classes(
+    folder: Path, *, size: tuple[int, int] | None = None, skip_corrupt: bool = False, cache: Path | None = None
+) -> Pictures:
     """All pictures of a folder of class folders; ``size`` = (height, width) where they are to be resized.
 
     Grey where every picture is grey, else RGB. Without ``size`` pictures of different sizes are brought to the median height
-    and width (224 at most). Raises ``DataError`` for one class or none, an empty class, a class that is only tested on, and
-    pictures that cannot be read.
+    and width (224 at most). ``cache`` is where pixels are kept, and read from the next time. Raises ``DataError`` for one class
+    or none, an empty class, a class that is only tested on, and pictures that cannot be read.
     """
     found = walk(folder, IMAGE_SUFFIXES, "pictures")
-    return gathered(folder, found, size=size, skip_corrupt=skip_corrupt)
+    return gathered(folder, found, size=size, skip_corrupt=skip_corrupt, cache=cache)
 
 
-def gathered(folder: Path, found: Labelled, *, size: tuple[int, int] | None, skip_corrupt: bool) -> Pictures:
-    """The pictures of labelled files, decoded to one size and to grey or RGB; their names are relative to ``folder``."""
-    files = found.files
+def gathered(
+    folder: Path, found: Labelled, *, size: tuple[int, int] | None, skip_corrupt: bool, cache: Path | None = None
+) -> Pictures:
+    """The pictures of labelled files, decoded to one size and to grey or RGB; their names are relative to ``folder``.
+
+    With a ``cache``, many files are decoded once, in blocks, into a file that is memory-mapped: memory holds one block.
+    """
+    have = None
+    if cache is not None and len(found.files) >= kept.LEAST:
+        stamp = kept.stamp_of(folder, found.files, [size, skip_corrupt])
+        have = kept.opened(cache / "pixels", stamp)
+        if have is None and kept.keep(cache / "pixels", stamp, _decoded(folder, found.files, size, skip_corrupt, kept.BLOCK)):
+            have = kept.opened(cache / "pixels", stamp)
+    facts, pixels = have or _whole(_decoded(folder, found.files, size, skip_corrupt, None))
+    rows = np.array(facts.rows)
+    return Pictures(
+        pixels=pixels,
+        labels=found.labels[rows],
+        classes=found.classes,
+        names=tuple(shown(found.files[index], folder) for index in facts.rows),
+        fingerprint=facts.fingerprint,
+        parts=found.parts[rows] if found.parts is not None else None,
+        skipped=facts.skipped,
+        remarks=(*found.remarks, *facts.remarks),
+    )
+
+
+def _whole(pieces: Iterator[tuple[Pixels, kept.Facts]]) -> tuple[kept.Facts, Pixels]:
+    """The one piece that comes where no block is bounded."""
+    ((pixels, facts),) = pieces
+    return facts, pixels
+
+
+def _decoded(
+    folder: Path, files: Sequence[Path], size: tuple[int, int] | None, skip_corrupt: bool, block: int | None
+) -> Iterator[tuple[Pixels, kept.Facts]]:
+    """The pixels of files in blocks of so many bytes (None: all at once), each with what was found up to it.
+
+    Raises ``DataError`` with all faults at once, before the last block, unless ``skip_corrupt``.
+    """
     headers, broken = [], []
     for index, path in enumerate(files):
         try:
             headers.append(header(path))
         except DataError as error:
             broken.append((index, error.faults[0]))
-    refuse([fault for _, fault in broken], skip_corrupt=skip_corrupt)
+    faults = [fault for _, fault in broken]
+    refuse(faults, skip_corrupt=skip_corrupt)
     whole = np.setdiff1d(np.arange(len(files)), [index for index, _ in broken])
     if not len(whole):
         raise DataError(f"no picture in {folder.name} can be read", where=str(folder))
     shape, remarks = _shape(headers, size)
-    pixels, kept, hashes, faults = read_files([files[index] for index in whole], shape, skip_corrupt=skip_corrupt)
-    rows = whole[kept]
-    names = [shown(files[index], folder) for index in rows]
-    return Pictures(
-        pixels=pixels,
-        labels=found.labels[rows],
-        classes=found.classes,
-        names=tuple(names),
-        fingerprint=hashlib.sha256("\n".join(map(" ".join, zip(names, hashes, strict=True))).encode()).hexdigest(),
-        parts=found.parts[rows] if found.parts is not None else None,
-        skipped=tuple(Skipped(shown(Path(fault.where), folder), fault.what) for fault in [f for _, f in broken] + faults),
-        remarks=(*found.remarks, *remarks),
-    )
+    count = len(whole) if block is None else max(1, block // (shape[0] * shape[1] * shape[2]))
+    rows: list[int] = []
+    lines: list[str] = []
+    late: list[Fault] = []
+    for start in range(0, len(whole), count):
+        some = whole[start : start + count]
+        pixels, good, hashes, wrong = read_files([files[index] for index in some], shape, skip_corrupt=True)
+        late += wrong
+        if start + count >= len(whole):
+            refuse(late, skip_corrupt=skip_corrupt)
+        rows += some[good].tolist()
+        lines += [f"{shown(files[index], folder)} {one}" for index, one in zip(some[good].tolist(), hashes, strict=True)]
+        skipped = tuple(Skipped(shown(Path(fault.where), folder), fault.what) for fault in [*faults, *late])
+        fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        told = (len(rows), shape[1], shape[2], shape[0])
+        yield pixels, kept.Facts("uint8", told, tuple(rows), fingerprint, skipped, remarks)
 
 
 def _shape(headers: Sequence[_Header], size: tuple[int, int] | None) -> tuple[tuple[int, int, int], tuple[str, ...]]:

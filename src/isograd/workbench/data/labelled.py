@@ -20,7 +20,13 @@ from isograd.workbench.data.walking import Labelled, refuse
 
 
 def read_labelled(
-    table: Table, *, target: str | None, files: str | None, size: tuple[int, int] | None = None, skip_corrupt: bool = False
+    table: Table,
+    *,
+    target: str | None,
+    files: str | None,
+    size: tuple[int, int] | None = None,
+    skip_corrupt: bool = False,
+    cache: Path | None = None,
 ) -> Pictures:
     """The pictures that the rows of ``table`` name, relative to its folder; ``target`` is the column of the classes.
 
@@ -43,7 +49,7 @@ def read_labelled(
     numbers, classes = classes_of(kept, target)
     parts = kept.parts if kept.parts is not None else parts_of(kept, "split") if brings_parts(kept) else None
     found = Labelled([path for row in good if (path := paths[row])], numbers, classes, parts, table.remarks)
-    pictures = gathered(folder, found, size=size, skip_corrupt=skip_corrupt)
+    pictures = gathered(folder, found, size=size, skip_corrupt=skip_corrupt, cache=cache)
     lost = tuple(Skipped(table.places[row], fault.what) for row, fault in faults.items())
     together = hashlib.sha256(f"{table.fingerprint} {pictures.fingerprint}".encode()).hexdigest()
     return replace(pictures, fingerprint=together, skipped=(*table.skipped, *lost, *pictures.skipped))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from isograd.errors import DataError
 from isograd.records.schema import Encoding, Skipped
+from isograd.workbench.data import kept
 
 Pixels = NDArray[np.uint8]
 LEAST_SIDE, MOST_SIDE = 32, 64
@@ -58,8 +59,8 @@ def digits() -> Pictures:
     )
 
 
-def fit(pixels: Pixels, classes: Sequence[str], target: str) -> Encoding:
-    """The encoding of pictures, from training pixels (rows, height, width, channels): mean and deviation of each channel.
+def fit(pixels: Pixels, classes: Sequence[str], target: str, rows: NDArray[np.int64] | None = None) -> Encoding:
+    """The encoding of pictures (rows, height, width, channels), from all or some ``rows``: mean and deviation of each channel.
 
     Unit: a pixel is 0 to 1. A channel that never varies gets the deviation 1.
 
@@ -69,8 +70,15 @@ def fit(pixels: Pixels, classes: Sequence[str], target: str) -> Encoding:
     height, width, channels = pixels.shape[1:]
     value = np.arange(256) / 255
     means, deviations = [], []
+    chosen = np.arange(len(pixels)) if rows is None else rows
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    block = max(1, kept.BLOCK // (9 * height * width * channels))  # they may lie on disk; counting takes 8 bytes a pixel
+    for start in range(0, len(chosen), block):
+        some = pixels[chosen[start : start + block]]
+        for channel in range(channels):
+            counts[channel] += np.bincount(some[..., channel].reshape(-1), minlength=256)
     for channel in range(channels):
-        share = np.bincount(pixels[..., channel].reshape(-1), minlength=256) / pixels[..., channel].size
+        share = counts[channel] / counts[channel].sum()
         mean = float(share @ value)
         means.append(mean)
         deviations.append(float(np.sqrt(share @ (value - mean) ** 2)) or 1.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -9,15 +12,15 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.errors import DataError, RequestError, did_you_mean
+from isograd.errors import DataError, RequestError, StorageError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
-from isograd.workbench.data import pictures, spectra
+from isograd.workbench.data import kept, pictures, spectra
 from isograd.workbench.data.cleaning.applying import before_split
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.rows import TASKS, EncodingPlan, Prepared, Rows, SplitKind, SplitPlan
-from isograd.workbench.data.sources import few
+from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, twins
 from isograd.workbench.data.split import split as part_rows
 from isograd.workbench.data.table import Table
@@ -40,15 +43,17 @@ def prepare(
     label_pattern: str | None = None,
     encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
     clean: tuple[str, ...] = (),
+    cache: Path | None = None,
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
     ``task`` is "classification" or "regression" (tables, with the ``target`` column) "image-classification" or
     "sound-classification".
-    ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and
-    ``label_pattern`` are said in ``Source``. ``clean`` are steps
-    that are taken in their order; what they touched is in the remarks. ``skip_corrupt`` leaves out files and rows that
-    cannot be read, and lists them in ``summary.skipped``. The result is a function of the content and the arguments.
+    ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and ``label_pattern`` are said
+    in ``Source``. ``clean`` are steps that are taken in their order; what they touched is in the remarks. ``skip_corrupt``
+    leaves out files and rows that cannot be read, and lists them in ``summary.skipped``. ``cache`` is a folder where many
+    pictures are kept decoded, so that the next time is fast; what is larger than memory is trained on from there. The result
+    is a function of the content and the arguments.
 
     Raises ``DataError``, one clear message, for anything in the source that cannot be used.
 
@@ -58,7 +63,9 @@ def prepare(
     (1259, 179, 359, (1, 8, 8))
     """
     _check_request(task, split)
-    told = Source(source, base, target, query=query, files=files, label_pattern=label_pattern, image_size=image_size)
+    told = Source(
+        source, base, target, query=query, files=files, label_pattern=label_pattern, image_size=image_size, cache=cache
+    )
     found = read(told, task=task, skip_corrupt=skip_corrupt)
     if isinstance(found, Table):
         return prepare_table(
@@ -78,7 +85,7 @@ def prepare(
         made = _from_recordings(cleaned, source, task, target, split, seed, encode_as)
     else:
         assert isinstance(cleaned, Pictures)
-        made = _from_pictures(cleaned, source, task, target, split, seed)
+        made = _from_pictures(cleaned, source, task, target, split, seed, cache)
     summary = replace(made.summary, remarks=(*made.summary.remarks, *remarks))
     return replace(made, summary=summary, encoding=replace(made.encoding, steps=tuple(steps)))
 
@@ -91,7 +98,9 @@ def _check_request(task: str, plan: SplitPlan) -> None:
         raise RequestError(f"there is no split {plan.kind!r}", met=", ".join(kinds), remedy=did_you_mean(plan.kind, kinds))
 
 
-def _from_pictures(found: Pictures, source: str, task: str, target: str | None, plan: SplitPlan, seed: int) -> Prepared:
+def _from_pictures(
+    found: Pictures, source: str, task: str, target: str | None, plan: SplitPlan, seed: int, cache: Path | None
+) -> Prepared:
     if task != "image-classification":
         raise DataError(f"{source} holds pictures, and the task {task} is for tables", remedy='task = "image-classification"')
     if plan.kind in ("group", "time"):
@@ -101,10 +110,14 @@ def _from_pictures(found: Pictures, source: str, task: str, target: str | None, 
     plan = plan.resolved(parts=found.parts is not None, classes=True)
     facts = Facts(twins(row.tobytes() for row in found.pixels), found.labels, found.classes, found.parts)
     parts, remarks = part_rows(plan, facts, seed=seed)
-    encoding = pictures.fit(found.pixels[parts[0]], found.classes, target or "label")
+    encoding = pictures.fit(found.pixels, found.classes, target or "label", rows=parts[0])
     summary = _summary(found, source, encoding, encoding.image, parts, plan, remarks)
-    train, validation, test = (_rows(found, part, encoding) for part in parts)
-    return Prepared(summary, encoding, train, validation, test)
+    made = [_rows(found, part, encoding, cache, name) for part, name in zip(parts, PARTS, strict=True)]
+    large = [name for name, rows in zip(PARTS, made, strict=True) if rows.inputs.nbytes > kept.IN_MEMORY]
+    if large and cache is not None:
+        told = f"the parts {few(large)} are read from {cache.name}/ as needed; at most {kept.BLOCK >> 20} MiB are made at once"
+        summary = replace(summary, remarks=(*summary.remarks, told))
+    return Prepared(summary, encoding, *made)
 
 
 def _from_recordings(
@@ -173,8 +186,32 @@ def _sounds(found: Recordings, part: NDArray[np.int64], encoding: Encoding) -> R
     return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
 
 
-def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Rows:
+def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding, cache: Path | None, name: str) -> Rows:
     import torch  # here and not above: who only predicts needs none
 
-    inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))
+    size = 4 * len(part) * int(np.prod(found.pixels.shape[1:]))
+    if cache is not None and size > kept.IN_MEMORY:
+        inputs = torch.from_numpy(_on_disk(found, part, encoding, cache / name))
+    else:
+        inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))
     return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
+
+
+def _on_disk(found: Pictures, part: NDArray[np.int64], encoding: Encoding, place: Path) -> NDArray[np.float32]:
+    """Encoded rows in a file that is memory-mapped, made in blocks unless it is there already."""
+    asked = [found.fingerprint, encoding.image, encoding.channel_mean, encoding.channel_std]
+    stamp = hashlib.sha256(json.dumps(asked).encode() + part.tobytes()).hexdigest()
+    have = kept.opened(place, stamp)
+    if have is None and kept.keep(place, stamp, _blocks(found, part, encoding)):
+        have = kept.opened(place, stamp)
+    if have is None:
+        raise StorageError(f"{place} cannot be written, and its rows do not fit into memory", remedy="free some space")
+    return have[1]
+
+
+def _blocks(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Iterator[tuple[NDArray[np.float32], kept.Facts]]:
+    height, width, channels = found.pixels.shape[1:]
+    facts = kept.Facts("float32", (len(part), channels, height, width))
+    count = max(1, kept.BLOCK // (5 * height * width * channels))
+    for start in range(0, len(part), count):
+        yield pictures.encode(found.pixels[part[start : start + count]], encoding), facts

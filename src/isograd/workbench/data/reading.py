@@ -35,7 +35,8 @@ class Source:
     """What a person says of where their data is; ``name`` is relative to ``base``.
 
     ``query`` is for databases, ``files`` names the column of picture files in a table of labels, ``label_pattern`` tells
-    labels from names of recordings, ``target`` names the label, ``image_size`` is (height, width) of pictures.
+    labels from names of recordings, ``target`` names the label, ``image_size`` is (height, width) of pictures,
+    ``cache`` a folder in which what was decoded is kept for the next time.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Source:
     files: str | None = None
     label_pattern: str | None = None
     image_size: tuple[int, int] | None = None
+    cache: Path | None = None
 
 
 def read(source: Source, *, task: str | None = None, skip_corrupt: bool = False) -> Table | Pictures | Recordings:
@@ -96,7 +98,14 @@ def _labelled(table: Table, source: Source, task: str | None, skip_corrupt: bool
         return table
     if is_database(source.name):
         raise DataError("pictures cannot lie in a database here", where=table.where, remedy="a table of file names and labels")
-    return read_labelled(table, target=source.target, files=source.files, size=source.image_size, skip_corrupt=skip_corrupt)
+    return read_labelled(
+        table,
+        target=source.target,
+        files=source.files,
+        size=source.image_size,
+        skip_corrupt=skip_corrupt,
+        cache=source.cache,
+    )
 
 
 def _read_folder(folder: Path, source: Source, skip_corrupt: bool) -> Table | Pictures | Recordings:
@@ -124,7 +133,7 @@ def _read_folder(folder: Path, source: Source, skip_corrupt: bool) -> Table | Pi
         return read_recordings(folder, skip_corrupt=skip_corrupt)
     if kind == "text":
         return read_texts(folder, source.target or "label", skip_corrupt=skip_corrupt)
-    return folders.read_classes(folder, size=source.image_size, skip_corrupt=skip_corrupt)
+    return folders.read_classes(folder, size=source.image_size, skip_corrupt=skip_corrupt, cache=source.cache)
 
 
 def kind_of_files(folder: Path) -> str:
