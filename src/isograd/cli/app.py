@@ -166,7 +166,9 @@ def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
     from isograd.workbench.models import checked
 
     model = project.settings.model
-    options = {f"model.{name}": value for name, value in checked(model.kind, model.model_extra or {}).items()}
+    given = model.model_extra or {}
+    known = given if ":" in model.kind else checked(model.kind, given)
+    options = {f"model.{name}": value for name, value in known.items()}
     settings = {**dict(flatten(options)), **dict(project.flat())}
     if as_json:
         show.listing("plan", [{"settings": settings, "steps": steps}])

@@ -100,7 +100,7 @@ def _optimizer(name: str, train: Any, constants: Mapping[str, float]) -> dict[Se
 
 
 def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
-    options, given, value = OPTIONS[project.settings.model.kind], project.settings.model.model_extra or {}, edit.value
+    options, given, value = OPTIONS.get(project.settings.model.kind, {}), project.settings.model.model_extra or {}, edit.value
     names = {"activation": "activation", "initialisation": "initialisation", "normalisation": "norm", "dropout": "dropout"}
     name = names.get(edit.kind)
     if edit.kind == "normalisation" and edit.off:

@@ -100,7 +100,7 @@ def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], 
         return []  # a fault that is named already
     faults = _misfits(kind, document, lines, path)
     try:
-        checked(kind, {name: value for name, value in table.items() if name != "kind"})
+        checked(kind, {name: value for name, value in table.items() if name not in ("kind", "weights", "fresh", "freeze")})
     except ModelError as error:
         faults += [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
     return faults

@@ -156,14 +156,20 @@ def begin(project: Project) -> Job:
 def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
     """The project's network for such data, with weights from ``seed``; raises ``ModelError``."""
     numbers, categories, vocabulary = data.features_of(prepared.encoding)
-    return models.build(
-        project.settings.model.kind,
+    table = project.settings.model
+    model = models.build(
+        table.kind,
         inputs=tuple(prepared.train.inputs.shape[1:]),
         outputs=len(prepared.encoding.classes) or 1,
-        options=project.settings.model.model_extra or {},
+        options=table.model_extra or {},
         seed=seed,
         known=models.Known(vocabulary, numbers, categories, prepared.train.inputs),
+        base=project.folder,
     )
+    if table.weights is not None:
+        models.load_weights(model, project.folder / table.weights, fresh=table.fresh)
+    models.freeze(model, table.freeze)
+    return model
 
 
 def said_of(summary: DataSummary) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from isograd.workbench.models import OPTIONS, Option
 
+OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+KINDS = ("auto", *OPTIONS, "module:function")
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -136,9 +140,21 @@ class ModelTable(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    kind: Literal["auto", *OPTIONS] = Field(  # type: ignore[valid-type]
-        "auto", description="auto: a CNN for pictures and sounds, an MLP for tables, a bag of words and pairs for texts"
+    kind: str = Field(
+        "auto",
+        description="auto: a CNN for pictures and sounds, an MLP for tables, a bag of words and pairs for texts; or "
+        '"module:function", a function of your own (inputs, outputs, **options) that gives an nn.Module',
     )
+    weights: str | None = Field(None, description="a .safetensors file to start from; relative to this file")
+    fresh: list[str] = Field(default_factory=list, description='parts that weights is not to fill, e.g. "head"')
+    freeze: list[str] = Field(default_factory=list, description='parts that are not trained, e.g. "body" or "stages.0"')
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind == "auto" or kind in OPTIONS or OWN.fullmatch(kind):
+            return kind
+        raise PydanticCustomError("literal_error", "no such model", {"expected": " or ".join(f"'{k}'" for k in KINDS)})
 
 
 class TrainTable(Table):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from isograd.workbench.models.initialise import HE_GAIN, initialise
 from isograd.workbench.models.linear import Linear
 from isograd.workbench.models.mlp import MLP
 from isograd.workbench.models.options import TOKENS, checked
+from isograd.workbench.models.own import made_by
 from isograd.workbench.models.recurrent import Recurrent
 from isograd.workbench.models.resnet import ResNet
 from isograd.workbench.models.tabular import Tabular
@@ -62,18 +65,23 @@ def build(
     options: Mapping[str, object] | None = None,
     seed: int,
     known: Known = Known(),
+    base: Path | None = None,
 ) -> nn.Module:
     """A network of the family ``kind`` ("mlp", "lstm", ...; ``OPTIONS`` has them all) on the CPU, in training mode.
 
     ``inputs`` is the shape of one example ((features,), (tokens,) or (channels, height, width)), ``outputs`` the number of
     classes or values, ``known`` what else the data says. The weights depend on ``seed`` alone (and the bins of a tabular
-    network on the rows); the global generators stay as they are.
+    network on the rows); the global generators stay as they are. ``kind`` may be "module:function": it is looked for in the
+    folder ``base`` first and called as function(inputs, outputs, **options).
 
     Raises ``ModelError``: unknown family or option, wrong type, images too small for the network, inputs without an image.
 
     >>> build("mlp", inputs=(64,), outputs=10, options={"hidden": [32]}, seed=0)(torch.zeros(2, 64)).shape
     torch.Size([2, 10])
     """
+    if ":" in kind:
+        with _seeded(seed):
+            return made_by(kind, base, inputs, outputs, options or {}, known.rows)
     settings = checked(kind, options or {})
     _fits(kind, inputs, outputs, settings, known)
     activation, rule = settings.get("activation", ""), ""
@@ -84,17 +92,23 @@ def build(
         settings["activation"] = ACTIVATION[activation]
     if kind == "text-cnn":
         settings["gain"] = HE_GAIN.get(activation, 1.0)
+    with _seeded(seed):
+        model = _FAMILY[kind](inputs, outputs, settings, known)
+        if rule:  # the other families draw their own
+            initialise(model, rule, activation, torch.Generator().manual_seed(seed))
+    return model
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Constructors draw from the global generator of the CPU: lend it our seed, then give it back as it was."""
     state = torch.get_rng_state()
     try:
-        # Constructors draw from the global generator of the CPU: lend it our seed, then give it back as it was.
         torch.default_generator.manual_seed(seed)
         with torch.device("cpu"):
-            model = _FAMILY[kind](inputs, outputs, settings, known)
-            if rule:  # the other families draw their own
-                initialise(model, rule, activation, torch.Generator().manual_seed(seed))
+            yield
     finally:
         torch.set_rng_state(state)
-    return model
 
 
 def least_rows(model: nn.Module) -> int:

@@ -87,9 +87,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "tabular": {
         "width": Option("integer", 128, "units of each residual block", least=1, most=65536),
         "blocks": Option("integer", 2, "residual blocks", least=1, most=100),
-        "bins": Option("integer", 32, "pieces that each quantity is cut into, at its quantiles", least=1, most=1000),
-        "embedding": Option("integer", 8, "numbers in the embedding of each quantity", least=1, most=1024),
-        "dropout": _dropout(0.2),
+        "bins": Option("integer", 64, "pieces that each quantity is cut into, at its quantiles", least=1, most=1000),
+        "embedding": Option("integer", 16, "numbers in the embedding of each quantity", least=1, most=1024),
+        "dropout": _dropout(0.3),
     },
     "bag": {
         "ngrams": Option("integer", 2, "longest run of words that is seen as one thing", least=1, most=5),
