@@ -14,9 +14,11 @@ from torch import nn
 from isograd.errors import ModelError
 from isograd.workbench.models.bag import Bag
 from isograd.workbench.models.cnn import CNN
+from isograd.workbench.models.crnn import CRNN
 from isograd.workbench.models.initialise import HE_GAIN, initialise
 from isograd.workbench.models.linear import Linear
 from isograd.workbench.models.mlp import MLP
+from isograd.workbench.models.mobilenet import MobileNet
 from isograd.workbench.models.options import TOKENS, checked
 from isograd.workbench.models.own import made_by
 from isograd.workbench.models.recurrent import Recurrent
@@ -154,6 +156,8 @@ _FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Mo
     "lstm": _recurrent("lstm"),
     "transformer": lambda inputs, outputs, settings, known: Transformer(known.vocabulary, outputs, inputs[0], **settings),
     "cnn": lambda inputs, outputs, settings, known: CNN(_picture(inputs), outputs, **settings),
+    "mobilenet": lambda inputs, outputs, settings, known: MobileNet(_picture(inputs), outputs, **settings),
+    "crnn": lambda inputs, outputs, settings, known: CRNN(_picture(inputs), outputs, **settings),
     "resnet": lambda inputs, outputs, settings, known: ResNet(_picture(inputs), outputs, **settings),
 }
 
@@ -178,7 +182,7 @@ def _fits(kind: str, inputs: tuple[int, ...], outputs: int, settings: Mapping[st
             met=f'{key} = "{"index" if known.categories else "ids"}" under [encoding]',
             remedy=f'{key} = "{value}" there, or kind = "{"tabular" if known.categories else "bag"}"',
         )
-    if kind in ("cnn", "resnet"):
+    if kind in ("cnn", "resnet", "mobilenet", "crnn"):
         _fits_a_picture(kind, inputs, settings)
 
 
@@ -189,7 +193,7 @@ def _fits_a_picture(kind: str, inputs: tuple[int, ...], settings: Mapping[str, A
             where="model.kind",
             remedy='kind = "mlp"',
         )
-    halvings = len(settings["channels"]) - (kind == "resnet")
+    halvings = len(settings["channels"]) - (kind in ("resnet", "mobilenet"))
     if min(inputs[1:]) < 2**halvings:
         raise ModelError(
             f"images of {inputs[1]} x {inputs[2]} pixels are too small: this {kind} halves them {halvings} times",

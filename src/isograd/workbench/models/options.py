@@ -27,6 +27,8 @@ SERVES: dict[str, tuple[str, ...]] = {
     "transformer": TEXTS,
     "cnn": PICTURES + SOUNDS,
     "resnet": PICTURES + SOUNDS,
+    "mobilenet": PICTURES + SOUNDS,
+    "crnn": SOUNDS,
 }
 """Which tasks each family is for."""
 TOKENS = ("bag", "text-cnn", "rnn", "gru", "lstm", "transformer")
@@ -82,6 +84,16 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "channels": Option("integers", (16, 32, 64), "channels of each stage; each but the first halves the image", 1, 4096),
         "blocks": Option("integer", 1, "residual blocks of two convolutions in each stage", least=1, most=100),
         **_shared("relu", "batch"),
+    },
+    "mobilenet": {
+        "channels": Option("integers", (32, 64, 128), "channels of each stage; each but the first halves the image", 1, 4096),
+        "blocks": Option("integer", 2, "separable convolutions in each stage", least=1, most=100),
+        **_shared("relu", "batch"),
+    },
+    "crnn": {
+        "channels": Option("integers", (32, 64), "channels of each conv-norm-act-pool block", least=1, most=4096),
+        "units": Option("integer", 64, "units of the GRU, in each direction", least=1, most=4096),
+        "dropout": _dropout(0.2),
     },
     "linear": {},
     "tabular": {
