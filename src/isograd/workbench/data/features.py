@@ -25,8 +25,10 @@ from isograd.workbench.data.columns import (
 from isograd.workbench.data.dates import as_days, circles_of, circles_that_vary
 from isograd.workbench.data.pictures import check_bytes
 from isograd.workbench.data.rows import EncodingPlan
-from isograd.workbench.data.tokens import encode_text, fit_texts, width_of
+from isograd.workbench.data.tokens import encode_texts, fit_texts, width_of
 
+_TEXTS = 1024
+"""Texts that are cut into tokens at once."""
 MISSING = "missing"
 """The value that a category has where it has none."""
 
@@ -173,13 +175,13 @@ def _encode_texts(cells: Cells, encoding: TextEncoding) -> NDArray[np.float32]:
     labels = as_labels(cells)
     check_bytes(4 * len(labels.codes) * width_of(encoding), f"{len(labels.codes):,} texts", "a smaller vocabulary")
     found = np.zeros((len(labels.codes), width_of(encoding)), dtype=np.float32)
-    order = np.argsort(labels.codes, kind="stable")
-    last, row = -2, np.zeros(0, dtype=np.float32)
-    for index in order.tolist():
-        code = int(labels.codes[index])
-        if code != last:
-            last, row = code, encode_text(labels.values[code] if code >= 0 else "", encoding)
-        found[index] = row
+    codes, place = np.unique(labels.codes, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    for first in range(0, len(codes), _TEXTS):
+        some = codes[first : first + _TEXTS].tolist()
+        rows = order[slice(*np.searchsorted(place[order], [first, first + len(some)]))]
+        encoded = encode_texts([labels.values[code] if code >= 0 else "" for code in some], encoding)
+        found[rows] = encoded[place[rows] - first]
     return found
 
 

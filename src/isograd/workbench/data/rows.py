@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isograd.errors import RequestError
 from isograd.records.schema import DataSummary, Encoding
@@ -89,6 +90,10 @@ class Prepared:
     test: Rows
 
 
+_TOGETHER = 1 << 20
+"""Bytes of rows that are gathered by one call: no more than stays in a processor's cache."""
+
+
 def batches_per_epoch(rows: int, batch_size: int, least: int = 1) -> int:
     """How many batches one epoch has; the last may be smaller, but one of fewer than ``least`` rows joins the one before.
 
@@ -143,6 +148,9 @@ def batches(
     count = batches_per_epoch(len(order), batch_size, least)
     more = 0 if augment is None else augment.extra
     around = np.concatenate([order, order[:more]])
+    if augment is None and sampling is None and not tokens:
+        yield from _gathered(rows, order, batch_size, start, count)
+        return
     for number in range(start, count):
         last = number == count - 1
         keys = around[number * batch_size : more + (len(order) if last else (number + 1) * batch_size)]
@@ -151,3 +159,20 @@ def batches(
         inputs = sampling.made(inputs, rows.inputs, epoch, keys) if sampling else inputs
         inputs, targets = (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
         yield trimmed(inputs) if tokens else inputs, targets
+
+
+def _gathered(
+    rows: Rows, order: NDArray[np.int64], batch_size: int, start: int, count: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of rows as they are, several gathered by one call: of small rows the calls cost more than the copying."""
+    import torch  # here and not above: who only predicts needs none
+
+    each = max(1, rows.inputs.nbytes // max(1, len(rows)) * batch_size)
+    many = max(1, _TOGETHER // each)
+    for number in range(start, count, many):
+        until = min(number + many, count)
+        first, end = number * batch_size, len(order) if until == count else until * batch_size
+        index = torch.from_numpy(order[first:end])
+        full = until - number - 1
+        sizes = [batch_size] * full + [end - first - batch_size * full]
+        yield from zip(torch.split(rows.inputs[index], sizes), torch.split(rows.targets[index], sizes), strict=True)

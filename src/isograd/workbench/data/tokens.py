@@ -81,23 +81,30 @@ def width_of(encoding: TextEncoding) -> int:
 
 
 def encode_text(text: str, encoding: TextEncoding) -> NDArray[np.float32]:
-    """One text as features (size,) or (length,): weighted counts, or token ids, cut or padded with 0.
+    """One text as features (size,) or (length,), the very bits that it gets among others."""
+    found: NDArray[np.float32] = encode_texts([text], encoding)[0]
+    return found
+
+
+def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.float32]:
+    """Texts as features (texts, size) or (texts, length): weighted counts, or token ids, cut or padded with 0.
 
     A bag: log(1 + count) times the inverse document frequency of each token, scaled so that the root mean square over all
     tokens is 1, as an initialisation of weights expects of its inputs. A sequence: the first
     ``length`` tokens; ids are exact in float32 up to 16 million. Tokens that training never saw share one id.
     """
-    ids = _ids(encoding.tokenizer, text)
-    if encoding.form == "ids":
-        row = np.zeros(encoding.length, dtype=np.float32)
-        row[: min(len(ids), encoding.length)] = ids[: encoding.length]
-        return row
-    used, counts = np.unique(ids, return_counts=True)
-    values = np.log1p(counts) * np.array(encoding.weights)[used]
-    bag = np.zeros(encoding.size, dtype=np.float32)
-    norm = math.sqrt(math.fsum((values**2).tolist()))
-    bag[used] = values * (math.sqrt(encoding.size) / norm) if norm else 0.0
-    return bag
+    found = np.zeros((len(texts), width_of(encoding)), dtype=np.float32)
+    weights = np.array(encoding.weights)
+    for row, one in zip(found, _tokenizer(encoding.tokenizer).encode_batch_fast(list(texts)), strict=True):
+        if encoding.form == "ids":
+            ids = one.ids[: encoding.length]
+            row[: len(ids)] = ids
+            continue
+        used, counts = np.unique(np.array(one.ids, dtype=np.int64), return_counts=True)
+        values = np.log1p(counts) * weights[used]
+        norm = math.sqrt(math.fsum((values**2).tolist()))
+        row[used] = values * (math.sqrt(encoding.size) / norm) if norm else 0.0
+    return found
 
 
 def share_unknown(text: str, encoding: TextEncoding) -> float:
