@@ -12,9 +12,11 @@ from torch import nn
 import isograd
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import births
+from isograd.frameworks.torch.births import TorchBirths
 from isograd.records import codec
 from isograd.records.edit import Edit
 from isograd.records.proof import Tried
+from isograd.trying import Program
 
 LOSS = nn.functional.cross_entropy
 
@@ -121,6 +123,29 @@ def test_a_finished_search_is_read_from_its_journal_without_a_step():
     assert again.record == first and more == []
     cured(optimizer=sgd(20.0), known=known, on_tried=more.append)
     assert more  # another program knows nothing of it
+
+
+def test_a_journal_does_not_speak_for_a_step_that_was_changed_in_between():
+    def forgetful(model, optimizer, batch):
+        loss(model(batch[0]), batch[1]).backward()
+        optimizer.step()
+
+    def mended(model, optimizer, batch):
+        optimizer.zero_grad()
+        loss(model(batch[0]), batch[1]).backward()
+        optimizer.step()
+
+    def loss(outputs, targets):
+        return LOSS(outputs, targets)
+
+    mended.__qualname__ = forgetful.__qualname__
+    lines, more = [], []
+    options = {"loss": None, "optimizer": sgd(0.3), "edits": (Edit("clip_norm", 1.0),)}
+    cured(step=forgetful, on_tried=lines.append, **options)
+    cured(step=forgetful, known=lines, on_tried=more.append, **options)
+    assert more == []
+    cured(step=mended, known=lines, on_tried=more.append, **options)
+    assert {one.program for one in more}.isdisjoint(one.program for one in lines)
 
 
 @pytest.mark.parametrize("at", [0, 9])
@@ -257,10 +282,47 @@ def test_batches_may_be_a_function_of_the_seed():
 
 
 def test_batches_of_a_shuffling_loader_follow_the_seed():
-    data = torch.utils.data.TensorDataset(*(torch.cat(part) for part in zip(*DATA, strict=True)))
-    loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
-    records = [cured(batches=loader, optimizer=adam(1e-6), edits=(Edit("learning_rate", 1e-2),)).record for _ in "ab"]
+    records = [cured(batches=shuffling(), optimizer=adam(1e-6), edits=(Edit("learning_rate", 1e-2),)).record for _ in "ab"]
     assert records[0] == records[1] and records[0].verdict == "proven"
+
+
+def shuffling(batches=DATA):
+    data = torch.utils.data.TensorDataset(*(torch.cat(part) for part in zip(*batches, strict=True)))
+    return torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
+
+
+def test_loaders_draw_none_of_the_persons_random_numbers():
+    before = torch.get_rng_state()
+    cured(batches=shuffling(), validation=shuffling(DATA[-4:]), optimizer=adam(1e-6), edits=(Edit("learning_rate", 1e-2),))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_validation_that_shuffles_is_halved_once_and_the_proof_is_of_examples_of_its_own():
+    program = Program(TorchBirths(net, LOSS, adam(1e-2)), DATA[:-4], shuffling(DATA[-4:]), own_score=False)
+    held = [program.at(seed)[2][part] for seed in (0, 1000, 1001) for part in ("search", "proof")]
+    seen = [frozenset(map(tuple, torch.cat([x for x, _ in batches]).tolist())) for batches in held]
+    assert len(set(seen)) == 2 and seen[0].isdisjoint(seen[1])
+
+
+def test_where_a_loader_mixes_what_is_set_aside_no_unseen_examples_are_claimed():
+    record = cured(batches=shuffling(), optimizer=adam(1e-6), edits=(Edit("learning_rate", 1e-2),)).record
+    assert not record.fresh and any("differs from seed to seed" in remark for remark in record.remarks)
+    still = cured(optimizer=adam(1e-6), edits=(Edit("learning_rate", 1e-2),)).record
+    assert still.fresh
+
+
+def test_with_a_score_all_batches_are_trained_on_and_no_unseen_examples_are_claimed():
+    x, y = DATA[-1]
+    program = Program(TorchBirths(net, LOSS, adam(1e-2)), DATA, None, own_score=True)
+    assert len(program.at(0)[1]) == len(DATA)
+    proof = cured(
+        optimizer=adam(1e-6),
+        edits=(Edit("learning_rate", 1e-2),),
+        score=lambda model: float((model(x).argmax(1) == y).float().mean()),
+        validation=DATA[-2:],
+    )
+    assert not proof.record.fresh and "never saw" not in str(proof)
+    assert any("validation= is not looked at" in remark for remark in proof.record.remarks)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +338,8 @@ def test_batches_of_a_shuffling_loader_follow_the_seed():
         ({"optimizer": lambda parameters: torch.optim.SGD(parameters)["lr"]}, "factory raises"),
         ({"step": lambda model, optimizer, batch: None}, "not both"),
         ({"steps": 0}, "at least 1"),
+        ({"batches": lambda: DATA}, "function of the seed"),
+        ({"score": lambda model: 1 / 0}, "score raises"),
         ({"loss": lambda out, y: out.nonsense}, "nonsense"),
     ],
 )

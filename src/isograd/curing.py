@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
@@ -16,7 +16,7 @@ from isograd.health import cause, repair
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.present import Present, present_of
-from isograd.health.proving import PAIRS
+from isograd.health.proving import FIRST_SEED, PAIRS
 from isograd.health.remedies import prescribe
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
@@ -80,7 +80,7 @@ def _cured(
     program.remarks += remarks
     patient, training, held = program.at(SEARCH_SEED)
     _can_vary(program, training)
-    _validated(program, held)
+    _validated(program, patient, held)
     per_step = _timed(program, patient, training, held["search"])
     mark = program.births.fingerprint(patient, (*training, *held["search"], *held["proof"]))
     before = [one for one in known if one.program == mark]
@@ -94,13 +94,14 @@ def _cured(
         proof,
         varies="weights" if program.varies else "order",
         measure="score" if program.own_score else "skill",
+        fresh=program.fresh,
         remarks=(*program.remarks, *proof.remarks),
     )
 
 
 def _again(batches: Any) -> Any:
-    """Refuse what can be gone through once alone."""
-    if isinstance(batches, Iterable) and iter(batches) is batches:
+    """Refuse what can be gone through once alone; a loader is not begun for that, which would draw a random number."""
+    if isinstance(batches, Iterator):
         raise RequestError(
             f"{type(batches).__name__} can be gone through once, and every trial goes through the batches again",
             remedy="a list of batches, a loader, or a function of the seed that gives them",
@@ -116,14 +117,32 @@ def _can_vary(program: Program, training: Sequence[Any]) -> None:
         )
 
 
-def _validated(program: Program, held: dict[Part, tuple[Any, ...]]) -> None:
+def _validated(program: Program, patient: Patient, held: dict[Part, tuple[Any, ...]]) -> None:
     """Say where the proof cannot have examples of its own."""
     if program.own_score:
-        program.remarks.append("score= judges search and proof by the same data: the seeds of the proof are new")
-    elif held["search"] is held["proof"]:
+        program.fresh = False
+        ignored = ", and validation= is not looked at" if program.validation is not None else ""
+        program.remarks.append(f"score= judges search and proof by the same data: the seeds of the proof are new{ignored}")
+        return
+    if held["search"] is held["proof"]:
+        program.fresh = False
         program.remarks.append("there are too few validation examples to halve: search and proof are judged by the same")
-    if program.validation is None and not program.own_score:
-        program.remarks.append("no validation= was given: a fifth of the batches was set aside to judge by")
+    if program.validation is not None:
+        return
+    program.remarks.append("no validation= was given: a fifth of the batches was set aside to judge by")
+    if not isinstance(program.batches, list | tuple) and _marked(program, patient, SEARCH_SEED) != _marked(
+        program, patient, FIRST_SEED
+    ):
+        program.fresh = False
+        program.remarks.append(
+            "what was set aside differs from seed to seed, and the search may have seen some of it: give validation= for a "
+            "proof on examples of its own"
+        )
+
+
+def _marked(program: Program, patient: Patient, seed: int) -> str:
+    _, _, held = program.at(seed)
+    return program.births.fingerprint(patient, (*held["search"], *held["proof"]))
 
 
 def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Sequence[Any]) -> float:

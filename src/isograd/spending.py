@@ -11,7 +11,8 @@ from isograd.errors import RequestError
 SHORTEST, LEAST, MOST, ROOM = 60, 300, 2_000, 20
 """Steps of a run that nobody announced: one pass through the batches, LEAST at least and MOST at most; in a time that does not
 hold ROOM such runs as many as it holds, SHORTEST at least."""
-_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "m": 60.0, "min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0}
+_UNITS = dict.fromkeys(("s", "sec", "second", "seconds"), 1.0)
+_UNITS |= dict.fromkeys(("m", "min", "minute", "minutes"), 60.0) | dict.fromkeys(("h", "hour", "hours"), 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Budget:
 def budget_of(given: int | str | Budget) -> Budget:
     """A budget: 5000 (steps), "5min", "20 runs". Raises ``RequestError`` for anything else.
 
-    >>> budget_of(5_000).steps, budget_of("5min").seconds, budget_of("20 runs").runs
-    (5000, 300.0, 20.0)
+    >>> budget_of(5_000).steps, budget_of("5min").seconds, budget_of("1 hour").seconds, budget_of("20 runs").runs
+    (5000, 300.0, 3600.0, 20.0)
     """
     if isinstance(given, Budget):
         return given

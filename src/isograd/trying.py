@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
@@ -36,6 +38,7 @@ class Program:
     varies: bool = True
     learned: bool = False
     worst: float = WORST
+    fresh: bool = True
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
     made: int = 0
@@ -50,16 +53,22 @@ class Program:
             self.patients[seed] = self.births.born(seed, training), training, held
         return self.patients[seed]
 
+    @cached_property
+    def judged(self) -> tuple[Any, ...]:
+        """The validation batches, taken once: a loader that shuffles does not mix what search and proof are judged by."""
+        with self.births.seeded(SEARCH_SEED):
+            return batch_list(self.validation, MOST_HELD)
+
     def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
         with self.births.seeded(seed):
-            given = self.batches(seed) if callable(self.batches) and not isinstance(self.batches, Iterable) else self.batches
+            given = _asked(self.batches, seed) if _is_function(self.batches) else self.batches
             taken = batch_list(given, BATCHES)
         if not taken:
             raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
         held = taken
         if self.validation is not None:
-            held = batch_list(self.validation, MOST_HELD)
-        elif len(taken) > 1:
+            held = self.judged
+        elif len(taken) > 1 and not self.own_score:  # a score looks at what it wants, and all batches are left to train on
             count = min(MOST_HELD, math.ceil(HELD * len(taken)))
             taken, held = taken[:-count], taken[-count:]
         if not self.varies:  # the order is all that a trial can vary
@@ -67,6 +76,21 @@ class Program:
         halves = None if self.own_score else self.births.halves(held)
         one, other = (held, held) if halves is None else halves
         return taken, {"search": one, "proof": other}
+
+
+def _is_function(batches: Any) -> bool:
+    return callable(batches) and not isinstance(batches, Iterable)
+
+
+def _asked(batches: Callable[[int], Any], seed: int) -> Any:
+    """What a function of the seed gives. Raises ``RequestError`` where it takes no seed."""
+    try:
+        inspect.signature(batches).bind(seed)
+    except TypeError as error:
+        raise RequestError("batches is a function of the seed", met=str(error), remedy="batches=lambda seed: ...") from error
+    except ValueError:  # a function without a signature is asked all the same
+        pass
+    return batches(seed)
 
 
 def short_of(length: int) -> int:

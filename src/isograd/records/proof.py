@@ -124,7 +124,7 @@ class Proof:
     ``effect`` is over ``trials``, ``against_random`` the same against ``random_edits``. A full run has ``length`` steps, a pair
     ``pair_length``; costs are in full runs, ``steps`` is their sum. ``varies`` is what differs between the trials: the initial
     weights, or, of a model that is trained already, only the order of the data. ``measure``: our yardstick, or the person's
-    own score.
+    own score. ``fresh``: the proof was judged by examples that the search never used; else its seeds alone are new.
     """
 
     verdict: Verdict
@@ -151,6 +151,7 @@ class Proof:
     measure: Literal["skill", "score"] = "skill"
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
+    fresh: bool = True
 
     @property
     def false_proof_rate(self) -> float:

@@ -9,7 +9,17 @@ from isograd.records.proof import Candidate, Proof, Training, Trial
 from isograd.render import axes, cause, html, svg
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, facts, section, table, words
-from isograd.render.proof import ceiling_told, changes, controls_of, cost_told, interval_of, luck_told, scale_of, verdict_of
+from isograd.render.proof import (
+    ceiling_told,
+    changes,
+    controls_of,
+    cost_told,
+    interval_of,
+    luck_told,
+    on_what,
+    scale_of,
+    verdict_of,
+)
 from isograd.render.svg import Series
 from isograd.render.wording import count, number, percent
 
@@ -91,7 +101,7 @@ def _numbers(proof: Proof) -> Markup:
     for trial in proof.trials:
         row = [str(trial.seed), _shown(trial.control), _shown(trial.treated), _signed(trial.difference)]
         rows.append(row + ([_shown(trial.random)] if drawn else []))
-    return table(f"{_what(proof).capitalize()} at the end, on examples that the search never saw", head, rows, text=0)
+    return table(f"{_what(proof).capitalize()} at the end, {on_what(proof)}", head, rows, text=0)
 
 
 def _shown(made: Training | None) -> str:

@@ -65,7 +65,16 @@ def effect_told(proof: Proof) -> str:
     rises = "rises" if proof.effect.mean >= 0.0 else "falls"
     pairs = f"{better} of {count(len(proof.trials), 'new pair')} {'is' if better == 1 else 'are'} better"
     what = "The skill" if proof.measure == "skill" else "The score"
-    return f"{what} on examples that the search never saw {rises} by {interval_of(proof.effect)}; {pairs}."
+    return f"{what} {on_what(proof)} {rises} by {interval_of(proof.effect)}; {pairs}."
+
+
+def on_what(proof: Proof) -> str:
+    """What is new to the search in a pair: the examples that it is judged by, or the seed alone.
+
+    >>> on_what(Proof("proven", (), "nothing", True, fresh=False))
+    'with seeds that the search never used'
+    """
+    return "on examples that the search never saw" if proof.fresh else "with seeds that the search never used"
 
 
 def interval_of(effect: Effect) -> str:

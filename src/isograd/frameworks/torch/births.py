@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.batches import first_line
+from isograd.frameworks.torch.codes import code_of
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.frameworks.torch.places import tensors_in
@@ -117,7 +118,10 @@ class TorchBirths(Births):
         return (tuple(batches[::2]), tuple(batches[1::2])) if len(batches) >= 2 else None
 
     def fingerprint(self, patient: Any, batches: Sequence[Any]) -> str:
-        """SHA-256 over weights, buffers, the optimizer's settings, the loss by name and the batches; 16 digits of it."""
+        """SHA-256 over weights, buffers, the optimizer's settings, batches, and the code of all functions; 16 digits of it.
+
+        A journal that goes by it never speaks for a step, a loss, a score or a forward that was changed in between.
+        """
         seen = hashlib.sha256()
         for model in patient.models:
             seen.update(repr(model).encode())
@@ -127,6 +131,8 @@ class TorchBirths(Births):
         for group in patient.optimizer.param_groups:
             seen.update(repr({key: value for key, value in group.items() if key != "params"}).encode())
         seen.update(repr((type(patient.optimizer).__name__, _name(patient.loss), _name(patient.step), patient.loop)).encode())
+        for part in code_of(*patient.models, patient.loss, patient.step, patient.score):
+            seen.update(part)
         for batch in batches:
             for tensor in tensors_in(batch):
                 _digest(seen, tensor)
@@ -164,10 +170,13 @@ class TorchBirths(Births):
 
 
 def _finite(score: Callable[[Any], float]) -> Callable[[Any], float]:
-    """The score, which raises where it is not finite: no number says on a person's own scale how bad that is."""
+    """The score, which fails where it raises or is not finite: no number says on a person's own scale how bad that is."""
 
     def judged(model: Any) -> float:
-        value = float(score(model))
+        try:
+            value = float(score(model))
+        except Exception as error:
+            raise ModelError("score raises", met=f"{type(error).__name__}: {first_line(error)}") from error
         if not math.isfinite(value):
             raise ModelError(f"the score is not finite: {value}")
         return value
@@ -212,6 +221,11 @@ def _free(models: Sequence[nn.Module]) -> int | None:
     device = next((p.device for p in _values(models)), None)
     if device is not None and device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    try:  # what Linux holds as a cache of files is free as well
+        with open("/proc/meminfo", encoding="ascii") as opened:
+            return next(1024 * int(line.split()[1]) for line in opened if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
