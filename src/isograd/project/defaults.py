@@ -9,7 +9,7 @@ from isograd.workbench.models import TOKENS
 
 FAMILY = {"image-classification": "cnn", "sound-classification": "cnn", "text-classification": "bag"}
 
-TEXT_TRAINING: dict[str, Any] = {"epochs": 8, "clip_norm": 1.0}
+TEXT_TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm": 1.0}
 """Embeddings learn a text by heart soon; the norm of a recurrent gradient now and then leaps (Pascanu et al. 2013)."""
 
 TRAINING: dict[str, dict[str, Any]] = {

@@ -50,6 +50,9 @@ class Recurrent(nn.Module):
             width = units * (2 if directions == "both" else 1)
         self.pool = pool
         self.head = nn.Linear(width, outputs)
+        nn.init.normal_(self.embedding.weight, std=0.1)  # large ones stay the noise that they were drawn as, and are overfitted
+        with torch.no_grad():
+            self.embedding.weight[0] = 0.0
         for layer in (*self.forwards, *self.backwards):
             _draw(layer, units, identity=bool(options))
         nn.init.normal_(self.head.weight, std=1.0 / math.sqrt(width))

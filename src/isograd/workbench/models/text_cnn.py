@@ -32,6 +32,9 @@ class TextCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=0.1)  # large ones stay the noise that they were drawn as, and are overfitted
+        with torch.no_grad():
+            self.embedding.weight[0] = 0.0
         self.kernels = tuple(kernels)
         self.convolutions = nn.ModuleList()
         for size in kernels:
