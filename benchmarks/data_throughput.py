@@ -69,6 +69,7 @@ def timed(act: Callable[[], Any]) -> float:
 
 def compared(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
     """Seconds of both, round after round, and how many times as long theirs takes: median, and its interval."""
+    ours(), theirs()  # imports and first allocations are no part of it
     pairs = [(timed(ours), timed(theirs)) if i % 2 else (timed(theirs), timed(ours))[::-1] for i in range(rounds)]
     ratio, low, high = median_interval([other / own for own, other in pairs])
     return {
@@ -187,28 +188,32 @@ def epochs(folder: Path, name: str, rounds: int, more: str = "") -> dict[str, An
 
 
 READER = """
-import resource, sys
+import sys
 from pathlib import Path
 from isograd.workbench.data.pieces import parquet_pieces
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-rows = sum(len(piece) for piece in parquet_pieces(Path(sys.argv[1]), memory=int(sys.argv[2])))
-print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+def peak(): return 1024 * next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
+def rows(path): return sum(len(piece) for piece in parquet_pieces(Path(path), memory=int(sys.argv[3])))
+rows(sys.argv[1])  # libraries are loaded as they are first used
+open("/proc/self/clear_refs", "w").write("5")  # a process inherits the peak of the one that started it
+first = peak()
+print(rows(sys.argv[2]), peak() - first)
 """
 
 
 def parquet(folder: Path) -> dict[str, Any]:
-    """Peak memory above the start, of a process that reads a file of ``TIMES`` times ``LIMIT`` in pieces."""
+    """Peak memory of a process while it reads a file of ``TIMES`` times ``LIMIT`` in pieces, above what it had."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path, size, draw = folder / "large.parquet", 0, np.random.default_rng(0)
+    path, small, size, draw = folder / "large.parquet", folder / "small.parquet", 0, np.random.default_rng(0)
     schema = pa.schema([("text", pa.string()), ("number", pa.float64())])
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         while size < TIMES * LIMIT:
             words = [draw.bytes(500).hex() for _ in range(20_000)]
             writer.write_table(pa.table({"text": words, "number": draw.normal(size=20_000)}, schema=schema))
             size += 20_000 * 1008
-    command = [sys.executable, "-c", READER, str(path), str(LIMIT)]
+    pq.write_table(pa.table({"text": words[:200], "number": np.zeros(200)}, schema=schema), small)
+    command = [sys.executable, "-c", READER, str(small), str(path), str(LIMIT)]
     began = time.perf_counter()
     rows, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     seconds = time.perf_counter() - began
