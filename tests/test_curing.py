@@ -311,6 +311,27 @@ def test_where_a_loader_mixes_what_is_set_aside_no_unseen_examples_are_claimed()
     assert still.fresh
 
 
+def test_batches_that_only_the_step_can_read_ask_for_a_score():
+    def step(model, optimizer, batch):
+        optimizer.zero_grad()
+        LOSS(model(batch["x"]), batch["y"]).backward()
+        optimizer.step()
+
+    with pytest.raises(ModelError, match="only the step function can read") as told:
+        cured(batches=[{"x": x, "y": y} for x, y in DATA], loss=None, step=step)
+    assert "score=" in str(told.value)
+
+
+def test_batches_that_are_left_out_are_told():
+    program = Program(TorchBirths(net, LOSS, adam(1e-2)), 21 * DATA, 3 * DATA, own_score=False)
+    assert (len(program.at(0)[1]), len(program.at(0)[2]["search"])) == (400, 40)
+    program.at(1)
+    assert [remark.partition(":")[0] for remark in program.remarks] == [
+        "there are more than 400 batches",
+        "there are more than 40 validation batches",
+    ]
+
+
 def test_with_a_score_all_batches_are_trained_on_and_no_unseen_examples_are_claimed():
     x, y = DATA[-1]
     program = Program(TorchBirths(net, LOSS, adam(1e-2)), DATA, None, own_score=True)

@@ -268,10 +268,10 @@ def cure(
     where it is left out: one half of the examples for the search, the other for the proof. Instead of the loss ``step(model,
     optimizer, batch)`` makes one step of the person's loop; ``score(model)`` says how good a model is (higher is better), where
     outputs and targets fit no yardstick. ``budget`` is a time ("5min"), a number of steps, or of runs ("20 runs"); a run has
-    ``steps`` steps, where nothing is said one pass through the batches, 300 at least and 2,000 at most. ``edits`` are put to
-    proof instead of a search. Random numbers, and whatever is outside of what ``build`` gives, stay as they are. Ctrl-C ends it
-    and keeps what was tried: ``on_tried`` is told of every training as a record, and what is given as ``known`` costs nothing
-    again.
+    ``steps`` steps, where nothing is said one pass through the batches, 300 at least. The first 400 batches are used, and the
+    first 40 of ``validation``. ``edits`` are put to proof instead of a search. Random numbers, and whatever is outside of what
+    ``build`` gives, stay as they are. Ctrl-C ends it and keeps what was tried: ``on_tried`` is told of every training as a
+    record, and what is given as ``known`` costs nothing again.
 
     Raises ``RequestError`` for a factory that gives the same model twice, batches that are used up and a budget that no proof
     fits into, ``ModelError`` where the program cannot be run or judged at all.

@@ -57,12 +57,19 @@ class Program:
     def judged(self) -> tuple[Any, ...]:
         """The validation batches, taken once: a loader that shuffles does not mix what search and proof are judged by."""
         with self.births.seeded(SEARCH_SEED):
-            return batch_list(self.validation, MOST_HELD)
+            return self._first(batch_list(self.validation, MOST_HELD + 1), MOST_HELD, "validation batches")
+
+    def _first(self, taken: tuple[Any, ...], most: int, what: str) -> tuple[Any, ...]:
+        """So many of them, which is said once where there are more."""
+        told = f"there are more than {most} {what}: the first {most} are used"
+        if len(taken) > most and told not in self.remarks:
+            self.remarks.append(told)
+        return taken[:most]
 
     def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
         with self.births.seeded(seed):
             given = _asked(self.batches, seed) if _is_function(self.batches) else self.batches
-            taken = batch_list(given, BATCHES)
+            taken = self._first(batch_list(given, BATCHES + 1), BATCHES, "batches")
         if not taken:
             raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
         held = taken

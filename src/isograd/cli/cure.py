@@ -137,7 +137,7 @@ class _Function:
 
     def settings(self) -> Mapping[str, Any]:
         """What would be tried."""
-        return {"steps of a run": self.made.get("steps", "one pass through the batches, 300 to 2,000"), "program": self.name}
+        return {"steps of a run": self.made.get("steps", "one pass through the batches, 300 to 400"), "program": self.name}
 
     def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object]) -> Proof:
         """Search and prove."""

@@ -75,6 +75,7 @@ class Found:
     cause: Explanation | None = None
     edits: tuple[Edit, ...] = ()
     reached: Training | None = None
+    payable: bool = True
 
 
 def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
@@ -100,6 +101,8 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     searched = work.spent
     if not found.edits or found.control is None or found.reached is None:
         return _proof(work, plan, found, None, why=_nothing(plan, found))
+    if not found.payable:
+        return _proof(work, plan, found, None, why=_unpaid(work, found.edits))
     length = _pair_length(work, found.edits, found.control, found.reached)
     random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
     if not plan.fits(random):
@@ -109,7 +112,9 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     if held.interrupted:
         return proof
     try:
-        return replace(proof, luck=_luck(work, plan, found.reached.skill.value, searched, unit), steps=work.spent)
+        luck = _luck(work, plan, found.reached.skill.value, searched, unit)
+        unpaid = ("the budget ended before it could be seen what luck reaches",) if luck is None and plan.pool else ()
+        return replace(proof, luck=luck, remarks=unpaid, steps=work.spent)
     except KeyboardInterrupt:
         return replace(proof, remarks=("what luck reaches was not found out: it was stopped",), steps=work.spent)
 
@@ -264,20 +269,16 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
 
 
 def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
-    """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest."""
+    """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest; else of what gained."""
     assert found.control is not None
     value = found.control.skill.value
     left = work.left(work.spent)
-    able = [
-        one
-        for one in work.candidates
-        if one.edits
-        and one.skill is not None
-        and one.skill >= value + GAIN * work.scale
-        and cost_of_proof(one.edits, work.length // 2) <= left
-    ]
-    if not able:
+    gained = [one for one in work.candidates if _reaches(one, value + GAIN * work.scale)]
+    able = [one for one in gained if cost_of_proof(one.edits, work.length // 2) <= left]
+    found.payable = bool(able)
+    if not gained:
         return
+    able = able or gained
     top = max(one.skill for one in able if one.skill is not None) if ceiling is None else ceiling
     goal = _goal(plan, work, value, top, NEAR)
     near = [one for one in able if (one.skill or 0.0) >= goal]
@@ -343,6 +344,12 @@ def _nothing(plan: Plan, found: Found) -> str:
     if found.cause is not None and found.cause.answer == "no signal":
         return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
     return "nothing that was tried does enough good to be put to proof"
+
+
+def _unpaid(work: Work, edits: tuple[Edit, ...]) -> str:
+    runs = (work.spent + cost_of_proof(edits, work.length // 2)) / work.length
+    pairs = f"{pairs_needed(edits)} pairs, and with the search {runs:.1f} runs of {work.length:,} steps"
+    return f"it gains in the search, but the budget does not hold its proof: that takes {pairs}"
 
 
 def _proof(

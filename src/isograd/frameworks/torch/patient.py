@@ -186,10 +186,11 @@ class TorchPatient(Patient):
             if twin.score is not None:
                 value = float(twin.score(twin.models[0] if len(twin.models) == 1 else twin.models))
                 return Skill(value if math.isfinite(value) else WORST, 0)
-            found = [
-                matched(outputs_of(twin.models, inputs_of(batch)), targets_of(batch))
-                for batch in map(twin.data.scaled, batches)
-            ]
+            with _judging(self.step):
+                found = [
+                    matched(outputs_of(twin.models, inputs_of(batch)), targets_of(batch))
+                    for batch in map(twin.data.scaled, batches)
+                ]
         if not found:
             raise RequestError("there are no examples to judge by")
         task = "numbers" if any(one.task == "numbers" for one in found) else found[0].task
@@ -232,6 +233,21 @@ def _second(index: int) -> Iterator[None]:
             where=error.faults[0].where,
             met=f"{error.faults[0].what}: {error.faults[0].met}",
             remedy="something stays in the module from one call to the next: detach it, or set it anew in forward",
+        ) from error
+
+
+@contextmanager
+def _judging(step: stepping.Own | None) -> Iterator[None]:
+    """Within, a batch that only a step of the person's own can read is told as that."""
+    try:
+        yield
+    except ModelError as error:
+        if step is None:
+            raise
+        raise ModelError(
+            "the model is judged on batches of (inputs, targets), and these only the step function can read",
+            met=f"{error.faults[0].what}: {error.faults[0].met}",
+            remedy="score=, a function of the model that says how good it is: higher is better",
         ) from error
 
 

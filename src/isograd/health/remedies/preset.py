@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from isograd.health.hypotheses import DEEP, Proposal
 from isograd.health.present import Present
 from isograd.health.remedies.order import CORRECTNESS, in_order
+from isograd.health.remedies.rates import standing_rate
 from isograd.records.edit import Edit
 
 RATE, CLIP = 3e-3, 1.0
@@ -49,7 +50,7 @@ def _signal(present: Present) -> Iterator[Edit]:
 def _steps(present: Present) -> Iterator[Edit]:
     if present.word("optimizer") != "adaptive":
         yield Edit("optimizer", "adam", before=present.word("optimizer") or None)
-    yield Edit("learning_rate", RATE, before=present.number("learning_rate"))
+    yield Edit("learning_rate", RATE, before=standing_rate(present))
     for kind, usual in (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8)):
         value = present.number(kind)
         if value is not None and value != usual and present.word("optimizer") == "adaptive":

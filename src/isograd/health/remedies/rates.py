@@ -20,7 +20,7 @@ USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
 
 def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
     """The rate that real steps ask for, and a gentle start for what blows up at a rate that is usual otherwise."""
-    rate = _rate(present)
+    rate = standing_rate(present)
     if rate is None or rate <= 0.0:
         return
     ratio = update_ratio(case)
@@ -57,7 +57,7 @@ def rounded(value: float) -> float:
     return float(f"{min(choices, key=lambda one: abs(math.log(one / value))):.1g}")
 
 
-def _rate(present: Present) -> float | None:
+def standing_rate(present: Present) -> float | None:
     """The rate as it stands in the optimizer: ``Present`` has that of SGD over 1 - momentum."""
     effective, momentum = present.number("learning_rate"), present.number("momentum") or 0.0
     if effective is None or present.word("optimizer") == "adaptive" or momentum >= 1.0:
