@@ -133,6 +133,20 @@ def test_few_pictures_are_not_kept_and_a_full_disk_is_no_failure(photos: Path, m
     assert not (photos.parent / "cache").exists()
 
 
+def test_a_stamp_knows_names_sizes_times_and_what_was_asked(tmp_path: Path) -> None:
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file in files:
+        file.write_bytes(b"1234")
+        os.utime(file, ns=(5, 5))
+    stamps = {kept.stamp_of(tmp_path, files, 0), kept.stamp_of(tmp_path, files, 1), kept.stamp_of(tmp_path, files[:1], 0)}
+    os.utime(files[1], ns=(5, 6))  # other bytes of the same length, a nanosecond later
+    stamps.add(kept.stamp_of(tmp_path, files, 0))
+    files[1].write_bytes(b"12345")
+    os.utime(files[1], ns=(5, 5))
+    stamps.add(kept.stamp_of(tmp_path, files, 0))
+    assert len(stamps) == 5
+
+
 def test_facts_come_back_as_they_were_written() -> None:
     facts = kept.Facts("uint8", (2, 3, 4, 1), (0, 5), "ab")
     assert codec.loads(kept.Facts, codec.dumps(facts)) == facts

@@ -104,6 +104,36 @@ def test_each_epoch_and_each_seed_changes_rows_in_another_way(name: str) -> None
         assert differ.float().mean() > 0.6  # a text of one word, or a mask of no frames, stays as it is
 
 
+ALONE = [
+    *(("photos", change, value) for change, value in EVERYTHING.items() if change not in ("crop", "erase")),
+    *[("photos", "crop", 2), ("photos", "erase", 1.0), ("sounds", "time_shift", 0.3), ("sounds", "noise", 0.2)],
+    *[("sounds", "mask_time", 0.9), ("sounds", "mask_bands", 0.9), ("sounds", "mixup", 0.4)],
+    *[("table", "jitter", 0.1), ("table", "drop_words", 0.5), ("table", "crop_words", 0.9)],
+]
+
+
+@pytest.mark.parametrize(("name", "change", "value"), ALONE)
+def test_each_change_by_itself_is_another_one_in_each_epoch_with_each_seed_and_for_each_row(
+    name: str, change: str, value: float
+) -> None:
+    encoding, inputs, _ = CASES[name]
+    alike = inputs[11:12].expand(ROWS, *inputs.shape[1:]).contiguous()  # one row, under every key
+    rows = Rows(alike, torch.arange(ROWS) % 3, tuple(map(str, range(ROWS))))
+    spread_rows = Rows(inputs, rows.targets, rows.names)
+    prepared = Prepared(DataSummary("", Schema(encoding.kind, ROWS, ""), ()), encoding, spread_rows, rows, rows)
+    seen_rows = set()
+    for seed, epoch in ((1, 1), (1, 2), (2, 1)):
+        augment = augment_of(AugmentPlan(**{change: value}), prepared, seed)  # type: ignore[arg-type]
+        assert augment is not None
+        keys = np.append(np.arange(ROWS), 0)[: ROWS + augment.extra]
+        index = torch.from_numpy(keys)
+        made, targets = augment.batch(alike[index], rows.targets[index], epoch, keys)
+        together = made if change not in ("mixup", "cutmix") else targets
+        seen_rows.add(together.numpy().tobytes())
+        assert len({row.numpy().tobytes() for row in together}) > 2 + (change != "flip")
+    assert len(seen_rows) == 3
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_rows_themselves_and_the_global_generators_stay_as_they_are(name: str) -> None:
     rows, _ = made(name)

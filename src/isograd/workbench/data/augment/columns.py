@@ -71,7 +71,7 @@ def _fewer(ids: NDArray[np.float32], plan: Settled, seed: int, epoch: int, keys:
     there = ids != 0
     count = there.sum(axis=1)
     u = uniforms(seed, epoch, keys, _WINDOW + 100 * number, 2)
-    whole = np.maximum(np.ceil(count * (1 - plan.crop_words * u[:, 0])), np.minimum(count, 1))
+    whole = np.ceil(count * (1 - plan.crop_words * u[:, 0]))
     start = np.floor(u[:, 1] * (count - whole + 1))
     there &= (place >= start[:, None]) & (place < (start + whole)[:, None])
     chance = np.where(there, uniforms(seed, epoch, keys, _WORDS + 100 * number, length), 0.0)
