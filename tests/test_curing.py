@@ -361,6 +361,8 @@ def test_with_a_score_all_batches_are_trained_on_and_no_unseen_examples_are_clai
         ({"steps": 0}, "at least 1"),
         ({"batches": lambda: DATA}, "function of the seed"),
         ({"score": lambda model: 1 / 0}, "score raises"),
+        ({"score": "accuracy"}, "score is a function"),
+        ({"edits": Edit("unfreeze")}, "cannot be made"),
         ({"loss": lambda out, y: out.nonsense}, "nonsense"),
     ],
 )

@@ -255,7 +255,7 @@ def cure(
     step: Any = None,
     score: Any = None,
     steps: int | None = None,
-    edits: tuple[Edit, ...] = (),
+    edits: Edit | tuple[Edit, ...] = (),
     known: Iterable[Tried] = (),
     on_tried: OnTried | None = None,
     on_progress: OnProgress | None = None,
@@ -286,7 +286,7 @@ def cure(
     """
     _positive("steps", steps)
     allowed = budget_of(budget)
-    _factories(build, optimizer, loss, step)
+    _factories(build, optimizer, loss, step, score)
     sources = sources_of(build, optimizer, loss, step)  # as they are now, whatever is written into them during the search
     places = places_of(model=build, optimizer=optimizer, loss=loss, loop=step)
     births = _module("torch", "births").TorchBirths(build, loss, optimizer, step, score)
@@ -298,14 +298,14 @@ def cure(
         steps=steps,
         own_score=score is not None,
         known=known,
-        asked=tuple(edits),
+        asked=(edits,) if isinstance(edits, Edit) else tuple(edits),
         on_tried=on_tried,
         on_progress=on_progress,
     )
     return Proof(record, sources, places=places)
 
 
-def _factories(build: Any, optimizer: Any, loss: Any, step: Any) -> None:
+def _factories(build: Any, optimizer: Any, loss: Any, step: Any, score: Any) -> None:
     """Refuse what is no factory."""
     if "torch" not in sys.modules:
         raise ModelError("cure works on torch models, and torch is not loaded")
@@ -319,6 +319,8 @@ def _factories(build: Any, optimizer: Any, loss: Any, step: Any) -> None:
             f"optimizer is a function of the parameters, not {type(optimizer).__name__}",
             remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
         )
+    if score is not None and not callable(score):
+        raise RequestError(f"score is a function of the model, not {type(score).__name__}")
     if loss is not None and step is not None:
         raise RequestError("loss or step is given, not both: the step function has its loss inside")
 

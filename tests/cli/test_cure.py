@@ -72,6 +72,9 @@ def test_a_cause_is_named_and_the_answer_is_no(called):
         ("nothing", ["--explain"], "does not give a program"),
         ("odd", ["--explain"], "'lost', which is not asked for"),
         ("absent", ["--explain"], "has no attribute 'absent'"),
+        ("sick", ["--explain", "--write"], "goes without --write"),
+        ("sick", ["--explain", "--dry-run"], "goes without --dry-run"),
+        ("sick", ["--explain", "--validation", "held"], "goes without --validation"),
     ],
 )
 def test_what_cannot_be_explained_gets_one_message_and_status_2(called, function, options, text):

@@ -92,6 +92,11 @@ def test_a_plan_tries_nothing_and_writes_nothing(program, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_cause_is_named_of_factories_as_well(program):
+    said = called(f"{program}:factories", "--explain", "--budget", "600")
+    assert said.exit_code == 1 and "learning rate" in said.stdout, said.output
+
+
 def test_factories_are_taken_as_they_are_and_json_is_the_record(program):
     said = called(f"{program}:factories", "--budget", "12 runs", "--json")
     found = json.loads(said.stdout)

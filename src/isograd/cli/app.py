@@ -125,8 +125,12 @@ def cure(
 ) -> int:
     """Find the smallest change that makes it train, and prove it; goes on where it was interrupted."""
     from isograd.cli.cure import cured, explained
+    from isograd.errors import RequestError
 
     if explain:
+        beside = [name for name, given in (("--write", write), ("--dry-run", dry_run), ("--validation", validation)) if given]
+        if beside:
+            raise RequestError(f"--explain names the cause and goes without {beside[0]}", remedy="leave --explain out")
         return explained(project, budget, as_json=as_json)
     return cured(project, budget, validation, write=write, dry_run=dry_run, as_json=as_json)
 

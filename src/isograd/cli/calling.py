@@ -7,7 +7,7 @@ import importlib
 import inspect
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from isograd.errors import RequestError
@@ -37,7 +37,10 @@ def made_by(place: str) -> dict[str, Any]:
     """
     function = function_of(place)
     takes_seed = "seed" in inspect.signature(function).parameters
-    made = _named(place, function(seed=0) if takes_seed else function())
+    given = _called(function, 0)
+    if isinstance(given, dict) and "build" in given:
+        return _begun(_factories(place, given))
+    made = _named(place, given)
     if takes_seed:
         _differ(place, made["model"], _named(place, function(seed=1))["model"])
     return made
@@ -53,19 +56,35 @@ def factories_by(place: str, validation: str | None = None) -> dict[str, Any]:
     function = function_of(place)
     made = _called(function, 0)
     if isinstance(made, dict) and "build" in made:
-        known = ("build", "batches", "loss", "optimizer", "validation", "step", "score", "steps")
-        odd = sorted(set(map(str, made)) - set(known))
-        if odd or "batches" not in made:
-            met = f"asked for: {', '.join(known)}"
-            raise RequestError(
-                f"{place} gives {odd[0]!r}, which is not asked for" if odd else f"{place} gives no batches", met=met
-            )
-        found = dict(made)
+        found = _factories(place, made)
     else:
         found = _again(place, function, _named(place, made))
     if validation is not None:
         found["validation"] = _called(function_of(validation), 0)
     return found
+
+
+def _factories(place: str, made: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with ``build`` as ``api.cure`` takes it. Raises ``RequestError`` for names that are not known."""
+    known = ("build", "batches", "loss", "optimizer", "validation", "step", "score", "steps")
+    odd = sorted(set(map(str, made)) - set(known))
+    if odd or "batches" not in made:
+        met = f"asked for: {', '.join(known)}"
+        raise RequestError(f"{place} gives {odd[0]!r}, which is not asked for" if odd else f"{place} gives no batches", met=met)
+    return dict(made)
+
+
+def _begun(factories: dict[str, Any]) -> dict[str, Any]:
+    """Factories called once: the program that they make, by the names that ``api.name_cause`` takes."""
+    build, optimizer, batches = (factories.get(name) for name in ("build", "optimizer", "batches"))
+    if not callable(build) or not callable(optimizer):
+        raise RequestError("build and optimizer are functions: of nothing, and of the parameters")
+    model = build()
+    models = model if isinstance(model, tuple | list) else (model,)
+    taken = batches(0) if callable(batches) and not isinstance(batches, Iterable) else batches
+    rest = {name: factories[name] for name in ("loss", "step", "score", "steps") if name in factories}
+    made = optimizer(parameter for one in models for parameter in one.parameters())
+    return rest | {"model": model, "batches": taken, "optimizer": made, "held_out": factories.get("validation")}
 
 
 def _called(function: Callable[..., Any], seed: int) -> Any:
