@@ -25,7 +25,9 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "surprise",
         ]
     ),
-    "steps": frozenset(["learning_rate", "warm_up", "weight_decay", "momentum", "clipping", "precision", "batch_size"]),
+    "steps": frozenset(
+        ["learning_rate", "warm_up", "weight_decay", "momentum", "clipping", "precision", "batch_size", "first_aid"]
+    ),
     "program": frozenset(
         [
             "gradients_not_cleared",

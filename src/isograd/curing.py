@@ -28,13 +28,15 @@ from isograd.records.finding import Finding
 from isograd.records.proof import Candidate, Part, Proof, Tried
 from isograd.records.skill import Skill
 from isograd.reporting import report_of
-from isograd.spending import Budget, usual_length
+from isograd.spending import LEAST, Budget, usual_length
 from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
 
 _OBSERVED = 40
 """Real steps, all of them measured, before the search: what they show proposes edits."""
 _TIMED = 6
 """Steps that are timed, and made twice to see whether they can be repeated."""
+_LOOKS = 5
+"""Times that a run is judged."""
 _LEAST_RUNS = 3 + (2 * PAIRS + 3) / 2
 """Full runs that a proof takes at least: the program, the preset and a candidate; half-length pairs and the random edit."""
 HALF = 0.5
@@ -146,7 +148,7 @@ def _marked(program: Program, patient: Patient, seed: int) -> str:
 
 
 def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Sequence[Any]) -> float:
-    """Seconds a step; makes some steps twice, and says where the same seed and batches give something else."""
+    """Seconds a step, with its share of the looks of a run; makes some steps twice, and says where they come out otherwise."""
     if program.own_score:  # what fails is as bad as what never learned
         program.worst = patient.judge(held).value
     skills = []
@@ -156,7 +158,9 @@ def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Se
         made = patient.trained(training, _TIMED)
         seconds = min(seconds, (time.monotonic() - began) / _TIMED)
         skills.append(_judged(made, held, program.worst))
+    began = time.monotonic()
     again = _judged(made, held, program.worst)
+    seconds += _LOOKS * (time.monotonic() - began) / LEAST  # a score may cost more than the steps between two of them
     if again != skills[-1] and not math.isnan(again):
         program.remarks.append(f"judging is random: the same weights differ by {abs(again - skills[-1]):.2g}")
     elif skills[0] != skills[1] and not any(map(math.isnan, skills)):

@@ -120,15 +120,17 @@ def test_what_cannot_be_cured_gets_one_message_and_status_2(program, function, o
     assert said.exit_code == 2 and text in said.stderr and "Traceback" not in said.stderr, said.output
 
 
-def of(verdict, *edits, healthy=False, differences=(), interrupted=False):
+RATE = Edit("learning_rate", 0.1, before=1.0)
+
+
+def of(verdict, *edits, healthy=False, differences=(), interrupted=False, tried=True):
     trials = tuple(
         Trial(seed, Training(Skill(0.1, 9)), Training(Skill(0.1 + difference, 9)))
         for seed, difference in enumerate(differences)
     )
-    return Proof(records.Proof(verdict, edits, "repair", healthy, trials=trials, interrupted=interrupted))
-
-
-RATE = Edit("learning_rate", 0.1, before=1.0)
+    candidates = (records.Candidate((RATE,), 0.1, "single"),) if tried else ()
+    shown = records.Proof(verdict, edits, "repair", healthy, trials=trials, candidates=candidates, interrupted=interrupted)
+    return Proof(shown)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,7 @@ RATE = Edit("learning_rate", 0.1, before=1.0)
         (of("proven", RATE, differences=[0.1] * 6), 0),
         (of("not proven", healthy=True), 0),
         (of("not proven"), 1),
+        (of("not proven", tried=False), 3),
         (of("not proven", RATE, differences=[0.1, -0.1]), 1),
         (of("harmful", RATE, differences=[-0.1] * 3), 1),
         (of("not proven", RATE, differences=[0.1] * 2), 3),

@@ -47,7 +47,7 @@ def test_a_run_that_went_wrong_before_its_first_checkpoint_leaves_nothing(
     from isograd.workbench import train
 
     folder = table(tmp_path)
-    monkeypatch.setattr(train, "loss_of", lambda task: lambda outputs, targets: outputs.sum() + targets.reshape(2, 99))
+    monkeypatch.setattr(train, "loss_of", lambda task, **_: lambda outputs, targets: outputs.sum() + targets.reshape(2, 99))
     assert main(["train", folder]) == 2
     assert not (tmp_path / "runs").exists()
 

@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 def test_every_seed_has_its_own_weights_and_order_and_the_same_seed_the_same(folder):
     given = curing.curable(load(folder))
-    assert given.births.check() == (True, ())
+    assert given.births.check() == (True, False, ())
     one, again, other = (given.batches(seed) for seed in (1, 1, 2))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one[0][0], other[0][0])

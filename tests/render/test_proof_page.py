@@ -6,7 +6,7 @@ import re
 import pytest
 
 from isograd.records.edit import Edit
-from isograd.records.proof import Effect, Proof
+from isograd.records.proof import Candidate, Effect, Proof
 from isograd.render import figure, pairs, proof
 
 
@@ -54,10 +54,19 @@ def test_what_is_not_proven_says_so_beside_the_change_and_claims_no_rate(samples
 
 
 def test_nothing_to_cure_and_nothing_found_are_two_answers():
-    healthy, sick = (Proof("not proven", (), "nothing", state) for state in (True, False))
+    tried = (Candidate((Edit("clear_gradients"),), 0.1, "single"),)
+    healthy, sick = (Proof("not proven", (), "nothing", state, candidates=tried) for state in (True, False))
     assert proof.verdict_of(healthy).tone == "good" and "Nothing to cure" in proof.text(healthy)
     assert proof.verdict_of(sick).headline == "No change was found that helps."
     assert "stopped" in proof.verdict_of(dataclasses.replace(sick, interrupted=True)).headline
+    assert proof.verdict_of(dataclasses.replace(sick, candidates=())).headline == "It cannot be said: no change was tried."
+
+
+def test_pairs_of_half_a_run_say_so_beside_the_effect(samples):
+    whole = dataclasses.replace(samples.proof(), length=300, pair_length=300)
+    half = dataclasses.replace(whole, pair_length=150)
+    assert "after 150 of 300 steps, rises by" in squeezed(proof.text(half, ""))
+    assert "of 300 steps, rises" not in squeezed(proof.text(whole, ""))
 
 
 def test_one_pair_has_no_interval():
@@ -90,7 +99,7 @@ def test_a_proof_without_curves_shows_its_pairs_and_one_without_pairs_its_words(
     tree = read(pairs.proof_page(dataclasses.replace(bare, trials=flat)))
     assert len(tree.all("svg", class_="plot pairs")) == 1
     nothing = read(pairs.proof_page(Proof("not proven", (), "nothing", False, remarks=("a remark",))))
-    assert nothing.all("h1")[0].text == "No change was found that helps."
+    assert nothing.all("h1")[0].text == "It cannot be said: no change was tried."
 
 
 def test_a_figure_has_a_line_for_every_training(samples):

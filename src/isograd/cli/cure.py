@@ -77,7 +77,7 @@ def status_of(proof: Proof) -> int:
     if record.interrupted:
         return INTERRUPTED
     if not record.edits:
-        return OK if record.healthy else NO
+        return OK if record.healthy else NO if any(one.edits for one in record.candidates) else CANNOT_SAY
     if record.verdict == "proven":
         return OK
     undecided = record.verdict == "not proven" and all(trial.difference > 0.0 for trial in record.trials)

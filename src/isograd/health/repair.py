@@ -100,7 +100,7 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
         return _proof(work, plan, found, None, why="it was stopped before it could say", interrupted=True)
     searched = work.spent
     if not found.edits or found.control is None or found.reached is None:
-        return _proof(work, plan, found, None, why=_nothing(plan, found))
+        return _proof(work, plan, found, None, why=_nothing(plan, found, tried=any(one.edits for one in work.candidates)))
     if not found.payable:
         return _proof(work, plan, found, None, why=_unpaid(work, found.edits))
     length = _pair_length(work, found.edits, found.control, found.reached)
@@ -336,14 +336,18 @@ def _sick(plan: Plan, found: Found) -> bool:
     return found.control.skill.value < max(HOPELESS * reached.skill.value, 0.0 if found.edits else WELL)
 
 
-def _nothing(plan: Plan, found: Found) -> str:
+def _nothing(plan: Plan, found: Found, *, tried: bool) -> str:
     if found.control is not None and plan.natural and found.control.skill.value > 1.0 - GAIN:
         return "the program does so well that nothing worth a proof is left to gain"
     if not _sick(plan, found):
         return "the program learns, and nothing that was tried does clearly better: there is nothing to cure"
     if found.cause is not None and found.cause.answer == "no signal":
         return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
-    return "nothing that was tried does enough good to be put to proof"
+    return (
+        "nothing that was tried does enough good to be put to proof"
+        if tried
+        else "the budget ended before any change was tried"
+    )
 
 
 def _unpaid(work: Work, edits: tuple[Edit, ...]) -> str:

@@ -54,7 +54,8 @@ def _nothing(proof: Proof) -> Verdict:
         return Verdict("unsure", "It was stopped before a change was found.")
     if proof.healthy:
         return Verdict("good", "Nothing to cure: no change of this program makes it clearly better.", told)
-    return Verdict("unsure", "No change was found that helps.", told)
+    tried = any(one.edits for one in proof.candidates)
+    return Verdict("unsure", "No change was found that helps." if tried else "It cannot be said: no change was tried.", told)
 
 
 def effect_told(proof: Proof) -> str:
@@ -65,7 +66,8 @@ def effect_told(proof: Proof) -> str:
     rises = "rises" if proof.effect.mean >= 0.0 else "falls"
     pairs = f"{better} of {count(len(proof.trials), 'new pair')} {'is' if better == 1 else 'are'} better"
     what = "The skill" if proof.measure == "skill" else "The score"
-    return f"{what} {on_what(proof)} {rises} by {interval_of(proof.effect)}; {pairs}."
+    after = f", after {proof.pair_length:,} of {proof.length:,} steps," if 0 < proof.pair_length < proof.length else ""
+    return f"{what} {on_what(proof)}{after} {rises} by {interval_of(proof.effect)}; {pairs}."
 
 
 def on_what(proof: Proof) -> str:
