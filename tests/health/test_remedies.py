@@ -43,6 +43,17 @@ def test_steps_of_a_usual_size_ask_for_no_other_rate():
     assert [edit for edit, _ in rates.candidates(case, present_of(case)) if edit.kind == "learning_rate"] == []
 
 
+def test_first_steps_that_tore_the_weights_up_speak_and_not_the_small_ones_after_them():
+    def asked(first):
+        case = case_of(1.0)
+        for name, series in case.rows["update_ratio"].items():
+            series[:] = [Reading("update_ratio", name, step, first if step <= 2 else 1e-6) for step in range(1, 21)]
+        (edit, _), *_ = rates.candidates(case, present_of(case))
+        return edit.value
+
+    assert asked(first=20.0) < 1e-3 < asked(first=0.1)
+
+
 def test_the_rate_of_plain_sgd_is_the_one_that_stands_in_the_optimizer():
     optimizer = Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.9)))
     case = case_of(2.0, optimizer)

@@ -2,20 +2,23 @@ r"""Learning rates from what real steps did: the rate at which a step moves the 
 
 Where the median matrix moves by r = |update| / |weight| a step, and the step is proportional to the rate (SGD, and Adam, whose
 step is the rate whatever the gradient), the rate that moves it by USUAL is rate * USUAL / r. A ratio within TOLERANCE of the
-usual says nothing. Source of the usual: You et al. 2017, arXiv:1708.03888; benchmarks/healthy hold 1e-4 to 1e-2.
+usual says nothing. Where the first steps moved the weights by WILD of their size, those steps speak: what comes after is small
+because they left huge weights or dead units behind, and would ask for a higher rate still. Source of the usual: You et al.
+2017, arXiv:1708.03888; benchmarks/healthy hold 1e-4 to 1e-2.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from isograd.health.case import Case, late
 from isograd.health.present import Present
 from isograd.records.edit import Edit
 
 USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
+WILD, FIRST = 0.5, 2
 
 
 def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
@@ -36,14 +39,20 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
 
 
 def update_ratio(case: Case) -> float | None:
-    """Median over the matrices of how far a real step moves them, late in what was looked at; None where nothing was seen."""
+    """Median over the matrices of how far a real step moves them; None where nothing was seen.
+
+    Of the FIRST steps where they were wild, otherwise late in what was looked at.
+    """
     names = {parameter.name for parameter in case.anatomy.matrices}
-    values = [
-        statistics.median(seen)
-        for name, series in case.rows.get("update_ratio", {}).items()
-        if name in names and (seen := [value for value in late(series) if math.isfinite(value) and value > 0.0])
-    ]
-    return statistics.median(values) if values else None
+    every = [series for name, series in case.rows.get("update_ratio", {}).items() if name in names]
+    first = _typical([[reading.value for reading in series if reading.step <= FIRST] for series in every])
+    return first if first is not None and first >= WILD else _typical([late(series) for series in every])
+
+
+def _typical(values: Iterable[Sequence[float]]) -> float | None:
+    """Median over the matrices of the median of each, of what is a number above 0."""
+    medians = [statistics.median(seen) for one in values if (seen := [v for v in one if math.isfinite(v) and v > 0.0])]
+    return statistics.median(medians) if medians else None
 
 
 def rounded(value: float) -> float:
