@@ -8,16 +8,17 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from isograd.errors import DataError
 from isograd.records import codec
-from isograd.records.schema import Encoding
+from isograd.records.schema import Encoding, TextEncoding
 from isograd.workbench.data import EncodingPlan, Prepared, SplitPlan, prepare, read_for_prediction
 from isograd.workbench.data.columns import Cells, Words, kind_of
 from isograd.workbench.data.features import centre_and_scale, encode, fit_column
 from isograd.workbench.data.recordings import read_recordings
 from isograd.workbench.data.spectra import encode_sounds, log_mel
-from isograd.workbench.data.tokens import encode_text, fit_texts, share_unknown
+from isograd.workbench.data.tokens import encode_texts, fit_texts, share_unknown
 
 NUMBERS = st.one_of(st.just(""), st.integers(-(10**9), 10**9).map(str), st.floats(-1e20, 1e20).map(repr))
 DATES = st.one_of(st.just(""), st.dates().map(str), st.datetimes().map(lambda t: t.isoformat(timespec="seconds")))
@@ -100,6 +101,11 @@ def test_a_date_is_a_day_and_places_on_circles() -> None:
     clock = fit_column("c", hours, "date")
     assert clock is not None and clock.circles == ("day",)
     assert encode({"c": hours}, [clock], 3)[:, 1].round(6).tolist() == [1, -1, 1]
+
+
+def encode_text(text: str, encoding: TextEncoding) -> NDArray[np.float32]:
+    (row,) = encode_texts([text], encoding)
+    return row
 
 
 def test_subwords_and_words_are_learned_alike_every_time_and_meet_new_words() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 SPECIAL = (PAD, UNKNOWN)
+_AT_ONCE = 1_024
 MOST_TOKENS = 512
 """Tokens of a text that are kept where nobody says how many: more cost time, and seldom teach."""
 
@@ -51,8 +52,8 @@ def fit_texts(
     if form == "ids":
         return TextEncoding(written, size, form, length or usual_length(written, texts))
     documents = np.zeros(size, dtype=np.int64)
-    for text in texts:
-        documents[np.unique(_ids(written, text))] += 1
+    for ids in _encoded(written, texts):
+        documents[np.unique(np.array(ids, dtype=np.int64))] += 1
     weights = [math.log((1 + len(texts)) / (1 + int(count))) + 1 for count in documents]
     weights[0] = 0.0
     return TextEncoding(written, size, form, length or 0, tuple(weights))
@@ -60,7 +61,7 @@ def fit_texts(
 
 def usual_length(tokenizer: str, texts: Sequence[str]) -> int:
     """So many tokens as 95 % of the texts have at most, ``MOST_TOKENS`` at most."""
-    counts = [min(len(found.ids), MOST_TOKENS) for found in _tokenizer(tokenizer).encode_batch_fast(list(texts))]
+    counts = [min(len(ids), MOST_TOKENS) for ids in _encoded(tokenizer, texts)]
     return max(1, math.ceil(float(np.quantile(counts, 0.95))))
 
 
@@ -71,19 +72,17 @@ def _tokenizer(written: str) -> Tokenizer:
     return Tokenizer.from_str(written)
 
 
-def _ids(written: str, text: str) -> NDArray[np.int64]:
-    return np.array(_tokenizer(written).encode(text).ids, dtype=np.int64)
+def _encoded(written: str, texts: Sequence[str]) -> Iterator[list[int]]:
+    """The token ids of each text; many at once keep the cores busy, all at once would take much memory."""
+    tokenizer = _tokenizer(written)
+    for start in range(0, len(texts), _AT_ONCE):
+        for one in tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE])):
+            yield one.ids
 
 
 def width_of(encoding: TextEncoding) -> int:
     """How many features a text becomes."""
     return encoding.size if encoding.form == "bag" else encoding.length
-
-
-def encode_text(text: str, encoding: TextEncoding) -> NDArray[np.float32]:
-    """One text as features (size,) or (length,), the very bits that it gets among others."""
-    found: NDArray[np.float32] = encode_texts([text], encoding)[0]
-    return found
 
 
 def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.float32]:
@@ -95,12 +94,11 @@ def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.flo
     """
     found = np.zeros((len(texts), width_of(encoding)), dtype=np.float32)
     weights = np.array(encoding.weights)
-    for row, one in zip(found, _tokenizer(encoding.tokenizer).encode_batch_fast(list(texts)), strict=True):
+    for row, ids in zip(found, _encoded(encoding.tokenizer, texts), strict=True):
         if encoding.form == "ids":
-            ids = one.ids[: encoding.length]
-            row[: len(ids)] = ids
+            row[: min(len(ids), encoding.length)] = ids[: encoding.length]
             continue
-        used, counts = np.unique(np.array(one.ids, dtype=np.int64), return_counts=True)
+        used, counts = np.unique(np.array(ids, dtype=np.int64), return_counts=True)
         values = np.log1p(counts) * weights[used]
         norm = math.sqrt(math.fsum((values**2).tolist()))
         row[used] = values * (math.sqrt(encoding.size) / norm) if norm else 0.0
@@ -109,8 +107,8 @@ def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.flo
 
 def share_unknown(text: str, encoding: TextEncoding) -> float:
     """The share of a text's tokens that training never saw; 0 for a text without any."""
-    ids = _ids(encoding.tokenizer, text)
-    return float((ids == 1).mean()) if len(ids) else 0.0
+    (ids,) = _encoded(encoding.tokenizer, [text])
+    return ids.count(1) / len(ids) if ids else 0.0
 
 
 def words_of(row: NDArray[np.float32], encoding: TextEncoding) -> list[str]:
