@@ -8,8 +8,6 @@ from scipy.special import expit
 
 from isograd.errors import RequestError
 
-METRICS = ("accuracy", "f1", "recall")
-
 
 def called(outputs: NDArray[np.floating], threshold: float | None) -> NDArray[np.int64]:
     """The class that each row (rows, classes) is called: the largest output, or, of two, the second above ``threshold``.

@@ -37,7 +37,8 @@ class Separable(nn.Module):
 class MobileNet(nn.Module):
     """A full convolution, ``blocks`` separable ones for each of ``channels`` (each but the first halves the image), a head.
 
-    Input (B, C, H, W); output (B, ``outputs``), logits or values.
+    Input (B, C, H, W); output (B, ``outputs``), logits or values. The stem halves larger images as that of the ResNet does,
+    until no stage sees more than 48 x 48.
     Source: Howard et al. 2017, arXiv:1704.04861; Sandler et al. 2018, arXiv:1801.04381 (the skip).
     """
 
@@ -52,9 +53,12 @@ class MobileNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        stem_stride = 1
+        while min(image[1:]) > 48 * stem_stride:
+            stem_stride *= 2
         width = channels[0]
         self.stem = nn.Sequential(
-            nn.Conv2d(image[0], width, 3, padding=1, bias=norm is None),
+            nn.Conv2d(image[0], width, 3, stem_stride, padding=1, bias=norm is None),
             norm(width) if norm is not None else nn.Identity(),
             activation(),
         )
