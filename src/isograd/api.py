@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from isograd.aiding import MOST, Aiding
-from isograd.curing import cured
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.case import DEFAULT_STEPS, case_of
@@ -284,6 +283,8 @@ def cure(
     >>> proof.verdict, [edit.kind for edit in proof.edits]
     ('proven', ['learning_rate'])
     """
+    from isograd.curing import cured  # a search and its remedies: who only watches does not load them
+
     _positive("steps", steps)
     allowed = budget_of(budget)
     _factories(build, optimizer, loss, step, score)
