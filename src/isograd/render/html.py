@@ -63,7 +63,7 @@ def run_page(
         sections.append(ledger.bundle_section(bundle))
     title = f"{plain(run.name, 80)}: {said.headline}"
     about = join("isograd run ", name(run.name, 80), f" · {run.task} · {run.model} · {moment(run.started)}")
-    return _page(title, about, said, hero, _run_facts(run, epochs), sections, run.environment.isograd)
+    return page(title, about, said, hero, _run_facts(run, epochs), sections, run.environment.isograd)
 
 
 def report_page(report: Report) -> str:
@@ -100,7 +100,7 @@ def report_page(report: Report) -> str:
     about = {"check": "isograd check: before training", "watch": "isograd watch: while training"}.get(
         report.origin, "isograd diagnose"
     )
-    return _page(f"isograd: {said.headline}", about, said, hero, facts(pairs), sections, "")
+    return page(f"isograd: {said.headline}", about, said, hero, facts(pairs), sections, "")
 
 
 def inspection_page(inspection: Inspection) -> str:
@@ -112,7 +112,7 @@ def inspection_page(inspection: Inspection) -> str:
     said = verdict_of(inspection)
     about = join("isograd data inspect ", name(inspection.source, 200))
     title = f"{plain(inspection.source, 80)}: {said.headline}"
-    return _page(title, about, said, "", inspection_facts(inspection), inspection_sections(inspection), "")
+    return page(title, about, said, "", inspection_facts(inspection), inspection_sections(inspection), "")
 
 
 def preview_page(shown: Preview) -> str:
@@ -124,7 +124,7 @@ def preview_page(shown: Preview) -> str:
     said = preview.verdict_of(shown)
     about = join("isograd data preview ", name(shown.source, 200))
     title = f"{plain(shown.source, 80)}: {said.headline}"
-    return _page(title, about, said, "", preview.preview_facts(shown), preview.preview_sections(shown), "")
+    return page(title, about, said, "", preview.preview_facts(shown), preview.preview_sections(shown), "")
 
 
 def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:
@@ -142,7 +142,8 @@ def _run_facts(run: Run, epochs: Sequence[Epoch]) -> Markup:
     return facts(pairs)
 
 
-def _page(title: str, about: str, said: Verdict, hero: str, pairs: str, sections: Sequence[str], version: str) -> str:
+def page(title: str, about: str, said: Verdict, hero: str, pairs: str, sections: Sequence[str], version: str) -> str:
+    """A whole page: the verdict as its heading, what shows it (``hero``), facts (``pairs``), then the sections, folded."""
     style = resources.files("isograd.render").joinpath("page.css").read_text("utf-8")
     head = el(
         "head",

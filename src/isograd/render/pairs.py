@@ -49,7 +49,7 @@ def proof_page(found: Proof, diff: str = "") -> str:
     if found.cause is not None:
         sections.insert(1, cause.cause_section(found.cause))
     about = "isograd cure: what was tried, and what is proven"
-    return html._page(f"isograd: {said.headline}", about, said, hero_of(found), facts_of(found), sections, "")
+    return html.page(f"isograd: {said.headline}", about, said, hero_of(found), facts_of(found), sections, "")
 
 
 def hero_of(proof: Proof) -> Markup:
