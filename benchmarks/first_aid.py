@@ -32,9 +32,8 @@ from torch import Tensor, nn
 
 import isograd
 from common import RESULTS, median_interval, table, write
+from first_aid_arms import ARMS, scale
 
-Treat = Callable[[list[nn.Parameter]], tuple[bool, bool]]
-"""Change the gradients of a step; tells whether anything was done, and whether the step is to be left out."""
 ACCIDENTS = ("rate spike", "batch x100", "NaN batch", "wrong labels", "gradient burst", "rate shock")
 PER_RUN = 4
 QUIET = 60
@@ -119,77 +118,6 @@ PROGRAMS = {
 }
 
 
-def _norm(parameters: list[nn.Parameter]) -> float:
-    return math.sqrt(sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None))
-
-
-def _scale(parameters: list[nn.Parameter], factor: float) -> None:
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.mul_(factor)
-
-
-def nothing() -> Treat:
-    return lambda parameters: (False, False)
-
-
-def skipping(bound: Callable[[float], float] | None = None) -> Treat:
-    """Leave out what is not finite; clip the rest where ``bound`` of its norm is smaller."""
-
-    def treat(parameters: list[nn.Parameter]) -> tuple[bool, bool]:
-        norm = _norm(parameters)
-        if not math.isfinite(norm):
-            return True, True
-        most = math.inf if bound is None else bound(norm)
-        if norm > most:
-            _scale(parameters, most / norm)
-        return norm > most, False
-
-    return treat
-
-
-def autoclip(percentile: float = 10.0) -> Treat:
-    """Seetharaman et al. 2020, algorithm 1: the bound is a percentile of all norms so far, this one among them."""
-    norms: list[float] = []
-
-    def bound(norm: float) -> float:
-        norms.append(norm)
-        ordered = sorted(norms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percentile / 100.0))]
-
-    return skipping(bound)
-
-
-def zclip(threshold: float = 2.5, alpha: float = 0.97, warm: int = 25) -> Treat:
-    """Kumar et al. 2025, sec. 3: z by exponential means of norm and variance, reciprocal clipping, the clipped one enters."""
-    first: list[float] = []
-    mean = variance = 0.0
-
-    def bound(norm: float) -> float:
-        nonlocal mean, variance
-        if len(first) < warm:
-            first.append(norm)
-            mean, variance = statistics.fmean(first), statistics.pvariance(first)
-            return math.inf
-        deviation = math.sqrt(variance) + 1e-12
-        z = (norm - mean) / deviation
-        most = mean + threshold**2 / z * deviation if z > threshold else norm
-        mean, variance = alpha * mean + (1 - alpha) * most, alpha * variance + (1 - alpha) * (most - mean) ** 2
-        return most if z > threshold else math.inf
-
-    return skipping(bound)
-
-
-ARMS: dict[str, Callable[[], Treat]] = {
-    "nothing": nothing,
-    "skip": skipping,
-    "clip 1": lambda: skipping(lambda norm: 1.0),
-    "autoclip": autoclip,
-    "zclip": zclip,
-    "isograd": nothing,
-}
-
-
 def accidents(program: Program, seed: int) -> dict[int, str]:
     """What happens at which step of a run: four different accidents, at least 15 steps apart."""
     draw = random.Random(seed)
@@ -238,7 +166,7 @@ def trained(program: Program, seed: int, arm: str, planned: dict[int, str]) -> t
             loss = F.cross_entropy(outputs, targets) if targets.dtype == torch.int64 else F.mse_loss(outputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if what == "gradient burst":
-                _scale(parameters, 1000.0)
+                scale(parameters, 1000.0)
             did, leave = treat(parameters)
             acted += did
             if not leave:
