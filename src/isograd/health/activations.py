@@ -10,12 +10,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, expit
 
 from isograd.records.anatomy import Node
 
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Any]
+# Of the standard library and of NumPy, though SciPy has them: its special functions take longer to load than all of isograd.
+_erf, _erfc = np.frompyfunc(math.erf, 1, 1), np.frompyfunc(math.erfc, 1, 1)
+
+
+def erf(x: Array) -> Array:
+    """The error function, entry by entry."""
+    return np.asarray(_erf(x), dtype=np.float64)
+
+
+def ndtr(x: Array) -> Array:
+    """The standard normal distribution function, exact in its lower tail.
+
+    >>> ndtr(np.array([0.0, -10.0]))
+    array([5.00000000e-01, 7.61985302e-24])
+    """
+    return 0.5 * np.asarray(_erfc(-np.asarray(x) / math.sqrt(2.0)), dtype=np.float64)
+
+
+def expit(x: Array) -> Array:
+    """1 / (1 + exp(-x)), exact in both tails.
+
+    >>> expit(np.array([0.0, -800.0, 800.0])).tolist()
+    [0.5, 0.0, 1.0]
+    """
+    return np.asarray(np.exp(-np.logaddexp(0.0, -np.asarray(x))), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

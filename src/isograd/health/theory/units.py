@@ -6,10 +6,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import ndtr
 
 from isograd.health import activations
-from isograd.health.activations import of_pair
+from isograd.health.activations import ndtr, of_pair
 from isograd.health.theory import weights
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node, Settings
