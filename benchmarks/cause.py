@@ -74,6 +74,7 @@ class Replay:
         self.writers = writers
         self.start: Any = None
         self.optimizer: Any = None
+        self.steps = 0
         self.refused: list[str] = []
 
     def __call__(self, models: Any, optimizers: Any, *, steps: int) -> AbstractContextManager[Any]:
@@ -86,11 +87,17 @@ class Replay:
         if not single:
             self.refused.append("several models or optimizers")
             return nullcontext()
-        self.optimizer = optimizers
+        self.optimizer, self.steps = optimizers, steps
         self.start = TorchStart(models, (optimizers,))
         self.start.keep()
         self.writers.append(Writer((models,)))
         return self.writers[-1]
+
+
+def shuffled(settings: Settings) -> Settings:
+    """The settings with batches that differ; a script has no such setting."""
+    same = getattr(settings, "sampling", "") == "same"
+    return dataclasses.replace(settings, sampling="shuffled") if same else settings
 
 
 def watched(program: Program, settings: Settings) -> Any:
@@ -147,8 +154,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     replay = Replay(writers)
     planned = case.planned or case.taken  # a script says itself how long it runs
     found = dataclasses.replace(found, planned=planned)
-    same = getattr(settings, "sampling", "") == "same"
-    fresh = dataclasses.replace(settings, sampling="shuffled") if same else settings
+    fresh = shuffled(settings)
     with judged_by(writers), contextlib.suppress(Exception):
         program.train(fresh, seed, replay)
     if not writers:

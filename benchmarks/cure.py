@@ -30,7 +30,7 @@ from typing import Any
 import optuna
 import torch
 
-from cause import FEW, Replay, watched
+from cause import FEW, Replay, shuffled, watched
 from cause_expected import right_kinds
 from cause_tape import Writer, batches_and_loss, judged_by
 from common import RESULTS, machine, table, write
@@ -85,11 +85,8 @@ class Ground(TorchBirths):
                 self.taped.pop(next(one for one in self.taped if one != 0), None)
             writers: list[Writer] = []
             replay = Replay(writers)
-            fresh = (
-                dataclasses.replace(self.settings, sampling="shuffled") if self.settings.sampling == "same" else self.settings
-            )
             with judged_by(writers), contextlib.suppress(Exception):
-                self.program.train(fresh, seed, replay)
+                self.program.train(shuffled(self.settings), seed, replay)
             if not writers:
                 raise LookupError((*replay.refused, "it raises before its loop")[0])
             for handle in writers[-1].handles:
@@ -99,6 +96,11 @@ class Ground(TorchBirths):
                 raise LookupError("it raises in its first steps")
             self.taped[seed] = batches, loss, replay, writers[-1]
         return self.taped[seed]
+
+    @property
+    def steps(self) -> int:
+        """The length of the run that the program announces."""
+        return self.tape(0)[2].steps
 
     def validation(self) -> list[Any] | None:
         """What the program itself is judged by, where it was seen."""
@@ -125,7 +127,7 @@ def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twi
     ground = Ground(program, settings)
     held = ground.validation()
     began = time.process_time()
-    proof = cured(ground, lambda seed: ground.tape(seed)[0], held, budget=Budget(runs=BUDGET), steps=settings.steps)
+    proof = cured(ground, lambda seed: ground.tape(seed)[0], held, budget=Budget(runs=BUDGET), steps=ground.steps)
     seconds = time.process_time() - began
     row: dict[str, Any] = {
         "verdict": proof.verdict,
@@ -145,11 +147,11 @@ def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twi
     }
     if twin:
         return row
-    chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | rivals(ground, held, proof, settings.steps)
+    chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | rivals(ground, held, proof)
     sound = Ground(program, program.settings)
-    row["twin"] = [round(fresh(sound, (), seed, sound.validation(), program.settings.steps), 4) for seed in seeds()]
+    row["twin"] = [round(fresh(sound, (), seed, sound.validation()), 4) for seed in seeds()]
     row["methods"] = {
-        name: [round(fresh(ground, edits, seed, held, settings.steps), 4) for seed in seeds()] for name, edits in chosen.items()
+        name: [round(fresh(ground, edits, seed, held), 4) for seed in seeds()] for name, edits in chosen.items()
     }
     row["chosen"] = {name: [(edit.kind, edit.value) for edit in edits] for name, edits in chosen.items()}
     bar = ENOUGH * statistics.fmean(row["twin"])
@@ -162,7 +164,7 @@ def seeds() -> range:
     return range(FIRST_FRESH, FIRST_FRESH + FRESH)
 
 
-def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any, steps: int) -> float:
+def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any) -> float:
     """The skill after a whole run; of what fails, the worst."""
     batches = ground.tape(seed)[0]
     training, judged = (batches, held) if held else (batches[:-20], batches[-20:])
@@ -170,13 +172,13 @@ def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any, steps: in
         patient = ground.born(seed, training)
         for edit in edits:
             patient = patient.apply(edit)
-        length = next((int(float(edit.value)) for edit in edits if edit.kind == "steps" and edit.value), steps)
+        length = next((int(float(edit.value)) for edit in edits if edit.kind == "steps" and edit.value), ground.steps)
         return float(patient.trained(training, length).judge(judged).value)
     except Exception:  # noqa: BLE001 - what fails is worth nothing
         return -0.2
 
 
-def rivals(ground: Ground, held: Any, proof: Proof, steps: int) -> dict[str, tuple[Edit, ...]]:
+def rivals(ground: Ground, held: Any, proof: Proof) -> dict[str, tuple[Edit, ...]]:
     """What the other methods choose with the runs that the search took, by the search's own seed and half of the examples."""
     runs = max(1, round(proof.cost_search) - 1)  # the untouched program is known to all
     halves = ground.halves(held) if held else None
@@ -185,7 +187,7 @@ def rivals(ground: Ground, held: Any, proof: Proof, steps: int) -> dict[str, tup
     preset = proof.ceiling.edits if proof.ceiling is not None else ()
 
     def skill(edits: tuple[Edit, ...]) -> float:
-        return fresh(ground, edits, 0, half, steps)
+        return fresh(ground, edits, 0, half)
 
     least = (proof.control.skill.value if proof.control is not None else 0.0) + GAIN
     draws = combinations(pool, random.Random(7).random)
@@ -244,7 +246,7 @@ def nothing_proven(names: Sequence[str], runs: int = 16, proofs: int = 4_000) ->
     for name in names:
         ground = Ground(PROGRAMS[name], PROGRAMS[name].settings)
         held = ground.validation()
-        skills = [fresh(ground, (), seed, held, ground.settings.steps) for seed in range(1, 1 + runs)]
+        skills = [fresh(ground, (), seed, held) for seed in range(1, 1 + runs)]
         found[name] = [statistics.pstdev(skills), false_share(skills, proofs)]
         print(f"nothing: {name} deviation {found[name][0]:.4f}, proven {found[name][1]:.4f}", file=sys.stderr, flush=True)
     return found
