@@ -150,9 +150,7 @@ def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twi
     chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | rivals(ground, held, proof)
     sound = Ground(program, program.settings)
     row["twin"] = [round(fresh(sound, (), seed, sound.validation()), 4) for seed in seeds()]
-    row["methods"] = {
-        name: [round(fresh(ground, edits, seed, held), 4) for seed in seeds()] for name, edits in chosen.items()
-    }
+    row["methods"] = {name: [round(fresh(ground, edits, seed, held), 4) for seed in seeds()] for name, edits in chosen.items()}
     row["chosen"] = {name: [(edit.kind, edit.value) for edit in edits] for name, edits in chosen.items()}
     bar = ENOUGH * statistics.fmean(row["twin"])
     row["repaired"] = {name: statistics.fmean(values) >= bar for name, values in row["methods"].items()}
