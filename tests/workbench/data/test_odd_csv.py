@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import re
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 
 from isograd.errors import DataError
 from isograd.workbench.data import SplitPlan, prepare
-from isograd.workbench.data.columns import as_words
+from isograd.workbench.data.columns import Words, as_words
+from isograd.workbench.data.delimited import plain_columns
 from isograd.workbench.data.tables import read_table
 
 FILES = 2000
@@ -126,3 +129,34 @@ def test_rows_that_are_no_rows_of_their_kind_are_counted_too(tmp_path: Path) -> 
         assert all(skip.reason for skip in found.summary.skipped)
         seen += len(found.summary.skipped)
     assert seen > 120
+
+
+def test_files_without_quotes_are_read_by_arrow_as_line_by_line() -> None:
+    read = 0
+    for number in range(FILES):
+        rng = random.Random(number)
+        text, width = odd_file(rng)
+        lines = [line.replace('"', "") for line in text.split("\n")]
+        plain = "\n".join(line for line in lines if line.strip("\r")) + "\n" * rng.randrange(2)
+        _, _, rest = plain.partition("\n")
+        found = plain_columns(plain.encode(), ",", width)
+        if found is None:
+            continue
+        read += 1
+        rows = list(csv.reader(io.StringIO(rest, newline="")))
+        columns, numbers = found
+        assert numbers.tolist() == list(range(2, 2 + len(rows))) and len(rows) > 0
+        for place, cells in enumerate(columns):
+            assert isinstance(cells, Words)
+            assert [cells.values[code] for code in cells.codes] == [row[place].strip() for row in rows]
+            assert cells.values == tuple(dict.fromkeys(row[place].strip() for row in rows))
+    assert read > 300
+
+
+def test_what_only_one_reader_takes_is_left_to_the_slow_one() -> None:
+    good = b"a,b\n1,x\n2,y\n"
+    assert plain_columns(good, ",", 2) is not None and plain_columns(b"\xef\xbb\xbf" + good, ",", 2) is not None
+    for odd in (b'"', b"\r", b"\n\n", b"3\n", b"3,4,5\n"):
+        assert plain_columns(good + odd + b"4,z\n", ",", 2) is None
+    assert plain_columns(b"a,b\n", ",", 2) is None and plain_columns(b"\n" + good, ",", 2) is None
+    assert plain_columns(good + b"5," + b"x" * 200_000 + b"\n", ",", 2) is None  # the other reader says that it is too long

@@ -66,3 +66,13 @@ def test_a_folder_of_texts_is_learned_from_and_new_texts_are_read_alike(tmp_path
     (tmp_path / "neg" / "0.txt").write_bytes(b"")
     with pytest.raises(DataError, match="0 bytes"):
         read_for_prediction(tmp_path / "neg", found.encoding)
+
+
+def test_words_that_training_never_saw_are_counted_at_prediction(tmp_path: Path) -> None:
+    rows = [f"a film that is {('good', 'bad')[i % 2]},{'pn'[i % 2]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,y", *rows]) + "\n")
+    plan = SplitPlan("stratified", 0.2, 0.2)
+    found = prepare("t.csv", base=tmp_path, task="text-classification", target="y", split=plan, seed=0)
+    (tmp_path / "new.csv").write_text("text\na strange film\ngood\n")
+    _, _, left_out = read_for_prediction(tmp_path / "new.csv", found.encoding)
+    assert [f"{one.name}: {one.reason}" for one in left_out] == ["column 'text': 1 of 4 tokens are not among the 8 of training"]

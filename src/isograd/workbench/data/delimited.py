@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from isograd.errors import DataError
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells, Words, is_number
+from isograd.workbench.data.places import Places
 from isograd.workbench.data.sources import few, utf8
 from isograd.workbench.data.table import MOST_NAMED, Table, refuse_duplicates
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_BLOCK = 65_536
+_BLOCK, _BYTES = 65_536, 16 << 20
 _UNCLOSED = "a quote is opened and never closed"
 
 
@@ -41,7 +42,9 @@ def read_csv(path: Path, content: bytes, *, skip_corrupt: bool = False) -> Table
     except csv.Error as error:
         raise DataError(f"{path.name}: its header cannot be read: {error}", where=f"{path}, line 1") from error
     names = _names(path, [cell.strip() for cell in header])
-    columns, lines = _columns(_even_rows(path, reader, len(names), ragged), len(names))
+    columns, lines = plain_columns(content, delimiter, len(names)) or _columns(
+        _even_rows(path, reader, len(names), ragged), len(names)
+    )
     if ragged.lines and not skip_corrupt:
         named = [f"line {line}: {reason}" for line, reason in zip(ragged.lines, ragged.reasons, strict=True)]
         raise DataError(
@@ -50,14 +53,14 @@ def read_csv(path: Path, content: bytes, *, skip_corrupt: bool = False) -> Table
             met=few(named, MOST_NAMED),
             remedy="repair these lines (a cell with a delimiter in it needs quotes), or go on without them: --skip-corrupt",
         )
-    if not lines:
+    if not len(lines):
         raise DataError(f"{path.name} has a header and no rows", where=str(path))
     remarks = [] if delimiter == _usual(path) else [f"{path.name} is separated by {_DELIMITERS[delimiter]}"]
     remarks += [f"column {number} has no name and is called {name}" for number, name in _unnamed(header)]
     return Table(
         where=str(path),
         columns=dict(zip(names, columns, strict=True)),
-        places=tuple(f"line {line}" for line in lines),
+        places=Places("line", lines),
         fingerprint=hashlib.sha256(content).hexdigest(),
         skipped=tuple(Skipped(f"line {line}", reason) for line, reason in zip(ragged.lines, ragged.reasons, strict=True)),
         remarks=tuple(remarks),
@@ -70,7 +73,8 @@ def _usual(path: Path) -> str:
 
 def _delimiter(path: Path, text: str) -> str:
     """What separates the cells of the header: the usual one of the file's ending, unless only another one occurs there."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    lines = (line for part in io.StringIO(text, newline="") for line in part.splitlines())  # not all of a large text
+    first = next((line for line in lines if line.strip()), "")
     usual = _usual(path)
     if usual in first:
         return usual
@@ -122,7 +126,46 @@ def _even_rows(path: Path, reader: Iterator[list[str]], width: int, ragged: _Rag
             ragged.reasons.append(f"{len(row)} cell{'s' * (len(row) != 1)} where the header has {width}")
 
 
-def _columns(rows: Iterator[tuple[int, list[str]]], width: int) -> tuple[list[Cells], list[int]]:
+def plain_columns(content: bytes, delimiter: str, width: int) -> tuple[list[Cells], NDArray[np.int64]] | None:
+    """The columns of a file without quotes and blank lines, and the line of each row, as Arrow reads them; else nothing.
+
+    Where nothing is quoted a row is a line and a cell is what stands between two delimiters, so there is one way to read it.
+    """
+    if b'"' in content or content.count(b"\r") != content.count(b"\r\n"):
+        return None
+    start = 3 * content.startswith(b"\xef\xbb\xbf")
+    if b"\n\n" in content or b"\n\r\n" in content or content[start : start + 1] in (b"\r", b"\n"):
+        return None
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    names = [str(i) for i in range(width)]
+    options = {
+        "read_options": arrow.ReadOptions(column_names=names, skip_rows=1, use_threads=False, block_size=_BYTES),
+        "parse_options": arrow.ParseOptions(delimiter=delimiter, quote_char=False),
+        "convert_options": arrow.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.dictionary(pa.int32(), pa.string())), null_values=[], strings_can_be_null=False
+        ),
+    }
+    try:
+        read = arrow.read_csv(pa.BufferReader(content), **options).unify_dictionaries()
+    except (pa.ArrowException, OSError):  # ragged rows, no rows, a line that is longer than a block: told line by line
+        return None
+    if not read.num_rows:
+        return None
+    columns: list[Cells] = []
+    for column in read.columns:
+        words = column.chunk(0).dictionary.to_pylist()
+        if any(len(word) > csv.field_size_limit() for word in words):
+            return None
+        known: dict[str, int] = {}
+        places = np.array([known.setdefault(word.strip(), len(known)) for word in words], dtype=np.int64)
+        codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+        columns.append(Words(places[codes], tuple(known)))
+    return columns, np.arange(2, 2 + read.num_rows)
+
+
+def _columns(rows: Iterator[tuple[int, list[str]]], width: int) -> tuple[list[Cells], NDArray[np.int64]]:
     """Each column as codes into its distinct words, so that a large table does not become a string for every cell."""
     seen: list[dict[str, int]] = [{} for _ in range(width)]
     codes: list[list[NDArray[np.int64]]] = [[] for _ in range(width)]
@@ -135,4 +178,4 @@ def _columns(rows: Iterator[tuple[int, list[str]]], width: int) -> tuple[list[Ce
     columns: list[Cells] = [
         Words(np.concatenate(parts), tuple(known)) for parts, known in zip(codes, seen, strict=True) if parts
     ]
-    return columns, lines
+    return columns, np.array(lines, dtype=np.int64)

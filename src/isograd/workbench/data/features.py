@@ -27,7 +27,7 @@ from isograd.workbench.data.pictures import check_bytes
 from isograd.workbench.data.rows import EncodingPlan
 from isograd.workbench.data.tokens import encode_texts, fit_texts, width_of
 
-_TEXTS = 1024
+_TEXTS = 4096
 """Texts that are cut into tokens at once."""
 MISSING = "missing"
 """The value that a category has where it has none."""

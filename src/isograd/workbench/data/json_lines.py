@@ -6,9 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from isograd.errors import DataError
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells
+from isograd.workbench.data.places import Places
 from isograd.workbench.data.sources import few, utf8
 from isograd.workbench.data.table import MOST_NAMED, Table
 from isograd.workbench.data.values import cells_of
@@ -47,7 +50,7 @@ def read_json_lines(path: Path, content: bytes, *, skip_corrupt: bool = False) -
     return Table(
         where=str(path),
         columns=columns,
-        places=tuple(f"line {line}" for line in lines),
+        places=Places("line", np.array(lines, dtype=np.int64)),
         fingerprint=hashlib.sha256(content).hexdigest(),
         skipped=tuple(faults),
         remarks=tuple(f"column {name!r} holds lists or objects and was left out" for name in names if name not in columns),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
+_DIGITS = 1 << 62
+Codes = NDArray[np.int64]
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -55,3 +59,36 @@ def uniforms(seed: int, epoch: int, keys: NDArray[np.int64], lane: int, width: i
     places = np.arange(1, width + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     words = _mix(each[:, None] + places)
     return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def alike(columns: Iterable[Codes]) -> Codes:
+    """A number for each distinct row of some columns of codes, in the order of first appearance; a column at a time.
+
+    Exact: codes are joined as digits of one number, which is numbered anew before it would no longer fit 64 bits.
+
+    >>> alike([np.array([5, 5, 5]), np.array([-1, 0, -1])]).tolist()
+    [0, 1, 0]
+    """
+    found, count = np.zeros(0, dtype=np.int64), 0
+    for codes in columns:
+        least = int(codes.min(initial=0))
+        width = int(codes.max(initial=0)) - least + 1
+        if not count:
+            found, count = codes - least, width
+            continue
+        if count * width >= _DIGITS:
+            found = in_order(found)
+            count = int(found.max(initial=0)) + 1
+        if count * width >= _DIGITS:
+            codes, least = in_order(codes), 0
+            width = int(codes.max(initial=0)) + 1
+        found, count = found * width + (codes - least), count * width
+    return in_order(found)
+
+
+def in_order(codes: Codes) -> Codes:
+    """A number for each distinct code, in the order of first appearance."""
+    import pyarrow as pa  # its hash table is many times as fast as sorting
+
+    numbers: Codes = pa.array(codes).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from isograd.errors import DataError
 from isograd.workbench.data.columns import Cells, Numbers, Words
+from isograd.workbench.data.places import Places
 from isograd.workbench.data.table import Table, refuse_duplicates
 
 
@@ -45,7 +46,7 @@ def table_of_arrow(path: Path, read: pa.Table, fingerprint: str, *, first: int =
     return Table(
         where=str(path),
         columns={name: cells for name, cells in found if cells is not None},
-        places=tuple(f"row {row}" for row in range(first, first + read.num_rows)),
+        places=Places("row", np.arange(first, first + read.num_rows)),
         fingerprint=fingerprint,
         remarks=tuple(
             f"column {name!r} holds {read.schema.field(name).type} and was left out" for name, cells in found if cells is None

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault, did_you_mean
-from isograd.records.schema import Encoding, Skipped
+from isograd.records.schema import ColumnEncoding, Encoding, Skipped
 from isograd.workbench.data import folders, idx, pictures, reading, recordings, spectra, texts, walking
 from isograd.workbench.data.cleaning.applying import again, trimmed
+from isograd.workbench.data.columns import as_labels
 from isograd.workbench.data.features import encode, unseen
 from isograd.workbench.data.rows import Rows
 from isograd.workbench.data.sources import IMAGE_SUFFIXES, SOUND_SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES, few, listing, locate
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.tables import read_table
 from isograd.workbench.data.tabular import readable, settle
+from isograd.workbench.data.tokens import count_unknown
 
 Inputs = NDArray[np.float32]
 _DIGIT = re.compile(r"builtin:digits(?::(\d+))?$")
@@ -123,17 +125,24 @@ def _from_table_read(
     table = readable(table, troubles, skip_corrupt)
     known = {column.name for column in encoding.columns} | {encoding.target}
     extra = [Skipped(f"column {name!r}", "the model does not know it") for name in table.columns if name not in known]
-    strange = [unseen(table.columns[column.name], column) for column in encoding.columns]
-    lost = [
-        Skipped(
-            f"column {trouble.column!r}",
-            f"{len(trouble.rows):,} values unseen in training, first {trouble.words[0]!r} in {table.places[trouble.rows[0]]}",
-        )
-        for trouble in strange
-        if trouble
-    ]
+    strange = [(column.name, _strange(table, column)) for column in encoding.columns]
+    lost = [Skipped(f"column {name!r}", said) for name, said in strange if said]
     inputs = encode(table.columns, encoding.columns, len(table))
     return inputs, tuple(f"{path.name} {place}" for place in table.places), (*table.skipped, *extra, *lost)
+
+
+def _strange(table: Table, column: ColumnEncoding) -> str:
+    """What a column holds that training never saw, counted; the network sees a category or a word that it does not know."""
+    cells = table.columns[column.name]
+    if column.text is not None:
+        labels = as_labels(cells)
+        unknown, every = count_unknown([labels.values[code] for code in labels.codes.tolist() if code >= 0], column.text)
+        return f"{unknown:,} of {every:,} tokens are not among the {column.text.size:,} of training" if unknown else ""
+    trouble = unseen(cells, column)
+    if trouble is None:
+        return ""
+    first, place = trouble.words[0], table.places[trouble.rows[0]]
+    return f"{len(trouble.rows):,} values unseen in training, first {first!r} in {place}"
 
 
 def _encoded(pixels: pictures.Pixels, encoding: Encoding) -> Inputs:

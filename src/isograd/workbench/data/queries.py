@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from isograd.errors import DataError, MissingExtra
 from isograd.workbench.data.columns import Cells
+from isograd.workbench.data.places import Places
 from isograd.workbench.data.sources import expanded, few
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.values import cells_of, word_of
@@ -63,7 +66,7 @@ def read_query(source: str, query: str | None, base: Path) -> Table:
     return Table(
         where=where,
         columns=columns,
-        places=tuple(f"row {row}" for row in range(1, len(rows) + 1)),
+        places=Places("row", np.arange(1, len(rows) + 1)),
         fingerprint=_fingerprint(names, rows),
         remarks=tuple(remarks),
     )

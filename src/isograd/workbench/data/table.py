@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells, taken
+from isograd.workbench.data.places import chosen
 from isograd.workbench.data.sources import few
 
 MOST_NAMED = 5
@@ -23,7 +24,7 @@ class Table:
 
     where: str
     columns: dict[str, Cells]
-    places: tuple[str, ...]
+    places: Sequence[str]
     fingerprint: str
     parts: NDArray[np.str_] | None = None
     skipped: tuple[Skipped, ...] = ()
@@ -38,7 +39,7 @@ def rows_of(table: Table, rows: NDArray[np.int64]) -> Table:
     return replace(
         table,
         columns={name: taken(cells, rows) for name, cells in table.columns.items()},
-        places=tuple(table.places[row] for row in rows),
+        places=chosen(table.places, rows),
         parts=table.parts[rows] if table.parts is not None else None,
     )
 

@@ -12,9 +12,10 @@ from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Sk
 from isograd.workbench.data.cleaning.applying import after_split, before_split
 from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of
 from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, settled
+from isograd.workbench.data.order import alike
 from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan
 from isograd.workbench.data.sources import few
-from isograd.workbench.data.split import Facts, describe_parts, split, twins
+from isograd.workbench.data.split import Facts, describe_parts, split
 from isograd.workbench.data.table import MOST_NAMED, Table, rows_of
 from isograd.workbench.data.targets import (
     brings_parts,
@@ -204,8 +205,7 @@ def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
 def _facts(
     table: Table, features: Sequence[str], labels: Codes | None, classes: tuple[str, ...], plan: SplitPlan, steering: str | None
 ) -> Facts:
-    codes = [codes_of(table.columns[name]) for name in features]
-    same = twins(row.tobytes() for row in np.stack(codes, axis=1))
+    same = alike(codes_of(table.columns[name]) for name in features)
     if steering is None:
         return Facts(same, labels, classes, table.parts)
     if plan.kind == "group":

@@ -121,7 +121,7 @@ def evaluate(
     labels = () if regression else tuple(classes) or tuple(str(number) for number in range(answers.shape[1]))
     if not regression and len(labels) != answers.shape[1]:
         raise ModelError("the model's output does not fit the labels", met=f"{answers.shape[1]} outputs, {len(labels)} classes")
-    row_names = tuple(names) or tuple(f"row {row}" for row in range(len(truths)))
+    row_names = names if len(names) else tuple(f"row {row}" for row in range(len(truths)))
     finite = np.isfinite(answers) if regression else np.isfinite(answers).all(axis=1)
     per_class: tuple[tuple[str, float, float, float, int], ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError
 from isograd.workbench.data.columns import TARGET_GAPS, Codes, Flags, Floats, Kind, as_labels, codes_of, kind_of
+from isograd.workbench.data.order import alike
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.sources import PARTS
@@ -76,8 +77,7 @@ def _of_table(table: Table, target: str | None, drop: Sequence[str]) -> Case:
     names = [name for name in table.columns if name != target and name not in steering and name not in drop]
     kinds = {name: kind_of(table.columns[name]) for name in names}
     labels, classes = _classes(table, target)
-    codes = [codes_of(table.columns[name]) for name in names]
-    same = twins(row.tobytes() for row in np.stack(codes, axis=1)) if codes else np.zeros(len(table), dtype=np.int64)
+    same = alike(codes_of(table.columns[name]) for name in names) if names else np.zeros(len(table), dtype=np.int64)
     traits = {f"length of {name}": _lengths(table, name) for name, kind in kinds.items() if kind.kind == "text"}
     return Case(table, table.places, same, labels, classes, parts, target, kinds, traits)
 

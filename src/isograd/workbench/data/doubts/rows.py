@@ -13,6 +13,7 @@ from isograd.records.finding import Evidence, Severity
 from isograd.records.inspection import Doubt
 from isograd.workbench.data.columns import Codes, Flags, as_labels, codes_of
 from isograd.workbench.data.doubts.case import Case, parts_in_order
+from isograd.workbench.data.order import alike
 from isograd.workbench.data.pictures import Pictures, png
 from isograd.workbench.data.split import twins
 
@@ -224,7 +225,7 @@ def _alike_texts(case: Case) -> Codes | None:
         words = as_labels(case.table.columns[name])
         plain = twins(_LETTERS.sub("", word).casefold().encode("utf-8", "surrogatepass") for word in (*words.values, ""))
         codes.append(plain[words.codes])
-    return twins(row.tobytes() for row in np.stack(codes, axis=1))
+    return alike(codes)
 
 
 def _alike_pictures(case: Case) -> Codes | None:
