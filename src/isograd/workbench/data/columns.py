@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isograd.records.schema import ColumnKind
+from isograd.workbench.data.lexicon import Lexicon
+from isograd.workbench.data.order import in_order
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -24,6 +28,7 @@ LARGEST = 1e30
 """A magnitude above it counts as not finite: its square would not fit a float32."""
 MOSTLY = 0.95
 """A column with at least this share of numbers is numeric, and what else it holds is a fault."""
+FEW_ROWS = 1 << 16
 MOST_VALUES = 200
 FEW_VALUES = 10
 SENTENCE = 3
@@ -39,7 +44,7 @@ class Words:
     """A column of words: ``codes`` (rows,) into ``values``, -1 where there is none."""
 
     codes: Codes
-    values: tuple[str, ...]
+    values: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +66,15 @@ class Kind:
 
 
 def taken(cells: Cells, rows: Codes) -> Cells:
-    """Some rows of a column."""
-    return Words(cells.codes[rows], cells.values) if isinstance(cells, Words) else Numbers(cells.values[rows])
+    """Some rows of a column; of words that lie on disk only those of a few rows are brought along."""
+    if isinstance(cells, Numbers):
+        return Numbers(cells.values[rows])
+    codes = cells.codes[rows]
+    if isinstance(cells.values, Lexicon) and len(rows) <= FEW_ROWS:
+        used, codes = np.unique(codes, return_inverse=True)
+        least = int(used[:1].sum() < 0) if len(used) else 0
+        return Words(codes.astype(np.int64) - least, tuple(cells.values[code] for code in used[least:].tolist()))
+    return Words(codes, cells.values)
 
 
 def joined(parts: Sequence[Cells]) -> Cells:
@@ -95,8 +107,8 @@ def codes_of(cells: Cells) -> Codes:
     """A number for each different content of a column, the same in all rows that hold it."""
     if isinstance(cells, Words):
         return cells.codes
-    codes: Codes = np.unique(cells.values, return_inverse=True)[1].astype(np.int64)
-    return codes
+    bits = np.where(np.isnan(cells.values), np.nan, cells.values + 0.0).view(np.int64)  # one zero, one gap
+    return in_order(bits)
 
 
 def is_number(word: str) -> bool:
@@ -112,30 +124,48 @@ def as_numbers(cells: Cells) -> tuple[Floats, Flags]:
     """A column as float64 with NaN for gaps, and which rows hold something else than a finite number (NaN there too)."""
     if isinstance(cells, Numbers):
         wrong = np.abs(cells.values) > LARGEST
-        return np.where(wrong, np.nan, cells.values), wrong
+        return np.where(wrong, np.nan, cells.values) if wrong.any() else cells.values, wrong
     matches = _NUMBER.fullmatch
-    values = [float(word) if matches(word) else np.nan for word in cells.values]
-    return _looked_up(cells, values, [word.lower() in GAPS for word in cells.values])
+    values = _of_each(cells.values, "number", lambda word: float(word) if matches(word) else np.nan, np.float64)
+    return _looked_up(cells, values, _gaps(cells.values, GAPS))
 
 
 def as_truths(cells: Cells) -> tuple[Floats, Flags]:
     """A column of true, false, yes, no (or 1, 0) as 1.0 and 0.0, NaN for gaps, and which rows hold something else."""
     words = as_words(cells)
-    values = [TRUTHS.get(word.lower(), {"1": 1.0, "0": 0.0}.get(word, np.nan)) for word in words.values]
-    return _looked_up(words, values, [word.lower() in GAPS for word in words.values])
+    known = {**TRUTHS, "1": 1.0, "0": 0.0}
+    values = _of_each(words.values, "truth", lambda word: known.get(word.lower(), np.nan), np.float64)
+    return _looked_up(words, values, _gaps(words.values, GAPS))
 
 
-def _looked_up(words: Words, values: Sequence[float], gaps: Sequence[bool]) -> tuple[Floats, Flags]:
-    value = np.array([*values, np.nan])
-    wrong = ~(np.abs(value) <= LARGEST) & ~np.array([*gaps, True], dtype=np.bool_)
+def _looked_up(words: Words, values: Floats, gaps: Flags) -> tuple[Floats, Flags]:
+    value = np.append(values, np.nan)
+    wrong = ~(np.abs(value) <= LARGEST) & ~np.append(gaps, True)
     return np.where(wrong, np.nan, value)[words.codes], wrong[words.codes]
+
+
+def _of_each(values: Sequence[str], key: object, say: Callable[[str], object], kind: type) -> NDArray[Any]:
+    """What is to be said of each word; of words on disk it is said once."""
+
+    def make() -> NDArray[Any]:
+        return np.fromiter(map(say, values), dtype=kind, count=len(values))
+
+    return values.once(key, make) if isinstance(values, Lexicon) else make()
+
+
+def _gaps(values: Sequence[str], gaps: frozenset[str]) -> Flags:
+    return _of_each(values, gaps, lambda word: word.lower() in gaps, np.bool_)
+
+
+def is_missing(cells: Cells, gaps: frozenset[str] = GAPS) -> Flags:
+    """Which rows of a column have no value."""
+    return np.isnan(cells.values) if isinstance(cells, Numbers) else np.append(_gaps(cells.values, gaps), True)[cells.codes]
 
 
 def as_labels(cells: Cells, gaps: frozenset[str] = GAPS) -> Words:
     """A column as categories: words, with -1 for every word that says that there is none."""
     words = as_words(cells)
-    missing = np.array([word.lower() in gaps for word in words.values] + [True], dtype=np.bool_)
-    return Words(np.where(missing[words.codes], -1, words.codes), words.values)
+    return Words(np.where(is_missing(words, gaps), -1, words.codes), words.values)
 
 
 def kind_of(cells: Cells) -> Kind:
@@ -155,32 +185,35 @@ def kind_of(cells: Cells) -> Kind:
     if not rows:
         return Kind(None, "has no values")
     counts = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.values))
-    used = [word for word, count in zip(labels.values, counts, strict=True) if count]
-    if len(used) == 1 and rows == len(labels.codes):
-        return Kind(None, f"has the same value {used[0]!r} in every row")
+
+    def used() -> Iterator[str]:  # not a list: they may be more than memory holds
+        return itertools.compress(labels.values, counts)
+
+    first, distinct = next(used()), int((counts > 0).sum())
+    if distinct == 1 and rows == len(labels.codes):
+        return Kind(None, f"has the same value {first!r} in every row")
     wrong = int(as_numbers(cells)[1].sum())
     if wrong <= (1 - MOSTLY) * rows or (wrong == 1 and rows >= 5):
         return Kind("number")
-    if all(word.lower() in TRUTHS for word in used):
+    if all(word.lower() in TRUTHS for word in used()):
         return Kind("boolean")
-    if all(_DECIMAL_COMMA.fullmatch(word) for word in used):
-        return Kind(None, f"has decimal commas ({used[0]}, where {used[0].replace(',', '.')} is a number)")
-    if all(map(_DATE_LIKE.match, used)) and _is_dates(used):
+    if all(_DECIMAL_COMMA.fullmatch(word) for word in used()):
+        return Kind(None, f"has decimal commas ({first}, where {first.replace(',', '.')} is a number)")
+    if all(map(_DATE_LIKE.match, used())) and _dates(used()) >= MOSTLY * distinct:
         return Kind("date")
-    length = sum(len(word) * int(count) for word, count in zip(labels.values, counts, strict=True)) / rows
-    if length <= LONG and (len(used) <= FEW_VALUES or (len(used) <= MOST_VALUES and 2 * len(used) <= rows)):
+    length = sum(len(word) * count for word, count in zip(labels.values, counts.tolist(), strict=True)) / rows
+    if length <= LONG and (distinct <= FEW_VALUES or (distinct <= MOST_VALUES and 2 * distinct <= rows)):
         return Kind("category")
-    return Kind(
-        "text" if _has_sentences(used) else None, f"reads like text or names ({len(used):,} different values in {rows:,} rows)"
-    )
+    said = f"reads like text or names ({distinct:,} different values in {rows:,} rows)"
+    return Kind("text" if 2 * _sentences(used()) > distinct else None, said)
 
 
-def _has_sentences(words: Sequence[str]) -> bool:
-    """Whether words are texts to learn from, and not names or codes: most have at least three parts."""
-    return 2 * sum(len(word.split(maxsplit=SENTENCE)) >= SENTENCE for word in words) > len(words)
+def _sentences(words: Iterable[str]) -> int:
+    """How many words are texts to learn from, and not names or codes: those of at least three parts."""
+    return sum(len(word.split(maxsplit=SENTENCE)) >= SENTENCE for word in words)
 
 
-def _is_dates(words: Sequence[str]) -> bool:
+def _dates(words: Iterable[str]) -> int:
     from isograd.workbench.data.dates import is_date  # it reads cells as this module tells
 
-    return sum(map(is_date, words)) >= MOSTLY * len(words)
+    return sum(map(is_date, words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from isograd.workbench.data.columns import (
     taken,
 )
 from isograd.workbench.data.dates import as_days, circles_of, circles_that_vary
+from isograd.workbench.data.lexicon import Chosen
 from isograd.workbench.data.pictures import check_bytes
 from isograd.workbench.data.rows import EncodingPlan
 from isograd.workbench.data.tokens import encode_texts, fit_texts, width_of
@@ -75,7 +77,7 @@ def fit_column(
         return ColumnEncoding(name, kind, values=tuple(counts), index=plan.categories == "index") if len(counts) > 1 else None
     if kind == "text":
         labels = as_labels(cells)
-        texts = [labels.values[code] if code >= 0 else "" for code in labels.codes.tolist()]
+        texts = Chosen(labels.values, labels.codes)
         found = fit_texts(texts, tokens=plan.tokens, form=plan.text, vocabulary=plan.vocabulary, length=plan.length)
         return ColumnEncoding(name, kind, text=found) if found is not None else None
     values, _ = values_of(cells, kind)
@@ -227,12 +229,16 @@ def unseen(cells: Cells, encoding: ColumnEncoding) -> Trouble | None:
 
 def describe_column(name: str, cells: Cells, kind: ColumnKind) -> Column:
     """What a column holds, over all rows: gaps, distinct values, range or values."""
-    if kind in ("category", "text"):
+    if kind == "text":
+        labels = as_labels(cells)
+        often = np.bincount(labels.codes + 1, minlength=len(labels.values) + 1)
+        used = heapq.nsmallest(3, ((-n, word) for n, word in zip(often[1:].tolist(), labels.values, strict=True) if n))
+        shown = tuple(word[:100] for _, word in used)
+        return Column(name, kind, missing=int(often[0]), distinct=int((often[1:] > 0).sum()), values=shown)
+    if kind == "category":
         counts = category_counts(cells)
         gaps = int((as_labels(cells).codes < 0).sum())
         named = tuple(word for word in counts if not (gaps and word == MISSING))
-        if kind == "text":
-            return Column(name, kind, missing=gaps, distinct=len(named), values=tuple(word[:100] for word in named[:3]))
         return Column(name, kind, missing=gaps, distinct=len(named), values=named)
     values, _ = values_of(cells, kind)
     there = values[~np.isnan(values)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError
 from isograd.records.schema import Part
-from isograd.workbench.data.order import permutation
+from isograd.workbench.data.order import alike, in_order, permutation
 from isograd.workbench.data.rows import SplitPlan
 from isograd.workbench.data.sources import PARTS, few
 
@@ -40,9 +40,11 @@ def twins(rows: Iterable[bytes]) -> Index:
     >>> twins([b"a", b"b", b"a"]).tolist()
     [0, 1, 0]
     """
-    seen: dict[bytes, int] = {}
-    numbers = [seen.setdefault(hashlib.blake2b(row, digest_size=16).digest(), len(seen)) for row in rows]
-    return np.array(numbers, dtype=np.int64)
+    digests = bytearray()
+    for row in rows:
+        digests += hashlib.blake2b(row, digest_size=16).digest()
+    halves = np.frombuffer(digests, dtype=np.int64).reshape(-1, 2)
+    return alike([in_order(halves[:, 0]), in_order(halves[:, 1])])
 
 
 def split(plan: SplitPlan, facts: Facts, *, seed: int) -> tuple[tuple[Index, Index, Index], tuple[str, ...]]:

@@ -6,7 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, did_you_mean
-from isograd.workbench.data.columns import TARGET_GAPS, Cells, Codes, Floats, Numbers, Words, as_labels, as_numbers, is_number
+from isograd.workbench.data.columns import (
+    TARGET_GAPS,
+    Cells,
+    Codes,
+    Floats,
+    Numbers,
+    Words,
+    as_labels,
+    as_numbers,
+    is_missing,
+    is_number,
+)
 from isograd.workbench.data.sources import PART_NAMES, few
 from isograd.workbench.data.table import Table
 
@@ -28,7 +39,7 @@ def find_column(table: Table, name: str, asked_by: str) -> Cells:
 
 def missing_rows(cells: Cells, gaps: frozenset[str]) -> Codes:
     """The rows in which a column has no value."""
-    return np.flatnonzero(as_labels(cells, gaps).codes < 0)
+    return np.flatnonzero(is_missing(cells, gaps))
 
 
 def classes_of(table: Table, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

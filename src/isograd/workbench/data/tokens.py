@@ -72,7 +72,8 @@ def _trained_subwords(texts: Sequence[str], vocabulary: int) -> Tokenizer:
 
     made = _bare(models.BPE(unk_token=UNKNOWN))
     kind = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False)
-    made.train_from_iterator(texts, kind)
+    blocks = (list(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE))
+    made.train_from_iterator(blocks, kind)
     return made
 
 
@@ -82,12 +83,14 @@ def _trained_words(texts: Sequence[str], vocabulary: int) -> Tokenizer:
 
     bare = _bare(models.WordLevel(unk_token=UNKNOWN))
     counts: Counter[str] = Counter()
-    plain, others = _parted(texts)
-    words, tokens, _ = cut([texts[row] for row in plain])
-    counts.update(dict(zip(words, np.bincount(tokens, minlength=len(words)).tolist(), strict=True)))
-    for row in others:
-        text = bare.normalizer.normalize_str(texts[row])
-        counts.update(word for word, _ in bare.pre_tokenizer.pre_tokenize_str(text))
+    for start in range(0, len(texts), _AT_ONCE):
+        some = texts[start : start + _AT_ONCE]
+        plain, others = _parted(some)
+        words, tokens, _ = cut([some[row] for row in plain])
+        counts.update(dict(zip(words, np.bincount(tokens, minlength=len(words)).tolist(), strict=True)))
+        for row in others:
+            text = bare.normalizer.normalize_str(some[row])
+            counts.update(word for word, _ in bare.pre_tokenizer.pre_tokenize_str(text))
     most = max(0, vocabulary - len(SPECIAL))
     least = sorted(counts.values(), reverse=True)[most - 1] if 0 < most <= len(counts) else 0
     often = [word for word, count in counts.items() if count >= least]

@@ -9,7 +9,7 @@ import numpy as np
 
 from isograd.records.finding import Evidence
 from isograd.records.inspection import Doubt
-from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Cells, Flags, Floats, Numbers, as_labels, as_numbers, codes_of
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Cells, Flags, Floats, Numbers, as_numbers, codes_of, is_missing
 from isograd.workbench.data.doubts.case import LEAST_ROWS, Case
 
 MOSTLY_MISSING = 0.5
@@ -30,7 +30,7 @@ def missing(case: Case) -> Iterator[Doubt]:
         return
     for name in [*case.features, *([case.target] if case.target in table.columns else [])]:
         assert name is not None
-        gaps = as_labels(table.columns[name], TARGET_GAPS if name == case.target else GAPS).codes < 0
+        gaps = is_missing(table.columns[name], TARGET_GAPS if name == case.target else GAPS)
         share = float(gaps.mean())
         evidence = (Evidence("share of rows without a value", "missing", share, bound=MOSTLY_MISSING),)
         if name == case.target:
@@ -102,8 +102,9 @@ def _codes(cells: Cells) -> bool:
     """Whether words read like codes: short, and without blanks."""
     if isinstance(cells, Numbers):
         return False
-    used = [cells.values[code] for code in np.unique(cells.codes) if code >= 0]
-    return sum(len(word) <= 64 and " " not in word for word in used) >= DISTINCT * len(used)
+    used = np.unique(cells.codes[cells.codes >= 0])
+    words = (cells.values[code] for code in used.tolist())
+    return sum(len(word) <= 64 and " " not in word for word in words) >= DISTINCT * len(used)
 
 
 def _counts_rows(name: str, values: Floats) -> bool:

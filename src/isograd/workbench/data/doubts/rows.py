@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ def _with_labels(case: Case) -> Codes:
         labels = codes_of(case.table.columns[case.target])
     else:
         return case.same
-    return np.unique(np.stack([case.same, labels], axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return alike([case.same, labels])
 
 
 def _by_chance(case: Case) -> bool:
@@ -223,7 +224,9 @@ def _alike_texts(case: Case) -> Codes | None:
     codes = []
     for name in names:
         words = as_labels(case.table.columns[name])
-        plain = twins(_LETTERS.sub("", word).casefold().encode("utf-8", "surrogatepass") for word in (*words.values, ""))
+        plain = twins(
+            _LETTERS.sub("", word).casefold().encode("utf-8", "surrogatepass") for word in itertools.chain(words.values, ("",))
+        )
         codes.append(plain[words.codes])
     return alike(codes)
 
