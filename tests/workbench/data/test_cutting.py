@@ -49,7 +49,7 @@ def test_the_vocabulary_and_every_token_are_those_of_the_library(kind: str, voca
 
 
 def test_blocks_of_few_letters_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [text for text in odd_texts(9, 200) if text.isascii()]
+    texts = ["a long text " * 20, *(text for text in odd_texts(9, 200) if text.isascii()), "and another " * 20]
     whole = cut(texts)
     monkeypatch.setattr(cutting, "_LETTERS", 50)
     pieces = cut(texts)

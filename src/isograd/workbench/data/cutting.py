@@ -46,9 +46,7 @@ def cut(texts: Sequence[str]) -> tuple[list[str], Codes, Codes]:
 def _blocks(texts: Sequence[str]) -> list[Sequence[str]]:
     ends = np.cumsum([len(text) + 1 for text in texts])
     marks = np.arange(_LETTERS, ends[-1] + _LETTERS, _LETTERS) if len(texts) else ends
-    borders = [0, *dict.fromkeys(np.searchsorted(ends, marks, side="right").tolist())]
-    if borders[-1] != len(texts) or len(borders) == 1:
-        borders.append(len(texts))
+    borders = [*dict.fromkeys([0, *np.searchsorted(ends, marks, side="right").tolist(), len(texts)])]
     return [texts[a:b] for a, b in itertools.pairwise(borders)]
 
 
