@@ -24,6 +24,7 @@ def source_of(project: Project) -> data.Source:
         files=table.files,
         label_pattern=table.label_pattern,
         image_size=table.image_size,
+        memory=table.memory,
     )
 
 

@@ -130,6 +130,7 @@ def begin(project: Project) -> Job:
         files=table.files,
         label_pattern=table.label_pattern,
         cache=project.folder / "cache" if table.cache else None,
+        memory=table.memory,
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
     model = network(project, prepared, settings.seed)

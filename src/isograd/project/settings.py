@@ -60,7 +60,10 @@ class DataTable(Table):
         "epoch; balanced: every batch holds the classes alike; smote: rows made between those of rare classes (tables)",
     )
     cache: bool = Field(
-        True, description="keep many pictures decoded in the project's folder cache/, so that the next time is fast"
+        True, description="keep what took long to read in the project's folder cache/, so that the next time is fast"
+    )
+    memory: int = Field(
+        1024, ge=64, description="MiB that reading a Parquet table may take; a larger one is read in pieces, kept in cache/"
     )
     skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
 

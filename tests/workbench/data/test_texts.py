@@ -69,10 +69,10 @@ def test_a_folder_of_texts_is_learned_from_and_new_texts_are_read_alike(tmp_path
 
 
 def test_words_that_training_never_saw_are_counted_at_prediction(tmp_path: Path) -> None:
-    rows = [f"a film that is {('good', 'bad')[i % 2]},{'pn'[i % 2]}" for i in range(40)]
+    rows = [f"a film that is {('good', 'bad')[i % 2]}{' indeed' * i},{'pn'[i % 2]}" for i in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["text,y", *rows]) + "\n")
     plan = SplitPlan("stratified", 0.2, 0.2)
     found = prepare("t.csv", base=tmp_path, task="text-classification", target="y", split=plan, seed=0)
     (tmp_path / "new.csv").write_text("text\na strange film\ngood\n")
     _, _, left_out = read_for_prediction(tmp_path / "new.csv", found.encoding)
-    assert [f"{one.name}: {one.reason}" for one in left_out] == ["column 'text': 1 of 4 tokens are not among the 8 of training"]
+    assert [f"{one.name}: {one.reason}" for one in left_out] == ["column 'text': 1 of 4 tokens are not among the 9 of training"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,19 @@ def taken(cells: Cells, rows: Codes) -> Cells:
         least = int(used[:1].sum() < 0) if len(used) else 0
         return Words(codes.astype(np.int64) - least, tuple(cells.values[code] for code in used[least:].tolist()))
     return Words(codes, cells.values)
+
+
+def spilled(cells: Cells, rows: Codes) -> Cells:
+    """Some rows of a column that lies on disk, on disk too: in a file without a name, which ends with the process."""
+    if len(rows) <= FEW_ROWS:
+        return taken(cells, rows)
+    values = cells.values if isinstance(cells, Numbers) else cells.codes
+    with tempfile.TemporaryFile() as file:
+        for start in range(0, len(rows), FEW_ROWS):
+            file.write(values[rows[start : start + FEW_ROWS]].data)
+        file.flush()
+        some = np.asarray(np.memmap(file, dtype=values.dtype, mode="r"))
+    return Numbers(some) if isinstance(cells, Numbers) else Words(some, cells.values)
 
 
 def joined(parts: Sequence[Cells]) -> Cells:

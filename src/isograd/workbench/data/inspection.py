@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,12 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
     Where ``source.target`` is not said, a column called target, label, class or y is taken. Raises ``DataError`` where nothing
     at all can be read, and for a target or a column to drop that is not there.
     """
-    found = read(source, task=task, skip_corrupt=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:  # what lies in it can be read as long as we look
+        found = read(replace(source, cache=Path(place)), task=task, skip_corrupt=True)
+        return _inspected(found, source, drop, clean)
+
+
+def _inspected(found: Table | Pictures | Recordings, source: Source, drop: Sequence[str], clean: Sequence[str]) -> Inspection:
     target = _target(found, source.target)
     if isinstance(found, Table):
         for name in drop:

@@ -1,11 +1,11 @@
-"""Decode and encode pictures once: memory-mapped files beside the project, named by what they were made of."""
+"""Decode and encode once what takes long: memory-mapped files beside the project, named by what they were made of."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ _FACTS, _VALUES = "facts.json", "values.raw"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the values are: their type and shape, which files their ``rows`` are, and what was found while they were made."""
+    """What the values are: their type and shape, which files their ``rows`` are, and what was found while they were made.
+
+    ``note`` is what belongs to them, such as the encoding that they were made by.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,6 +42,7 @@ class Facts:
     fingerprint: str = ""
     skipped: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()
+    note: str = ""
 
 
 def stamp_of(folder: Path, files: Sequence[Path], asked: object) -> str:
@@ -94,3 +98,13 @@ def keep(place: Path, stamp: str, pieces: Iterable[tuple[NDArray[Any], Facts]]) 
     except (StorageError, OSError):
         return False
     return True
+
+
+def made_once(place: Path, stamp: str, make: Callable[[], Iterable[tuple[NDArray[Any], Facts]]]) -> tuple[Facts, NDArray[Any]]:
+    """What is kept at a place under a stamp, made in pieces unless it is there; raises ``StorageError`` for a full disk."""
+    have = opened(place, stamp)
+    if have is None and keep(place, stamp, make()):
+        have = opened(place, stamp)
+    if have is None:
+        raise StorageError(f"{place} cannot be written, and its rows do not fit into memory", remedy="free some space")
+    return have

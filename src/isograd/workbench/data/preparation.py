@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.errors import DataError, RequestError, StorageError, did_you_mean
+from isograd.errors import DataError, RequestError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
 from isograd.workbench.data import kept, pictures, spectra
 from isograd.workbench.data.cleaning.applying import before_split
@@ -23,6 +23,7 @@ from isograd.workbench.data.rows import TASKS, EncodingPlan, Prepared, Rows, Spl
 from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, twins
 from isograd.workbench.data.split import split as part_rows
+from isograd.workbench.data.stored import MEMORY
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.tabular import prepare_table
 
@@ -44,6 +45,7 @@ def prepare(
     encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
     clean: tuple[str, ...] = (),
     cache: Path | None = None,
+    memory: int = MEMORY,
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
@@ -51,9 +53,10 @@ def prepare(
     "sound-classification".
     ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and ``label_pattern`` are said
     in ``Source``. ``clean`` are steps that are taken in their order; what they touched is in the remarks. ``skip_corrupt``
-    leaves out files and rows that cannot be read, and lists them in ``summary.skipped``. ``cache`` is a folder where many
-    pictures are kept decoded, so that the next time is fast; what is larger than memory is trained on from there. The result
-    is a function of the content and the arguments.
+    leaves out files and rows that cannot be read, and lists them in ``summary.skipped``. ``cache`` is a folder where what took
+    long to decode or to encode is kept, so that the next time is fast; what is larger than memory is trained on from there.
+    A Parquet table that would take more than ``memory`` MiB is read in pieces. The result is a function of the content and of
+    the arguments but ``cache`` and ``memory``.
 
     Raises ``DataError``, one clear message, for anything in the source that cannot be used.
 
@@ -64,7 +67,15 @@ def prepare(
     """
     _check_request(task, split)
     told = Source(
-        source, base, target, query=query, files=files, label_pattern=label_pattern, image_size=image_size, cache=cache
+        source,
+        base,
+        target,
+        query=query,
+        files=files,
+        label_pattern=label_pattern,
+        image_size=image_size,
+        cache=cache,
+        memory=memory,
     )
     found = read(told, task=task, skip_corrupt=skip_corrupt)
     if isinstance(found, Table):
@@ -79,6 +90,7 @@ def prepare(
             drop=drop,
             encode_as=encode_as,
             clean=clean,
+            cache=cache,
         )
     cleaned, remarks, steps = before_split(found, clean, target)
     if isinstance(cleaned, Recordings):
@@ -201,12 +213,7 @@ def _on_disk(found: Pictures, part: NDArray[np.int64], encoding: Encoding, place
     """Encoded rows in a file that is memory-mapped, made in blocks unless it is there already."""
     asked = [found.fingerprint, encoding.image, encoding.channel_mean, encoding.channel_std]
     stamp = hashlib.sha256(json.dumps(asked).encode() + part.tobytes()).hexdigest()
-    have = kept.opened(place, stamp)
-    if have is None and kept.keep(place, stamp, _blocks(found, part, encoding)):
-        have = kept.opened(place, stamp)
-    if have is None:
-        raise StorageError(f"{place} cannot be written, and its rows do not fit into memory", remedy="free some space")
-    return have[1]
+    return kept.made_once(place, stamp, lambda: _blocks(found, part, encoding))[1]
 
 
 def _blocks(found: Pictures, part: NDArray[np.int64], encoding: Encoding) -> Iterator[tuple[NDArray[np.float32], kept.Facts]]:

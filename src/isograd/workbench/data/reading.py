@@ -11,10 +11,12 @@ from isograd.workbench.data import folders, idx, pictures
 from isograd.workbench.data.arrays import read_npz
 from isograd.workbench.data.labelled import read_labelled
 from isograd.workbench.data.pictures import Pictures
+from isograd.workbench.data.pieces import MIB
 from isograd.workbench.data.queries import is_database, read_query
 from isograd.workbench.data.recordings import Recordings, read_recordings
 from isograd.workbench.data.sources import (
     IMAGE_SUFFIXES,
+    PARQUET_SUFFIXES,
     READS,
     SOUND_SUFFIXES,
     TABLE_SUFFIXES,
@@ -23,6 +25,7 @@ from isograd.workbench.data.sources import (
     listing,
     locate,
 )
+from isograd.workbench.data.stored import MEMORY, need_of, stored_table
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.tables import part_tables, read_parts, read_table
 from isograd.workbench.data.texts import read_texts
@@ -36,7 +39,7 @@ class Source:
 
     ``query`` is for databases, ``files`` names the column of picture files in a table of labels, ``label_pattern`` tells
     labels from names of recordings, ``target`` names the label, ``image_size`` is (height, width) of pictures,
-    ``cache`` a folder in which what was decoded is kept for the next time.
+    ``cache`` a folder in which what was decoded is kept for the next time, ``memory`` the MiB that reading a table may take.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Source:
     label_pattern: str | None = None
     image_size: tuple[int, int] | None = None
     cache: Path | None = None
+    memory: int = MEMORY
 
 
 def read(source: Source, *, task: str | None = None, skip_corrupt: bool = False) -> Table | Pictures | Recordings:
@@ -89,7 +93,22 @@ def _read_file(path: Path, source: Source, task: str | None, skip_corrupt: bool)
         lies_in_a_folder = idx.is_idx(path) or suffix in (*IMAGE_SUFFIXES, *SOUND_SUFFIXES, *TEXT_SUFFIXES)
         remedy = "name the folder that holds it" if lies_in_a_folder else f"a source is {READS}"
         raise DataError(f"{path.name} is of no kind that is read here", where=str(path), remedy=remedy)
-    return _labelled(read_table(path, skip_corrupt=skip_corrupt), source, task, skip_corrupt)
+    return _labelled(_table(path, source, skip_corrupt), source, task, skip_corrupt)
+
+
+def _table(path: Path, source: Source, skip_corrupt: bool) -> Table:
+    """One table, on disk where it is a Parquet file that would take more memory than is given."""
+    need, most = need_of(path) if path.suffix.lower() in PARQUET_SUFFIXES else 0, source.memory * MIB
+    if need <= most:
+        return read_table(path, skip_corrupt=skip_corrupt)
+    if source.cache is None:
+        raise DataError(
+            f"{path.name} is larger than the memory that is given, and there is no folder to keep its columns in",
+            where=str(path),
+            met=f"read as a whole it takes about {need / MIB:,.0f} MiB; memory = {source.memory}",
+            remedy=f"cache = true under [data], or memory = {-(-need // MIB)}",
+        )
+    return stored_table(path, source.cache / "columns", memory=most)
 
 
 def _labelled(table: Table, source: Source, task: str | None, skip_corrupt: bool) -> Table | Pictures:

@@ -9,7 +9,8 @@ from pathlib import Path
 from isograd.errors import DataError, did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", *PARQUET_SUFFIXES, ".jsonl", ".ndjson")
 TEXT_SUFFIXES = (".txt",)
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg")
 PART_NAMES = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError
 from isograd.records.schema import Skipped
-from isograd.workbench.data.columns import Cells, taken
+from isograd.workbench.data.columns import Cells, spilled, taken
 from isograd.workbench.data.places import chosen
 from isograd.workbench.data.sources import few
 
@@ -20,7 +20,10 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table as read: its columns in order, and where each row stands ("line 7") in the file that ``where`` names."""
+    """A table as read: its columns in order, and where each row stands ("line 7") in the file that ``where`` names.
+
+    ``on_disk`` says that the columns are memory-mapped, because they are larger than memory.
+    """
 
     where: str
     columns: dict[str, Cells]
@@ -29,6 +32,7 @@ class Table:
     parts: NDArray[np.str_] | None = None
     skipped: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()
+    on_disk: bool = False
 
     def __len__(self) -> int:
         return len(self.places)
@@ -38,7 +42,7 @@ def rows_of(table: Table, rows: NDArray[np.int64]) -> Table:
     """Some rows of a table, in the order asked for."""
     return replace(
         table,
-        columns={name: taken(cells, rows) for name, cells in table.columns.items()},
+        columns={name: (spilled if table.on_disk else taken)(cells, rows) for name, cells in table.columns.items()},
         places=chosen(table.places, rows),
         parts=table.parts[rows] if table.parts is not None else None,
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from isograd.errors import DataError, Fault
+from isograd.records import codec
 from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
 from isograd.workbench.data.cleaning.applying import after_split, before_split
-from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of
-from isograd.workbench.data.features import Trouble, describe_column, encode, fit_column, settled
+from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of, taken
+from isograd.workbench.data.encoded import Encoded
+from isograd.workbench.data.features import Trouble, describe_column, fit_column, settled
 from isograd.workbench.data.order import alike
-from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan
-from isograd.workbench.data.sources import few
+from isograd.workbench.data.rows import EncodingPlan, Prepared, SplitPlan
+from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, split
 from isograd.workbench.data.table import MOST_NAMED, Table, rows_of
 from isograd.workbench.data.targets import (
@@ -42,8 +45,12 @@ def prepare_table(
     drop: tuple[str, ...],
     encode_as: EncodingPlan = EncodingPlan(),  # noqa: B008 - it is frozen
     clean: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Prepared:
-    """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used."""
+    """A table as three encoded parts, with its summary and encoding; raises ``DataError`` for what cannot be used.
+
+    Encoded rows that are large, or that took long, are kept in ``cache``.
+    """
     target = target or (label_of(table) if task == TEXTS else None)
     target = _target(table, task, target)
     cleaned, cleaning, steps = before_split(table, clean, target)
@@ -70,8 +77,7 @@ def prepare_table(
         kinds, remarks = _kinds(table, [name for name in table.columns if name not in (target, steering, *drop)])
         kinds, remarks = only_text(table, kinds, remarks) if task == TEXTS else (kinds, remarks)
     remarks += cleaning + learned
-    training = rows_of(table, parts[0])
-    fitted = [fit_column(name, training.columns[name], kind, encode_as) for name, kind in kinds.items()]
+    fitted = [fit_column(name, taken(table.columns[name], parts[0]), kind, encode_as) for name, kind in kinds.items()]
     constant = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
     encoding = Encoding(
         "table", target, columns=tuple(one for one in fitted if one is not None), classes=classes, steps=(*steps, *fitted_steps)
@@ -92,7 +98,11 @@ def prepare_table(
         skipped=table.skipped,
         remarks=(*table.remarks, *remarks, *split_remarks),
     )
-    train, validation, test = (_rows(table, part, labels, quantity, encoding) for part in parts)
+    made = Encoded(table, labels, quantity, encoding)
+    asked = [table.fingerprint, source, task, target, skip_corrupt, list(clean), codec.dumps(encoding)]
+    train, validation, test = (
+        made.rows(part, cache / name if cache else None, asked) for name, part in zip(PARTS, parts, strict=True)
+    )
     return Prepared(summary, encoding, train, validation, test)
 
 
@@ -229,17 +239,3 @@ def _imputed(name: str, kind: ColumnKind, missing: int) -> str:
     if kind == "category":
         return f'column {name!r} lacks {missing:,} values; they became the category "missing"'
     return f"column {name!r} lacks {missing:,} values; they became the training mean, with a column that says so"
-
-
-def _rows(table: Table, part: Codes, labels: Codes | None, quantity: Floats | None, encoding: Encoding) -> Rows:
-    import torch  # here and not above: who only predicts needs none
-
-    chosen = rows_of(table, part)
-    inputs = torch.from_numpy(encode(chosen.columns, encoding.columns, len(chosen)))
-    if [column.text.form for column in encoding.columns if column.text] == ["ids"] and len(encoding.columns) == 1:
-        inputs = inputs.long()  # token numbers are places in a table of embeddings, not quantities
-    if labels is not None:
-        return Rows(inputs, torch.from_numpy(labels[part]), chosen.places)
-    assert quantity is not None
-    scaled = (quantity[part] - encoding.target_mean) / encoding.target_std
-    return Rows(inputs, torch.from_numpy(scaled.astype(np.float32)[:, None]), chosen.places)

@@ -61,7 +61,8 @@ def after_split(
             continue
         if step.column == target:
             raise DataError(f"{written(step)}: the target is not to be changed by what is learned from it", where=table.where)
-        known = learn(rows_of(table, training), step)
+        alone = {step.column: table.columns[step.column]} if step.column in table.columns else table.columns
+        known = learn(rows_of(replace(table, columns=alone), training), step)
         table, touched = change(table, known)
         remarks.append(_remark(step, touched))
         fitted.append(known)
