@@ -13,7 +13,8 @@ that their own edit confirms come first.
 Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
   GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs
-  LEARNS   a control above 0.1 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most
+  LEARNS   a control above 0.1 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most;
+           and so must what does little harm (below CERTAIN) where the control does not learn: it may only be slow
   SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
@@ -224,14 +225,16 @@ def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
 
 
 def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longest: int) -> Hypothesis | None:
-    """The best that may be spoken of; where the control learns and the gain is not large, only if it lasts in longer replays.
+    """The best that may be spoken of; where its gain is not large and the case not clear, only if it lasts in longer replays.
 
     What makes a network merely faster gains in a short replay and nothing in a long one.
     """
     left, length = list(found), min(longest, work.length * LONGER)
     for _ in range(CONFIRMED):
         best = _best(left)
-        if best is None or best.edit.kind in FACTS or best.gain >= SURE or control.value < LEARNS or length < 2 * work.length:
+        if best is None or best.edit.kind in FACTS or best.gain >= SURE or length < 2 * work.length:
+            return best
+        if control.value < LEARNS and (best.harm or 0.0) >= CERTAIN:
             return best
         if not work.affords(2 * length):
             return None

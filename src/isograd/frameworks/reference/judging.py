@@ -10,6 +10,7 @@ from isograd.frameworks.reference.network import Array, Loss
 from isograd.records.skill import Skill
 
 WORST = -0.2
+COLUMNS = 16
 
 
 def skill_of(outputs: Array, targets: NDArray[np.generic], loss: Loss) -> Skill:
@@ -21,18 +22,33 @@ def skill_of(outputs: Array, targets: NDArray[np.generic], loss: Loss) -> Skill:
     if not np.isfinite(outputs).all():
         return Skill(WORST, len(outputs))
     if loss == "squared_error":
-        wanted = targets.astype(np.float64)
-        spread = float(((wanted - wanted.mean(0)) ** 2).sum())
-        value = 1.0 - float(((outputs - wanted) ** 2).sum()) / spread if spread else 0.0
+        value = _explained(outputs, targets.astype(np.float64))
     else:
         value = _told(outputs, targets.astype(np.int64))
     return Skill(max(WORST, min(1.0, value)), len(outputs))
 
 
+def _explained(outputs: Array, wanted: Array) -> float:
+    """The mean R2 of few columns, where they vary; of many that of all together."""
+    outputs, wanted = outputs.reshape(len(outputs), -1), wanted.reshape(len(wanted), -1)
+    spread, missed = ((wanted - wanted.mean(0)) ** 2).sum(0), ((outputs - wanted) ** 2).sum(0)
+    if not spread.sum() > 0.0:
+        return 0.0
+    if wanted.shape[1] > COLUMNS:
+        return float(1.0 - missed.sum() / spread.sum())
+    varied = spread > 0.0
+    return float(np.clip(1.0 - missed[varied] / spread[varied], WORST, 1.0).mean())
+
+
+def _halves(count: int) -> NDArray[np.bool_]:
+    """Whether the binary digits of an example's number have an even sum."""
+    return np.array([number.bit_count() % 2 == 0 for number in range(count)])
+
+
 def _told(scores: Array, classes: NDArray[np.int64]) -> float:
     spread = float(scores.std(ddof=1))
     scores = (scores - scores.mean(1, keepdims=True)) / spread if spread else np.zeros_like(scores)
-    first = np.arange(len(scores)) % 2 == 0
+    first = _halves(len(scores))
     paid = prior = 0.0
     for fit, count in ((first, ~first), (~first, first)):
         if not fit.any() or not count.any():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isograd.errors import ModelError
 from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
-from isograd.frameworks.torch.fitting import fitting_loss
+from isograd.frameworks.torch.fitting import Fitting, fitting_loss
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import apart, mapped, rebatched, standard
@@ -86,7 +86,14 @@ def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if twin.loss is None:
         raise ModelError("the loss is inside the model", remedy="let the model give its outputs, and give the loss apart")
     _, last = _last(twin)
-    return dataclasses.replace(twin, loss=fitting_loss, manner=twin.manner.but(last=last))
+    own, fitting = twin.heard or twin.loss, Fitting(twin.heard or twin.loss)
+    for bare in (True, False):  # the program's own may take nothing but what its last function gives
+        manner = twin.manner.but(last=last) if bare else twin.manner
+        with contextlib.suppress(Exception), untouched(twin.models), running(twin.models, manner), torch.enable_grad():
+            batch = twin.data.scaled(twin.known[0])
+            if fitting.rest(outputs_of(twin.models, inputs_of(batch)), targets_of(batch)) is not None:
+                return dataclasses.replace(twin, loss=fitting, heard=own, manner=manner)
+    return dataclasses.replace(twin, loss=fitting_loss, heard=own, manner=twin.manner.but(last=last))
 
 
 def _leave_out_last(twin: TorchPatient, edit: Edit) -> TorchPatient:

@@ -110,9 +110,9 @@ def _judged(outputs: Any, targets: Any) -> tuple[float | None, float | None, flo
         return None, None, 1.0 - float((made - wanted).square().sum()) / away if away > 0.0 else None
     if found.task == "binary":  # probabilities, or logits where one lies outside of 0 to 1
         logits = bool(((made < 0.0) | (made > 1.0)).any())
-        answers, labels = (made > (0.0 if logits else 0.5)).long(), wanted.long()
+        answers, labels = (made > (0.0 if logits else 0.5)).long().reshape(-1), wanted.long().reshape(-1)
     else:
-        answers, labels = made.argmax(1), wanted.long()
+        answers, labels = made.argmax(1), wanted.long() if wanted.ndim == 1 else wanted.argmax(1)
     return float((answers == labels).double().mean()), int(labels.bincount().max()) / len(labels), None
 
 

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
-from isograd.frameworks.torch import edits, stepping
+from isograd.frameworks.torch import edits, stepping, yardsticks
 from isograd.frameworks.torch.applying import applied
-from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.copying import together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
-from isograd.frameworks.torch.fitting import Matched, matched
-from isograd.frameworks.torch.judging import WORST, skill_of
+from isograd.frameworks.torch.judging import WORST
 from isograd.frameworks.torch.manner import Manner, running
 from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.preparing import Data
@@ -55,8 +53,9 @@ class TorchPatient(Patient):
     the backward pass alone is measured. ``kept`` names the parameters that ``reborn`` could not draw anew. ``known`` are
     batches that an edit of the data takes its statistics from, ``loop`` the habits of the program's loop, ``step`` its own
     step function, ``score`` the person's own yardstick, a function of the model; ``data`` and ``manner`` are what edits have
-    changed. ``seed`` is that of the random numbers of a training (dropout, augmentation, weights that an edit draws): patients
-    with the same seed differ by their edits alone.
+    changed, ``heard`` the program's own loss where an edit took another: it goes on saying what is compared with what.
+    ``seed`` is that of the random numbers of a training (dropout, augmentation, weights that an edit draws): patients with the
+    same seed differ by their edits alone.
     """
 
     models: tuple[nn.Module, ...]
@@ -71,6 +70,7 @@ class TorchPatient(Patient):
     data: Data = Data()
     manner: Manner = Manner()
     seed: int = 0
+    heard: Any = None
 
     @classmethod
     def copy_of(cls, model: Any, batch: Any, loss: Any, optimizer: Any) -> Self:
@@ -172,7 +172,8 @@ class TorchPatient(Patient):
     def judge(self, batches: Iterable[Any]) -> Skill:
         """Calibrated skill on all examples of the batches together, in evaluation mode; see ``judging.skill_of``.
 
-        Raises ``ModelError`` where outputs and targets fit no yardstick and no ``score`` was given.
+        What is judged is found by ``yardsticks.seen``; of several outputs it is the mean. Raises ``ModelError`` where no
+        yardstick fits and no ``score`` was given.
         """
         twin = self.copy()
         with (
@@ -187,16 +188,10 @@ class TorchPatient(Patient):
                 value = float(twin.score(twin.models[0] if len(twin.models) == 1 else twin.models))
                 return Skill(value if math.isfinite(value) else WORST, 0)
             with _judging(self.step):
-                found = [
-                    matched(outputs_of(twin.models, inputs_of(batch)), targets_of(batch))
-                    for batch in map(twin.data.scaled, batches)
-                ]
+                found = yardsticks.seen(twin.models, map(twin.data.scaled, batches), twin.heard or twin.loss, twin.step)
         if not found:
             raise RequestError("there are no examples to judge by")
-        task = "numbers" if any(one.task == "numbers" for one in found) else found[0].task
-        outputs = torch.cat([one.outputs.reshape(len(one.outputs), -1) if task == "numbers" else one.outputs for one in found])
-        targets = torch.cat([one.targets.reshape(len(one.targets), -1) if task == "numbers" else one.targets for one in found])
-        return skill_of(Matched(task, outputs, targets))
+        return yardsticks.judged(found)
 
     def reborn(self, seed: int) -> Self:
         """A new patient with fresh weights from ``seed`` and a fresh optimizer with the same settings.
