@@ -140,7 +140,7 @@ def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
 
 def tried(program: Program, operator: str | None, settings: Settings, seed: int, found: Found) -> Found:
     """Watch, write down, replay, and let every method speak."""
-    from isograd.explaining import Examples, allowance, attempts, candidates, cause_of
+    from isograd.explaining import allowance, attempts, candidates, cause_of
     from isograd.health.case import case_of
     from isograd.health.habits import loop_of
     from isograd.health.present import present_of
@@ -172,9 +172,9 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
             program.train(program.settings, seed, Replay(sound))
         batches, _ = batches_and_loss(sound[-1])
         writer.judged, writer.evaluated = sound[-1].judged, sound[-1].evaluated
-    held = [(writer.evaluated, writer.judged)] if writer.judged is not None and writer.evaluated is not None else None
-    given = Examples(tuple(batches), tuple(held)) if held else Examples(tuple(batches[:-20]), tuple(batches[-20:]))
-    patient = replay.start.patient(given.training, loss, loop_of(case), optimizer=replay.optimizer)
+    given, patient = judgeable(
+        writer, batches, lambda some: replay.start.patient(some, loss, loop_of(case), optimizer=replay.optimizer)
+    )
     attempt = attempts(patient, given)
     said = cause_of(patient, given, case, findings, allowance(None, planned), attempt=attempt)
     everything = full_table(attempt, candidates(case, findings, present_of(case)), case)
@@ -190,6 +190,21 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         named_at_all=tuple(edit.kind for one in said.causes for edit in (one.edit, *one.rivals)),
         tried=tuple(everything),
     )
+
+
+def judgeable(writer: Writer, batches: Sequence[Any], made: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The examples and the patient: judged by what the program judges itself by, else (it scores in parts) by its last batches."""
+    from isograd.errors import ModelError
+    from isograd.explaining import Examples
+
+    if writer.judged is not None and writer.evaluated is not None:
+        given = Examples(tuple(batches), ((writer.evaluated, writer.judged),))
+        patient = made(given.training)
+        with contextlib.suppress(ModelError):
+            patient.judge(given.held)
+            return given, patient
+    given = Examples(tuple(batches[:-20]), tuple(batches[-20:]))
+    return given, made(given.training)
 
 
 def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:
