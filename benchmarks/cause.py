@@ -29,7 +29,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from cause_expected import right_kinds
-from cause_tape import Writer, batches_and_loss, judged_by
+from cause_tape import Writer, batches_and_loss, judgeable, judged_by
 from common import RESULTS, machine, table, write
 from faults import expected, harm
 from faults.grounds import OPERATORS, PROGRAMS
@@ -190,21 +190,6 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         named_at_all=tuple(edit.kind for one in said.causes for edit in (one.edit, *one.rivals)),
         tried=tuple(everything),
     )
-
-
-def judgeable(writer: Writer, batches: Sequence[Any], made: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """The examples and the patient: judged by what the program judges itself by, else (it scores in parts) by its last batches."""
-    from isograd.errors import ModelError
-    from isograd.explaining import Examples
-
-    if writer.judged is not None and writer.evaluated is not None:
-        given = Examples(tuple(batches), ((writer.evaluated, writer.judged),))
-        patient = made(given.training)
-        with contextlib.suppress(ModelError):
-            patient.judge(given.held)
-            return given, patient
-    given = Examples(tuple(batches[:-20]), tuple(batches[-20:]))
-    return given, made(given.training)
 
 
 def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,6 +193,21 @@ def batches_and_loss(writer: Writer) -> tuple[list[Any], Tape]:
         changing = [n for n, tensor in first.leaves.items() if n not in held and tensor.ndim and len(tensor) == length]
     pairs = [(step.inputs, _one([step.leaves[number] for number in changing])) for step in alike]
     return pairs, Tape(first, changing, held)
+
+
+def judgeable(writer: Writer, batches: Sequence[Any], made: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Examples and patient: judged by what the program judges itself by, or by its last batches where it scores in parts."""
+    from isograd.errors import ModelError
+    from isograd.explaining import Examples
+
+    if writer.judged is not None and writer.evaluated is not None:
+        given = Examples(tuple(batches), ((writer.evaluated, writer.judged),))
+        patient = made(given.training)
+        with suppress(ModelError):
+            patient.judge(given.held)
+            return given, patient
+    given = Examples(tuple(batches[:-20]), tuple(batches[-20:]))
+    return given, made(given.training)
 
 
 def _one(tensors: list[Tensor]) -> Any:
