@@ -46,7 +46,12 @@ def answer_line(answer: dict[str, Any]) -> str:
 
     >>> answer_line({"name": "a.png", "label": "7", "probabilities": {"1": 0.1, "7": 0.9}})
     'a.png: 7 (90 %)'
+    >>> answer_line({"name": "row 1", "steps": [{"value": 1.0}, {"value": 2.5}]})
+    'row 1: 1 2.5'
     """
+    if "steps" in answer:
+        each = [str(step.get("label", "")) or f"{step['value']:.6g}" for step in answer["steps"]]
+        return f"{answer['name']}: {' '.join(each)}"
     if "label" in answer:
         return f"{answer['name']}: {answer['label']} ({percent(answer['probabilities'][answer['label']])})"
     return f"{answer['name']}: {answer['value']:.6g}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from isograd.errors import Fault, RequestError
 from isograd.project.settings import ProjectSettings
 from isograd.workbench import data, evaluate, train
@@ -47,6 +49,9 @@ def _refuse(settings: ProjectSettings, prepared: data.Prepared) -> None:
         faults.append(
             Fault("sampling and class_weights are two ways to the same, and both at once overdo it", "train", remedy="keep one")
         )
+    if _each(prepared) and "data.sampling" in given:
+        met, remedy = "every step has a class of its own", 'class_weights = "balanced" under [train]'
+        faults.append(Fault("sampling draws whole sequences, which have no class here", "data.sampling", met, remedy))
     if classes > 2 and "evaluate.threshold" in given:
         met = f"{classes} classes"
         faults.append(Fault("a threshold is for two classes", "evaluate.threshold", met, 'threshold = "none"'))
@@ -59,8 +64,15 @@ def loss_for(settings: ProjectSettings, prepared: data.Prepared) -> Callable[[An
     chosen, weights = settings.train, None
     if chosen.class_weights == "balanced":
         labels = prepared.train.targets
-        weights = train.balanced_weights(labels.bincount(minlength=len(prepared.encoding.classes)).tolist())
-    return train.loss_of(settings.task, kind=chosen.loss, gamma=chosen.focal_gamma, weights=weights)
+        counts = labels[labels >= 0].bincount(minlength=len(prepared.encoding.classes))
+        weights = train.balanced_weights(counts.tolist())
+    loss = train.loss_of(settings.task, kind=chosen.loss, gamma=chosen.focal_gamma, weights=weights)
+    return train.stepwise(loss) if _each(prepared) else loss
+
+
+def _each(prepared: data.Prepared) -> bool:
+    """Whether every step of a sequence has a target of its own."""
+    return prepared.encoding.sequence is not None and prepared.encoding.sequence.each
 
 
 def with_threshold(settings: ProjectSettings, prepared: data.Prepared, outputs: Callable[[Any], Any]) -> data.Prepared:
@@ -68,5 +80,6 @@ def with_threshold(settings: ProjectSettings, prepared: data.Prepared, outputs: 
     if settings.evaluate.threshold == "none":
         return prepared
     rows = prepared.validation
-    found = evaluate.threshold_for(settings.evaluate.threshold, outputs(rows.inputs), rows.targets.numpy())
+    answers, targets, _ = evaluate.by_step(outputs(rows.inputs), rows.targets.numpy())
+    found = evaluate.threshold_for(settings.evaluate.threshold, answers, np.asarray(targets))
     return replace(prepared, encoding=replace(prepared.encoding, threshold=found))

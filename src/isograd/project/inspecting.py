@@ -25,6 +25,8 @@ def source_of(project: Project) -> data.Source:
         label_pattern=table.label_pattern,
         image_size=table.image_size,
         memory=table.memory,
+        sequence=table.sequence,
+        time=table.time,
     )
 
 

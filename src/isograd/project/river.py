@@ -30,7 +30,9 @@ MONITOR: dict[str, tuple[str, train.Direction]] = {
     "text-classification": ("log_loss", "min"),
     "image-classification": ("log_loss", "min"),
     "sound-classification": ("log_loss", "min"),
+    "sequence-classification": ("log_loss", "min"),
     "regression": ("rmse", "min"),
+    "sequence-regression": ("rmse", "min"),
 }
 """The metric on the validation part that chooses the best weights, by task."""
 
@@ -93,7 +95,9 @@ class Job:
 
     def outputs(self, inputs: Any) -> Any:
         """What the model gives for encoded rows."""
-        return evaluate.predict(self.model, inputs, device=self.recipe.device, precision=self.recipe.precision)
+        here, sequence = self.recipe, self.prepared.encoding.sequence
+        each = sequence is not None and sequence.each
+        return evaluate.predict(self.model, inputs, device=here.device, precision=here.precision, each=each)
 
     def metrics(self, model: Any) -> tuple[tuple[str, float], ...]:
         """The figures of ``model`` on the validation part."""
@@ -129,6 +133,8 @@ def begin(project: Project) -> Job:
         query=table.query,
         files=table.files,
         label_pattern=table.label_pattern,
+        sequence=table.sequence,
+        time=table.time,
         cache=project.folder / "cache" if table.cache else None,
         memory=table.memory,
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
@@ -157,14 +163,15 @@ def begin(project: Project) -> Job:
 def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
     """The project's network for such data, with weights from ``seed``; raises ``ModelError``."""
     numbers, categories, vocabulary = data.features_of(prepared.encoding)
-    table = project.settings.model
+    table, steps = project.settings.model, prepared.encoding.sequence
+    ends = (steps.ragged, steps.each) if steps is not None else (False, False)
     model = models.build(
         table.kind,
         inputs=tuple(prepared.train.inputs.shape[1:]),
         outputs=len(prepared.encoding.classes) or 1,
         options=table.model_extra or {},
         seed=seed,
-        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs),
+        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
         base=project.folder,
     )
     if table.weights is not None:

@@ -39,6 +39,12 @@ class DataTable(Table):
         None, description='how names of recordings tell their label, e.g. "{label}_{speaker}_{take}" for 7_ann_0.wav'
     )
     target: str | None = Field(None, description="the column to foretell (tables)")
+    sequence: str | None = Field(
+        None, description="the column that says which rows of a table belong together (sequences), e.g. a patient's number"
+    )
+    time: str | None = Field(
+        None, description="the column by which the steps of a sequence are put in order; else as they stand"
+    )
     drop: list[str] = Field(default_factory=list, description="columns that the model must not see")
     clean: list[str] = Field(
         default_factory=list,
@@ -90,7 +96,8 @@ class EncodingTable(Table):
         None,
         ge=1,
         le=100_000,
-        description="tokens of a text that are kept (ids); leave out: as many as 95 % of the training texts have, 512 at most",
+        description="tokens of a text that are kept (ids); leave out: as many as 95 % of the training texts have, 512 at most; "
+        "steps of a sequence; leave out: as many as the longest of the training part has, 5,000 at most",
     )
     mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
 
@@ -145,8 +152,8 @@ class ModelTable(Table):
 
     kind: str = Field(
         "auto",
-        description="auto: a CNN for pictures and sounds, an MLP for tables, a bag of words and pairs for texts; or "
-        '"module:function", a function of your own (inputs, outputs, **options) that gives an nn.Module',
+        description="auto: a CNN for pictures and sounds, an MLP for tables, a bag of words and pairs for texts, a temporal "
+        'CNN for sequences; or "module:function", a function of your own (inputs, outputs, **options) that gives an nn.Module',
     )
     weights: str | None = Field(None, description="a .safetensors file to start from; relative to this file")
     fresh: list[str] = Field(default_factory=list, description='parts that weights is not to fill, e.g. "head"')
@@ -227,9 +234,15 @@ class ProjectSettings(Table):
     """The whole of isograd.toml."""
 
     name: str = Field("project", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names the runs and the bundle")
-    task: Literal["classification", "regression", "text-classification", "image-classification", "sound-classification"] = (
-        Field(description="what the model is to do")
-    )
+    task: Literal[
+        "classification",
+        "regression",
+        "text-classification",
+        "image-classification",
+        "sound-classification",
+        "sequence-classification",
+        "sequence-regression",
+    ] = Field(description="what the model is to do")
     seed: int = Field(0, ge=0, lt=2**31, description="one number behind every random choice")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
     threads: int = Field(0, ge=0, description="CPU threads; 0: all cores; another number gives other last digits")

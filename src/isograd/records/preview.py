@@ -30,7 +30,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Some training rows; ``holds`` is "images", "sound" or "table", ``done`` says how they are changed (nothing: not at all).
+    """Some training rows; ``holds`` is "images", "sound", "sequence" or "table",
+    ``done`` says how they are changed (nothing: not at all).
 
     ``warnings`` say what may make labels wrong, ``shape`` is that of one encoded row.
     """

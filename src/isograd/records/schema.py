@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 ColumnKind = Literal["number", "category", "boolean", "text", "date"]
+RowKind = Literal["table", "images", "sound", "sequence"]
+REGRESSIONS = ("regression", "sequence-regression")
+"""The tasks whose answers are values; those of all others are classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,19 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What one example is. ``kind`` "table" has ``columns``; "images" has ``image`` = (channels, height, width), and so has
-    "sound": (1, mels, frames).
+    "sound": (1, mels, frames). "sequence" has the ``columns`` of its steps, and ``steps``, those of its longest example.
 
     ``classes`` is empty for a regression. ``fingerprint`` is the SHA-256 of the content that was read.
     """
 
-    kind: Literal["table", "images", "sound"]
+    kind: RowKind
     rows: int
     fingerprint: str
     target: str = "label"
     columns: tuple[Column, ...] = ()
     image: tuple[int, int, int] | None = None
     classes: tuple[str, ...] = ()
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,22 @@ class SoundEncoding:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceEncoding:
+    """How sequences become arrays of ``length`` steps, in which each step is encoded as a row of a table is.
+
+    Where sequences are ``ragged``, shorter than that, zeros follow and a last feature is 1 where there is a step, 0 after the
+    end. ``each``: there is an answer for every step, not one for the whole. ``id`` and ``time`` name the columns that say
+    which sequence a row belongs to and when it was; both are "" where the source is an array.
+    """
+
+    length: int
+    ragged: bool = False
+    each: bool = False
+    id: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnEncoding:
     """How one column becomes numbers.
 
@@ -141,12 +161,13 @@ class Encoding:
     """All that was fitted on the training part and travels with the model.
 
     A table: ``columns`` in order. Images: (pixel / 255 - mean[c]) / std[c] after resizing to ``image`` = (channels, height,
-    width). Sound: log-mel spectra as ``sound`` says. ``target_mean`` and ``target_std`` scale a regression's target;
+    width). Sound: log-mel spectra as ``sound`` says. Sequences: ``columns`` of each step, and ``sequence``.
+    ``target_mean`` and ``target_std`` scale a regression's target;
     ``classes`` name a classification's outputs. ``steps`` of cleaning come before everything else, in order. Where there is a
     ``threshold``, chosen on the validation part, the second of two classes is called where its probability is above it.
     """
 
-    kind: Literal["table", "images", "sound"]
+    kind: RowKind
     target: str
     columns: tuple[ColumnEncoding, ...] = ()
     image: tuple[int, int, int] | None = None
@@ -158,3 +179,4 @@ class Encoding:
     sound: SoundEncoding | None = None
     steps: tuple[CleaningStep, ...] = ()
     threshold: float | None = None
+    sequence: SequenceEncoding | None = None

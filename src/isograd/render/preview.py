@@ -10,7 +10,7 @@ from isograd.render.parts import bullets, facts, section
 from isograd.render.verdict import Verdict
 from isograd.render.wording import count, number
 
-_HOLDS = {"images": "picture", "sound": "recording", "table": "row"}
+_HOLDS = {"images": "picture", "sound": "recording", "sequence": "sequence", "table": "row"}
 
 
 def verdict_of(preview: Preview) -> Verdict:

@@ -206,6 +206,8 @@ def features_of(encoding: Encoding) -> tuple[tuple[int, ...], tuple[tuple[int, i
     ((0,), ((2, 2),), 0)
     """
     numbers, categories, vocabulary, place = [], [], 0, 0
+    if encoding.kind == "sequence":  # its features are those of a step
+        return (), (), 0
     for column in encoding.columns:
         if column.kind in ("number", "date"):
             numbers.append(place)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import ColumnEncoding, Encoding, Skipped
-from isograd.workbench.data import folders, idx, pictures, reading, recordings, spectra, texts, walking
+from isograd.workbench.data import folders, idx, pictures, reading, recordings, sequential, spectra, texts, walking
 from isograd.workbench.data.cleaning.applying import again, trimmed
 from isograd.workbench.data.columns import as_labels
 from isograd.workbench.data.features import encode, unseen
@@ -42,9 +42,9 @@ def read_for_prediction(
     """New rows, encoded by the very code that encoded the training rows: inputs, the name of each row, what was left out.
 
     Takes picture files, folders of them and IDX files (or ``builtin:digits``, ``builtin:digits:7``) for a model of pictures,
-    recordings for a model of sounds, tables for a model of a table, text files for one of a text. A table may have more
-    columns than the model knows, and may lack the target. Besides rows, the third result names columns and values that the
-    model does not know and that were therefore left out.
+    recordings for a model of sounds, tables for a model of a table, tables or archives of sequences for a model of these,
+    text files for one of a text. A table may have more columns than the model knows, and may lack the target. Besides rows, the
+    third result names columns and values that the model does not know and that were therefore left out.
 
     Raises ``DataError`` for anything that cannot be read, unless ``skip_corrupt``.
     """
@@ -62,6 +62,8 @@ def read_for_prediction(
 
 def _read(source: str, encoding: Encoding, skip_corrupt: bool) -> tuple[Inputs, tuple[str, ...], tuple[Skipped, ...]]:
     digit = _DIGIT.match(source)
+    if encoding.sequence is not None:
+        return sequential.read_again(locate(source, Path()), encoding, skip_corrupt=skip_corrupt)
     if encoding.sound is not None:
         return _from_sounds(locate(source, Path()), source, encoding, skip_corrupt)
     if encoding.image is None:

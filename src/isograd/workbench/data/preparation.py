@@ -20,6 +20,8 @@ from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.rows import TASKS, EncodingPlan, Prepared, Rows, SplitKind, SplitPlan
+from isograd.workbench.data.sequences import SEQUENCES
+from isograd.workbench.data.sequential import prepare_sequences
 from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, twins
 from isograd.workbench.data.split import split as part_rows
@@ -46,11 +48,13 @@ def prepare(
     clean: tuple[str, ...] = (),
     cache: Path | None = None,
     memory: int = MEMORY,
+    sequence: str | None = None,
+    time: str | None = None,
 ) -> Prepared:
     """Read ``source`` (relative to ``base``), split it, and encode it with what the training part alone teaches.
 
-    ``task`` is "classification" or "regression" (tables, with the ``target`` column) "image-classification" or
-    "sound-classification".
+    ``task`` is "classification" or "regression" (tables, with the ``target`` column), the same of texts, images, sounds or
+    sequences (``sequence`` and ``time`` name the columns of a table that say which rows follow one another).
     ``image_size`` = (height, width). ``drop`` names columns to leave out; ``query``, ``files`` and ``label_pattern`` are said
     in ``Source``. ``clean`` are steps that are taken in their order; what they touched is in the remarks. ``skip_corrupt``
     leaves out files and rows that cannot be read, and lists them in ``summary.skipped``. ``cache`` is a folder where what took
@@ -76,7 +80,16 @@ def prepare(
         image_size=image_size,
         cache=cache,
         memory=memory,
+        sequence=sequence,
+        time=time,
     )
+    if task in SEQUENCES:
+        return prepare_sequences(
+            told, task=task, plan=split, seed=seed, skip_corrupt=skip_corrupt, drop=drop, encode_as=encode_as, clean=clean
+        )
+    for key, value in (("sequence", sequence), ("time", time)):
+        if value is not None:
+            raise DataError(f"{key} is for sequences", where=f"data.{key}", remedy='task = "sequence-classification"')
     found = read(told, task=task, skip_corrupt=skip_corrupt)
     if isinstance(found, Table):
         return prepare_table(

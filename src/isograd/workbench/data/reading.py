@@ -40,6 +40,7 @@ class Source:
     ``query`` is for databases, ``files`` names the column of picture files in a table of labels, ``label_pattern`` tells
     labels from names of recordings, ``target`` names the label, ``image_size`` is (height, width) of pictures,
     ``cache`` a folder in which what was decoded is kept for the next time, ``memory`` the MiB that reading a table may take.
+    ``sequence`` and ``time`` name the columns that say which rows of a table belong together and in which order.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Source:
     image_size: tuple[int, int] | None = None
     cache: Path | None = None
     memory: int = MEMORY
+    sequence: str | None = None
+    time: str | None = None
 
 
 def read(source: Source, *, task: str | None = None, skip_corrupt: bool = False) -> Table | Pictures | Recordings:

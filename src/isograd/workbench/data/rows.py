@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from isograd.workbench.data.sampling import Sampling
 
 SplitKind = Literal["auto", "random", "stratified", "group", "time", "given"]
-TASKS = ("classification", "regression", "text-classification", "image-classification", "sound-classification")
+TASKS = (
+    *("classification", "regression", "text-classification", "image-classification", "sound-classification"),
+    *("sequence-classification", "sequence-regression"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,11 @@ class EncodingPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Encoded rows: ``inputs`` float32 (rows, features) or (rows, channels, height, width), int64 (rows, length) token numbers.
+    """Encoded rows: ``inputs`` float32 (rows, features), (rows, channels, height, width) or, of sequences, (rows, steps,
+    features), int64 (rows, length) token numbers.
 
     ``targets`` are int64 (rows,) class numbers, or float32 (rows, 1) standardised; ``names`` say where each row came from.
+    Where each step has a target they are (rows, steps), -100 after the end, or (rows, steps, 1), NaN after the end.
     """
 
     inputs: torch.Tensor

@@ -121,7 +121,7 @@ def sampling_of(kind: SamplingKind, prepared: Prepared, seed: int) -> Sampling:
         gaps += [(first, first + 1)] if column.indicator else []
         first += width_of_column(column)
     if encoding.kind != "table" or not movable.any():
-        met = {"images": "pictures", "sound": "recordings"}.get(encoding.kind, "no column of numbers")
+        met = {"images": "pictures", "sound": "recordings", "sequence": "sequences"}.get(encoding.kind, "no column of numbers")
         remedy = 'sampling = "over", which repeats rows, with [augment] policy = "auto"'
         raise RequestError("smote makes rows between numbers of a table", where="data.sampling", met=met, remedy=remedy)
     return Sampling(kind, seed, count, members, _nearest(inputs.numpy(), members), movable, tuple(gaps))

@@ -68,7 +68,7 @@ def prepare_table(
     if steering:
         remarks.append(f"column {steering!r} steers the split and is not learned from")
     table, troubles = settle(table, kinds)
-    table = readable(table, [*troubles, *_target_troubles(table, target, task)], skip_corrupt)
+    table = readable(table, [*troubles, *target_troubles(table, target, task)], skip_corrupt)
     labels, classes = classes_of(table, target) if classifies else (None, ())
     quantity = quantity_of(table, target) if labels is None else None
     parts, split_remarks = split(plan, _facts(table, list(kinds), labels, classes, plan, steering), seed=seed)
@@ -167,7 +167,7 @@ def settle(table: Table, kinds: Mapping[str, ColumnKind]) -> tuple[Table, list[t
     return replace(table, columns={**table.columns, **{name: cells for name, (cells, _) in found.items()}}), troubles
 
 
-def _target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Trouble]]:
+def target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Trouble]]:
     """The rows whose target is missing, or (regression) no number."""
     found = []
     cells = table.columns[target]

@@ -42,3 +42,19 @@ def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> li
         {"label": encoding.classes[answer], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
         for answer, row in zip(answers.tolist(), likely, strict=True)
     ]
+
+
+def answers_by_step(
+    outputs: npt.NDArray[np.floating[Any]], encoding: Encoding, lengths: npt.NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """One plain object a sequence of ``outputs`` (N, steps, outputs): ``{"steps": [...]}``, an answer for each of its steps.
+
+    Raises ``ModelError`` as ``answers_of`` does.
+
+    >>> encoding = Encoding("sequence", "price", target_mean=7.0, target_std=2.0)
+    >>> answers_by_step(np.zeros((1, 3, 1)), encoding, np.array([2]))
+    [{'steps': [{'value': 7.0}, {'value': 7.0}]}]
+    """
+    there = np.arange(outputs.shape[1]) < lengths[:, None]
+    answers = iter(answers_of(outputs[there], encoding))
+    return [{"steps": [next(answers) for _ in range(length)]} for length in lengths.tolist()]

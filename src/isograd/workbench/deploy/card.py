@@ -57,6 +57,7 @@ def _figures(evaluation: Evaluation | None) -> str:
 def _data(summary: DataSummary) -> str:
     schema = summary.schema
     shape = f"images of {' x '.join(map(str, schema.image))}" if schema.image else f"{len(schema.columns)} columns"
+    shape += f", up to {schema.steps:,} steps" if schema.steps else ""
     lines = [
         "## Data",
         "",

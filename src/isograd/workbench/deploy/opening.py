@@ -16,7 +16,7 @@ from isograd.files import MANIFEST
 from isograd.records import codec
 from isograd.records.run import Bundle
 from isograd.records.schema import Encoding
-from isograd.workbench.deploy.answers import answers_of
+from isograd.workbench.deploy.answers import answers_by_step, answers_of
 
 BATCH = 1024
 """Rows that go through the network at once, so that a large file needs little memory."""
@@ -36,25 +36,32 @@ class Opened:
         return tuple(self.session.get_inputs()[0].shape[1:])
 
     def outputs(self, inputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Logits or scaled values (N, outputs) for encoded ``inputs`` (N, ...). Raises ``ModelError`` for another shape."""
+        """Logits or scaled values (N, outputs), or (N, steps, outputs), for encoded ``inputs`` (N, ...).
+
+        Raises ``ModelError`` for another shape.
+        """
         if inputs.ndim == 0 or tuple(inputs.shape[1:]) != self.shape:
             raise ModelError(
                 f"the bundle takes rows of shape {self.shape}",
                 met=f"an array of shape {tuple(inputs.shape)}",
                 remedy="encode the rows with the bundle's own preprocess.json",
             )
-        width = int(self.session.get_outputs()[0].shape[1])
+        shape = self.session.get_outputs()[0].shape[1:]
         name = self.session.get_inputs()[0].name
         kind = np.int64 if self.session.get_inputs()[0].type == "tensor(int64)" else np.float32  # token numbers, or quantities
         parts = [
             self.session.run(None, {name: np.ascontiguousarray(inputs[start : start + BATCH], dtype=kind)})[0]
             for start in range(0, len(inputs), BATCH)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
 
     def answers(self, inputs: npt.NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
         """What ``answers_of`` says of the outputs for encoded ``inputs``."""
-        return answers_of(self.outputs(inputs), self.encoding)
+        sequence = self.encoding.sequence
+        if sequence is None or not sequence.each:
+            return answers_of(self.outputs(inputs), self.encoding)
+        lengths = inputs[:, :, -1].sum(axis=1) if sequence.ragged else np.full(len(inputs), sequence.length)
+        return answers_by_step(self.outputs(inputs), self.encoding, lengths.astype(np.int64))
 
 
 def open_bundle(folder: Path) -> Opened:

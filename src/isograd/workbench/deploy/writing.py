@@ -96,7 +96,7 @@ def _difference(content: bytes, model: Any, rows: torch.Tensor, width: int) -> f
     worst, scale = 0.0, 1.0
     for count in {len(rows), 1, min(2, len(rows))}:
         expected = exporting.torch_outputs(model, rows[:count])
-        if expected.shape != (count, width):
+        if expected.ndim < 2 or (expected.shape[0], expected.shape[-1]) != (count, width):
             raise ModelError(
                 f"the model gives outputs of shape {expected.shape[1:]} and the data needs {width} a row", where="model"
             )

@@ -2,6 +2,7 @@
 
 from isograd.workbench.evaluate.evaluation import evaluate, metrics_of, quick
 from isograd.workbench.evaluate.outputs import predict
+from isograd.workbench.evaluate.stepwise import by_step
 from isograd.workbench.evaluate.threshold import threshold_for
 
-__all__ = ["evaluate", "metrics_of", "predict", "quick", "threshold_for"]
+__all__ = ["by_step", "evaluate", "metrics_of", "predict", "quick", "threshold_for"]

@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from isograd.errors import ModelError
 from isograd.records.run import Evaluation, ExampleError, Metric
+from isograd.records.schema import REGRESSIONS
 from isograd.workbench.evaluate.metrics import (
     Floats,
     Sums,
@@ -21,9 +22,9 @@ from isograd.workbench.evaluate.metrics import (
     regression_sums,
     shares,
 )
+from isograd.workbench.evaluate.stepwise import Targets, by_step, grouped, step_names
 from isograd.workbench.evaluate.threshold import called
 
-Targets = torch.Tensor | NDArray[np.int64] | NDArray[np.float32]
 Terms = tuple[sparse.csr_array, Callable[[Floats], Sums]]
 REGRESSION = ("mae", "rmse", "r2")
 CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss")
@@ -36,7 +37,7 @@ def metrics_of(task: str) -> tuple[str, ...]:
     >>> metrics_of("regression")
     ('mae', 'rmse', 'r2')
     """
-    return REGRESSION if task == "regression" else CLASSIFICATION
+    return REGRESSION if task in REGRESSIONS else CLASSIFICATION
 
 
 def _answers_and_truths(
@@ -47,7 +48,7 @@ def _answers_and_truths(
     if outputs.ndim != 2 or len(outputs) != len(truths) or not len(outputs):
         raise ModelError(f"outputs must be {len(truths)} rows x outputs", met=f"shape {outputs.shape}")
     width = outputs.shape[1]
-    if task == "regression":
+    if task in REGRESSIONS:
         if width != 1:
             raise ModelError(f"a regression needs a model with one output, and this one has {width}")
         return outputs[:, 0].astype(np.float64) * std + mean, truths.reshape(-1).astype(np.float64) * std + mean
@@ -71,7 +72,8 @@ def quick(
     >>> quick(np.array([[0.0, 9.0], [9.0, 0.0]], np.float32), np.array([1, 0]), task="classification")[0]
     ('accuracy', 1.0)
     """
-    names = REGRESSION if task == "regression" else _QUICK
+    names = REGRESSION if task in REGRESSIONS else _QUICK
+    outputs, targets, _ = by_step(outputs, targets)
     answers, truths = _answers_and_truths(outputs, targets, task, target_mean, target_std)
     if not np.isfinite(answers).all():
         return tuple((name, float("nan")) for name in names)
@@ -80,7 +82,7 @@ def quick(
 
 
 def _terms(answers: Floats, truths: NDArray[np.int64] | Floats, task: str, threshold: float | None = None) -> Terms:
-    if task == "regression":
+    if task in REGRESSIONS:
         return regression_sums(answers, truths.astype(np.float64))
     return classification_sums(answers, truths.astype(np.int64), threshold)
 
@@ -106,6 +108,7 @@ def evaluate(
 
     ``outputs`` (rows, outputs) are raw: scores of classes, or a standardised target that ``target_mean`` and ``target_std``
     bring back. ``threshold`` is the probability above which the second of two classes is called.
+    Where each step of a sequence has an answer, outputs are (rows, steps, outputs), and a step is a row.
     ``errors`` most confident wrong answers (or largest residuals) are shown with ``names`` and ``picture``.
     A class that the part lacks has no rows in ``confusion`` and does not count in the macro averages unless it was called.
     Where any output is not finite, every metric and interval is NaN, there is no confusion, and the rows are the errors.
@@ -116,12 +119,14 @@ def evaluate(
     >>> judged.metrics[0].value, judged.confusion, [(error.name, error.answer) for error in judged.errors]
     (0.5, ((0, 0), (1, 1)), [('b', 'no')])
     """
+    rows = len(outputs)
+    outputs, targets, owner = by_step(outputs, targets)
     answers, truths = _answers_and_truths(outputs, targets, task, target_mean, target_std)
-    regression = task == "regression"
+    regression = task in REGRESSIONS
     labels = () if regression else tuple(classes) or tuple(str(number) for number in range(answers.shape[1]))
     if not regression and len(labels) != answers.shape[1]:
         raise ModelError("the model's output does not fit the labels", met=f"{answers.shape[1]} outputs, {len(labels)} classes")
-    row_names = names if len(names) else tuple(f"row {row}" for row in range(len(truths)))
+    row_names = step_names(names if len(names) else tuple(f"row {row}" for row in range(rows)), owner)
     finite = np.isfinite(answers) if regression else np.isfinite(answers).all(axis=1)
     per_class: tuple[tuple[str, float, float, float, int], ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -130,7 +135,7 @@ def evaluate(
         metrics = tuple(Metric(name, nan, nan, nan) for name in metrics_of(task))
         shown = _not_finite(np.flatnonzero(~finite)[:errors], truths, labels, row_names, picture)
     else:
-        terms = _terms(answers, truths, task, threshold)
+        terms = grouped(_terms(answers, truths, task, threshold), owner)
         ranges = intervals(*terms, resamples=resamples, seed=seed)
         metrics = tuple(Metric(name, value, *ranges[name]) for name, value in point(*terms).items())
         if regression:

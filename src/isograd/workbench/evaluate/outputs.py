@@ -16,13 +16,19 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def predict(
-    model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256, device: str = "cpu", precision: str = "float32"
+    model: nn.Module,
+    inputs: torch.Tensor,
+    *,
+    batch_size: int = 256,
+    device: str = "cpu",
+    precision: str = "float32",
+    each: bool = False,
 ) -> NDArray[np.float32]:
     """The model's raw outputs for encoded rows, in their order.
 
     The model is put into evaluation mode and every one of its modules back into the mode that it was in; no gradient is kept
-    and no random number drawn. Shape: (rows, outputs). Raises ``ModelError`` where the model does not take such rows or gives
-    something else than a tensor with one row for each.
+    and no random number drawn. Shape: (rows, outputs), or (rows, steps, outputs) where ``each`` step has an answer.
+    Raises ``ModelError`` where the model does not take such rows or gives something else than a tensor with one row for each.
 
     >>> predict(nn.Identity(), torch.tensor([[1.0, 2.0]])).tolist()
     [[1.0, 2.0]]
@@ -33,7 +39,10 @@ def predict(
     model.eval()
     try:
         with torch.no_grad(), _cast(device, precision):
-            answers = [_checked(_run(model, _short(part).to(device)), len(part)) for part in torch.split(inputs, batch_size)]
+            answers = [
+                _checked(_run(model, _short(part).to(device)), len(part), 3 if each else 2)
+                for part in torch.split(inputs, batch_size)
+            ]
     finally:
         for module, training in modes:
             module.training = training
@@ -65,9 +74,11 @@ def _run(model: nn.Module, part: torch.Tensor) -> object:
         ) from error
 
 
-def _checked(outputs: object, rows: int) -> NDArray[np.float32]:
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != rows:
+def _checked(outputs: object, rows: int, axes: int) -> NDArray[np.float32]:
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != axes or len(outputs) != rows:
         met = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise ModelError(f"the model must give a tensor of {rows} rows x outputs for {rows} rows of input", met=met)
+        raise ModelError(
+            f"the model must give a tensor of {rows} rows {'x steps ' * (axes == 3)}x outputs for {rows} rows of input", met=met
+        )
     answers: NDArray[np.float32] = outputs.float().cpu().numpy()
     return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ from isograd.workbench.models.initialise import HE_GAIN, initialise
 from isograd.workbench.models.linear import Linear
 from isograd.workbench.models.mlp import MLP
 from isograd.workbench.models.mobilenet import MobileNet
-from isograd.workbench.models.options import TOKENS, checked
+from isograd.workbench.models.options import STEPS, TOKENS, checked
 from isograd.workbench.models.own import made_by
 from isograd.workbench.models.recurrent import Recurrent
 from isograd.workbench.models.resnet import ResNet
 from isograd.workbench.models.tabular import Tabular
+from isograd.workbench.models.tcn import TCN
 from isograd.workbench.models.text_cnn import TextCNN
 from isograd.workbench.models.transformer import Transformer
 
@@ -50,13 +52,24 @@ class Known:
     """What a network may have to know of its inputs beside their shape.
 
     ``vocabulary`` is the number of tokens of a text, 0 where there are none to read. Of a table: the features that are
-    ``numbers``, the ``categories`` as (feature, values and one more for those never seen), and training ``rows``.
+    ``numbers``, the ``categories`` as (feature, values and one more for those never seen), and training ``rows``. Of
+    sequences: whether they are ``ragged``, so that the last feature says where they end; whether ``each`` step has an answer.
     """
 
     vocabulary: int = 0
     numbers: tuple[int, ...] = ()
     categories: tuple[tuple[int, int], ...] = ()
     rows: torch.Tensor | None = None
+    ragged: bool = False
+    each: bool = False
+
+
+class Frames(nn.Module):
+    """Spectra (B, 1, M, T) as sequences of T frames with M bands each (B, T, M)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, M, T) -> (B, T, M)."""
+        return x[:, 0].transpose(1, 2)
 
 
 def build(
@@ -71,10 +84,10 @@ def build(
 ) -> nn.Module:
     """A network of the family ``kind`` ("mlp", "lstm", ...; ``OPTIONS`` has them all) on the CPU, in training mode.
 
-    ``inputs`` is the shape of one example ((features,), (tokens,) or (channels, height, width)), ``outputs`` the number of
-    classes or values, ``known`` what else the data says. The weights depend on ``seed`` alone (and the bins of a tabular
-    network on the rows); the global generators stay as they are. ``kind`` may be "module:function": it is looked for in the
-    folder ``base`` first and called as function(inputs, outputs, **options).
+    ``inputs`` is the shape of one example ((features,), (tokens,), (steps, features) or (channels, height, width)),
+    ``outputs`` the number of classes or values, ``known`` what else the data says. The weights depend on ``seed`` alone (and
+    the bins of a tabular network on the rows); the global generators stay as they are. ``kind`` may be "module:function": it
+    is looked for in the folder ``base`` first and called as function(inputs, outputs, **options).
 
     Raises ``ModelError``: unknown family or option, wrong type, images too small for the network, inputs without an image.
 
@@ -83,7 +96,8 @@ def build(
     """
     if ":" in kind:
         with _seeded(seed):
-            return made_by(kind, base, inputs, outputs, options or {}, known.rows)
+            answers = (inputs[0], outputs) if known.each else (outputs,)
+            return made_by(kind, base, inputs, outputs, options or {}, known.rows, answers)
     settings = checked(kind, options or {})
     _fits(kind, inputs, outputs, settings, known)
     activation, rule = settings.get("activation", ""), ""
@@ -137,10 +151,25 @@ def _picture(inputs: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _recurrent(cell: Any) -> Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Module]:
     def made(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any], known: Known) -> nn.Module:
-        identity = settings.pop("initialisation", "") == "identity"
-        return Recurrent(known.vocabulary, outputs, cell, identity=identity, **settings)
+        settings["identity"] = settings.pop("initialisation", "") == "identity"
+        if known.vocabulary:
+            return Recurrent(known.vocabulary, outputs, cell, **settings)
+        settings.update(ragged=known.ragged, each=known.each)
+        return _of_steps(inputs, lambda steps, features: Recurrent(0, outputs, cell, features=features, **settings))
 
     return made
+
+
+def _tcn(inputs: tuple[int, ...], outputs: int, settings: dict[str, Any], known: Known) -> nn.Module:
+    settings.update(ragged=known.ragged, each=known.each)
+    return _of_steps(inputs, lambda steps, features: TCN(steps, features, outputs, **settings))
+
+
+def _of_steps(inputs: tuple[int, ...], made: Callable[[int, int], nn.Module]) -> nn.Module:
+    """A network for sequences; the frames of a spectrum are one."""
+    if len(inputs) == 3:
+        return nn.Sequential(OrderedDict(frames=Frames(), network=made(inputs[2], inputs[1])))
+    return made(inputs[0], inputs[1])
 
 
 _FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Module]] = {
@@ -154,6 +183,7 @@ _FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Mo
     "rnn": _recurrent("rnn"),
     "gru": _recurrent("gru"),
     "lstm": _recurrent("lstm"),
+    "tcn": _tcn,
     "transformer": lambda inputs, outputs, settings, known: Transformer(known.vocabulary, outputs, inputs[0], **settings),
     "cnn": lambda inputs, outputs, settings, known: CNN(_picture(inputs), outputs, **settings),
     "mobilenet": lambda inputs, outputs, settings, known: MobileNet(_picture(inputs), outputs, **settings),
@@ -165,6 +195,22 @@ _FAMILY: dict[str, Callable[[tuple[int, ...], int, dict[str, Any], Known], nn.Mo
 def _fits(kind: str, inputs: tuple[int, ...], outputs: int, settings: Mapping[str, Any], known: Known) -> None:
     if outputs < 1 or not inputs or min(inputs) < 1:
         raise ModelError(f"a {kind} cannot go from inputs of shape {inputs} to {outputs} outputs", where="model")
+    if kind in STEPS and not known.vocabulary and (len(inputs) == 2 or (len(inputs) == 3 and inputs[0] == 1)):
+        if settings.get("width") is not None:
+            raise ModelError("width is the embedding of a word, and these are quantities", where="model.width", remedy="units")
+        return
+    if kind == "tcn":
+        raise ModelError(
+            f"a tcn reads sequences of quantities, and an example here has the shape {inputs}",
+            where="model.kind",
+            remedy='task = "sequence-classification"',
+        )
+    if known.each and kind not in STEPS:
+        raise ModelError(
+            f"a {kind} gives one answer for a whole sequence, and here every step has one",
+            where="model.kind",
+            remedy=f'kind = "tcn" (or {", ".join(STEPS[:-1])})',
+        )
     if kind in TOKENS and (len(inputs) != 1 or not known.vocabulary):
         raise ModelError(
             f"a {kind} reads texts as sequences of tokens, and an example here has the shape {inputs}",

@@ -15,15 +15,17 @@ MONOTONE = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu")
 
 TABLES, TEXTS, PICTURES = ("classification", "regression"), ("text-classification",), ("image-classification",)
 SOUNDS = ("sound-classification",)
+SEQUENCES = ("sequence-classification", "sequence-regression")
 SERVES: dict[str, tuple[str, ...]] = {
-    "mlp": TABLES + TEXTS + PICTURES + SOUNDS,
-    "linear": TABLES + TEXTS + PICTURES + SOUNDS,
+    "mlp": TABLES + TEXTS + PICTURES + SOUNDS + SEQUENCES,
+    "linear": TABLES + TEXTS + PICTURES + SOUNDS + SEQUENCES,
     "tabular": TABLES,
     "bag": TEXTS,
     "text-cnn": TEXTS,
-    "rnn": TEXTS,
-    "gru": TEXTS,
-    "lstm": TEXTS,
+    "rnn": TEXTS + SOUNDS + SEQUENCES,
+    "gru": TEXTS + SOUNDS + SEQUENCES,
+    "lstm": TEXTS + SOUNDS + SEQUENCES,
+    "tcn": SOUNDS + SEQUENCES,
     "transformer": TEXTS,
     "cnn": PICTURES + SOUNDS,
     "resnet": PICTURES + SOUNDS,
@@ -33,6 +35,8 @@ SERVES: dict[str, tuple[str, ...]] = {
 """Which tasks each family is for."""
 TOKENS = ("bag", "text-cnn", "rnn", "gru", "lstm", "transformer")
 """Families that read a text as the sequence of its tokens."""
+STEPS = ("rnn", "gru", "lstm", "tcn")
+"""Families that read quantities step by step."""
 
 
 def _shared(activation: str, norm: str) -> dict[str, Option]:
@@ -56,13 +60,17 @@ def _dropout(share: float) -> Option:
     return Option("number", share, _DROPOUT, least=0, most=1)
 
 
+def _pool() -> Option:
+    return Option("choice", "max", "what becomes of the states of all steps", choices=("max", "mean", "last"))
+
+
 def _recurrent(**more: Option) -> dict[str, Option]:
     return {
-        "width": Option("integer", 64, "numbers in the embedding of a word", least=1, most=4096),
+        "width": Option("integer", None, "numbers in the embedding of a word (texts); default 64", least=1, most=4096),
         "units": Option("integer", 64, "units of each recurrent layer, in each direction", least=1, most=4096),
         "layers": Option("integer", 1, "recurrent layers", least=1, most=8),
         "directions": Option("choice", "both", "forward reads from the start only", choices=("both", "forward")),
-        "pool": Option("choice", "max", "what becomes of the states of all words", choices=("max", "mean", "last")),
+        "pool": _pool(),
         "dropout": _dropout(0.3),
         **more,
     }
@@ -123,6 +131,14 @@ OPTIONS: dict[str, dict[str, Option]] = {
     ),
     "gru": _recurrent(),
     "lstm": _recurrent(),
+    "tcn": {
+        "channels": Option("integer", 64, "channels of each block", least=1, most=4096),
+        "blocks": Option("integer", None, "residual blocks; default: enough to see a whole sequence", least=1, most=16),
+        "kernel": Option("integer", 5, "steps that a convolution sees, 2^i apart in block i; odd", least=3, most=63),
+        "directions": Option("choice", "both", "forward: a step sees the past only", choices=("both", "forward")),
+        "pool": _pool(),
+        "dropout": _dropout(0.1),
+    },
     "transformer": {
         "width": Option("integer", 64, "numbers in the vector of a word; a multiple of heads", least=1, most=4096),
         "layers": Option("integer", 2, "layers of attention", least=1, most=48),
@@ -172,6 +188,8 @@ def checked(kind: str, options: Mapping[str, object]) -> dict[str, Any]:
     if not faults and kind == "transformer" and int(str(given["width"])) % int(str(given["heads"])):
         met = f"width = {given['width']}, heads = {given['heads']}"
         faults.append(Fault("the width of a transformer must be a multiple of its heads", "model.width", met))
+    if not faults and kind == "tcn" and int(str(given["kernel"])) % 2 == 0:
+        faults.append(Fault("the kernel of a tcn must be odd, so that it has a middle", "model.kernel", f"{given['kernel']}"))
     if faults:
         raise ModelError(faults)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

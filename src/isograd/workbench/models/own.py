@@ -17,9 +17,17 @@ from isograd.errors import ModelError, did_you_mean
 
 
 def made_by(
-    place: str, base: Path | None, inputs: tuple[int, ...], outputs: int, options: Mapping[str, Any], rows: torch.Tensor | None
+    place: str,
+    base: Path | None,
+    inputs: tuple[int, ...],
+    outputs: int,
+    options: Mapping[str, Any],
+    rows: torch.Tensor | None,
+    answers: tuple[int, ...] = (),
 ) -> nn.Module:
     """What ``module:function`` makes of (inputs, outputs, **options); ``rows`` are real inputs that it must answer.
+
+    ``answers`` is the shape of the answer for a row; (``outputs``,) where it is left out.
 
     Raises ``ModelError``, with the person's own line where there is one: nothing of that name, a function that raises, no
     ``nn.Module``, or outputs of another shape than (rows, ``outputs``).
@@ -32,7 +40,7 @@ def made_by(
     if not isinstance(model, nn.Module):
         raise ModelError(f"{place} gives no nn.Module", where=place, met=type(model).__name__)
     if rows is not None and len(rows):
-        _try(model, place, rows[:2], outputs)
+        _try(model, place, rows[:2], answers or (outputs,))
     return model
 
 
@@ -65,7 +73,7 @@ def _module(module: str, place: str, base: Path | None) -> Any:
     return found
 
 
-def _try(model: nn.Module, place: str, rows: torch.Tensor, outputs: int) -> None:
+def _try(model: nn.Module, place: str, rows: torch.Tensor, answers: tuple[int, ...]) -> None:
     training = model.training
     model.eval()
     try:
@@ -77,9 +85,11 @@ def _try(model: nn.Module, place: str, rows: torch.Tensor, outputs: int) -> None
         ) from error
     model.train(training)
     shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    if shape != (len(rows), outputs):
+    if shape != (len(rows), *answers):
         raise ModelError(
-            f"the network of {place} must give a tensor (rows, {outputs})", where=place, met=f"for two rows it gives {shape}"
+            f"the network of {place} must give a tensor (rows, {', '.join(map(str, answers))})",
+            where=place,
+            met=f"for two rows it gives {shape}",
         )
 
 

@@ -2,7 +2,7 @@
 
 from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
-from isograd.workbench.train.losses import balanced_weights, loss_of
+from isograd.workbench.train.losses import balanced_weights, loss_of, stepwise
 from isograd.workbench.train.machine import environment, resolved
 from isograd.workbench.train.optimizers import make_optimizer
 from isograd.workbench.train.progress import Direction, Fitted, Progress
@@ -23,5 +23,6 @@ __all__ = [
     "loss_of",
     "make_optimizer",
     "resolved",
+    "stepwise",
     "weights_hash",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.nn import functional as F
 
+from isograd.records.schema import REGRESSIONS
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -26,7 +28,7 @@ def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Seque
     >>> bool(unsure / sure > 1000)
     True
     """
-    if task == "regression":
+    if task in REGRESSIONS:
         return F.mse_loss
     if kind == "auto" and weights is None:
         return F.cross_entropy
@@ -47,6 +49,21 @@ def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Seque
         return -(targets * hard).sum(dim=1).mean()
 
     return focal if kind == "focal" else weighted
+
+
+def stepwise(loss: Loss) -> Loss:
+    """A loss over the steps that are there, of outputs (rows, steps, outputs): a target below 0, or NaN, is of none.
+
+    >>> squares = stepwise(F.mse_loss)
+    >>> squares(torch.zeros(1, 2, 1), torch.tensor([[[2.0], [torch.nan]]])).item()
+    4.0
+    """
+
+    def each(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        there = ~targets[:, :, 0].isnan() if targets.is_floating_point() else targets >= 0
+        return loss(outputs[there], targets[there])
+
+    return each
 
 
 def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:

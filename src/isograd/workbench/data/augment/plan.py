@@ -25,6 +25,8 @@ SUITS: Mapping[str, tuple[str, ...]] = {
     "text-classification": TEXT,
     "classification": (*TABLE, *TEXT),
     "regression": (*TABLE, *TEXT),
+    "sequence-classification": (),
+    "sequence-regression": (),
 }
 """Which settings have a meaning for which task."""
 
@@ -142,6 +144,8 @@ def _auto(encoding: Encoding) -> dict[str, Any]:
         return {"rotate": 10.0, "shift": 0.1, "zoom": 0.1, "flip": flip, **light}
     if encoding.kind == "sound":
         return {"time_shift": 0.1, "noise": 0.001, "mask_time": 0.1, "mask_bands": 0.1}
+    if encoding.kind == "sequence":
+        return {}
     words = any(column.text is not None and column.text.form == "ids" for column in encoding.columns)
     numbers = any(column.kind in ("number", "date") for column in encoding.columns)
     return ({"jitter": 0.05} if numbers else {}) | ({"drop_words": 0.1} if words else {})
@@ -150,7 +154,7 @@ def _auto(encoding: Encoding) -> dict[str, Any]:
 def refuse_misfits(given: Mapping[str, Any], encoding: Encoding) -> None:
     """Raise ``RequestError``, all faults at once, for what the encoded rows have no use for."""
     asked = {name for name, value in given.items() if value not in (0, "none")}
-    known = {"images": IMAGE, "sound": SOUND, "table": (*TABLE, *TEXT)}[encoding.kind]
+    known = {"images": IMAGE, "sound": SOUND, "table": (*TABLE, *TEXT), "sequence": ()}[encoding.kind]
     faults = [misfit(name, known) for name in given if name not in known]
     if "jitter" in asked and not any(column.kind in ("number", "date") for column in encoding.columns):
         faults.append(Fault("jitter needs a column of numbers", "augment.jitter", "there is none", "leave it out"))
@@ -173,7 +177,8 @@ def refuse_misfits(given: Mapping[str, Any], encoding: Encoding) -> None:
 def misfit(name: str, known: Sequence[str]) -> Fault:
     """The fault of a setting that such data has no use for."""
     guess = did_you_mean(name, known)
-    return Fault(f"augment.{name} is not for such data", f"augment.{name}", f"what is: {', '.join(known)}", guess)
+    what = f"what is: {', '.join(known)}" if known else "nothing is: sequences are seen as they are"
+    return Fault(f"augment.{name} is not for such data", f"augment.{name}", what, guess)
 
 
 def remarks_of(plan: Settled, encoding: Encoding) -> tuple[str, ...]:
