@@ -23,7 +23,12 @@ def fed(settings: ProjectSettings, prepared: data.Prepared) -> Fed:
     """
     _refuse(settings, prepared)
     augment = augment_of(data.AugmentPlan(**settings.augment.model_dump()), prepared, settings.seed)
-    sampling = data.sampling_of(settings.data.sampling, prepared, settings.seed) if settings.data.sampling != "none" else None
+    kind, bags = settings.data.sampling, settings.data.bags
+    sampling = data.sampling_of(kind, prepared, settings.seed, bags) if kind != "none" else None
+    if augment is not None and augment.extra and kind == "bagging":
+        raise RequestError(
+            "mixing takes rows of another bag", where="augment", remedy="mixup and cutmix = 0, or another sampling"
+        )
     said = list(augment.remarks) if augment else []
     if sampling is not None:
         said.append(f"an epoch sees {sampling.length:,} rows ({len(prepared.train):,} there are): sampling = {sampling.kind!r}")

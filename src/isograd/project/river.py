@@ -15,6 +15,7 @@ from isograd.project.feeding import fed, loss_for, with_threshold
 from isograd.project.goals import check_goals
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
+from isograd.project.settings import ProjectSettings
 from isograd.records.loop import Loop
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
@@ -74,7 +75,7 @@ class Job:
             self.prepared.train,
             seed=seed,
             epoch=epoch,
-            batch_size=settings.train.batch_size,
+            batch_size=self.batch_size,
             start=start,
             least=models.least_rows(self.model),
             augment=replace(self.augment, seed=seed) if self.augment else None,
@@ -89,9 +90,13 @@ class Job:
     @property
     def batches_per_epoch(self) -> int:
         """Optimizer steps in one epoch."""
-        batch_size = self.project.settings.train.batch_size
         rows = self.sampling.length if self.sampling else len(self.prepared.train)
-        return data.batches_per_epoch(rows, batch_size, models.least_rows(self.model))
+        return data.batches_per_epoch(rows, self.batch_size, models.least_rows(self.model))
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one step, those of all bags together."""
+        return self.project.settings.train.batch_size * (self.sampling.bags if self.sampling else 1)
 
     def outputs(self, inputs: Any) -> Any:
         """What the model gives for encoded rows."""
@@ -140,14 +145,20 @@ def begin(project: Project) -> Job:
         encode_as=data.EncodingPlan(**settings.encoding.model_dump()),
     )
     model = network(project, prepared, settings.seed)
-    if min(settings.train.batch_size, len(prepared.train)) < models.least_rows(model):
+    prepared, augment, sampling = fed(settings, prepared)
+    job = Job(project, prepared, model, train.resolved(_recipe(settings)), augment, sampling)
+    if min(job.batch_size, len(prepared.train)) < models.least_rows(model):
         raise ModelError(
             "batch normalisation needs at least two rows in a batch",
             where=str(project.path),
             met=f"batch_size = {settings.train.batch_size}, {len(prepared.train):,} training rows",
             remedy='batch_size = 32 under [train], or norm = "layer" under [model]',
         )
-    recipe = train.Recipe(
+    return job
+
+
+def _recipe(settings: ProjectSettings) -> train.Recipe:
+    return train.Recipe(
         **settings.train.model_dump(),
         seed=settings.seed,
         device=settings.device,
@@ -156,12 +167,16 @@ def begin(project: Project) -> Job:
         watch_budget=settings.watch.budget,
         first_aid=settings.watch.first_aid,
     )
-    prepared, augment, sampling = fed(settings, prepared)
-    return Job(project, prepared, model, train.resolved(recipe), augment, sampling)
 
 
 def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
-    """The project's network for such data, with weights from ``seed``; raises ``ModelError``."""
+    """The project's network for such data, with weights from ``seed``, or one for each bag; raises ``ModelError``."""
+    if project.settings.data.sampling != "bagging" or not prepared.encoding.classes:
+        return _member(project, prepared, seed)
+    return models.Bagging([_member(project, prepared, seed + number) for number in range(project.settings.data.bags)])
+
+
+def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
     numbers, categories, vocabulary = data.features_of(prepared.encoding)
     table, steps = project.settings.model, prepared.encoding.sequence
     ends = (steps.ragged, steps.each) if steps is not None else (False, False)

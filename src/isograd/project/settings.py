@@ -60,11 +60,13 @@ class DataTable(Table):
     validation: Share = Field(0.15, description="share of the rows that choose the best weights")
     test: Share = Field(0.2, description="share of the rows that are only looked at once, at the end")
     image_size: tuple[Side, Side] | None = Field(None, description="[height, width] that pictures are resized to")
-    sampling: Literal["none", "over", "under", "balanced", "smote"] = Field(
+    sampling: Literal["none", "over", "under", "balanced", "smote", "bagging"] = Field(
         "none",
         description="which training rows an epoch sees. over: rare classes repeated; under: common ones thinned, anew in each "
-        "epoch; balanced: every batch holds the classes alike; smote: rows made between those of rare classes (tables)",
+        "epoch; balanced: every batch holds the classes alike; smote: rows made between those of rare classes (tables); "
+        "bagging: several networks, each on a bag with as many rows of every class as the rarest has; their mean answers",
     )
+    bags: int = Field(10, ge=2, le=100, description="networks of bagging; each sees batch_size rows of its bag in a step")
     cache: bool = Field(
         True, description="keep what took long to read in the project's folder cache/, so that the next time is fast"
     )

@@ -147,7 +147,8 @@ def batches(
 
     order = sampling.keys(epoch) if sampling else permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
     tokens = are_tokens(rows.inputs)
-    if tokens and shuffle and not (sampling and sampling.kind == "balanced"):  # alike in length is not alike in classes
+    fixed = sampling is not None and sampling.kind in ("balanced", "bagging")  # whose order says more than chance
+    if tokens and shuffle and not fixed:
         lengths = lengths_of(rows.inputs)[torch.from_numpy(order % max(1, len(rows)))]
         order = order[bucketed(np.arange(len(order)), lengths, batch_size, seed=seed, epoch=epoch)]
     count = batches_per_epoch(len(order), batch_size, least)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from isograd.workbench.data.rows import Prepared
 
-SamplingKind = Literal["none", "over", "under", "balanced", "smote"]
+SamplingKind = Literal["none", "over", "under", "balanced", "smote", "bagging"]
 Keys = NDArray[np.int64]
 NEIGHBOURS = 5
 """Nearest rows of its class between which and a row another one is made; the paper's."""
-_DRAW, _DEAL, _BETWEEN = 41, 42, 43
+_DRAW, _DEAL, _BETWEEN, _BAG = 41, 42, 43, 44
+_STREAM = 1 << 33  # the order of a bag is drawn apart from that of rows and of batches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,7 @@ class Sampling:
     """Which rows each epoch sees, as keys: row + rows x copy, so that the copies of a row can be changed in their own ways.
 
     ``members`` are the rows of each class that has any. ``nearest`` (rows, neighbours) and ``movable`` (features,) are for
-    "smote": copies lie between a row and one of its neighbours.
+    "smote": copies lie between a row and one of its neighbours. ``bags`` are for "bagging".
     """
 
     kind: SamplingKind
@@ -39,6 +40,7 @@ class Sampling:
     nearest: Keys | None = None
     movable: NDArray[np.bool_] | None = None
     gaps: tuple[tuple[int, int], ...] = ()
+    bags: int = 1
 
     @property
     def length(self) -> int:
@@ -47,8 +49,8 @@ class Sampling:
         match self.kind:
             case "over" | "smote":
                 return len(counts) * max(counts)
-            case "under":
-                return len(counts) * min(counts)
+            case "under" | "bagging":
+                return len(counts) * min(counts) * self.bags
             case "balanced":
                 return len(counts) * -(-self.rows // len(counts))
             case _:
@@ -59,10 +61,13 @@ class Sampling:
 
         Over and "smote": every row, and those of rarer classes again until each class has as many as the largest. Under: as
         many of each class as the rarest has, others in each epoch. Balanced: classes take turns, so that the counts in a batch
-        differ by at most one; an epoch is as long as the training part.
+        differ by at most one; an epoch is as long as the training part. Bagging: key i is of bag i mod ``bags``; a bag holds
+        as many of each class as the rarest has, drawn with replacement, the same in every epoch.
         """
         if self.kind == "none":
             return permutation(self.seed, epoch, self.rows)
+        if self.kind == "bagging":
+            return np.stack([self._bag(number, epoch) for number in range(self.bags)], axis=1).reshape(-1)
         each = self.length // len(self.members)
         dealt = [self._some(members, each, epoch) for members in self.members]
         if self.kind != "balanced":
@@ -71,6 +76,16 @@ class Sampling:
         turns = np.argsort(uniforms(self.seed, epoch, np.arange(each), _DEAL, len(dealt)), axis=1, kind="stable")
         taken: Keys = np.take_along_axis(np.stack(dealt, axis=1), turns, axis=1).reshape(-1)
         return taken
+
+    def _bag(self, number: int, epoch: int) -> Keys:
+        """The keys of one bag in the order of an epoch. Source: Breiman 1996 (bagging); imbalanced-learn (balanced bags)."""
+        least = min(map(len, self.members))
+        drawn = []
+        for place, members in enumerate(self.members):
+            u = uniforms(self.seed, place, np.arange(least) + least * number, _BAG)[:, 0]
+            drawn.append(members[np.floor(u * len(members)).astype(np.int64)] + self.rows * number)
+        together = np.concatenate(drawn)
+        return together[permutation(self.seed, epoch + _STREAM * (1 + number), len(together))]
 
     def _some(self, members: Keys, count: int, epoch: int) -> Keys:
         """So many keys of one class: all of its rows round after round, the last round a part of them."""
@@ -102,7 +117,7 @@ class Sampling:
         return inputs + torch.from_numpy(share.astype(np.float32)) * (other - inputs)
 
 
-def sampling_of(kind: SamplingKind, prepared: Prepared, seed: int) -> Sampling:
+def sampling_of(kind: SamplingKind, prepared: Prepared, seed: int, bags: int = 1) -> Sampling:
     """How prepared training rows are drawn; raises ``RequestError`` where there are no classes, or no numbers for "smote"."""
     count, encoding = len(prepared.train), prepared.encoding
     if kind == "none":
@@ -113,7 +128,7 @@ def sampling_of(kind: SamplingKind, prepared: Prepared, seed: int) -> Sampling:
     members = tuple(rows for number in range(len(encoding.classes)) if len(rows := np.flatnonzero(labels == number)))
     bare = Sampling(kind, seed, count, members)
     if kind != "smote":
-        return bare
+        return replace(bare, bags=bags) if kind == "bagging" else bare
     inputs = prepared.train.inputs
     movable, gaps, first = np.zeros(inputs.shape[1], dtype=bool), [], 0
     for column in encoding.columns:

@@ -61,23 +61,24 @@ def stored_table(path: Path, place: Path, *, memory: int) -> Table:
     with path.open("rb") as content:
         fingerprint = hashlib.file_digest(content, "sha256").hexdigest()
     folder = place / f"{_FORM}-{fingerprint[:32]}"
-    found = _opened(folder, path, fingerprint)
+    found = _opened(folder, path, fingerprint, memory)
     if found is None:
         place.mkdir(parents=True, exist_ok=True)
         sweep(place)
         for old in place.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         with new_folder(folder) as aside:
-            _write(path, aside, max(least_of(path), min(memory // 4, 128 * MIB)))
-        found = _opened(folder, path, fingerprint)
+            _write(path, aside, piece_of(path, memory))
+        found = _opened(folder, path, fingerprint, memory)
     if found is None:
         raise StorageError(f"{folder} cannot be read after it was written", where=str(folder))
     return found
 
 
-def least_of(path: Path) -> int:
-    """The fewest bytes in which a file can be read in pieces."""
-    return FIXED + A_COLUMN * int(pyarrow.parquet.read_metadata(path).num_columns)
+def piece_of(path: Path, memory: int) -> int:
+    """Bytes that are held at once while a file is read in pieces: a quarter of the memory, or what Arrow takes at least."""
+    least = FIXED + A_COLUMN * int(pyarrow.parquet.read_metadata(path).num_columns)
+    return max(least, min(memory // 4, 128 * MIB))
 
 
 @dataclass(slots=True)
@@ -147,7 +148,7 @@ def _join_equal(values: Path, column: _Writing) -> None:
     codes.flush()
 
 
-def _opened(folder: Path, path: Path, fingerprint: str) -> Table | None:
+def _opened(folder: Path, path: Path, fingerprint: str, memory: int) -> Table | None:
     """The table whose columns lie in a folder; nothing where there is none or a byte is not as written."""
     if not folder.is_dir():
         return None
@@ -158,8 +159,9 @@ def _opened(folder: Path, path: Path, fingerprint: str) -> Table | None:
     except (DamagedError, OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    told = f"{path.name} ({path.stat().st_size / MIB:,.0f} MiB) was read in pieces and lies in {folder.parent.name}/"
-    held = f"; beside a piece, about {A_ROW} bytes a row are held: {A_ROW * facts.rows / MIB:,.0f} MiB"
+    size, piece = path.stat().st_size / MIB, piece_of(path, memory) // MIB
+    told = f"{path.name} ({size:,.0f} MiB) is larger than the memory given ({memory // MIB:,} MiB) and is read in pieces"
+    held = f" of {piece} MiB at most; beside them about {A_ROW} bytes a row are held: {A_ROW * facts.rows / MIB:,.0f} MiB"
     places = Places("row", np.arange(1, facts.rows + 1))
     return Table(str(path), columns, places, fingerprint, remarks=(*facts.remarks, told + held), on_disk=True)
 

@@ -1,9 +1,23 @@
 """Build a network of a named family from options that are described as data; seeded, without touching the global generator."""
 
+from isograd.workbench.models.bagging import Bagging
 from isograd.workbench.models.building import Known, build, least_rows
 from isograd.workbench.models.initialise import AUTO
 from isograd.workbench.models.option import Option
 from isograd.workbench.models.options import OPTIONS, SERVES, TOKENS, checked
 from isograd.workbench.models.transfer import freeze, load_weights
 
-__all__ = ["AUTO", "OPTIONS", "SERVES", "TOKENS", "Known", "Option", "build", "checked", "freeze", "least_rows", "load_weights"]
+__all__ = [
+    "AUTO",
+    "OPTIONS",
+    "SERVES",
+    "TOKENS",
+    "Bagging",
+    "Known",
+    "Option",
+    "build",
+    "checked",
+    "freeze",
+    "least_rows",
+    "load_weights",
+]

@@ -14,6 +14,7 @@ from torch import nn
 
 from isograd.errors import ModelError
 from isograd.workbench.models.bag import Bag
+from isograd.workbench.models.bagging import Bagging
 from isograd.workbench.models.cnn import CNN
 from isograd.workbench.models.crnn import CRNN
 from isograd.workbench.models.initialise import HE_GAIN, initialise
@@ -133,6 +134,8 @@ def least_rows(model: nn.Module) -> int:
     >>> least_rows(build("mlp", inputs=(3,), outputs=1, options={"norm": "batch"}, seed=0))
     2
     """
+    if isinstance(model, Bagging):
+        return len(model.members) * least_rows(model.members[0])
     return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()) else 1
 
 
