@@ -23,7 +23,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
@@ -116,10 +115,6 @@ class Ground(TorchBirths):
         _, loss, replay, _ = self.tape(seed)
         made = replay.start.patient(batches, loss, self.loop, optimizer=replay.optimizer)
         return dataclasses.replace(made, seed=seed)
-
-    def seeded(self, seed: int) -> AbstractContextManager[None]:
-        """As the door does it."""
-        return super().seeded(seed)
 
 
 def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twin: bool) -> dict[str, Any]:

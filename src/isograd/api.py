@@ -255,6 +255,7 @@ def cure(
     score: Any = None,
     steps: int | None = None,
     edits: Edit | tuple[Edit, ...] = (),
+    processes: int = 1,
     known: Iterable[Tried] = (),
     on_tried: OnTried | None = None,
     on_progress: OnProgress | None = None,
@@ -269,8 +270,9 @@ def cure(
     outputs and targets fit no yardstick. ``budget`` is a time ("5min"), a number of steps, or of runs ("20 runs"); a run has
     ``steps`` steps, where nothing is said one pass through the batches, 300 at least. The first 400 batches are used, and the
     first 40 of ``validation``. ``edits`` are put to proof instead of a search. Random numbers, and whatever is outside of what
-    ``build`` gives, stay as they are. Ctrl-C ends it and keeps what was tried: ``on_tried`` is told of every training as a
-    record, and what is given as ``known`` costs nothing again.
+    ``build`` gives, stay as they are. With ``processes`` trials run beside one another where cores and memory allow (on Linux
+    without an accelerator), each with one thread: the same answers, and the same cost in steps. Ctrl-C ends it and keeps what
+    was tried: ``on_tried`` is told of every training as a record, and what is given as ``known`` costs nothing again.
 
     Raises ``RequestError`` for a factory that gives the same model twice, batches that are used up and a budget that no proof
     fits into, ``ModelError`` where the program cannot be run or judged at all.
@@ -286,6 +288,7 @@ def cure(
     from isograd.curing import cured  # a search and its remedies: who only watches does not load them
 
     _positive("steps", steps)
+    _positive("processes", processes)
     allowed = budget_of(budget)
     _factories(build, optimizer, loss, step, score)
     sources = sources_of(build, optimizer, loss, step)  # as they are now, whatever is written into them during the search
@@ -300,6 +303,7 @@ def cure(
         own_score=score is not None,
         known=known,
         asked=(edits,) if isinstance(edits, Edit) else tuple(edits),
+        processes=processes,
         on_tried=on_tried,
         on_progress=on_progress,
     )

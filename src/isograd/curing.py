@@ -14,6 +14,7 @@ from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, candidates
 from isograd.health import cause, repair
 from isograd.health.case import Case, case_of
+from isograd.health.found import Plan
 from isograd.health.harm import harm_of
 from isograd.health.present import Present, present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
@@ -21,6 +22,7 @@ from isograd.health.remedies import prescribe
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
 from isograd.health.trials import SEARCH_SEED, WORST, Work
+from isograd.parallel import Ahead, processes_here
 from isograd.ports import Births, Patient
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
@@ -53,17 +55,21 @@ def cured(
     own_score: bool = False,
     known: Iterable[Tried] = (),
     asked: tuple[Edit, ...] = (),
+    processes: int = 1,
     on_tried: OnTried | None = None,
     on_progress: OnProgress | None = None,
 ) -> Proof:
     """Search and prove within the budget; ``known`` are trainings of an earlier call, which then cost nothing again.
+
+    With more than one of ``processes`` trainings are begun before they are asked for, each in a forked process with one
+    thread; the budget is paid by what was asked for, and a time is that of one process.
 
     Raises ``RequestError`` for factories, batches or a budget that no proof can be made with, ``ModelError`` where the program
     cannot be run or judged at all. Ctrl-C ends it and keeps what was tried.
     """
     program = Program(births, _again(batches), _again(validation), own_score)
     try:
-        return _cured(program, budget, steps, list(known), asked, on_tried, on_progress)
+        return _cured(program, budget, steps, _trainings(known), asked, processes, on_tried, on_progress)
     except KeyboardInterrupt:
         return Proof("not proven", (), "nothing", False, "it was stopped before the first training", interrupted=True)
 
@@ -74,6 +80,7 @@ def _cured(
     steps: int | None,
     known: Sequence[Tried],
     asked: tuple[Edit, ...],
+    processes: int,
     on_tried: OnTried | None,
     on_progress: OnProgress | None,
 ) -> Proof:
@@ -89,9 +96,14 @@ def _cured(
     length = _length(budget, steps, per_step, before, len(training))
     case, findings, present = _looked(patient, training, steps)
     attempt = Attempts(program, mark, {key_of(one): one for one in before}, on_tried, length)
-    work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress)
+    work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress, ahead=attempt.foresee)
+    attempt.ahead = _ahead(program, attempt, patient, processes)
     plan = _plan(program, patient, case, findings, present, work, asked, announced=steps is not None)
-    proof = repair.cure(work, plan, random.Random(0).random)
+    try:
+        proof = repair.cure(work, plan, random.Random(0).random)
+    finally:
+        if attempt.ahead is not None:
+            attempt.ahead.close()
     return replace(
         proof,
         varies="weights" if program.varies else "order",
@@ -99,6 +111,37 @@ def _cured(
         fresh=program.fresh,
         remarks=(*program.remarks, *proof.remarks),
     )
+
+
+def _trainings(known: Any) -> list[Tried]:
+    """What was known before; raises ``RequestError`` for anything else than the records of earlier calls."""
+    if isinstance(known, str | bytes) or not isinstance(known, Iterable):
+        odd = [type(known).__name__]
+    else:
+        known = list(known)
+        kinds = [(place, type(one).__name__) for place, one in enumerate(known, 1) if not isinstance(one, Tried)]
+        odd = [f"number {place} of them is {kind}" for place, kind in kinds]
+    if odd:
+        raise RequestError(
+            "known= holds something else than trainings of an earlier call",
+            met=odd[0],
+            remedy="keep what on_tried is told of and give it back; a line of a journal is codec.loads(Tried, line)",
+        )
+    found: list[Tried] = known
+    return found
+
+
+def _ahead(program: Program, attempt: Attempts, patient: Patient, processes: int) -> Ahead | None:
+    """Processes that train ahead, where there may be several; what no seed repeats would come out alike in all of them."""
+    if processes < 2:
+        return None
+    if not program.repeats:
+        program.remarks.append("trials run one after the other: processes would share the random numbers that no seed reaches")
+        return None
+    able, why = program.births.processes(patient, min(processes, processes_here()))
+    if why:
+        program.remarks.append(f"trials run one after the other: {why}")
+    return Ahead(attempt.prepared, program.births.apart, able) if able > 1 else None
 
 
 def _again(batches: Any) -> Any:
@@ -162,8 +205,10 @@ def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Se
     again = _judged(made, held, program.worst)
     seconds += _LOOKS * (time.monotonic() - began) / LEAST  # a score may cost more than the steps between two of them
     if again != skills[-1] and not math.isnan(again):
+        program.repeats = False
         program.remarks.append(f"judging is random: the same weights differ by {abs(again - skills[-1]):.2g}")
     elif skills[0] != skills[1] and not any(map(math.isnan, skills)):
+        program.repeats = False
         program.remarks.append(
             f"the loss, or a step, is not deterministic: the same weights, seed and batches differ by "
             f"{abs(skills[0] - skills[1]):.2g} after {_TIMED} steps; the rule of the proof holds, small effects may be missed"
@@ -202,7 +247,10 @@ def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> tup
 
 
 def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, length: int) -> Callable[[int], float]:
-    """Steps that are left: of the budget, or as many as the time left holds at the pace so far."""
+    """Steps that are left: of the budget, or as many as the time left holds at the pace so far.
+
+    Time is paid by what was asked for: seconds of trainings, wherever they were made, and what goes on between them.
+    """
     if budget.seconds is None:
         allowed = budget.steps if budget.steps is not None else budget.runs * length
         return lambda spent: allowed - spent
@@ -210,7 +258,8 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
 
     def left(spent: int) -> float:
         pace = attempt.seconds / attempt.steps if attempt.steps >= length else per_step
-        return (seconds - attempt.before - (time.monotonic() - began)) / max(pace, 1e-9)
+        between = time.monotonic() - began - attempt.waited
+        return (seconds - attempt.before - attempt.seconds - between) / max(pace, 1e-9)
 
     return left
 
@@ -225,7 +274,7 @@ def _plan(
     asked: tuple[Edit, ...],
     *,
     announced: bool,
-) -> repair.Plan:
+) -> Plan:
     fits = Fits(patient)
     singles = tuple(
         one
@@ -251,7 +300,7 @@ def _plan(
         enough = HALF * way.get(short_of(work.length), math.inf)
         return _explained(program, work, case, findings, present, allowed, enough, alarmed=alarmed)
 
-    return repair.Plan(chosen, singles, explain, alarmed, not program.own_score, propose, fits, asked)
+    return Plan(chosen, singles, explain, alarmed, not program.own_score, propose, fits, asked)
 
 
 def _explained(
@@ -290,5 +339,6 @@ def _explained(
         lambda: not work.affords(short),
         enough=enough,
         alarmed=alarmed,
+        ahead=lambda asks: work.foresee(work.searching(*ask) for ask in asks),
     )
     return cause.search(tried, candidates(case, findings, present), memorises, max(short, work.length // 4))

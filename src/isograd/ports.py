@@ -83,12 +83,24 @@ class Births(Protocol):
         """The untouched program at its start, from a seed; ``batches`` are those it will train on."""
         ...
 
-    def seeded(self, seed: int) -> AbstractContextManager[None]:
-        """Within, all random numbers begin at ``seed``; afterwards they go on as before."""
+    def seeded(self, seed: int, batches: Any = None) -> AbstractContextManager[None]:
+        """Within, all random numbers begin at ``seed``, those of a loader too; afterwards they go on as before."""
+        ...
+
+    def paired(self, batches: Sequence[Batch]) -> tuple[Batch, ...]:
+        """The batches with inputs and targets apart, where a batch holds both and the model takes the inputs alone."""
         ...
 
     def halves(self, batches: Sequence[Batch]) -> tuple[tuple[Batch, ...], tuple[Batch, ...]] | None:
         """Every second example of each batch, and the others; None where they cannot be told apart."""
+        ...
+
+    def processes(self, patient: Any, most: int) -> tuple[int, str]:
+        """How many forked processes can train it at once, ``most`` at most, and why it is one alone where it must be."""
+        ...
+
+    def apart(self) -> None:
+        """Called first in a forked process that trains."""
         ...
 
     def fingerprint(self, patient: Any, batches: Sequence[Batch]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list
 from isograd.health import cause
-from isograd.health.trials import SEARCH_SEED, WORST, Stop
+from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop
+from isograd.parallel import Ahead
 from isograd.ports import Births, Patient
 from isograd.records.edit import Edit
 from isograd.records.proof import Part, Training, Tried
@@ -39,6 +41,7 @@ class Program:
     learned: bool = False
     worst: float = WORST
     fresh: bool = True
+    repeats: bool = True
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
     made: int = 0
@@ -56,8 +59,9 @@ class Program:
     @cached_property
     def judged(self) -> tuple[Any, ...]:
         """The validation batches, taken once: a loader that shuffles does not mix what search and proof are judged by."""
-        with self.births.seeded(SEARCH_SEED):
-            return self._first(batch_list(self.validation, MOST_HELD + 1), MOST_HELD, "validation batches")
+        with self.births.seeded(SEARCH_SEED, self.validation):
+            taken = self._first(batch_list(self.validation, MOST_HELD + 1), MOST_HELD, "validation batches")
+        return self.births.paired(taken)
 
     def _first(self, taken: tuple[Any, ...], most: int, what: str) -> tuple[Any, ...]:
         """So many of them, which is said once where there are more."""
@@ -67,9 +71,10 @@ class Program:
         return taken[:most]
 
     def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
-        with self.births.seeded(seed):
+        with self.births.seeded(seed, self.batches):
             given = _asked(self.batches, seed) if _is_function(self.batches) else self.batches
             taken = self._first(batch_list(given, BATCHES + 1), BATCHES, "batches")
+        taken = self.births.paired(taken)
         if not taken:
             raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
         held = taken
@@ -128,29 +133,62 @@ class Fits:
 
 
 class Attempts:
-    """One training with edits from a seed; what the journal holds already is not made again."""
+    """One training with edits from a seed; what the journal holds already is not made again.
+
+    With ``ahead`` trainings are made in other processes, and begun before they are asked for; answers, their order and what
+    they cost are the same.
+    """
 
     def __init__(
         self, program: Program, mark: str, known: dict[tuple[Any, ...], Tried], on_tried: OnTried | None, length: int
     ) -> None:
         self._program, self._mark, self._known, self._on_tried, self._length = program, mark, known, on_tried, length
-        self.seconds, self.before, self.steps = 0.0, 0.0, 0
+        self.seconds, self.before, self.steps, self.waited = 0.0, 0.0, 0, 0.0
+        self.ahead: Ahead | None = None
+
+    def foresee(self, asks: Sequence[Ask]) -> None:
+        """What may be asked for next."""
+        if self.ahead is not None:
+            self.ahead.foresee([ask for ask in asks if ask.key not in self._known])
 
     def __call__(self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, stop: Stop | None) -> Training:
         """What a search asks; see ``health.trials.Attempt``."""
-        old = self._known.pop((edits, seed, part, steps), None)
+        ask = Ask(edits, seed, part, steps, stop)
+        old = self._known.pop(ask.key, None)
         if old is not None:
             self.before += old.seconds
             return old.training
-        patient, training, held = self._program.at(seed)
-        changed = edited(patient, edits)
         began = time.monotonic()
-        made = self._trained(changed, training, held[part], steps, stop, plain=not edits)
-        seconds = time.monotonic() - began
+        made, seconds = self._made(ask)
+        self.waited += time.monotonic() - began
         self.seconds, self.steps = self.seconds + seconds, self.steps + made.steps
         if self._on_tried is not None:
             self._on_tried(Tried(self._mark, edits, seed, part, steps, made, round(seconds, 4)))
         return made
+
+    def prepared(self, ask: Ask) -> Callable[[], Training]:
+        """Read the data and make the edited program here; what is given trains it."""
+        patient, training, held = self._program.at(ask.seed)
+        changed = edited(patient, ask.edits)
+        return lambda: self._trained(changed, training, held[ask.part], ask.steps, ask.stop, plain=not ask.edits)
+
+    def _made(self, ask: Ask) -> tuple[Training, float]:
+        """The training, in another process where there are some, and its seconds."""
+        if self.ahead is not None:
+            ended = self.ahead.result(ask)
+            if ended.training is not None:
+                return ended.training, ended.seconds
+            if ended.killed:
+                return self._killed(ended.killed), 0.0
+            self.ahead.close()  # it raised: here it is made again, with all memory for itself, and the error is told
+        train = self.prepared(ask)
+        began = time.monotonic()
+        return train(), time.monotonic() - began
+
+    def _killed(self, number: int) -> Training:
+        name = signal.Signals(number).name
+        memory = ", as where memory runs out" if name == "SIGKILL" else ""
+        return Training(Skill(self._program.worst, 0), steps=1, failed=f"its process was killed twice ({name}{memory})")
 
     def _trained(
         self, patient: Patient, training: Sequence[Any], held: Sequence[Any], steps: int, stop: Stop | None, *, plain: bool
@@ -188,4 +226,4 @@ def edited(patient: Patient, edits: Sequence[Edit]) -> Patient:
 
 def key_of(one: Tried) -> tuple[Any, ...]:
     """What tells a training from every other of its program."""
-    return one.edits, one.seed, one.part, one.length
+    return Ask(one.edits, one.seed, one.part, one.length).key

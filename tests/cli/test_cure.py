@@ -74,6 +74,8 @@ def test_a_cause_is_named_and_the_answer_is_no(called):
         ("absent", ["--explain"], "has no attribute 'absent'"),
         ("sick", ["--explain", "--write"], "goes without --write"),
         ("sick", ["--explain", "--dry-run"], "goes without --dry-run"),
+        ("sick", ["--explain", "--new"], "goes without --new"),
+        ("sick", ["--new"], "a function makes its own weights"),
         ("sick", ["--explain", "--validation", "held"], "goes without --validation"),
     ],
 )

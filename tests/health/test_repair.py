@@ -7,9 +7,10 @@ import pytest
 
 from isograd.errors import ModelError
 from isograd.health import repair
+from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.remedies.order import in_order
-from isograd.health.repair import Plan, cure
+from isograd.health.repair import cure
 from isograd.health.trials import SEARCH_SEED, Work
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import Edit

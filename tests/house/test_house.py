@@ -30,7 +30,7 @@ PUBLIC = {
     "diagnose": "(trace)",
     "explain": "(exception)",
     "cure": "(build, batches, loss=None, optimizer=None, *, budget, validation=None, step=None, score=None, steps=None, "
-    "edits=(), known=(), on_tried=None, on_progress=None)",
+    "edits=(), processes=1, known=(), on_tried=None, on_progress=None)",
     "Report": "healthy risk forecast findings cause record to_json to_html figure",
     "Proof": "verdict edits cause diff apply to_json to_html figure record",
     "Finding": "disease severity confidence where source since noticed time_step evidence cause remedy references",
@@ -55,7 +55,7 @@ def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
     assert asked == {
         Patient: {"describe", "observe", "apply", "trained", "judge", "reborn"},
         Start: {"keep", "patient"},
-        Births: {"check", "born", "seeded", "halves", "fingerprint"},
+        Births: {"check", "born", "seeded", "paired", "halves", "processes", "apart", "fingerprint"},
         Recorder: {"attach", "detach", "take", "trace", "on_step", "acted"},
         Guard: {"attach", "detach", "end", "pending", "lowered", "treat", "settle", "kept", "keep"},
     }

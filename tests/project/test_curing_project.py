@@ -8,7 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 from isograd.cli.app import app
-from isograd.project import curing
+from isograd.errors import ModelError
+from isograd.project import curing, river
 from isograd.project.reading import load
 from isograd.records.edit import Edit
 from isograd.records.proof import Proof, Training, Trial
@@ -62,7 +63,7 @@ def test_the_loop_of_the_file_is_the_loop_of_the_trials(folder):
 
 
 def test_what_is_no_setting_is_told_in_words(folder):
-    change, diff = curing.change_of(curing.curable(load(folder)).job, (Edit("learning_rate", 0.1), Edit("residual")))
+    change, diff = curing.change_of(curing.curable(load(folder)), (Edit("learning_rate", 0.1), Edit("residual")))
     assert "+learning_rate = 0.1   # careful" in diff and "isograd.toml has no setting for this" in diff
     assert change.left == (Edit("residual"),)
 
@@ -75,7 +76,7 @@ def proven(edit, control):
 def test_the_changed_file_is_trained_once_before_it_counts(folder):
     given = curing.curable(load(folder))
     record = proven(Edit("learning_rate", 0.5, before=1e-7), 0.0)
-    change, _ = curing.change_of(given.job, record.edits)
+    change, _ = curing.change_of(given, record.edits)
     better, told = curing.as_written(given, change, record)
     assert better and "the changed file was read and trained once more, with seed 1000" in told
     worse, told = curing.as_written(given, change, proven(record.edits[0], 0.999))
@@ -99,3 +100,65 @@ def test_a_project_is_cured_and_its_file_written_with_a_backup(folder):
     assert "1e-7" not in (folder / "isograd.toml").read_text() and "# careful" in (folder / "isograd.toml").read_text()
     assert (folder / "isograd.toml.bak").read_text() == TOML
     assert CliRunner().invoke(app, ["runs", str(folder)]).stdout.startswith("no runs yet")
+
+
+def interrupted(folder, epoch):
+    """Train until an epoch begins, as Ctrl-C would end it; gives the run."""
+
+    def stop(progress):
+        if progress.phase == "validating" and progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return river.run_training(load(folder), on_progress=stop)
+
+
+def test_an_unfinished_run_is_cured_from_where_it_stands_and_the_file_goes_on_from_there(folder):
+    run = interrupted(folder, 3)
+    given = curing.curable(load(folder))
+    assert given.start is not None and f"the weights of {run.path.name} after step" in given.remarks[0]
+    assert given.births.check()[:2] == (False, True)  # the weights are the same whatever the seed, and were learned
+    said = CliRunner().invoke(app, ["cure", str(folder), "--budget", "14 runs", "--write"])
+    assert said.exit_code == 0 and said.stdout.startswith("Proven: learning rate 1e-07 →"), said.output
+    assert "differ by the order of the data" in said.stdout and f"the weights of {run.path.name}" in said.stdout
+    text = (folder / "isograd.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("weights = "))
+    assert (folder / line.split('"')[1]).exists() and "# careful" in text
+    begun = river.begin(load(folder)).model  # what the changed file begins with is what the run had learned
+    assert all(torch.equal(begun.state_dict()[name], value) for name, value in given.start.values.items())
+
+
+def test_a_dry_run_of_an_unfinished_run_writes_nothing(folder):
+    interrupted(folder, 2)
+    before = sorted(folder.rglob("*"))
+    said = CliRunner().invoke(app, ["cure", str(folder), "--dry-run"])
+    assert "as a new run from them would" in said.stdout and sorted(folder.rglob("*")) == before
+
+
+def test_fresh_weights_are_tried_where_they_are_asked_for_or_the_run_is_of_another_project_or_over(folder):
+    interrupted(folder, 2)
+    assert curing.curable(load(folder), afresh=True).start is None
+    (folder / "isograd.toml").write_text(TOML.replace("[8]", "[9]"))
+    other = curing.curable(load(folder))
+    assert other.start is None and "of another project or data" in other.remarks[0]
+    (folder / "isograd.toml").write_text(TOML)
+    river.run_training(load(folder))
+    assert curing.curable(load(folder)).start is None and curing.curable(load(folder)).remarks == ()
+
+
+def test_a_run_that_diverged_stands_where_its_last_good_checkpoint_is(folder, monkeypatch):
+    interrupted(folder, 2)
+    monkeypatch.setattr(river.Job, "loss", property(lambda job: lambda outputs, targets: outputs.sum() * float("nan")))
+    with pytest.raises(ModelError, match="no longer finite"):
+        river.run_training(load(folder))
+    monkeypatch.undo()
+    start = curing.curable(load(folder)).start
+    assert start is not None and all(torch.isfinite(value).all() for value in start.values.values())
+
+
+def test_a_change_that_the_weights_do_not_fit_is_not_written(folder):
+    interrupted(folder, 2)
+    given = curing.curable(load(folder))
+    change, diff = curing.change_of(given, (Edit("normalisation", "layer"),))
+    assert 'norm = "layer"' in change.text and "weights = " in diff
+    better, told = curing.as_written(given, change, proven(Edit("normalisation", "layer"), 0.0))
+    assert not better and "no network for these weights" in told

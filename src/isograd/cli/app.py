@@ -120,6 +120,8 @@ def cure(
         str | None, typer.Option("--validation", help="module:function that gives batches to judge by")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="write a proven change into the file; a backup stays")] = False,
+    new: Annotated[bool, typer.Option("--new", help="begin with fresh weights, even where a run is unfinished")] = False,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="trials at a time; usual: one a core")] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
@@ -128,11 +130,12 @@ def cure(
     from isograd.errors import RequestError
 
     if explain:
-        beside = [name for name, given in (("--write", write), ("--dry-run", dry_run), ("--validation", validation)) if given]
+        options = {"--write": write, "--dry-run": dry_run, "--validation": validation, "--new": new}
+        beside = [name for name, given in options.items() if given]
         if beside:
             raise RequestError(f"--explain names the cause and goes without {beside[0]}", remedy="leave --explain out")
         return explained(project, budget, as_json=as_json)
-    return cured(project, budget, validation, write=write, dry_run=dry_run, as_json=as_json)
+    return cured(project, budget, validation, write=write, dry_run=dry_run, new=new, processes=processes, as_json=as_json)
 
 
 @command

@@ -12,6 +12,7 @@ from typing import Any
 from isograd.cli import show
 from isograd.cli.calling import factories_by, function_of, made_by
 from isograd.cli.status import CANNOT_SAY, INTERRUPTED, NO, OK
+from isograd.parallel import processes_here
 from isograd.proofs import Proof
 from isograd.records.cause import Explanation
 from isograd.spending import Budget, budget_of
@@ -38,12 +39,20 @@ def explained(project: str, budget: str | None, *, as_json: bool = False) -> int
 
 
 def cured(
-    project: str, budget: str | None, validation: str | None, *, write: bool, dry_run: bool, as_json: bool = False
+    project: str,
+    budget: str | None,
+    validation: str | None,
+    *,
+    write: bool,
+    dry_run: bool,
+    new: bool = False,
+    processes: int | None = None,
+    as_json: bool = False,
 ) -> int:
     """Find the repair of what ``project`` makes and put it to proof; gives the exit status."""
     text = budget or USUAL_BUDGET
     allowed = budget_of(text)
-    work = _Function(project, validation) if by_function(project) else _Project(project, validation)
+    work = _Function(project, validation, afresh=new) if by_function(project) else _Project(project, validation, afresh=new)
     if dry_run:
         return _dry_run(work, allowed, as_json)
     with work.trials.alone():
@@ -51,7 +60,7 @@ def cured(
         if known:
             show.tell(f"{len(known)} earlier trainings are in {work.trials.journal}; those of this program are not made again")
         with _progress() as told:
-            proof = work.cure(text, known, told)
+            proof = work.cure(text, known, told, processes or processes_here())
         work.trials.keep(proof.to_json(), proof.to_html(), proof.diff)
     written = _written(work, proof) if write else None
     if as_json:
@@ -88,14 +97,14 @@ def status_of(proof: Proof) -> int:
 class _Project:
     """A project folder: factories from its file, the change as settings of it."""
 
-    def __init__(self, where: str, validation: str | None) -> None:
+    def __init__(self, where: str, validation: str | None, *, afresh: bool) -> None:
         from isograd.errors import RequestError
         from isograd.project import reading
         from isograd.project.trying import Trials
 
         if validation is not None:
             raise RequestError("a project has validation rows of its own", remedy="validation = 0.15 under [data]")
-        self.name, self.project = where, reading.load(Path(where))
+        self.name, self.project, self.afresh = where, reading.load(Path(where)), afresh
         self.trials = Trials(self.project.runs / "cure")
         self.again = f"isograd train {where} --new"
 
@@ -103,15 +112,17 @@ class _Project:
         """What would be tried."""
         from isograd.project.curing import curable
 
-        given = curable(self.project)
+        given = curable(self.project, afresh=self.afresh)
         return {"steps of a run": given.steps, "project": str(self.project.path), "remarks": list(given.remarks)}
 
-    def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object]) -> Proof:
+    def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object], processes: int) -> Proof:
         """Search and prove."""
         from isograd.project import curing
 
-        given = curing.curable(self.project)
-        proof, self.change = curing.cure(given, budget_of(budget), known=known, on_tried=self.trials.add, on_progress=told)
+        given = curing.curable(self.project, afresh=self.afresh)
+        proof, self.change = curing.cure(
+            given, budget_of(budget), processes=processes, known=known, on_tried=self.trials.add, on_progress=told
+        )
         return proof
 
     def write(self) -> list[str]:
@@ -127,8 +138,12 @@ class _Project:
 class _Function:
     """A module:function of a person's own: the change in its source, where that can be placed."""
 
-    def __init__(self, place: str, validation: str | None) -> None:
+    def __init__(self, place: str, validation: str | None, *, afresh: bool) -> None:
+        from isograd.errors import RequestError
         from isograd.project.trying import Trials
+
+        if afresh:
+            raise RequestError("--new is for a project with runs: a function makes its own weights", remedy="leave --new out")
 
         self.name, self.function = place, function_of(place)
         self.made = factories_by(place, validation)
@@ -139,13 +154,15 @@ class _Function:
         """What would be tried."""
         return {"steps of a run": self.made.get("steps", "one pass through the batches, 300 to 400"), "program": self.name}
 
-    def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object]) -> Proof:
+    def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object], processes: int) -> Proof:
         """Search and prove."""
         from isograd import api
         from isograd.proofs import sources_of
 
         self.sources = sources_of(self.function, *self.made.values())  # as they are before the search
-        self.proof = api.cure(**self.made, budget=budget, known=known, on_tried=self.trials.add, on_progress=told)
+        self.proof = api.cure(
+            **self.made, budget=budget, processes=processes, known=known, on_tried=self.trials.add, on_progress=told
+        )
         return self.proof
 
     def write(self) -> list[str]:

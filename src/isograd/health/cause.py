@@ -26,7 +26,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -79,14 +79,21 @@ class Search:
     """Length of the longest replay."""
     tried: list[Hypothesis] = field(default_factory=list)
     interrupted: bool = False
+    ahead: Callable[[Sequence[tuple[tuple[Edit, ...], int]]], object] | None = None
+    """Told the edits and steps that are asked for next; no answer depends on it."""
 
     def affords(self, steps: int) -> bool:
         """Whether a trial of so many steps is still allowed."""
         return not self.interrupted and not self.over() and self.spent + steps <= self.budget
 
+    def foresee(self, next_ones: Iterable[tuple[Edit, ...]]) -> None:
+        """Say what is asked for next, in this order."""
+        if self.ahead is not None:
+            self.ahead([(edits, _steps(edits, self.length)) for edits in next_ones])
+
     def skill(self, edits: tuple[Edit, ...], told: str) -> tuple[Skill, str | None]:
         """Skill with these edits; of what fails, and why."""
-        steps = next((int(float(e.value or 0)) for e in edits if e.kind == "steps"), self.length)
+        steps = _steps(edits, self.length)
         if self.progress is not None:
             self.progress(self.spent, self.budget, told)
         self.spent += steps
@@ -94,6 +101,10 @@ class Search:
             return self.attempt(edits, steps), None
         except ModelError as error:
             return Skill(FAILED, 0), str(error).splitlines()[0]
+
+
+def _steps(edits: tuple[Edit, ...], length: int) -> int:
+    return next((int(float(e.value or 0)) for e in edits if e.kind == "steps"), length)
 
 
 def search(
@@ -173,6 +184,7 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
     for urgent in (True, False):
         chosen = [one for one in candidates if one.urgent is urgent]
         kept = 0 if urgent else work.reserve
+        work.foresee((*given, one.edit) for one in chosen)
         found += [_tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
@@ -303,7 +315,9 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list
     if control.value > WELL:
         return []
     found = []
-    for first, second in [*_companions(work, suspects), *combinations(suspects[:4], 2)][:PAIRS]:
+    pairs = [*_companions(work, suspects), *combinations(suspects[:4], 2)][:PAIRS]
+    work.foresee((first.edit, second.edit) for first, second in pairs)
+    for first, second in pairs:
         if not work.affords(work.length):
             break
         proposal = Proposal(second.edit, f"with {first.edit.kind}", source=second.source)
@@ -321,6 +335,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
     if (control.value > WELL and not work.alarmed) or length < 2 * work.length or not work.affords(2 * length):
         return []
     work.length = work.reached = length
+    work.foresee([(), *((edit,) for edit in chosen)])
     control, _ = work.skill((), "no change, for longer")
     work.tried.append(Hypothesis(Edit("steps", float(length)), "no change, for longer", control.value, 0.0, 0.0, steps=length))
     found = []

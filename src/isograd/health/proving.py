@@ -11,22 +11,23 @@ grows. The first pair that is not better ends the trial, since no further one co
 
 A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each
 time, or after all seeds that the budget holds (AHEAD at least) with an interval that is not wholly below zero, the edits are
-not worse than luck (what is drawn may be a cure as well). "Harmful" is said where HARM pairs are worse, each by more than what
-counts as equal: of edits that do nothing at most 1 in 8, and none in a quiet program.
+not worse than luck (what is drawn may be a cure as well). "Harmful" is the same rule turned round: where all n pairs are
+worse, each by more than what counts as equal. Of edits that do nothing it is said in :math:`2^{-n}` at most too, whatever the
+noise: at first worse or better, a run of n of one sign has the same odds. Whatever is neither is not proven.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from isograd.health.trials import EQUAL, Work, steps_of
+from isograd.health.trials import EQUAL, Ask, Work, steps_of
 from isograd.records.edit import Edit
 from isograd.records.proof import Effect, Training, Trial, Verdict
 
-PAIRS, AHEAD, HARM = 6, 3, 3
+PAIRS, AHEAD = 6, 3
 FIRST_SEED = 1_000
 """Of the proof; the search uses another one."""
 
@@ -104,6 +105,7 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
     'proven'
     """
     needed, trials = pairs_needed(edits), list[Trial]()
+    work.foresee(_asks(work, edits, drawn, length, range(first_seed, first_seed + needed)))
     try:
         for place in range(needed):
             if not work.affords(2 * length, reserved=True):
@@ -114,6 +116,15 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
         return _against_luck(work, trials, drawn, length)
     except KeyboardInterrupt:
         return replace(_ended(trials, "not proven", "it was stopped before it could say"), interrupted=True)
+
+
+def _asks(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: int, seeds: Sequence[int]) -> Iterator[Ask]:
+    """All that a proof asks for, if nothing ends it early."""
+    for seed in seeds:
+        yield Ask((), seed, "proof", length)
+        yield Ask(edits, seed, "proof", _shortened(work, edits, length))
+    for seed in seeds[:AHEAD] if drawn else ():
+        yield Ask(drawn, seed, "proof", _shortened(work, drawn, length))
 
 
 def _pair(work: Work, edits: tuple[Edit, ...], seed: int, length: int, told: str) -> Trial:
@@ -128,13 +139,16 @@ def _shortened(work: Work, edits: tuple[Edit, ...], length: int) -> int:
 
 
 def _lost(work: Work, edits: tuple[Edit, ...], trials: list[Trial], length: int) -> Held:
-    """A pair was not better: no proof; where it was clearly worse, two more tell whether the edits do harm."""
-    least = EQUAL * work.scale
-    while all(trial.difference < -least for trial in trials) and len(trials) < HARM and work.affords(2 * length, reserved=True):
+    """A pair was not better: no proof; where the first was clearly worse, the others tell whether the edits do harm."""
+    least, needed = EQUAL * work.scale, pairs_needed(edits)
+    while (
+        all(trial.difference < -least for trial in trials) and len(trials) < needed and work.affords(2 * length, reserved=True)
+    ):
         place = len(trials)
-        trials.append(_pair(work, edits, trials[0].seed + place, length, f"harm? {place + 1} of {HARM}"))
-    if len(trials) == HARM and all(trial.difference < -least for trial in trials):
-        return _ended(trials, "harmful", f"with the change each of {HARM} new pairs ends with a worse validation score")
+        trials.append(_pair(work, edits, trials[0].seed + place, length, f"harm? {place + 1} of {needed}"))
+    if len(trials) == needed and all(trial.difference < -least for trial in trials):
+        rule = f"1 in {2**needed} for one that does nothing"
+        return _ended(trials, "harmful", f"{needed} new pairs, every one clearly worse with the change ({rule})")
     number = next(place for place, trial in enumerate(trials, 1) if not trial.difference > 0.0)
     return _ended(trials, "not proven", f"new pair {number} was not better with the change{_failures(trials)}")
 

@@ -13,69 +13,26 @@ person can read, and what the rule of the proof asks the fewest pairs for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
-from isograd.health.hypotheses import Proposal
-from isograd.health.proving import Held, cost_of_proof, pairs_needed, prove
+from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
+from isograd.health.proving import cost_of_proof, prove
 from isograd.health.remedies.luck import Unit, combinations, drawn
 from isograd.health.remedies.order import in_order
 from isograd.health.shrinking import shrunk
 from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
-from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
-from isograd.records.proof import Candidate, Kind, Luck, Proof, Stage, Training
+from isograd.records.proof import Candidate, Luck, Proof, Stage, Training
 
 NEAR, KEPT = 0.9, 0.95
 SINGLES, RACED, PROPOSED = 8, 4, 12
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
-WELL = 0.5
-"""A skill from which a program without an alarm counts as healthy where the preset is no better."""
-HOPELESS = 0.5
-"""A candidate that has less than this share of the ceiling's skill half-way is given up there."""
 SHORT = 60
 """Steps of a replay in a race."""
-
-Propose = Callable[[Sequence[Candidate]], tuple[Edit, ...] | None]
-"""The next edits to try, told of all candidates so far; None ends it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a search may try: the preset, single edits in the order in which they deserve it, and how a cause is searched.
-
-    ``explain`` takes the steps that it may spend, which it pays, and the way of the ceiling (skill by step). ``alarmed``: the
-    training was found to be sick. ``natural``: the yardstick is skill, where 0 is a constant answer and 1 perfect; a person's
-    own score has no such marks. ``fits`` says whether edits can be made at all, at no cost. ``asked`` are edits to be put to
-    proof instead of a search.
-    """
-
-    preset: tuple[Edit, ...] = ()
-    singles: tuple[Proposal, ...] = ()
-    explain: Callable[[int, dict[int, float]], Explanation | None] | None = None
-    alarmed: bool = False
-    natural: bool = True
-    propose: Propose | None = None
-    fits: Callable[[tuple[Edit, ...]], bool] = lambda edits: True
-    asked: tuple[Edit, ...] = ()
-
-    @property
-    def pool(self) -> tuple[Edit, ...]:
-        """All single edits there are."""
-        return tuple(dict.fromkeys([*(one.edit for one in self.singles), *self.preset]))
-
-
-@dataclass
-class Found:
-    """What a search has found so far; an interruption leaves it as it stands."""
-
-    control: Training | None = None
-    ceiling: Candidate | None = None
-    cause: Explanation | None = None
-    edits: tuple[Edit, ...] = ()
-    reached: Training | None = None
-    payable: bool = True
 
 
 def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
@@ -83,6 +40,7 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
 
     ``unit`` gives the random numbers, so that the same ones give the same proof.
 
+    >>> from isograd.health.hypotheses import Proposal
     >>> from isograd.records.skill import Skill
     >>> def attempt(edits, seed, part, steps, stop):
     ...     value = 0.9 if any(edit.kind == "clear_gradients" for edit in edits) else 0.1
@@ -97,18 +55,18 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     try:
         search(work, plan, found)
     except KeyboardInterrupt:
-        return _proof(work, plan, found, None, why="it was stopped before it could say", interrupted=True)
+        return proof_of(work, plan, found, None, why="it was stopped before it could say", interrupted=True)
     searched = work.spent
     if not found.edits or found.control is None or found.reached is None:
-        return _proof(work, plan, found, None, why=_nothing(plan, found, tried=any(one.edits for one in work.candidates)))
+        return proof_of(work, plan, found, None, why=nothing_said(plan, found, tried=any(one.edits for one in work.candidates)))
     if not found.payable:
-        return _proof(work, plan, found, None, why=_unpaid(work, found.edits))
+        return proof_of(work, plan, found, None, why=unpaid_said(work, found.edits))
     length = _pair_length(work, found.edits, found.control, found.reached)
     random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
     if not plan.fits(random):
         random = random[:1]
     held = prove(work, found.edits, random, length)
-    proof = _proof(work, plan, found, held, random, length, searched)
+    proof = proof_of(work, plan, found, held, random, length, searched)
     if held.interrupted:
         return proof
     try:
@@ -122,6 +80,7 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
 def search(work: Work, plan: Plan, found: Found) -> None:
     """Fill ``found``: what the program and the preset reach, the cause, and the edits that are worth a proof, if any."""
     work.reserve = cost_of_proof((Edit("loss"),), work.length // 2)
+    work.foresee(work.searching(edits) for edits in ((), plan.asked or plan.preset))
     control = found.control = work.candidate((), "control", "the program as it is")
     value = control.skill.value
     if plan.asked:
@@ -190,7 +149,8 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
 def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, stop: Stop) -> None:
     """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there."""
     tried = 0
-    for edits, stage, reason in order:
+    for place, (edits, stage, reason) in enumerate(order):
+        work.foresee(work.searching(one[0], stop=stop) for one in order[place : place + SINGLES - tried])
         if tried >= SINGLES or not work.affords(steps_of(edits, work.length)):
             return
         made = work.candidate(edits, stage, reason, stop)
@@ -248,13 +208,16 @@ def _known(work: Work, edits: tuple[Edit, ...]) -> bool:
 def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], control: float) -> None:
     """The ceiling does not help: short replays of everything, the best in full, then what is proposed."""
     short, runs = min(SHORT, work.length), list[tuple[float, tuple[Edit, ...], str]]()
+    work.foresee(work.searching(edits, short) for edits, _, _ in order)
     for edits, _, reason in order:
         if not work.affords(short + RACED * work.length):
             break
         made = work.train(edits, SEARCH_SEED, "search", steps_of(edits, short), f"race: {said(edits)}")
         if made.failed is None:
             runs.append((made.skill.value, edits, reason))
-    for value, edits, _ in sorted(runs, key=lambda one: -one[0])[:RACED]:
+    best_of = sorted(runs, key=lambda one: -one[0])[:RACED]
+    work.foresee(work.searching(edits) for _, edits, _ in best_of)
+    for value, edits, _ in best_of:
         if work.affords(steps_of(edits, work.length)):
             work.candidate(edits, "race", f"skill {value:.2f} after {short} steps")
     for _ in range(PROPOSED if plan.propose is not None else 0):
@@ -299,14 +262,18 @@ def _size(edits: Sequence[Edit]) -> int:
 
 
 def _pair_length(work: Work, edits: tuple[Edit, ...], control: Training, treated: Training) -> int:
-    """Half a run where the gap shows by then: enough to be spoken of, and half of what it becomes or all that can be paid."""
+    """Half a run where the gap shows by then: enough to be spoken of, and half of what it becomes or all that can be paid.
+
+    A gap the wrong way shows harm, and counts alike.
+    """
     half = max(1, work.length // 2)
     one, other = dict(control.curve).get(half), dict(treated.curve).get(half)
     if one is None or other is None:
         return work.length
-    gap, becomes = other - one, treated.skill.value - control.skill.value
+    becomes = treated.skill.value - control.skill.value
+    gap = (other - one) * math.copysign(1.0, becomes)
     poor = not work.affords(cost_of_proof(edits, work.length), reserved=True)
-    return half if gap >= GAIN * work.scale and (poor or gap >= 0.5 * becomes) else work.length
+    return half if gap >= GAIN * work.scale and (poor or gap >= 0.5 * abs(becomes)) else work.length
 
 
 def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> Luck | None:
@@ -315,84 +282,13 @@ def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> L
     draws: Iterator[tuple[Edit, ...]] = combinations(able, unit)
     best: tuple[float, tuple[Edit, ...]] | None = None
     runs, paid = 0, 0
-    for _ in range(max(1, searched // work.length)):
-        edits = next(draws, None)
-        if edits is None or not work.affords(steps_of(edits, work.length), reserved=True):
+    chances = list(islice(draws, max(1, searched // work.length)))
+    work.foresee(work.searching(edits) for edits in chances)
+    for edits in chances:
+        if not work.affords(steps_of(edits, work.length), reserved=True):
             break
         made = work.train(edits, SEARCH_SEED, "search", steps_of(edits, work.length), f"luck: {said(edits)}")
         runs, paid = runs + 1, paid + made.steps
         if best is None or made.skill.value > best[0]:
             best = made.skill.value, edits
     return None if best is None else Luck(best[0], best[1], runs, chosen, runs >= searched // work.length)
-
-
-def _sick(plan: Plan, found: Found) -> bool:
-    """A cause was found by experiment, or the program has not half of what the same program reaches with the change."""
-    if found.edits and found.cause is not None and found.cause.answer == "cause":
-        return True
-    if found.control is None or not plan.natural:
-        return plan.alarmed
-    reached = found.control if found.reached is None else found.reached
-    return found.control.skill.value < max(HOPELESS * reached.skill.value, 0.0 if found.edits else WELL)
-
-
-def _nothing(plan: Plan, found: Found, *, tried: bool) -> str:
-    if found.control is not None and plan.natural and found.control.skill.value > 1.0 - GAIN:
-        return "the program does so well that nothing worth a proof is left to gain"
-    if not _sick(plan, found):
-        return "the program learns, and nothing that was tried does clearly better: there is nothing to cure"
-    if found.cause is not None and found.cause.answer == "no signal":
-        return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
-    return (
-        "nothing that was tried does enough good to be put to proof"
-        if tried
-        else "the budget ended before any change was tried"
-    )
-
-
-def _unpaid(work: Work, edits: tuple[Edit, ...]) -> str:
-    runs = (work.spent + cost_of_proof(edits, work.length // 2)) / work.length
-    pairs = f"{pairs_needed(edits)} pairs, and with the search {runs:.1f} runs of {work.length:,} steps"
-    return f"it gains in the search, but the budget does not hold its proof: that takes {pairs}"
-
-
-def _proof(
-    work: Work,
-    plan: Plan,
-    found: Found,
-    held: Held | None,
-    random: tuple[Edit, ...] = (),
-    length: int = 0,
-    searched: int | None = None,
-    *,
-    why: str = "",
-    interrupted: bool = False,
-) -> Proof:
-    searched = work.spent if searched is None else searched
-    sick = _sick(plan, found)
-    kind: Kind = "nothing" if not found.edits else "repair" if sick else "improvement"
-    edits = found.edits
-    return Proof(
-        "not proven" if held is None else held.verdict,
-        edits,
-        kind,
-        not sick,
-        why if held is None else held.why,
-        None if held is None else held.effect,
-        None if held is None else held.against_random,
-        () if held is None else held.trials,
-        tuple(work.candidates),
-        found.cause,
-        found.control,
-        found.ceiling,
-        None,
-        random,
-        pairs_needed(edits),
-        work.length,
-        length,
-        round(searched / work.length, 3),
-        round((work.spent - searched) / work.length, 3),
-        work.spent,
-        measure="skill" if plan.natural else "score",
-        interrupted=interrupted or (held is not None and held.interrupted),
-    )

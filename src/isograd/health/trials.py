@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from isograd.errors import ModelError
@@ -23,6 +23,24 @@ Stop = Callable[[int, float], bool]
 Attempt = Callable[[tuple[Edit, ...], int, Part, int, Stop | None], Training]
 """One training with these edits, from this seed, judged on that part of the validation examples, of so many steps; raises
 ``ModelError`` where the edits cannot be made, and tells of what fails on the way in ``Training.failed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One training as it is asked for; see ``Attempt``."""
+
+    edits: tuple[Edit, ...]
+    seed: int
+    part: Part
+    steps: int
+    stop: Stop | None = None
+
+    @property
+    def key(self) -> tuple[tuple[Edit, ...], int, Part, int]:
+        """What tells it from every other of its program."""
+        return self.edits, self.seed, self.part, self.steps
+
+
 Progress = Callable[[int, int, str], object]
 """Told of (steps spent, steps allowed, what is tried) before each training."""
 
@@ -32,7 +50,8 @@ class Work:
     """One search and its proof: what may be asked and spent, and what was tried so far.
 
     ``left`` says how many steps may still be made after ``spent``; ``reserve`` of them are kept for the proof. ``scale`` is
-    what a difference of 1 in skill is worth on the yardstick in use.
+    what a difference of 1 in skill is worth on the yardstick in use. ``ahead`` is told what may be asked for next, and may
+    begin with it: no answer depends on that.
     """
 
     attempt: Attempt
@@ -41,6 +60,7 @@ class Work:
     progress: Progress | None = None
     reserve: float = 0.0
     scale: float = 1.0
+    ahead: Callable[[Sequence[Ask]], object] | None = None
     spent: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     known: dict[tuple[tuple[Edit, ...], int, Part, int], Training] = field(default_factory=dict)
@@ -48,6 +68,15 @@ class Work:
     def affords(self, steps: float, *, reserved: bool = False) -> bool:
         """Whether so many steps are still allowed; ``reserved`` ones are the proof's."""
         return self.left(self.spent) - (0.0 if reserved else self.reserve) >= steps
+
+    def foresee(self, asks: Iterable[Ask]) -> None:
+        """Say what may be asked for next, in this order."""
+        if self.ahead is not None:
+            self.ahead([ask for ask in asks if ask.key not in self.known])
+
+    def searching(self, edits: tuple[Edit, ...], steps: int | None = None, stop: Stop | None = None) -> Ask:
+        """A training of the search, of a whole run where nothing else is said."""
+        return Ask(edits, SEARCH_SEED, "search", steps_of(edits, steps or self.length), stop)
 
     def train(
         self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, told: str, stop: Stop | None = None

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isograd.curing import cured
+from isograd.errors import ModelError
 from isograd.explaining import OnProgress
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.edits import USUAL
 from isograd.project.amending import Amended, amended
 from isograd.project.reading import FILE_NAME, Project, parse
 from isograd.project.river import Job, begin, network
+from isograd.project.standing import Standing, standing
 from isograd.proofs import Proof
 from isograd.records import proof as records
 from isograd.records.edit import Edit
@@ -32,7 +34,10 @@ _VALIDATION = 256
 
 @dataclass(frozen=True, slots=True)
 class Curable:
-    """A project that can begin again from a seed: its factories, its data, the steps of a trial, and what is to be said."""
+    """A project that can begin again from a seed: its factories, its data, the steps of a trial, and what is to be said.
+
+    ``start`` is where a run of it stands, from which every trial begins; None: trials begin with weights of their own.
+    """
 
     job: Job
     births: TorchBirths
@@ -40,11 +45,17 @@ class Curable:
     validation: list[Any] | None
     steps: int
     remarks: tuple[str, ...]
+    start: Standing | None = None
 
 
-def curable(project: Project) -> Curable:
-    """Network, batches of a seed, optimizer, validation rows, and the habits of its loop; the data is read once."""
+def curable(project: Project, *, afresh: bool = False) -> Curable:
+    """Network, batches of a seed, optimizer, validation rows, and the habits of its loop; the data is read once.
+
+    Where the latest run stands unfinished, or diverged, trials begin with the weights of its checkpoint, unless ``afresh``.
+    """
     job = begin(project)
+    found = None if afresh else standing(job)
+    start = found if isinstance(found, Standing) else None
     whole = job.batches_per_epoch * job.recipe.epochs
     steps = min(whole, MOST_STEPS)
     rows, device = job.prepared.validation, job.recipe.device
@@ -53,19 +64,21 @@ def curable(project: Project) -> Curable:
         for at in range(0, len(rows), _VALIDATION)
     ]
     births = TorchBirths(
-        lambda: _built(job),
+        lambda: _built(job, start),
         job.loss,
         lambda parameters: train.make_optimizer(parameters, job.recipe),
         loop=train.loop_of(job.recipe, steps),
     )
-    said = tuple(_remarks(job, whole, steps))
-    return Curable(job, births, lambda seed: _batches(job, seed, steps), held or None, steps, said)
+    said = [] if found is None else [found if isinstance(found, str) else found.remark]
+    said += _remarks(job, whole, steps)
+    return Curable(job, births, lambda seed: _batches(job, seed, steps), held or None, steps, tuple(said), start)
 
 
 def cure(
     given: Curable,
     budget: Budget,
     *,
+    processes: int = 1,
     known: Sequence[Tried] = (),
     on_tried: OnTried | None = None,
     on_progress: OnProgress | None = None,
@@ -77,11 +90,12 @@ def cure(
         given.validation,
         budget=budget,
         steps=given.steps,
+        processes=processes,
         known=known,
         on_tried=on_tried,
         on_progress=on_progress,
     )
-    change, diff = change_of(given.job, record.edits)
+    change, diff = change_of(given, record.edits)
     said = [*given.remarks, *record.remarks]
     if record.verdict == "proven" and not change.left:
         better, told = as_written(given, change, record)
@@ -98,7 +112,12 @@ def as_written(given: Curable, change: Amended, record: records.Proof) -> tuple[
     the same. Gives what became of it in words as well.
     """
     trial = record.trials[0]
-    new = curable(parse(change.text, given.job.project.path))
+    if given.start is not None:
+        given.start.keep()
+    try:
+        new = curable(parse(change.text, given.job.project.path), afresh=True)
+    except ModelError as error:  # the weights are those of another network than the changed file describes
+        return False, f"the changed file makes no network for these weights ({error.faults[0].what}), and is not written"
     training = new.batches(trial.seed)
     halves = new.births.halves(new.validation or training)
     held = new.validation or training if halves is None else halves[1]
@@ -111,9 +130,12 @@ def as_written(given: Curable, change: Amended, record: records.Proof) -> tuple[
     return better, told if better else f"{told}: the setting does not do what was proven, and is not written"
 
 
-def _built(job: Job) -> Any:
-    """The network with weights from Python's random stream, which the caller has set."""
-    return network(job.project, job.prepared, random.randrange(2**31)).to(job.recipe.device)
+def _built(job: Job, start: Standing | None) -> Any:
+    """The network with weights from Python's random stream, which the caller has set, or with those of a checkpoint."""
+    model = network(job.project, job.prepared, random.randrange(2**31))
+    if start is not None:
+        model.load_state_dict(start.values)
+    return model.to(job.recipe.device)
 
 
 def _batches(job: Job, seed: int, steps: int) -> list[Any]:
@@ -143,11 +165,16 @@ def _remarks(job: Job, whole: int, steps: int) -> list[str]:
     return said
 
 
-def change_of(job: Job, edits: tuple[Edit, ...]) -> tuple[Amended, str]:
-    """The project file with the edits in it, and the change as a diff; edits that are no setting of it are told as words."""
+def change_of(given: Curable, edits: tuple[Edit, ...]) -> tuple[Amended, str]:
+    """The project file with the edits in it, and the change as a diff; edits that are no setting of it are told as words.
+
+    With a start its weights are a setting too, once an edit has been made.
+    """
+    job = given.job
     parameters, project = list(job.model.parameters()), job.project
+    started = project if given.start is None or not edits else given.start.project(project)
     usual: Mapping[str, Mapping[str, float]] = {name: make(parameters).defaults for name, make in USUAL.items()}
-    change = amended(project, edits, steps=job.batches_per_epoch * job.recipe.epochs, usual=usual)
+    change = amended(started, edits, steps=job.batches_per_epoch * job.recipe.epochs, usual=usual)
     name = str(project.path)
     told = [f"# {edit.text}: {FILE_NAME} has no setting for this\n" for edit in change.left]
     parts = [unified({name: project.text}, {name: change.text}), *told]

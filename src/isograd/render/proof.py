@@ -40,12 +40,23 @@ def verdict_of(proof: Proof) -> Verdict:
     told = tuple(part for part in (effect_told(proof), _sentence(proof.why)) if part)
     if proof.verdict == "proven":
         kind = "repairs this training" if proof.kind == "repair" else "is an improvement: nothing was wrong before"
-        return Verdict("good", f"Proven: {what} {kind}.", told)
+        luck = f"; so does a random change ({changes(proof.random_edits)})" if is_tied(proof) else ""
+        return Verdict("good", f"Proven: {what} {kind}{luck}.", told)
     if proof.verdict == "harmful":
         return Verdict("bad", f"Harmful: {what} makes it worse.", told)
     if not any(trial.difference <= 0.0 for trial in proof.trials):
         return Verdict("unsure", f"Not proven yet: {what} may help.", told)
     return Verdict("unsure", f"Not proven: {what} may help.", told)
+
+
+def is_tied(proof: Proof) -> bool:
+    """Whether the edits were not ahead of the random edit on every seed that both ran on.
+
+    >>> is_tied(Proof("proven", (), "nothing", True))
+    False
+    """
+    both = [(one.treated.skill.value, one.random.skill.value) for one in proof.trials if one.random is not None]
+    return any(treated <= random for treated, random in both)
 
 
 def _nothing(proof: Proof) -> Verdict:

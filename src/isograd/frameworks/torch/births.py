@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -24,12 +25,16 @@ from isograd.frameworks.torch.preparing import length_of, mapped
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.frameworks.torch.state import seeded
 from isograd.frameworks.torch.stepping import Own, check_step
+from isograd.frameworks.torch.yardsticks import LABELS
 from isograd.ports import Births
 from isograd.records.loop import Loop
 
 COPIES = 6
 """What one trial holds at once, in units of the parameters: the start and the copy in training, each with a gradient or the two
 moments of Adam, and the copy that is judged."""
+LEARNED = 0.5
+"""Share of the numbers in matrices that no seed changes from which a network was learned: a head is drawn anew, a fixed matrix
+(of positions, of features drawn at random) is the smaller part of a network that is to learn."""
 _SEEDS = (1, 2)
 
 
@@ -57,7 +62,8 @@ class TorchBirths(Births):
     def check(self) -> tuple[bool, bool, tuple[str, ...]]:
         """Build three times and compare: the objects, the weights of one seed and of two.
 
-        The same weights from any seed were learned, unless the factory sets a seed, or a matrix of them is one number.
+        The same weights from any seed were learned, unless the factory sets a seed, or a matrix of them is one number; so were
+        most of them where a new head stands on a body.
         """
         first, after = self._built(_SEEDS[0])
         again, _ = self._built(_SEEDS[0])
@@ -85,6 +91,12 @@ class TorchBirths(Births):
             return False, not any(_constant(value) for value in _values(first)), (said,)
         if not _same(first, again):
             return True, False, ("build draws from a source that no seed reaches: a search cannot be repeated exactly",)
+        if _kept(first, other) > LEARNED:
+            said = (
+                "most weights of the model are the same whatever the seed: they were learned, no edit draws them again, and "
+                "the proof is for these weights"
+            )
+            return True, True, (said,)
         return True, False, ()
 
     def born(self, seed: int, batches: Sequence[Any]) -> TorchPatient:
@@ -105,9 +117,26 @@ class TorchBirths(Births):
             seed=seed,
         )
 
-    def seeded(self, seed: int) -> AbstractContextManager[None]:
-        """Within, the streams of torch, Python and NumPy begin at ``seed``."""
-        return seeded(seed)
+    @contextmanager
+    def seeded(self, seed: int, batches: Any = None) -> Iterator[None]:
+        """Within, the streams of torch, Python and NumPy begin at ``seed``, and those of a loader's own generators."""
+        own = {id(one): one for one in _generators(batches)}.values()
+        before = [(one, one.get_state()) for one in own]
+        with seeded(seed):
+            try:
+                for one in own:
+                    one.manual_seed(seed)
+                yield
+            finally:
+                for one, state in before:
+                    one.set_state(state)
+
+    def paired(self, batches: Sequence[Any]) -> tuple[Any, ...]:
+        """Mappings with labels as (inputs, labels), where neither the model nor a step of the person's takes the labels."""
+        if self._step is not None or not any(isinstance(batch, Mapping) for batch in batches):
+            return tuple(batches)
+        taken = _taken_by(self._built(_SEEDS[0])[0][0])
+        return tuple(_paired(batch, taken) if isinstance(batch, Mapping) else batch for batch in batches)
 
     def halves(self, batches: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
         """Examples 0, 2, 4 ... of each batch, and 1, 3, 5 ...; whole batches in turn where examples cannot be told apart."""
@@ -116,6 +145,19 @@ class TorchBirths(Births):
             one, other = (tuple(mapped(batch, _every_second(first)) for batch in batches) for first in (0, 1))
             return one, other
         return (tuple(batches[::2]), tuple(batches[1::2])) if len(batches) >= 2 else None
+
+    def processes(self, patient: Any, most: int) -> tuple[int, str]:
+        """As many as the memory holds; one on an accelerator, which a forked process cannot use."""
+        kinds = {value.device.type for value in _values(patient.models)}
+        if kinds - {"cpu"} or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return 1, "a forked process cannot use an accelerator"
+        free, needed = _free(patient.models), COPIES * sum(p.numel() * p.element_size() for p in _values(patient.models))
+        able = most if free is None or not needed else min(most, free // (2 * needed))
+        return (able, "") if able > 1 or most < 2 else (1, "the memory holds no two of them")
+
+    def apart(self) -> None:
+        """One thread: the pool of the parent's is not in the fork, and every core has a process."""
+        torch.set_num_threads(1)
 
     def fingerprint(self, patient: Any, batches: Sequence[Any]) -> str:
         """SHA-256 over weights, buffers, the optimizer's settings, batches, and the code of all functions; 16 digits of it.
@@ -169,6 +211,31 @@ class TorchBirths(Births):
         return made
 
 
+def _generators(batches: Any) -> Iterator[torch.Generator]:
+    """The generators of a loader's own, and of what gives its order."""
+    sampler = getattr(batches, "batch_sampler", None)
+    for one in (batches, getattr(batches, "sampler", None), sampler, getattr(sampler, "sampler", None)):
+        found = getattr(one, "generator", None)
+        if isinstance(found, torch.Generator):
+            yield found
+
+
+def _taken_by(model: nn.Module) -> set[str] | None:
+    """The names that ``forward`` takes; None: any."""
+    try:
+        known = inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return None
+    return None if any(one.kind is one.VAR_KEYWORD for one in known.values()) else set(known)
+
+
+def _paired(batch: Mapping[str, Any], taken: set[str] | None) -> Any:
+    label = next((name for name in LABELS if name in batch), None)
+    if taken is None or label is None or label in taken:
+        return batch
+    return {name: value for name, value in batch.items() if name != label}, batch[label]
+
+
 def _finite(score: Callable[[Any], float]) -> Callable[[Any], float]:
     """The score, which fails where it raises or is not finite: no number says on a person's own scale how bad that is."""
 
@@ -206,6 +273,13 @@ def _apart(first: Sequence[nn.Module], again: Sequence[nn.Module]) -> None:
 def _same(one: Sequence[nn.Module], other: Sequence[nn.Module]) -> bool:
     pairs = zip(_values(one), _values(other), strict=False)
     return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def _kept(one: Sequence[nn.Module], other: Sequence[nn.Module]) -> float:
+    """The share of the numbers in matrices that are the same in both, a matrix of one number aside."""
+    pairs = [(a, b) for a, b in zip(_values(one), _values(other), strict=False) if a.ndim >= 2 and a.shape == b.shape]
+    same = sum(a.numel() for a, b in pairs if torch.equal(a, b) and not _constant(a))
+    return same / max(1, sum(a.numel() for a, _ in pairs))
 
 
 def _constant(values: Tensor) -> bool:

@@ -7,7 +7,7 @@ from isograd.workbench.train.machine import environment, resolved
 from isograd.workbench.train.optimizers import make_optimizer
 from isograd.workbench.train.progress import Direction, Fitted, Progress
 from isograd.workbench.train.recipe import Recipe
-from isograd.workbench.train.resume import load_best
+from isograd.workbench.train.resume import load_best, unfinished
 from isograd.workbench.train.weights import weights_hash
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "make_optimizer",
     "resolved",
     "stepwise",
+    "unfinished",
     "weights_hash",
 ]

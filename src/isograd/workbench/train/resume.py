@@ -91,6 +91,24 @@ def load_best(folder: Path, model: nn.Module) -> str:
     return state.best.weights
 
 
+def unfinished(folder: Path, identity: str, model: nn.Module) -> State | None:
+    """Load where the training in ``folder`` stands into ``model``; gives its state. Nothing in the folder is touched.
+
+    The newest good checkpoint counts, also while the training goes on elsewhere. None where there is none after a step, where
+    it finished, or where ``identity`` is another: the project or its data was changed since.
+    """
+    for place in checkpoint.folders(folder / "checkpoints"):
+        try:
+            state, tensors = checkpoint.load(place)
+        except (DamagedError, OSError):  # or gone in this moment: a training keeps the last two
+            continue
+        if state.status == "finished" or state.identity != identity or not state.step:
+            return None
+        weights.load(model, tensors["model"])
+        return state
+    return None
+
+
 def _bits(recipe: Recipe) -> Recipe:
     """The recipe without what does not touch a weight."""
     return replace(recipe, checkpoint_seconds=0.0, watch=recipe.first_aid, watch_budget=1.0)

@@ -1,0 +1,133 @@
+"""What a search may try, what it has found so far, and the proof that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from isograd.health.hypotheses import Proposal
+from isograd.health.proving import Held, cost_of_proof, pairs_needed
+from isograd.health.trials import GAIN, Work
+from isograd.records.cause import Explanation
+from isograd.records.edit import Edit
+from isograd.records.proof import Candidate, Kind, Proof, Training
+
+WELL = 0.5
+"""A skill from which a program without an alarm counts as healthy where the preset is no better."""
+HOPELESS = 0.5
+"""A candidate that has less than this share of the ceiling's skill half-way is given up there."""
+
+Propose = Callable[[Sequence[Candidate]], tuple[Edit, ...] | None]
+"""The next edits to try, told of all candidates so far; None ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search may try: the preset, single edits in the order in which they deserve it, and how a cause is searched.
+
+    ``explain`` takes the steps that it may spend, which it pays, and the way of the ceiling (skill by step). ``alarmed``: the
+    training was found to be sick. ``natural``: the yardstick is skill, where 0 is a constant answer and 1 perfect; a person's
+    own score has no such marks. ``fits`` says whether edits can be made at all, at no cost. ``asked`` are edits to be put to
+    proof instead of a search.
+    """
+
+    preset: tuple[Edit, ...] = ()
+    singles: tuple[Proposal, ...] = ()
+    explain: Callable[[int, dict[int, float]], Explanation | None] | None = None
+    alarmed: bool = False
+    natural: bool = True
+    propose: Propose | None = None
+    fits: Callable[[tuple[Edit, ...]], bool] = lambda edits: True
+    asked: tuple[Edit, ...] = ()
+
+    @property
+    def pool(self) -> tuple[Edit, ...]:
+        """All single edits there are."""
+        return tuple(dict.fromkeys([*(one.edit for one in self.singles), *self.preset]))
+
+
+@dataclass
+class Found:
+    """What a search has found so far; an interruption leaves it as it stands."""
+
+    control: Training | None = None
+    ceiling: Candidate | None = None
+    cause: Explanation | None = None
+    edits: tuple[Edit, ...] = ()
+    reached: Training | None = None
+    payable: bool = True
+
+
+def is_sick(plan: Plan, found: Found) -> bool:
+    """Whether a cause was found by experiment, or the program has not half of what the same one reaches with the change."""
+    if found.edits and found.cause is not None and found.cause.answer == "cause":
+        return True
+    if found.control is None or not plan.natural:
+        return plan.alarmed
+    reached = found.control if found.reached is None else found.reached
+    return found.control.skill.value < max(HOPELESS * reached.skill.value, 0.0 if found.edits else WELL)
+
+
+def nothing_said(plan: Plan, found: Found, *, tried: bool) -> str:
+    """Why no edit was put to proof."""
+    if found.control is not None and plan.natural and found.control.skill.value > 1.0 - GAIN:
+        return "the program does so well that nothing worth a proof is left to gain"
+    if not is_sick(plan, found):
+        return "the program learns, and nothing that was tried does clearly better: there is nothing to cure"
+    if found.cause is not None and found.cause.answer == "no signal":
+        return "no change helps, and one batch can be learned by heart: the labels do not follow from the inputs"
+    return (
+        "nothing that was tried does enough good to be put to proof"
+        if tried
+        else "the budget ended before any change was tried"
+    )
+
+
+def unpaid_said(work: Work, edits: tuple[Edit, ...]) -> str:
+    """What the proof would cost that the budget does not hold."""
+    runs = (work.spent + cost_of_proof(edits, work.length // 2)) / work.length
+    pairs = f"{pairs_needed(edits)} pairs, and with the search {runs:.1f} runs of {work.length:,} steps"
+    return f"it gains in the search, but the budget does not hold its proof: that takes {pairs}"
+
+
+def proof_of(
+    work: Work,
+    plan: Plan,
+    found: Found,
+    held: Held | None,
+    random: tuple[Edit, ...] = (),
+    length: int = 0,
+    searched: int | None = None,
+    *,
+    why: str = "",
+    interrupted: bool = False,
+) -> Proof:
+    """The record of a search, with what the trials say (``held``) where edits were put to proof."""
+    searched = work.spent if searched is None else searched
+    sick = is_sick(plan, found)
+    kind: Kind = "nothing" if not found.edits else "repair" if sick else "improvement"
+    edits = found.edits
+    return Proof(
+        "not proven" if held is None else held.verdict,
+        edits,
+        kind,
+        not sick,
+        why if held is None else held.why,
+        None if held is None else held.effect,
+        None if held is None else held.against_random,
+        () if held is None else held.trials,
+        tuple(work.candidates),
+        found.cause,
+        found.control,
+        found.ceiling,
+        None,
+        random,
+        pairs_needed(edits),
+        work.length,
+        length,
+        round(searched / work.length, 3),
+        round((work.spent - searched) / work.length, 3),
+        work.spent,
+        measure="skill" if plan.natural else "score",
+        interrupted=interrupted or (held is not None and held.interrupted),
+    )
