@@ -227,12 +227,14 @@ def name_cause(
     ``ModelError`` where model, batches and loss do not fit.
     """
     _positive("steps", steps)
-    allowed, given, door = allowance(budget, steps), examples(batches, held_out), _door(model)
+    allowed, door = allowance(budget, steps), _door(model)
     if door == "reference":
         raise ModelError("a reference network has no program around it to replay", remedy="a torch.nn.Module")
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
     start = _module(door, "started").TorchStart(models, () if optimizer is None else (optimizer,))
     start.keep()
+    brought = [one if one is None or step is not None else start.batches(one, loss) for one in (batches, held_out)]
+    given = examples(*brought)
     # what a person's own step clears it clears itself
     habits = loop or Loop(clears=0 if step is not None else 1)
     patient = start.patient(given.training, loss, habits, step=step, score=score)

@@ -81,7 +81,8 @@ def examples(batches: Any, held_out: Any = None) -> Examples:
     if len(taken) < 2:
         remark = "there are no held-out examples: skill is of the examples trained on, and says nothing of others"
         return Examples(taken, taken, (remark,))
-    return Examples(taken[:-count], taken[-count:])
+    apart = {len(taken) - 1 - place * len(taken) // count for place in range(count)}  # spread: they may come in an order
+    return Examples(*(tuple(one for place, one in enumerate(taken) if (place in apart) is held) for held in (False, True)))
 
 
 def cause_of(

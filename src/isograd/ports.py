@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from isograd.records.aid import Action, Pending, Reading, Treatment
 from isograd.records.anatomy import Anatomy
+from isograd.records.batch import InputSample, LossSample
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
 from isograd.records.skill import Skill
@@ -60,6 +61,10 @@ class Start(Protocol):
 
     def keep(self) -> None:
         """Copy the present state, where it is not too large."""
+        ...
+
+    def batches(self, given: Any, loss: Any, inputs: Sequence[InputSample] = (), compared: LossSample | None = None) -> Any:
+        """Batches as people hand them over (arrays, a data set), in the form that the program was seen to use."""
         ...
 
     def patient(

@@ -13,6 +13,7 @@ from isograd import files
 from isograd.aiding import Aiding
 from isograd.errors import RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
+from isograd.health.case import Case
 from isograd.health.diagnosis.exception import explained, in_a_line
 from isograd.health.forecasting import last_look, of_watch
 from isograd.health.habits import loop_of
@@ -164,11 +165,20 @@ class Watch:
         if not self.trace.ended:
             raise RequestError("the watch is still at work, and would watch the replays", remedy="explain after the with block")
         case, allowed = self._live.case(self.trace), allowance(budget, self.trace.planned_steps)
-        given = examples(batches, held_out)
+        given = examples(*(self._batches(one, loss, case) if step is None else one for one in (batches, held_out)))
         patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
         report = self.report()
         found = cause_of(patient, given, case, report.findings, allowed, on_progress)
         return Report(replace(report.record, cause=found))
+
+    def _batches(self, given: Any, loss: Any, case: Case) -> Any:
+        """What was given, as the program was seen to use it."""
+        if given is None or self._start is None:
+            return given
+        first = next(((step, sample.where) for step, sample in case.inputs), None)
+        inputs = [sample for step, sample in case.inputs if (step, sample.where) == first]
+        compared = next((sample for _, sample in case.losses if sample.training and sample.function), None)
+        return self._start.batches(given, loss, inputs, compared)
 
     def health_line(self) -> str:
         """One line for beside a progress bar."""

@@ -254,7 +254,9 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
         before, _ = work.skill(best.given, "the same for longer")
         again = _tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
         work.length, work.reached = usual, length
-        if again.score > 0.0 and again.gain > GAIN:
+        spoken = not again.reason.startswith("list") and not best.given  # what was found spoke of the first cause
+        weak = not spoken and before.value >= WELL and again.gain < ENOUGH  # it stands well without
+        if again.score > 0.0 and again.gain > GAIN and not weak:
             return best
         left = [one for one in left if one.edit.kind != best.edit.kind]
     return None
@@ -307,7 +309,8 @@ def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypo
     """The hypotheses that a trial stands for: of a pair that is new, both."""
     alone = {one.edit: one for one in work.tried if not one.given}
     new = [replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in best.given if edit not in given]
-    return [*(one for one in new if one.harm is None or one.harm >= LEAST), best]  # what does no harm only goes along
+    parts = [*(one for one in new if one.harm is None or one.harm >= LEAST), best]  # what does no harm only goes along
+    return sorted(parts, key=lambda one: (-(one.harm or 0.0), one.edit.kind == "initialisation"))  # weights that suit the curve
 
 
 def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list[Hypothesis]:

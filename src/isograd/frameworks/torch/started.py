@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.copying import together, without_memory
 from isograd.frameworks.torch.describe import checked
+from isograd.frameworks.torch.handed import batches_of
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.frameworks.torch.places import unwrapped
 from isograd.frameworks.torch.stepping import Own, check_step, on_copies
 from isograd.ports import Start
+from isograd.records.batch import InputSample, LossSample
 from isograd.records.loop import Loop
 
 MOST_BYTES = 2 << 30
@@ -69,6 +71,11 @@ class TorchStart(Start):
         self._state = [{name: tensor.detach().to("cpu", copy=True) for name, tensor in one.items()} for one in state]
         self._moving = [{name: p.requires_grad for name, p in model.named_parameters()} for model in alive]
         self._groups = [_settings(one) for reference in self._optimizers if (one := reference()) is not None]
+
+    def batches(self, given: Any, loss: Any, inputs: Sequence[InputSample] = (), compared: LossSample | None = None) -> Any:
+        """Batches as people hand them over, in the form that the program was seen to use; see ``handed.batches_of``."""
+        alive = [model for reference in self._models if (model := reference()) is not None]
+        return batches_of(given, alive, loss, inputs, compared)
 
     def patient(
         self,
