@@ -11,30 +11,27 @@ from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
-from isograd.explaining import OnProgress, candidates
+from isograd.explaining import OnProgress
 from isograd.health import cause, repair
-from isograd.health.case import Case, case_of
+from isograd.health.case import case_of
 from isograd.health.found import Plan
-from isograd.health.harm import harm_of
-from isograd.health.present import Present, present_of
+from isograd.health.present import present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
-from isograd.health.remedies import prescribe
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
-from isograd.health.trials import SEARCH_SEED, WORST, Work
+from isograd.health.trials import SEARCH_SEED, WORST, Work, said
 from isograd.parallel import Ahead, processes_here
 from isograd.ports import Births, Patient
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
-from isograd.records.finding import Finding
 from isograd.records.proof import Candidate, Part, Proof, Tried
 from isograd.records.skill import Skill
+from isograd.records.trace import Trace
 from isograd.reporting import report_of
+from isograd.seeing import OBSERVED, Seen, later_looks
 from isograd.spending import LEAST, Budget, usual_length
 from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
 
-_OBSERVED = 40
-"""Real steps, all of them measured, before the search: what they show proposes edits."""
 _TIMED = 6
 """Steps that are timed, and made twice to see whether they can be repeated."""
 _LOOKS = 5
@@ -94,11 +91,14 @@ def _cured(
     mark = program.births.fingerprint(patient, (*training, *held["search"], *held["proof"]))
     before = [one for one in known if one.program == mark]
     length = _length(budget, steps, per_step, before, len(training))
-    case, findings, present = _looked(patient, training, steps)
+    early = _looked(patient, training, steps)
     attempt = Attempts(program, mark, {key_of(one): one for one in before}, on_tried, length)
     work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress, ahead=attempt.foresee)
     attempt.ahead = _ahead(program, attempt, patient, processes)
-    plan = _plan(program, patient, case, findings, present, work, asked, announced=steps is not None)
+    if on_progress is not None:
+        on_progress(0, int(min(work.left(0), 1e15)), said(()))
+    seen = early if asked else early.later(_seen(attempt.followed(later_looks(length)), steps))
+    plan = _plan(program, patient, seen, work, asked, announced=steps is not None)
     try:
         proof = repair.cure(work, plan, random.Random(0).random)
     finally:
@@ -240,10 +240,14 @@ def _length(budget: Budget, steps: int | None, per_step: float, before: Sequence
     return length
 
 
-def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> tuple[Case, tuple[Finding, ...], Present]:
-    trace = replace(patient.observe(islice(cycle(training), _OBSERVED), _OBSERVED), planned_steps=steps)
+def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> Seen:
+    return _seen(patient.observe(islice(cycle(training), OBSERVED), OBSERVED), steps)
+
+
+def _seen(trace: Trace, steps: int | None) -> Seen:
+    trace = replace(trace, planned_steps=steps)
     case = case_of(trace)
-    return case, report_of("check", trace, [], case).findings, present_of(case)
+    return Seen(case, report_of("check", trace, [], case).findings, present_of(case))
 
 
 def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, length: int) -> Callable[[int], float]:
@@ -264,30 +268,19 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
     return left
 
 
-def _plan(
-    program: Program,
-    patient: Patient,
-    case: Case,
-    findings: tuple[Finding, ...],
-    present: Present,
-    work: Work,
-    asked: tuple[Edit, ...],
-    *,
-    announced: bool,
-) -> Plan:
+def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tuple[Edit, ...], *, announced: bool) -> Plan:
     fits = Fits(patient)
     singles = tuple(
         one
-        for one in prescribe(case, findings, present)
+        for one in seen.prescribed
         if (announced or one.edit.kind != "steps") and (one.edit.keeps_weights or not program.learned) and fits((one.edit,))
     )
     chosen: tuple[Edit, ...] = ()
-    for edit in preset(singles, present):
+    for edit in preset(singles, seen.present):
         if (edit.keeps_weights or not program.learned) and fits((*chosen, edit)):
             chosen = (*chosen, edit)
     if asked and not fits(asked):
         raise ModelError("the edits cannot be made in this program", met=fits.why)
-    alarmed = any(finding.alarm for finding in findings)
     draw = random.Random(1).random
     proposed = combinations([one.edit for one in singles], draw)
 
@@ -298,22 +291,12 @@ def _plan(
         if allowed < 2 * short_of(work.length):
             return None
         enough = HALF * way.get(short_of(work.length), math.inf)
-        return _explained(program, work, case, findings, present, allowed, enough, alarmed=alarmed)
+        return _explained(program, work, seen, allowed, enough)
 
-    return Plan(chosen, singles, explain, alarmed, not program.own_score, propose, fits, asked)
+    return Plan(chosen, singles, explain, seen.alarmed, not program.own_score, propose, fits, asked)
 
 
-def _explained(
-    program: Program,
-    work: Work,
-    case: Case,
-    findings: tuple[Finding, ...],
-    present: Present,
-    allowed: int,
-    enough: float,
-    *,
-    alarmed: bool,
-) -> Explanation:
+def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: float) -> Explanation:
     """The cause by experiment, on short replays, paid by the search that asks."""
     short = short_of(work.length)
     patient, training, _ = program.at(SEARCH_SEED)
@@ -333,12 +316,12 @@ def _explained(
 
     tried = cause.Search(
         attempt,
-        lambda edit: harm_of(edit, present),
+        seen.harm,
         allowed,
         short,
         lambda: not work.affords(short),
         enough=enough,
-        alarmed=alarmed,
+        alarmed=seen.alarmed,
         ahead=lambda asks: work.foresee(work.searching(*ask) for ask in asks),
     )
-    return cause.search(tried, candidates(case, findings, present), memorises, max(short, work.length // 4))
+    return cause.search(tried, seen.candidates, memorises, max(short, work.length // 4))

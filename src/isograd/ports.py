@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from isograd.records.aid import Action, Pending, Reading, Treatment
 from isograd.records.anatomy import Anatomy
@@ -16,6 +17,18 @@ from isograd.records.trace import Step, Trace
 
 Batch = Any
 """``(inputs, targets)``, or whatever the model and the loss of that framework take."""
+
+
+Kind = TypeVar("Kind", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed(Generic[Kind]):
+    """A training that was watched: its trace, the patient as it stood after some steps, and the error that ended it, if any."""
+
+    trace: Trace
+    stages: tuple[tuple[int, Kind], ...]
+    error: Exception | None = None
 
 
 class Patient(Protocol):
@@ -45,6 +58,10 @@ class Patient(Protocol):
         After each step of ``looks`` (in order) ``seen`` is shown it, to judge and not to change; where it answers True the
         training ends there.
         """
+        ...
+
+    def followed(self, batches: Sequence[Batch], steps: int, looks: Sequence[int], close: Sequence[int]) -> Followed[Self]:
+        """The same training, watched: steps in ``close`` measured in full, copies kept as they were after each of ``looks``."""
         ...
 
     def judge(self, batches: Iterable[Batch]) -> Skill:

@@ -17,10 +17,11 @@ from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list
 from isograd.health import cause
 from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop
 from isograd.parallel import Ahead
-from isograd.ports import Births, Patient
+from isograd.ports import Births, Followed, Patient
 from isograd.records.edit import Edit
 from isograd.records.proof import Part, Training, Tried
 from isograd.records.skill import Skill
+from isograd.records.trace import Trace
 
 KEPT = 2
 """Seeds whose batches are kept."""
@@ -145,11 +146,23 @@ class Attempts:
         self._program, self._mark, self._known, self._on_tried, self._length = program, mark, known, on_tried, length
         self.seconds, self.before, self.steps, self.waited = 0.0, 0.0, 0, 0.0
         self.ahead: Ahead | None = None
+        self._ready: dict[tuple[Any, ...], tuple[Training, float]] = {}
+
+    def followed(self, close: Sequence[int]) -> Trace:
+        """The search's control run, watched: its trace. What the run reached is kept until it is asked for."""
+        patient, training, held = self._program.at(SEARCH_SEED)
+        key = Ask((), SEARCH_SEED, "search", self._length).key
+        known = key in self._known
+        began = time.monotonic()
+        went = patient.followed(training, self._length, () if known else self._looks(self._length), close)
+        if not known:
+            self._ready[key] = self._judged(went, held["search"]), time.monotonic() - began
+        return went.trace
 
     def foresee(self, asks: Sequence[Ask]) -> None:
         """What may be asked for next."""
         if self.ahead is not None:
-            self.ahead.foresee([ask for ask in asks if ask.key not in self._known])
+            self.ahead.foresee([ask for ask in asks if ask.key not in self._known and ask.key not in self._ready])
 
     def __call__(self, edits: tuple[Edit, ...], seed: int, part: Part, steps: int, stop: Stop | None) -> Training:
         """What a search asks; see ``health.trials.Attempt``."""
@@ -174,6 +187,8 @@ class Attempts:
 
     def _made(self, ask: Ask) -> tuple[Training, float]:
         """The training, in another process where there are some, and its seconds."""
+        if ask.key in self._ready:
+            return self._ready.pop(ask.key)
         if self.ahead is not None:
             ended = self.ahead.result(ask)
             if ended.training is not None:
@@ -193,9 +208,7 @@ class Attempts:
     def _trained(
         self, patient: Patient, training: Sequence[Any], held: Sequence[Any], steps: int, stop: Stop | None, *, plain: bool
     ) -> Training:
-        curve: list[tuple[int, float]] = []
-        skills = [Skill(self._program.worst, 0)]
-        looks = tuple(sorted({short_of(self._length), *(max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4))}))
+        curve, skills = list[tuple[int, float]](), list[Skill]()
 
         def seen(step: int, now: Patient) -> bool:
             skills.append(now.judge(held))
@@ -203,13 +216,30 @@ class Attempts:
             return stop is not None and stop(*curve[-1])
 
         try:
-            patient.trained(training, steps, looks, seen)
+            patient.trained(training, steps, self._looks(steps), seen)
         except Exception as error:
             if plain and isinstance(error, MemoryError):
                 raise ModelError("the untouched program runs out of memory", met=str(error)) from error
-            failed = f"{type(error).__name__}: {error}".splitlines()[0] if not isinstance(error, ModelError) else _said(error)
-            return Training(Skill(self._program.worst, 0), tuple(curve), curve[-1][0] if curve else 1, failed)
+            return self._failed(curve, error)
         return Training(skills[-1], tuple(curve), curve[-1][0])
+
+    def _judged(self, went: Followed[Patient], held: Sequence[Any]) -> Training:
+        """What a training that was followed reached."""
+        curve, skills = list[tuple[int, float]](), list[Skill]()
+        try:
+            for step, stage in went.stages:
+                skills.append(stage.judge(held))
+                curve.append((step, skills[-1].value))
+        except Exception as error:  # noqa: BLE001 - as of a training that is judged on its way
+            return self._failed(curve, error)
+        return Training(skills[-1], tuple(curve), curve[-1][0]) if went.error is None else self._failed(curve, went.error)
+
+    def _looks(self, steps: int) -> tuple[int, ...]:
+        return tuple(sorted({short_of(self._length), *(max(1, steps * quarter // 4) for quarter in (1, 2, 3, 4))}))
+
+    def _failed(self, curve: Sequence[tuple[int, float]], error: Exception) -> Training:
+        said = _said(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}".splitlines()[0]
+        return Training(Skill(self._program.worst, 0), tuple(curve), curve[-1][0] if curve else 1, said)
 
 
 def _said(error: ModelError) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from isograd.health.cause import FACTS
 from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
 from isograd.health.proving import cost_of_proof, prove
 from isograd.health.remedies.luck import Unit, combinations, drawn
@@ -137,7 +138,11 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
         order += [((edit,), "single", "not told apart from the cause") for one in cause.causes for edit in one.rivals]
         gained = sorted((one for one in cause.tried if one.gain > GAIN and not one.given), key=lambda one: -one.gain)
         order += [((one.edit,), "single", f"gains {one.gain:.2f} in {one.steps} steps") for one in gained]
-    useless = {one.edit for one in cause.tried if one.gain <= 0.0 and not one.given} if cause is not None else set()
+    useless = set[Edit]()
+    for one in cause.tried if cause is not None else ():
+        certain = one.edit.kind in FACTS and one.reason != "list"  # it may show only after more steps than a short replay has
+        if one.gain <= 0.0 and not one.given and not certain:
+            useless.add(one.edit)
     rest = sorted(plan.singles, key=lambda one: one.edit in useless)
     order += [((one.edit,), "single", one.reason) for one in rest]
     first: dict[tuple[Edit, ...], tuple[tuple[Edit, ...], Stage, str]] = {}

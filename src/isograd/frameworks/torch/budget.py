@@ -82,7 +82,8 @@ class Account:
 
 @dataclass
 class Budget:
-    """A share of the thread's time; ``share=None`` looks at everything. The first two steps are always looked at.
+    """A share of the thread's time; ``share=None`` looks at everything, or at the steps ``only`` and at what alarms, whatever
+    the clock says. The first two steps are always looked at.
 
     Looks are debts: the next one comes when all that was spent, and it, fit into the share of the time that has passed. In a
     short run they fit into ``FLOOR`` seconds and are spread geometrically; where ``planned`` says how long the run will be,
@@ -91,6 +92,7 @@ class Budget:
 
     share: float | None
     planned: int | None = None
+    only: frozenset[int] | None = None
     clock: float = field(default_factory=lambda: time.thread_time())
     overhead: float = 0.0
     samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD - EVALUATED))
@@ -132,7 +134,11 @@ class Budget:
 
     def next(self, index: int) -> Look:
         """How closely step ``index`` is to be looked at."""
+        if self.only is not None and index > 2 and index not in self.only and not self.alarmed:
+            self.asked = min((one for one in self.only if one > index), default=index + len(self.only) + 64)
+            return NOTHING
         if self.share is None or index <= 2 or index == self.planned:  # how it ended is worth its price
+            self.alarmed = self.alarmed and self.only is None
             self._looked = self._listened = index
             return ALL
         if index < self.asked and not self.alarmed:

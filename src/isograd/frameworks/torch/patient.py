@@ -26,7 +26,7 @@ from isograd.frameworks.torch.preparing import Data
 from isograd.frameworks.torch.probing import Along
 from isograd.frameworks.torch.recorder import TorchRecorder
 from isograd.frameworks.torch.state import same_random_streams, seeded
-from isograd.ports import Patient
+from isograd.ports import Followed, Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
 from isograd.records.loop import Loop
@@ -155,19 +155,52 @@ class TorchPatient(Patient):
 
         Raises ``ModelError`` where model, batch and loss do not fit.
         """
-        twin = self.copy()
+        return self.copy()._going(batches, steps, looks, seen)
+
+    def followed(self, batches: Sequence[Any], steps: int, looks: Sequence[int], close: Sequence[int]) -> Followed[Self]:
+        """The very training that ``trained`` makes, watched: the first two steps and those in ``close`` are measured in full.
+
+        Gives the trace, and copies to be judged as they were after each step of ``looks``. What ends it early is no error here:
+        it is given back.
+        """
+        twin, stages = self.copy(), list[tuple[int, Self]]()
         if twin.optimizer is None:
             raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
-        prepared = twin.data.prepared(batches)
+        recorder = TorchRecorder(twin.models, [twin.optimizer], budget=None, eager=True, only=frozenset(close))
+
+        def seen(step: int, now: Self) -> bool:
+            models, loss, _ = together(now.models, now.loss, None)
+            stages.append((step, dataclasses.replace(now, models=models, loss=loss, optimizer=None)))
+            return False
+
+        error: Exception | None = None
+        recorder.attach()
+        try:
+            twin._going(batches, steps, looks, seen)
+        except Exception as raised:  # noqa: BLE001 - whatever the program raises, for the one who asked
+            error = raised
+        finally:
+            recorder.detach(error)
+        trace = recorder.trace()
+        told = dataclasses.replace(trace, steps=tuple(_without_sameness(step) for step in trace.steps))
+        return Followed(told, tuple(stages), error)
+
+    def _going(
+        self, batches: Sequence[Any], steps: int, looks: Sequence[int], seen: Callable[[int, Self], bool] | None
+    ) -> Self:
+        """Train in place."""
+        if self.optimizer is None:
+            raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
+        prepared = self.data.prepared(batches)
         with seeded(self.seed), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            going = stepping.run(twin.models, twin.optimizer, twin.loss, twin.loop, prepared, steps, twin.step)
+            going = stepping.run(self.models, self.optimizer, self.loss, self.loop, prepared, steps, self.step)
             made = 0
             for stop in (*(look for look in looks if look < steps), steps):
-                with running(twin.models, twin.manner):  # left at each look: a copy must not carry what it hangs on a model
+                with running(self.models, self.manner):  # left at each look: a copy must not carry what it hangs on a model
                     made += sum(1 for _ in islice(going, stop - made))
-                if seen is not None and stop in looks and seen(stop, twin):
+                if seen is not None and stop in looks and seen(stop, self):
                     break
-        return twin
+        return self
 
     def judge(self, batches: Iterable[Any]) -> Skill:
         """Calibrated skill on all examples of the batches together, in evaluation mode; see ``judging.skill_of``.

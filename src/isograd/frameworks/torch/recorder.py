@@ -41,9 +41,9 @@ class TorchRecorder(Recorder):
 
     One ``Step`` is one round of all watched optimizers (a GAN's two make one); one that a gradient scaler skipped counts.
     Of every step the loss and the learning rate are kept, of normed ones the gradient norms too, of sampled ones everything.
-    With ``budget=None`` every step is measured in full, otherwise as often as that share of the thread's time allows, the
-    first two steps always. Where ``torch.compile`` is at work sampled steps are run again eagerly beside it (``shadow``): hooks
-    in the layers would make it another program (``eager`` vouches that nothing compiled runs).
+    With ``budget=None`` every step is measured in full, or these ``only``; otherwise as often as that share of the thread's
+    time allows, the first two steps always. Where ``torch.compile`` is at work sampled steps are run again eagerly beside it
+    (``shadow``): hooks in the layers would make it another program (``eager`` vouches that nothing compiled runs).
 
     An error of ours is reported once as a warning; the watching stops then, and the loop goes on. Raises ``ModelError`` for
     models that cannot be watched and for an optimizer that holds none of their parameters.
@@ -57,12 +57,13 @@ class TorchRecorder(Recorder):
         budget: float | None = 0.03,
         planned_steps: int | None = None,
         eager: bool = False,
+        only: frozenset[int] | None = None,
     ) -> None:
         self._models = checked(models, training=True)
         self._roster = Roster(self._models, tuple(optimizers or ()))
         self._expected = {id(optimizer) for optimizer in optimizers or ()}
         self._planned, self._eager = planned_steps, eager
-        self._budget = Budget(budget, planned_steps)
+        self._budget = Budget(budget, planned_steps, only)
         self._kept = Keeping(self._budget, self._roster.names)
         self._between = Between(self._budget, self._calm, self._failed)
         self._passes = Passes(self._models, self._spent, self._failed, self._between.tried)
