@@ -139,10 +139,10 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
         gained = sorted((one for one in cause.tried if one.gain > GAIN and not one.given), key=lambda one: -one.gain)
         order += [((one.edit,), "single", f"gains {one.gain:.2f} in {one.steps} steps") for one in gained]
     useless = set[Edit]()
-    for one in cause.tried if cause is not None else ():
-        certain = one.edit.kind in FACTS and one.reason != "list"  # it may show only after more steps than a short replay has
-        if one.gain <= 0.0 and not one.given and not certain:
-            useless.add(one.edit)
+    for trial in cause.tried if cause is not None else ():
+        certain = trial.edit.kind in FACTS and trial.reason != "list"  # it may show only later than a short replay goes
+        if trial.gain <= 0.0 and not trial.given and not certain:
+            useless.add(trial.edit)
     rest = sorted(plan.singles, key=lambda one: one.edit in useless)
     order += [((one.edit,), "single", one.reason) for one in rest]
     first: dict[tuple[Edit, ...], tuple[tuple[Edit, ...], Stage, str]] = {}
