@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from isograd.cli import main
-from isograd.errors import ModelError, ProjectError
+from isograd.errors import ModelError, ProjectError, RequestError
 from isograd.project import river
 from isograd.project.reading import load, parse
 
@@ -111,6 +111,41 @@ def test_weights_are_taken_over_and_a_frozen_part_stays_to_the_last_bit(tmp_path
     after = load_file(run.bundle / "model.safetensors")
     assert torch.equal(after["body.1.weight"], before["body.1.weight"])
     assert not torch.equal(after["head.weight"], start.head.weight)
+
+
+def test_parts_thaw_after_their_epochs_and_nothing_is_called_ill(tmp_path: Path) -> None:
+    file = trained(tmp_path)
+    table = f'kind = "mlp"\nhidden = [16]\nweights = "{file}"\nfresh = ["head"]\nfreeze = ["body"]\nunfreeze = {{ body = 1 }}\n'
+    folder = project(tmp_path, table)
+    text = (folder / "isograd.toml").read_text("utf-8").replace("epochs = 1", "epochs = 4\nlearning_rate = 1e-2")
+    (folder / "isograd.toml").write_text(text, "utf-8")
+    assert river.check(load(folder)).healthy
+    run = river.run_training(load(folder))
+    river.export_run(folder)
+    after = load_file(run.bundle / "model.safetensors")
+    assert not torch.equal(after["body.1.weight"], load_file(file)["body.1.weight"])
+    report = (run.path / "report.json").read_text("utf-8")
+    assert '"critical"' not in report and '"warning"' not in report
+    assert main(["train", "--dry-run", str(folder)]) == 0
+
+
+def test_a_part_that_thaws_and_is_not_there_or_never_froze_is_told(tmp_path: Path) -> None:
+    assert 'did you mean "body"' in said(project(tmp_path, 'kind = "mlp"\nunfreeze = { bdy = 1 }\n'))
+    with pytest.raises(RequestError, match="never frozen"):
+        river.begin(load(project(tmp_path, 'kind = "mlp"\nunfreeze = { body = 1 }\n')))
+    with pytest.raises(ProjectError, match="greater than or equal to 1"):
+        load(project(tmp_path, 'kind = "mlp"\nunfreeze = { body = 0 }\n'))
+
+
+def test_other_weights_in_the_file_are_another_run(tmp_path: Path) -> None:
+    file = trained(tmp_path)
+    folder = project(tmp_path, f'kind = "mlp"\nhidden = [16]\nweights = "{file}"\n')
+    before = load(folder).fingerprint()
+    assert load(folder).fingerprint() == before
+    tensors = load_file(file)
+    save_file({**tensors, "head.bias": tensors["head.bias"] + 1}, file)
+    assert load(folder).fingerprint() != before
+    assert "model.weights.sha256" in dict(load(folder).flat())
 
 
 def test_every_tensor_of_another_shape_is_named_with_the_way_out(tmp_path: Path) -> None:

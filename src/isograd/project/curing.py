@@ -157,6 +157,7 @@ def _remarks(job: Job, whole: int, steps: int) -> list[str]:
             ("early stopping", recipe.patience is not None),
             ("the plateau schedule", recipe.schedule == "plateau"),
             ("mixed precision", recipe.precision != "float32"),
+            ("the thawing of frozen parts", bool(recipe.thaw)),
         )
         if used
     ]

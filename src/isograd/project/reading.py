@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from isograd.errors import DataError, Fault, ModelError, ProjectError, did_you_mean
 from isograd.project.defaults import adapted, model_kind
-from isograd.project.settings import ProjectSettings
+from isograd.project.settings import ModelTable, ProjectSettings
 from isograd.records.anatomy import Settings
 from isograd.workbench.data import SUITS, misfit, parse_step
 from isograd.workbench.models import OPTIONS, SERVES, TOKENS, checked
@@ -37,8 +37,18 @@ class Project:
         return self.folder / "runs"
 
     def flat(self) -> Settings:
-        """The resolved settings, one pair a key: what decides whether two runs are the same run."""
-        return flatten(self.settings.model_dump(mode="json"))
+        """The resolved settings, one pair a key: what decides whether two runs are the same run.
+
+        A file of weights counts by its content, as the data does.
+        """
+        return (*flatten(self.settings.model_dump(mode="json")), *self._weights())
+
+    def _weights(self) -> Settings:
+        file = self.folder / self.settings.model.weights if self.settings.model.weights is not None else None
+        if file is None or not file.is_file():
+            return ()
+        with file.open("rb") as content:
+            return (("model.weights.sha256", hashlib.file_digest(content, "sha256").hexdigest()),)
 
     def fingerprint(self) -> str:
         """SHA-256 of the resolved settings."""
@@ -100,7 +110,7 @@ def _option_faults(document: Mapping[str, Any], lines: Mapping[tuple[str, ...], 
         return []  # a fault that is named already
     faults = _misfits(kind, document, lines, path)
     try:
-        checked(kind, {name: value for name, value in table.items() if name not in ("kind", "weights", "fresh", "freeze")})
+        checked(kind, {name: value for name, value in table.items() if name not in ModelTable.model_fields})
     except ModelError as error:
         faults += [replace(fault, where=place(path, lines, tuple(fault.where.split(".")), "")) for fault in error.faults]
     return faults

@@ -166,6 +166,8 @@ def _recipe(settings: ProjectSettings) -> train.Recipe:
         watch=settings.watch.enabled,
         watch_budget=settings.watch.budget,
         first_aid=settings.watch.first_aid,
+        frozen=tuple(settings.model.freeze),
+        thaw=tuple(settings.model.unfreeze.items()),
     )
 
 
@@ -192,6 +194,7 @@ def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
     if table.weights is not None:
         models.load_weights(model, project.folder / table.weights, fresh=table.fresh)
     models.freeze(model, table.freeze)
+    models.known_parts(model, list(table.unfreeze), "unfreeze")
     return model
 
 

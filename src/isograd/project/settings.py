@@ -161,6 +161,11 @@ class ModelTable(Table):
     fresh: list[str] = Field(default_factory=list, description='parts that weights is not to fill, e.g. "head"')
     freeze: list[str] = Field(default_factory=list, description='parts that are not trained, e.g. "body" or "stages.0"')
 
+    unfreeze: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description='frozen parts that are trained after an epoch, e.g. { "stages.2" = 3, "stages.1" = 6 }: last ones first',
+    )
+
     @field_validator("kind")
     @classmethod
     def _known(cls, kind: str) -> str:

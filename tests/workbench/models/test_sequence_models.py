@@ -112,6 +112,30 @@ def test_onnx_gives_what_torch_gives_for_batches_of_any_size(kind: str, each: bo
         assert abs(found - model(x[:count]).detach().numpy()).max() < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_gates_remember_for_times_up_to_the_length_of_a_sequence(kind: str) -> None:
+    model: Any = made(kind, 100, ragged=False)
+    layer = model.forwards[0]
+    gates = layer.bias_ih_l0.detach().split(64)
+    times = gates[1].exp()
+    assert 1 <= times.min() < 12 and 88 < times.max() <= 99 and 40 < times.mean() < 60
+    assert torch.equal(gates[0], -gates[1]) if kind == "lstm" else not gates[0].any()
+
+
+def test_a_network_with_gates_remembers_what_stood_at_the_start_of_a_long_sequence() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, labels = torch.randn(64, 100, 2, generator=draw) * 0.3, torch.arange(64) % 2
+    x[:, 0, 0] = 3.0 - 6.0 * labels
+    model = made("gru", 100, ragged=False, features=2, pool="last", directions="forward", dropout=0.0, units=32).train()
+    optimizer, loss = torch.optim.AdamW(model.parameters(), lr=1e-2), torch.tensor(math.inf)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+
+
 @pytest.mark.parametrize("kind", STEPS)
 def test_the_frames_of_a_spectrum_are_a_sequence(kind: str) -> None:
     model = build(kind, inputs=(1, 16, 30), outputs=3, options={}, seed=0).eval()

@@ -158,7 +158,9 @@ def _recurrent(cell: Any) -> Callable[[tuple[int, ...], int, dict[str, Any], Kno
         if known.vocabulary:
             return Recurrent(known.vocabulary, outputs, cell, **settings)
         settings.update(ragged=known.ragged, each=known.each)
-        return _of_steps(inputs, lambda steps, features: Recurrent(0, outputs, cell, features=features, **settings))
+        return _of_steps(
+            inputs, lambda steps, features: Recurrent(0, outputs, cell, features=features, length=steps, **settings)
+        )
 
     return made
 

@@ -18,14 +18,16 @@ class Recurrent(nn.Module):
     Backward layers read each sequence from its own end, so that padding never enters a state: the answer is the same alone and
     beside longer ones. Input weights are Glorot's, recurrent ones orthogonal (they keep the length of a state and of its
     gradient) or, for a plain network with ReLU, the ``identity``, with input weights of deviation 0.001 where it reads
-    quantities, whose sum it is then; the forget gates of an LSTM start open, with bias 1.
+    quantities, whose sum it is then. The forget gates of an LSTM start open, with bias 1. Where quantities come in sequences of
+    ``length`` steps, gates remember for times drawn evenly from 1 to ``length`` - 1: the forget gate of an LSTM, and the update
+    gate of a GRU, have the bias log(time), so that a unit keeps 1 - 1 / (1 + time) of its state from step to step.
 
     Input (B, T) numbers of ``vocabulary`` tokens, int64, 0 after the end of a text, which are embedded in ``width`` numbers;
     or (B, T, ``features``) quantities, where those that are ``ragged`` have 1 for a step and 0 after the end in the last.
     Output (B, ``outputs``), or (B, T, ``outputs``) where ``each`` step has an answer.
     Source: Hochreiter & Schmidhuber 1997 (LSTM); Cho et al. 2014, arXiv:1406.1078 (GRU); Jozefowicz et al. 2015, ICML (forget
     bias); Saxe et al. 2014, arXiv:1312.6120 (orthogonal); Le et al. 2015, arXiv:1504.00941 (identity); Conneau et al. 2017,
-    arXiv:1705.02364 (maximum over time).
+    arXiv:1705.02364 (maximum over time); Tallec & Ollivier 2018, arXiv:1804.11188 (times of gates).
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.3,
         identity: bool = False,
         features: int = 0,
+        length: int = 0,
         ragged: bool = False,
         each: bool = False,
     ) -> None:
@@ -63,6 +66,8 @@ class Recurrent(nn.Module):
                 self.embedding.weight[0] = 0.0
         for layer in (*self.forwards, *self.backwards):
             _draw(layer, units, identity=bool(options), small=bool(options) and not vocabulary)
+            if length > 2 and cell != "rnn":
+                _remember(layer, units, length)
         nn.init.normal_(self.head.weight, std=1.0 / math.sqrt(size))
         nn.init.zeros_(self.head.bias)
 
@@ -116,3 +121,13 @@ def _draw(layer: nn.Module, units: int, *, identity: bool, small: bool) -> None:
             nn.init.zeros_(parameter)
             if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
                 nn.init.ones_(parameter.data[units : 2 * units])  # gates are in the order input, forget, cell, output
+
+
+def _remember(layer: nn.Module, units: int, length: int) -> None:
+    """Biases of gates by which units remember for 1 to ``length`` - 1 steps; the input gate of an LSTM closes as much."""
+    for name, parameter in layer.named_parameters():
+        if name.startswith("bias_ih"):
+            gates = torch.split(parameter.data, units)
+            torch.nn.init.uniform_(gates[1], 1.0, length - 1.0).log_()  # forget gate (LSTM), update gate (GRU)
+            if isinstance(layer, nn.LSTM):
+                gates[0].copy_(-gates[1])

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from isograd.errors import Fault, ModelError, did_you_mean
 
@@ -24,7 +25,7 @@ def load_weights(model: nn.Module, file: Path, *, fresh: Sequence[str] = ()) -> 
         raise ModelError(f"there is no weights file {file.name}", where=str(file)) from None
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{file.name} is no weights file: {error}", where=str(file), remedy="a .safetensors file") from error
-    _parts(model, fresh, "fresh")
+    known_parts(model, fresh, "fresh")
     own = {name: tensor for name, tensor in model.state_dict().items() if not within(name, fresh)}
     given = {name: tensor for name, tensor in tensors.items() if not within(name, fresh)}
     faults = [_odd(name, file, own.get(name), given.get(name), given) for name in dict.fromkeys([*own, *given])]
@@ -36,17 +37,23 @@ def load_weights(model: nn.Module, file: Path, *, fresh: Sequence[str] = ()) -> 
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:
-    """Take the parameters of some ``parts`` out of the training; raises ``ModelError`` for a part that is not there.
+    """Take the parameters of some ``parts`` out of the training, and their batch norms out of training mode.
+
+    A batch norm in training mode would divide by other statistics than those it was trained with. Raises ``ModelError`` for a
+    part that is not there.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     >>> freeze(net, ["0"])
     >>> [parameter.requires_grad for parameter in net.parameters()]
     [False, False, True, True]
     """
-    _parts(model, parts, "freeze")
+    known_parts(model, parts, "freeze")
     for name, parameter in model.named_parameters():
         if within(name, parts):
             parameter.requires_grad_(False)
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and within(name, parts):
+            module.eval()
 
 
 def within(name: str, parts: Sequence[str]) -> bool:
@@ -73,7 +80,8 @@ def _odd(
     return None
 
 
-def _parts(model: nn.Module, parts: Sequence[str], key: str) -> None:
+def known_parts(model: nn.Module, parts: Sequence[str], key: str) -> None:
+    """Raise ``ModelError`` for every one of ``parts`` that the network has not, with a did-you-mean."""
     known = [name for name, _ in (*model.named_modules(), *model.named_parameters()) if name]
     faults = [
         Fault(

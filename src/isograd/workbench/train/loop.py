@@ -19,7 +19,7 @@ from isograd.errors import RequestError
 from isograd.files import append_line
 from isograd.records import codec
 from isograd.records.run import Epoch
-from isograd.workbench.train import checkpoint, weights
+from isograd.workbench.train import checkpoint, freezing, weights
 from isograd.workbench.train.checkpoint import Best, State
 from isograd.workbench.train.live import Batches, DivergedError, Live, Pace, Validate, save, save_if_due, say
 from isograd.workbench.train.losses import Loss
@@ -77,7 +77,7 @@ def fit(
         live = Live(
             model=model,
             averaged=copy.deepcopy(model) if recipe.ema is not None else None,
-            optimizer=make_optimizer(model.parameters(), recipe),
+            optimizer=make_optimizer(_thawed(model, recipe), recipe),
             batches=batches,
             per_epoch=batches_per_epoch,
             loss=loss,
@@ -91,10 +91,16 @@ def fit(
         )
         if tensors:
             _put_back(live, state, tensors)
+        freezing.settle(model, recipe, state.epoch)
         if recipe.watch and state.status == "running":
             known, kept = state.first_aid, tensors.get("first_aid", {})
             live.watching.begin(model, live.optimizer, loss, steps, recipe, folder / "trace.jsonl", known, kept)
         return _ended(live, *_train(live, state, tensors.get("random"), stop), remarks)
+
+
+def _thawed(model: nn.Module, recipe: Recipe) -> list[nn.Parameter]:
+    """All that will ever be trained, ready for an optimizer, which takes nothing that is frozen."""
+    return [parameter.requires_grad_() for parameter in freezing.ever_trained(model, recipe)]
 
 
 def _put_back(live: Live, state: State, tensors: dict[str, dict[str, torch.Tensor]]) -> None:

@@ -24,7 +24,7 @@ class Recipe:
     (warmup_cosine, one_cycle). ``weight_decay`` acts on matrices and kernels, not on biases and norms. ``ema`` is the decay
     of the average of the weights, None for none. ``patience`` counts epochs without a better validation. ``threads`` 0 takes
     all cores. ``checkpoint_seconds`` 0 saves after every step. ``first_aid`` takes back a step that leaves the range
-    of its past.
+    of its past. ``frozen`` parts of the model are not trained; those of ``thaw`` = ((part, epoch), ...) are, after that epoch.
 
     >>> Recipe(optimizer="adam", schedule="one_cycle").epochs
     30
@@ -55,6 +55,8 @@ class Recipe:
     watch: bool = True
     watch_budget: float = 0.03
     first_aid: bool = False
+    frozen: tuple[str, ...] = ()
+    thaw: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         faults = [*_words(self), *_numbers(self)]
@@ -62,8 +64,24 @@ class Recipe:
             faults.append(Fault("nesterov needs sgd with momentum", "train.nesterov", remedy='optimizer = "sgd"'))
         if self.first_aid and not self.watch:
             faults.append(Fault("first aid is given by the watch", "watch.first_aid", remedy="enabled = true under [watch]"))
+        faults += _thawing(self)
         if faults:
             raise RequestError(faults)
+
+
+def _thawing(recipe: Recipe) -> list[Fault]:
+    """Parts that are to thaw and were never frozen, or thaw when the training is over."""
+    faults = []
+    for part, epoch in recipe.thaw:
+        if not any(part == frozen or part.startswith(f"{frozen}.") for frozen in recipe.frozen):
+            met = f"frozen: {', '.join(recipe.frozen) or 'nothing'}"
+            faults.append(Fault(f"{part} is to thaw and was never frozen", "model.unfreeze", met, f'freeze = ["{part}"]'))
+        if not 0 < epoch < recipe.epochs:
+            met = f"after epoch {epoch} of {recipe.epochs}"
+            faults.append(
+                Fault(f"{part} is to thaw when nothing is trained", "model.unfreeze", met, "an epoch before the last")
+            )
+    return faults
 
 
 def _words(recipe: Recipe) -> list[Fault]:

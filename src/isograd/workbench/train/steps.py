@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from isograd.errors import ModelError, RequestError
-from isograd.workbench.train import weights
+from isograd.workbench.train import freezing, weights
 from isograd.workbench.train.checkpoint import State
 from isograd.workbench.train.live import DivergedError, Live, save, say
 from isograd.workbench.train.machine import Stop, set_random_states
@@ -33,6 +33,7 @@ def train_epoch(live: Live, state: State, random: Mapping[str, torch.Tensor] | N
     pending: list[tuple[torch.Tensor, int]] = []
     step, inside = state.step, False
     model.train()
+    freezing.settle(model, recipe, state.epoch)
     batches = iter(live.batches(state.epoch, state.position))
     if random is not None:  # only now: building an iterator may itself draw
         set_random_states(random, device)
