@@ -13,8 +13,9 @@ from isograd.explaining import OnProgress
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.edits import USUAL
 from isograd.project.amending import Amended, amended
+from isograd.project.making import network
 from isograd.project.reading import FILE_NAME, Project, parse
-from isograd.project.river import Job, begin, network
+from isograd.project.river import Job, begin
 from isograd.project.standing import Standing, standing
 from isograd.proofs import Proof
 from isograd.records import proof as records

@@ -13,9 +13,9 @@ from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.files import write_text
 from isograd.project.feeding import fed, loss_for, with_threshold
 from isograd.project.goals import check_goals
+from isograd.project.making import network, recipe_of
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
-from isograd.project.settings import ProjectSettings
 from isograd.records.loop import Loop
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
@@ -146,7 +146,7 @@ def begin(project: Project) -> Job:
     )
     model = network(project, prepared, settings.seed)
     prepared, augment, sampling = fed(settings, prepared)
-    job = Job(project, prepared, model, train.resolved(_recipe(settings)), augment, sampling)
+    job = Job(project, prepared, model, train.resolved(recipe_of(settings)), augment, sampling)
     if min(job.batch_size, len(prepared.train)) < models.least_rows(model):
         raise ModelError(
             "batch normalisation needs at least two rows in a batch",
@@ -155,47 +155,6 @@ def begin(project: Project) -> Job:
             remedy='batch_size = 32 under [train], or norm = "layer" under [model]',
         )
     return job
-
-
-def _recipe(settings: ProjectSettings) -> train.Recipe:
-    return train.Recipe(
-        **settings.train.model_dump(),
-        seed=settings.seed,
-        device=settings.device,
-        threads=settings.threads,
-        watch=settings.watch.enabled,
-        watch_budget=settings.watch.budget,
-        first_aid=settings.watch.first_aid,
-        frozen=tuple(settings.model.freeze),
-        thaw=tuple(settings.model.unfreeze.items()),
-    )
-
-
-def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
-    """The project's network for such data, with weights from ``seed``, or one for each bag; raises ``ModelError``."""
-    if project.settings.data.sampling != "bagging" or not prepared.encoding.classes:
-        return _member(project, prepared, seed)
-    return models.Bagging([_member(project, prepared, seed + number) for number in range(project.settings.data.bags)])
-
-
-def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
-    numbers, categories, vocabulary = data.features_of(prepared.encoding)
-    table, steps = project.settings.model, prepared.encoding.sequence
-    ends = (steps.ragged, steps.each) if steps is not None else (False, False)
-    model = models.build(
-        table.kind,
-        inputs=tuple(prepared.train.inputs.shape[1:]),
-        outputs=len(prepared.encoding.classes) or 1,
-        options=table.model_extra or {},
-        seed=seed,
-        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
-        base=project.folder,
-    )
-    if table.weights is not None:
-        models.load_weights(model, project.folder / table.weights, fresh=table.fresh)
-    models.freeze(model, table.freeze)
-    models.known_parts(model, list(table.unfreeze), "unfreeze")
-    return model
 
 
 def said_of(summary: DataSummary) -> list[str]:

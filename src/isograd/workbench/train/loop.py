@@ -100,7 +100,10 @@ def fit(
 
 def _thawed(model: nn.Module, recipe: Recipe) -> list[nn.Parameter]:
     """All that will ever be trained, ready for an optimizer, which takes nothing that is frozen."""
-    return [parameter.requires_grad_() for parameter in freezing.ever_trained(model, recipe)]
+    parameters = list(freezing.ever_trained(model, recipe))
+    for parameter in parameters:
+        parameter.requires_grad_()
+    return parameters
 
 
 def _put_back(live: Live, state: State, tensors: dict[str, dict[str, torch.Tensor]]) -> None:

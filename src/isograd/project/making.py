@@ -1,0 +1,53 @@
+"""Make what a project trains: its network, with weights from a seed or from a file, and its recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isograd.project.reading import Project
+from isograd.project.settings import ProjectSettings
+from isograd.workbench import data, models, train
+
+
+def recipe_of(settings: ProjectSettings) -> train.Recipe:
+    """How a project trains; raises ``RequestError``. Parts that are frozen are named as the network names them."""
+    parts, thaw = settings.model.freeze, settings.model.unfreeze.items()
+    bags = [f"members.{number}." for number in range(settings.data.bags)] if settings.data.sampling == "bagging" else [""]
+    return train.Recipe(
+        **settings.train.model_dump(),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads,
+        watch=settings.watch.enabled,
+        watch_budget=settings.watch.budget,
+        first_aid=settings.watch.first_aid,
+        frozen=tuple(bag + part for bag in bags for part in parts),
+        thaw=tuple((bag + part, epoch) for bag in bags for part, epoch in thaw),
+    )
+
+
+def network(project: Project, prepared: data.Prepared, seed: int) -> Any:
+    """The project's network for such data, with weights from ``seed``, or one for each bag; raises ``ModelError``."""
+    if project.settings.data.sampling != "bagging" or not prepared.encoding.classes:
+        return _member(project, prepared, seed)
+    return models.Bagging([_member(project, prepared, seed + number) for number in range(project.settings.data.bags)])
+
+
+def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
+    numbers, categories, vocabulary = data.features_of(prepared.encoding)
+    table, steps = project.settings.model, prepared.encoding.sequence
+    ends = (steps.ragged, steps.each) if steps is not None else (False, False)
+    model = models.build(
+        table.kind,
+        inputs=tuple(prepared.train.inputs.shape[1:]),
+        outputs=len(prepared.encoding.classes) or 1,
+        options=table.model_extra or {},
+        seed=seed,
+        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
+        base=project.folder,
+    )
+    if table.weights is not None:
+        models.load_weights(model, project.folder / table.weights, fresh=table.fresh)
+    models.freeze(model, table.freeze)
+    models.known_parts(model, list(table.unfreeze), "unfreeze")
+    return model
