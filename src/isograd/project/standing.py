@@ -12,8 +12,8 @@ import safetensors.torch
 
 from isograd.files import write_bytes
 from isograd.project.amending import with_setting
-from isograd.project.reading import Project, parse
 from isograd.project.making import network
+from isograd.project.reading import Project, parse
 from isograd.project.river import Job
 from isograd.project.runs import all_runs, difference
 from isograd.workbench import train
