@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imblearn.ensemble import BalancedBaggingClassifier
+from imblearn.ensemble import BalancedBaggingClassifier  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
@@ -17,7 +17,8 @@ from isograd.project import river
 from isograd.project.reading import load
 from isograd.workbench import data
 
-Floats, Flags = NDArray[np.float64], NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 TOML = """\
 task = "{task}"
 [data]

@@ -19,11 +19,11 @@ def test_each_network_gets_the_gradient_that_it_would_get_alone_on_its_own_rows(
     rows, labels = torch.randn(12, 4, generator=draw), torch.randint(3, (12,), generator=draw)
     together = Bagging(members(3)).train()
     outputs = together(rows)
-    F.cross_entropy(outputs, labels).backward()
+    F.cross_entropy(outputs, labels).backward()  # type: ignore[no-untyped-call]
     for number, alone in enumerate(members(3)):
         own = slice(number, None, 3)
         assert torch.equal(outputs[own], alone(rows[own]))
-        F.cross_entropy(alone(rows[own]), labels[own]).backward()
+        F.cross_entropy(alone(rows[own]), labels[own]).backward()  # type: ignore[no-untyped-call]
         for mine, theirs in zip(together.members[number].parameters(), alone.parameters(), strict=True):
             assert mine.grad is not None and theirs.grad is not None
             assert torch.allclose(mine.grad, theirs.grad, rtol=1e-5, atol=1e-7)
