@@ -12,6 +12,7 @@ from isograd.cli import main
 from isograd.project import river
 from isograd.project.reading import load
 from isograd.workbench import train
+from isograd.workbench.train import weights
 
 TOML = """\
 task = "image-classification"
@@ -103,3 +104,17 @@ def test_a_dry_run_says_what_is_asked_of_augmentation(project: Path, capsys: pyt
     said = capsys.readouterr().out
     assert 'augment.policy = "auto"' in said and "augment.erase = 0.3" in said and "augment.rotate = null" in said
     assert f"what suits the data; isograd data preview {project} shows it" in said
+
+
+def test_batches_made_ahead_give_the_same_weights(tmp_path: Path) -> None:
+    found = []
+    for ahead in (0, 3):
+        folder = tmp_path / str(ahead)
+        folder.mkdir()
+        text = f'task = "image-classification"\n[data]\nsource = "builtin:digits"\nahead = {ahead}\n'
+        text += '[augment]\nrotate = 10.0\n[model]\nkind = "linear"\n[train]\nepochs = 2\n'
+        (folder / "isograd.toml").write_text(text)
+        run = river.run_training(load(folder))
+        job, _ = river.of_run(run, folder)
+        found.append(weights.weights_hash(job.model))
+    assert found[0] == found[1]

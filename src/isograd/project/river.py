@@ -224,7 +224,7 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
         fitted = train.fit(
             job.model,
             recipe=job.recipe,
-            batches=job.batches,
+            batches=lambda epoch, start: data.ahead(job.batches(epoch, start), project.settings.data.ahead),
             batches_per_epoch=job.batches_per_epoch,
             loss=job.loss,
             validate=job.metrics,

@@ -73,6 +73,13 @@ class DataTable(Table):
     memory: int = Field(
         1024, ge=64, description="MiB that reading a Parquet table may take; a larger one is read in pieces, kept in cache/"
     )
+    ahead: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="batches that a thread makes ahead, of the same bits; it pays where cores are free and changing rows, or "
+        "reading them from disk, takes long beside a step",
+    )
     skip_corrupt: bool = Field(False, description="leave unreadable files and rows out and list them, instead of stopping")
 
     @model_validator(mode="before")

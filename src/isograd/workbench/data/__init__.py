@@ -1,5 +1,6 @@
 """Bring data in: find it, read it, type it, split it and encode it, with one clear message for anything that is wrong."""
 
+from isograd.workbench.data.ahead import ahead
 from isograd.workbench.data.augment.plan import SUITS, AugmentPlan, misfit
 from isograd.workbench.data.cleaning.steps import STEPS, parse_step
 from isograd.workbench.data.features import features_of
@@ -20,6 +21,7 @@ __all__ = [
     "Sampling",
     "Source",
     "SplitPlan",
+    "ahead",
     "batches",
     "batches_per_epoch",
     "features_of",

@@ -25,8 +25,8 @@ def are_tokens(inputs: torch.Tensor) -> bool:
 
 def lengths_of(inputs: torch.Tensor) -> torch.Tensor:
     """Tokens of each row (rows,), those after its last one not counted."""
-    places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
-    return torch.where(inputs != 0, places, 0).amax(dim=1)
+    places = torch.arange(1, inputs.shape[1] + 1, dtype=torch.int32, device=inputs.device)
+    return torch.cat([torch.where(some != 0, places, 0).amax(dim=1) for some in torch.split(inputs, 1 << 14)]).long()
 
 
 def trimmed(inputs: torch.Tensor) -> torch.Tensor:

@@ -39,8 +39,10 @@ def permutation(seed: int, stream: int, count: int) -> NDArray[np.int64]:
     return np.argsort(words, kind="stable").astype(np.int64)
 
 
-def uniforms(seed: int, epoch: int, keys: NDArray[np.int64], lane: int, width: int = 1) -> NDArray[np.float64]:
+def uniforms(seed: int, epoch: int, keys: Codes, lane: int, width: int | Codes = 1) -> NDArray[np.float64]:
     """Numbers that are even over 0 .. 1, ``width`` for each key, each a function of (seed, epoch, key, lane, place) alone.
+
+    The places are the first ``width`` ones, from 0 on, or those that are named.
 
     A key is the number of a row; a ``lane`` keeps the draws of one purpose apart from those of another. Which other keys are
     asked for, in which order and by whom, changes no bit. Shape: (keys, width). Range: 0 < u < 1.
@@ -56,7 +58,8 @@ def uniforms(seed: int, epoch: int, keys: NDArray[np.int64], lane: int, width: i
     start = _mix(start ^ np.array([(epoch * _GOLDEN + 4) & _MASK], dtype=np.uint64))
     start = _mix(start ^ np.array([(lane * _GOLDEN + 5) & _MASK], dtype=np.uint64))
     each = _mix(start + (keys.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
-    places = np.arange(1, width + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+    named = np.arange(width, dtype=np.int64) if isinstance(width, int) else width
+    places = (named.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
     words = _mix(each[:, None] + places)
     return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isograd.errors import RequestError
 from isograd.records.schema import DataSummary, Encoding
@@ -79,9 +78,19 @@ class Rows:
     inputs: torch.Tensor
     targets: torch.Tensor
     names: Sequence[str]
+    _lengths: list[torch.Tensor] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Tokens of each row (rows,), counted the first time that they are asked for."""
+        from isograd.workbench.data.bucketing import lengths_of
+
+        if not self._lengths:
+            self._lengths.append(lengths_of(self.inputs))
+        return self._lengths[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +105,8 @@ class Prepared:
 
 
 _TOGETHER = 1 << 20
-"""Bytes of rows that are gathered by one call: no more than stays in a processor's cache."""
+"""Bytes of rows that are gathered and changed by one call: no more than stays in a processor's cache. Of small rows the calls
+cost more than the copying; what is done to a row depends on its key alone, so that batches may be made together."""
 
 
 def batches_per_epoch(rows: int, batch_size: int, least: int = 1) -> int:
@@ -143,42 +153,28 @@ def batches(
         raise RequestError(f"a batch holds at least one row, not {batch_size}", remedy="batch_size = 32")
     import torch  # here and not above: who only predicts needs none
 
-    from isograd.workbench.data.bucketing import are_tokens, bucketed, lengths_of, trimmed
+    from isograd.workbench.data.bucketing import are_tokens, bucketed, trimmed
 
     order = sampling.keys(epoch) if sampling else permutation(seed, epoch, len(rows)) if shuffle else np.arange(len(rows))
     tokens = are_tokens(rows.inputs)
     fixed = sampling is not None and sampling.kind in ("balanced", "bagging")  # whose order says more than chance
     if tokens and shuffle and not fixed:
-        lengths = lengths_of(rows.inputs)[torch.from_numpy(order % max(1, len(rows)))]
+        lengths = rows.lengths[torch.from_numpy(order % max(1, len(rows)))]
         order = order[bucketed(np.arange(len(order)), lengths, batch_size, seed=seed, epoch=epoch)]
     count = batches_per_epoch(len(order), batch_size, least)
     more = 0 if augment is None else augment.extra
     around = np.concatenate([order, order[:more]])
-    if augment is None and sampling is None and not tokens:
-        yield from _gathered(rows, order, batch_size, start, count)
-        return
-    for number in range(start, count):
-        last = number == count - 1
-        keys = around[number * batch_size : more + (len(order) if last else (number + 1) * batch_size)]
-        index = torch.from_numpy(keys % max(1, len(rows)))  # a copy of a row has a key of its own
-        inputs, targets = rows.inputs[index], rows.targets[index]
-        inputs = sampling.made(inputs, rows.inputs, epoch, keys) if sampling else inputs
-        inputs, targets = (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
-        yield trimmed(inputs) if tokens else inputs, targets
-
-
-def _gathered(
-    rows: Rows, order: NDArray[np.int64], batch_size: int, start: int, count: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of rows as they are, several gathered by one call: of small rows the calls cost more than the copying."""
-    import torch  # here and not above: who only predicts needs none
-
     each = max(1, rows.inputs.nbytes // max(1, len(rows)) * batch_size)
     many = max(1, _TOGETHER // each)
     for number in range(start, count, many):
         until = min(number + many, count)
         first, end = number * batch_size, len(order) if until == count else until * batch_size
-        index = torch.from_numpy(order[first:end])
+        keys = around[first : end + more]
+        index = torch.from_numpy(keys % max(1, len(rows)))  # a copy of a row has a key of its own
+        inputs, targets = rows.inputs[index], rows.targets[index]
+        inputs = sampling.made(inputs, rows.inputs, epoch, keys) if sampling else inputs
+        inputs, targets = (inputs, targets) if augment is None else augment.batch(inputs, targets, epoch, keys)
         full = until - number - 1
         sizes = [batch_size] * full + [end - first - batch_size * full]
-        yield from zip(torch.split(rows.inputs[index], sizes), torch.split(rows.targets[index], sizes), strict=True)
+        for some, theirs in zip(torch.split(inputs, sizes), torch.split(targets, sizes), strict=True):
+            yield trimmed(some) if tokens else some, theirs

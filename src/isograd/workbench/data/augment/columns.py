@@ -35,7 +35,7 @@ def jittered(
         return inputs
     moved = np.flatnonzero(spread)
     noise = np.zeros(inputs.shape, dtype=np.float32)
-    noise[:, moved] = plan.jitter * spread[moved] * ndtri(uniforms(seed, epoch, keys, _JITTER, inputs.shape[1]))[:, moved]
+    noise[:, moved] = plan.jitter * spread[moved] * ndtri(uniforms(seed, epoch, keys, _JITTER, moved))
     first = 0
     for column in encoding.columns:
         if column.indicator:
