@@ -3,9 +3,10 @@
 import pytest
 
 from isograd.errors import ModelError, RequestError
-from isograd.health.cause import LENGTH, Search, score_of, search
+from isograd.health.cause import LENGTH, Search, search
 from isograd.health.harm import Harm
 from isograd.health.hypotheses import Proposal
+from isograd.health.scoring import score_of
 from isograd.records.edit import Edit
 from isograd.records.skill import Skill
 
@@ -205,3 +206,38 @@ def test_the_score_needs_both_sides():
     assert score_of(0.5, Harm(0.5)) == 0.5
     assert score_of(0.9, Harm(0.0)) == score_of(-0.5, Harm(0.9)) == 0.0
     assert 0.0 < score_of(0.5, Harm(None)) < score_of(0.5, Harm(0.9))
+
+
+def test_what_a_fact_asks_for_is_tried_beside_a_tenth_of_a_rate_that_was_found_without_it():
+    whole, fact = Edit("learning_rate", 1.0, before=1e-6), Edit("parameters")
+    tenth = Edit("learning_rate", 0.1, before=1e-6)
+    skills = {
+        frozenset(): 0.0,
+        frozenset([whole]): 0.3,
+        frozenset([whole, fact]): -0.2,
+        frozenset([tenth, fact]): 0.9,
+    }
+    work, _ = asked(skills)
+    found = search(work, proposed(fact, whole, urgent=(fact,)))
+    assert [cause.edit for cause in found.causes] == [whole, fact]  # the smaller rate is no third cause
+
+
+def test_of_two_that_gain_together_alone_the_activation_comes_before_the_weights_that_suit_it():
+    weights, curve = Edit("initialisation", "he", before=1.0), Edit("activation", "relu", before="sigmoid")
+    work, _ = asked({frozenset(): 0.0, frozenset([weights, curve]): 0.9})
+    work.harm = lambda edit: Harm(0.8)
+    found = search(work, [Proposal(one, "finding: vanishing", True) for one in (weights, curve)])
+    assert [cause.edit.kind for cause in found.causes] == ["activation", "initialisation"]
+
+
+def test_an_edit_that_nothing_speaks_for_and_that_gains_little_where_a_longer_control_stands_well_is_no_cause():
+    skills = {(): {LENGTH: 0.3, 4 * LENGTH: 0.7}, (INPUTS,): {LENGTH: 0.7, 4 * LENGTH: 0.85}}
+    for reason, causes in (("list", 0), ("value", 1)):
+        work = Search(lambda edits, steps: Skill(skills[edits][steps], 100), lambda edit: Harm(0.3), 2_000)
+        assert len(search(work, [Proposal(INPUTS, reason)], longest=1_000).causes) == causes
+
+
+def test_a_control_that_does_not_learn_yet_is_given_longer_where_the_value_does_little_harm():
+    skills = {(): {LENGTH: 0.0, 4 * LENGTH: 0.8}, (INPUTS,): {LENGTH: 0.4, 4 * LENGTH: 0.8}}
+    work = Search(lambda edits, steps: Skill(skills[edits][steps], 100), lambda edit: Harm(0.3), 2_000)
+    assert not search(work, [Proposal(INPUTS, "value")], longest=1_000).causes

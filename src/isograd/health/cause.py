@@ -34,6 +34,7 @@ from isograd.errors import ModelError, RequestError
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST, Harm
 from isograd.health.hypotheses import Proposal
+from isograd.health.scoring import CERTAIN, FACTS, least_harm, score_of
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
 from isograd.records.skill import Skill
@@ -43,9 +44,6 @@ GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
 SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
 LEARNS, CONFIRMED = 0.1, 2
-NEUTRAL, CERTAIN = 0.3, 0.5
-FACTS = ("clear_gradients", "train_mode", "fresh_batches", "keep_weights", "parameters", "keep_graph", "precision")
-"""Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""
 PAIRS = 6
 SIGNAL, BY_HEART = 0.1, 0.5
 WELL = 0.5
@@ -195,6 +193,8 @@ def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, 
     edit = proposal.edit
     before = work.spent
     skill, failed = work.skill((*given, edit), edit.text)
+    if edit.kind in FACTS and skill.value < control.value and work.affords(work.length):
+        given, skill, failed = _gentler(work, given, edit, skill, failed)
     gain = 0.0 if failed is not None else skill.value - control.value
     harm = least_harm(work.harm(edit), edit.kind)
     value = None if failed is not None else skill.value
@@ -206,20 +206,18 @@ def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, 
     return made
 
 
-def least_harm(harm: Harm, kind: str) -> Harm:
-    """What is known of the harm, but no less than a certain fact or a loss that does not fit counts."""
-    least = CERTAIN if kind in FACTS else NEUTRAL if kind == "loss" else 0.0
-    return Harm(max(harm.value or 0.0, least), harm.outside) if least else harm
-
-
-def score_of(gain: float, harm: Harm) -> float:
-    """sqrt(gain * harm); harm below ``harm.LEAST`` is none, and NEUTRAL stands in for what is not known.
-
-    >>> score_of(0.5, Harm(0.5)), score_of(0.5, Harm(0.01)), score_of(-0.1, Harm(0.9))
-    (0.5, 0.0, 0.0)
-    """
-    worth = NEUTRAL if harm.value is None else harm.value if harm.value >= LEAST else 0.0
-    return math.sqrt(gain * worth) if gain > 0.0 else 0.0
+def _gentler(
+    work: Search, given: tuple[Edit, ...], edit: Edit, skill: Skill, failed: str | None
+) -> tuple[tuple[Edit, ...], Skill, str | None]:
+    """What a fact asks for beside a tenth of a learning rate that was found without it, where that does better."""
+    slower = tuple(
+        replace(one, value=one.value / 10.0) if one.kind == "learning_rate" and isinstance(one.value, float) else one
+        for one in given
+    )
+    if slower == given:
+        return given, skill, failed
+    again, why = work.skill((*slower, edit), edit.text)
+    return (slower, again, why) if again.value > skill.value else (given, skill, failed)
 
 
 def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
@@ -254,12 +252,15 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
         before, _ = work.skill(best.given, "the same for longer")
         again = _tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
         work.length, work.reached = usual, length
-        spoken = not again.reason.startswith("list") and not best.given  # what was found spoke of the first cause
-        weak = not spoken and before.value >= WELL and again.gain < ENOUGH  # it stands well without
-        if again.score > 0.0 and again.gain > GAIN and not weak:
+        if again.score > 0.0 and again.gain > GAIN and not _weak(again, before):
             return best
         left = [one for one in left if one.edit.kind != best.edit.kind]
     return None
+
+
+def _weak(one: Hypothesis, control: Skill) -> bool:
+    """Whether a longer control stands well without it, it gains little, and nothing speaks for it but for an earlier cause."""
+    return control.value >= WELL and one.gain < ENOUGH and (one.reason.startswith("list") or bool(one.given))
 
 
 def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[Proposal]) -> Cause:
@@ -308,7 +309,8 @@ def _companions(work: Search, suspects: Sequence[Hypothesis]) -> list[tuple[Hypo
 def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypothesis]:
     """The hypotheses that a trial stands for: of a pair that is new, both."""
     alone = {one.edit: one for one in work.tried if not one.given}
-    new = [replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in best.given if edit not in given]
+    known = {edit.kind for edit in given}  # a number that was changed again is no second cause
+    new = [replace(alone.get(edit, best), edit=edit, gain=best.gain) for edit in best.given if edit.kind not in known]
     parts = [*(one for one in new if one.harm is None or one.harm >= LEAST), best]  # what does no harm only goes along
     return sorted(parts, key=lambda one: (-(one.harm or 0.0), one.edit.kind == "initialisation"))  # weights that suit the curve
 
@@ -347,7 +349,8 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
             break
         proposal = next((one for one in candidates if one.edit == edit), Proposal(edit, "list"))
         found.append(_tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
-    return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
+    able = [one for one in found if one.gain > NIL and not _weak(one, control)]
+    return sorted(able, key=lambda one: (-one.score, -one.gain))
 
 
 def _control_of(work: Search, control: Skill) -> Skill:

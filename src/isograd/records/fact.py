@@ -21,7 +21,7 @@ FACTS = {
     "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
     "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; shapes: of the first few",
     "hidden_module": "a module with parameters that no optimizer holds runs inside a watched model that does not register it; "
-    "kind: its class",
+    "kind: its class; anew: whether it is made in each pass and gone after it",
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
     "fresh: whether a batch norm among them has never seen a batch",

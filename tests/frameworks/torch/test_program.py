@@ -193,6 +193,31 @@ def test_layers_in_a_python_list_run_and_are_in_no_optimizer():
     assert found[0][1].get("kind", "") == "Linear"
 
 
+class Anew(nn.Module):
+    """Makes a layer, and a normalisation, in forward; ``tied`` to weights of its own."""
+
+    def __init__(self, tied=False):
+        super().__init__()
+        self.first, self.last, self.tied = nn.Linear(4, 4), nn.Linear(4, 3), tied
+
+    def forward(self, x):
+        layer = nn.Linear(4, 4)
+        if self.tied:
+            layer.weight = self.first.weight
+        return self.last(nn.LayerNorm(4)(torch.relu(layer(self.first(x)))))
+
+
+def test_a_layer_made_in_forward_is_gone_after_the_step_and_is_told():
+    torch.manual_seed(0)
+    net = Anew()
+    optimizer = sgd(net.parameters())
+    found = train(net, optimizer, Watch(net, optimizer)).facts("hidden_module")
+    assert {(fact.where, fact.get("kind", ""), fact.get("anew", False)) for _, fact in found} == {("linear", "Linear", True)}
+    tied = Anew(tied=True)
+    optimizer = sgd(tied.parameters())
+    assert train(tied, optimizer, Watch(tied, optimizer)).facts("hidden_module") == []
+
+
 def test_layers_in_a_python_list_that_an_optimizer_of_their_own_steps_are_no_fact():
     torch.manual_seed(0)
     net = Listed()

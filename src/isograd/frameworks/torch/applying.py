@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from isograd.errors import ModelError
 from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
-from isograd.frameworks.torch.fitting import Fitting, fitting_loss
+from isograd.frameworks.torch.fitting import Fitting, fitting_loss, matched
+from isograd.frameworks.torch.made import STORE, kept
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import apart, mapped, rebatched, standard
 from isograd.frameworks.torch.state import same_random_streams, untouched
-from isograd.frameworks.torch.training_edits import TRAINING, above
+from isograd.frameworks.torch.training_edits import TRAINING, above, optimizer_of
+from isograd.frameworks.torch.yardsticks import Listening, heard
 from isograd.records.edit import VALUES, Edit
 
 if TYPE_CHECKING:
@@ -81,19 +83,37 @@ def _skip_batch(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    if twin.step is not None:
-        raise ModelError("the loss is inside the step function", remedy="give batches and loss instead of step")
-    if twin.loss is None:
-        raise ModelError("the loss is inside the model", remedy="let the model give its outputs, and give the loss apart")
+    if twin.step is not None or twin.loss is None:
+        return _loss_inside(twin)
     _, last = _last(twin)
-    own, fitting = twin.heard or twin.loss, Fitting(twin.heard or twin.loss)
+    own = twin.heard or twin.loss
     for bare in (True, False):  # the program's own may take nothing but what its last function gives
         manner = twin.manner.but(last=last) if bare else twin.manner
         with contextlib.suppress(Exception), untouched(twin.models), running(twin.models, manner), torch.enable_grad():
-            batch = twin.data.scaled(twin.known[0])
-            if fitting.rest(outputs_of(twin.models, inputs_of(batch)), targets_of(batch)) is not None:
-                return dataclasses.replace(twin, loss=fitting, heard=own, manner=manner)
+            batch, ears = twin.data.scaled(twin.known[0]), Listening()
+            outputs, targets = outputs_of(twin.models, inputs_of(batch)), targets_of(batch)
+            with ears:
+                rest = Fitting(own).rest(outputs, targets)
+                own(outputs, targets)
+            binary = [name for name in ears.names if name.startswith("binary") and matched(outputs, targets).task == "numbers"]
+            if rest is not None or binary:
+                logits = (bare and bool(last)) or any(name.endswith("logits") for name in binary)
+                return dataclasses.replace(
+                    twin, loss=Fitting(own, binary=bool(binary), logits=logits), heard=own, manner=manner
+                )
     return dataclasses.replace(twin, loss=fitting_loss, heard=own, manner=twin.manner.but(last=last))
+
+
+def _loss_inside(twin: TorchPatient) -> TorchPatient:
+    """The loss that fits in the place of one of torch's, where the model or the step function calls it."""
+    with untouched(twin.models), contextlib.suppress(ModelError):
+        if twin.known and heard(twin.models, twin.data.scaled(twin.known[0]), twin.step):
+            last: frozenset[int] = frozenset()
+            with contextlib.suppress(ModelError):  # a batch that only a step function can read
+                _, last = _last(twin)
+            return dataclasses.replace(twin, manner=twin.manner.but(fit=True, last=last))
+    where = "step function" if twin.step is not None else "model"
+    raise ModelError(f"the loss is inside the {where}, and is none of torch's", remedy="give batches and loss apart")
 
 
 def _leave_out_last(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -213,6 +233,18 @@ def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return twin
 
 
+def _parameters(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    """The optimizer is given every parameter; layers that forward makes are kept first, so that there is something to give."""
+    if twin.known:
+        with _drawing(twin), untouched(twin.models), contextlib.suppress(ModelError), kept(twin.models) as made:
+            outputs_of(twin.models, inputs_of(twin.data.scaled(twin.known[0])))
+            twin = dataclasses.replace(twin, manner=twin.manner.but(hold=bool(made)))
+        if not twin.manner.hold:
+            twin.models[0]._modules.pop(STORE, None)
+    edits.give_parameters(twin.models, optimizer_of(twin, "parameters"))
+    return twin
+
+
 def _forget_bias(twin: TorchPatient, edit: Edit) -> TorchPatient:
     cells.set_forget_bias(twin.models, edits.number(edit), edit.where.partition("@")[0])
     return twin
@@ -309,6 +341,7 @@ def _norm_first(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     **TRAINING,
+    "parameters": _parameters,
     "input_scale": _inputs,
     "target_scale": _targets,
     "shuffle": _shuffle,

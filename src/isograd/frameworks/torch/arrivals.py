@@ -20,6 +20,8 @@ LOOKED_AT = 64
 """Parameters whose gradients are looked into before a backward pass; of more, so many spread evenly."""
 LAYERS = 64
 """Layers named in one step at most."""
+DRAWN = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.Embedding)
+"""Layers whose weights are drawn where they are made; a normalisation made anew is what it was."""
 _HEAD = 4_096
 
 
@@ -63,6 +65,8 @@ class Arrivals:
     ran: set[str] = field(default_factory=set)
     leaves: set[str] = field(default_factory=set)
     strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    """Weighted layers that ran and belong to no model, by path: their kind."""
     clean: int = 0
     """The last step at which a gradient was seen to begin empty."""
     _before: dict[int, tuple[weakref.ref[Tensor], int]] = field(default_factory=dict)
@@ -72,7 +76,7 @@ class Arrivals:
     def begin(self, held: set[int], *, again: bool) -> None:
         """A step that is to be looked at; ``held`` are the parameters that an optimizer holds, ``again`` looks them all up."""
         self.backwards, self.carried, self._rounds, self.filled = 0, [], [], False
-        for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self._before):
+        for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self.made, self._before):
             kept.clear()
         if again or not self.places:
             self.places = places_of(self.models)
@@ -157,6 +161,9 @@ class Arrivals:
                 layers[place.layer].append(place)
         for layer, some in list(layers.items())[:LAYERS]:
             yield Fact("not_in_optimizer", layer, settings=(("parameter", some[0].name), ("count", len(some))))
+        gone = {path for reference, path in self.strangers.values() if reference() is None}
+        for path in sorted(gone & set(self.made)):
+            yield Fact("hidden_module", path, settings=(("kind", self.made[path]), ("anew", True)))
         for reference, path in self.strangers.values():
             module = reference()
             own = [] if module is None else [p for p in module.parameters(recurse=False) if p.requires_grad]

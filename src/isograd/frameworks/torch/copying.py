@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,7 +43,32 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
 def without_memory(optimizer: Optimizer) -> Optimizer:
     """The same optimizer with its state cleared: settings stay, momenta and step counts go."""
     optimizer.state = defaultdict(dict)
+    for member in getattr(optimizer, "members", ()):
+        without_memory(member)
     return optimizer
+
+
+class Several(Optimizer):
+    """Optimizers of one program that step one after the other, as one: its groups are theirs."""
+
+    def __init__(self, members: Sequence[Optimizer]) -> None:
+        super().__init__([p for one in members for group in one.param_groups for p in group["params"]], {})
+        self.members = list(members)
+        self.param_groups = [group for one in members for group in one.param_groups]
+
+    def step(self, closure: Any = None) -> Any:
+        """Step with each."""
+        for member in self.members:
+            member.step()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Give parameters to the first of them."""
+        members = getattr(self, "members", None)
+        if not members:
+            super().add_param_group(param_group)
+            return
+        members[0].add_param_group(param_group)
+        self.param_groups.append(members[0].param_groups[-1])
 
 
 def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer | None:

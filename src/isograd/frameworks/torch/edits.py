@@ -126,7 +126,7 @@ def every_parameter(models: Sequence[nn.Module]) -> list[nn.Parameter]:
     found: dict[int, nn.Parameter] = {}
     for model in models:
         for module in model.modules():
-            for hidden in (module, *_unregistered(module)):
+            for hidden in (module, *unregistered(module)):
                 found.update((id(parameter), parameter) for parameter in hidden.parameters())
     return list(found.values())
 
@@ -148,7 +148,8 @@ def parameters_at(models: Sequence[nn.Module], where: str) -> list[nn.Parameter]
     return found
 
 
-def _unregistered(module: nn.Module) -> Iterator[nn.Module]:
+def unregistered(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules that it holds in plain lists and mappings."""
     for name, value in vars(module).items():
         if not name.startswith("_") and isinstance(value, list | tuple | dict):
             items = value.values() if isinstance(value, dict) else value

@@ -173,14 +173,17 @@ class Fitting:
     """The loss that fits where the program's own also asks something of outputs that nothing is compared with, as a VAE's does.
 
     That part of it stays, in the same proportion: the fitting loss is scaled to the gradient that the program's own has there.
+    ``binary``: the program's own takes numbers between 0 and 1 for probabilities, which is as good as their squared error;
+    ``logits``: its outputs stand for them as logits.
     """
 
-    def __init__(self, own: Any) -> None:
-        self.own = own
+    def __init__(self, own: Any, *, binary: bool = False, logits: bool = False) -> None:
+        self.own, self.binary, self.logits = own, binary, logits
 
     def __call__(self, outputs: Any, targets: Any) -> Tensor:
         """The loss of these outputs and targets."""
-        fitting, made = fitting_loss(outputs, targets), [one for one, _ in paired(outputs, targets)]
+        pairs = paired(outputs, targets)
+        fitting, made = self._fitting(outputs, targets, pairs), [one for one, _ in pairs]
         rest = self.rest(outputs, targets)
         if rest is None:
             return fitting
@@ -190,6 +193,17 @@ class Fitting:
             sizes.append(math.sqrt(sum(float(one.double().square().sum()) for one in found if one is not None)))
         factor = sizes[0] / sizes[1] if 0.0 < sizes[0] < math.inf and 0.0 < sizes[1] < math.inf else 1.0
         return factor * fitting + rest
+
+    def _fitting(self, outputs: Any, targets: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        if not self.binary or any(float(wanted.min()) < 0.0 or float(wanted.max()) > 1.0 for _, wanted in pairs):
+            return fitting_loss(outputs, targets)
+        if self.logits:
+            losses = [F.binary_cross_entropy_with_logits(made, wanted.to(made).reshape(made.shape)) for made, wanted in pairs]
+        else:
+            losses = [
+                F.binary_cross_entropy(made.clamp(0.0, 1.0), wanted.to(made).reshape(made.shape)) for made, wanted in pairs
+            ]
+        return torch.stack(losses).sum()
 
     def rest(self, outputs: Any, targets: Any) -> Tensor | None:
         """What the program's own loss asks of the other outputs; None where it asks nothing."""

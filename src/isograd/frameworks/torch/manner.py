@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from isograd.frameworks.torch.operations import name_of
+from isograd.errors import ModelError
+from isograd.frameworks.torch.fitting import fitting_loss
+from isograd.frameworks.torch.losses import given_to, reduction_of
+from isograd.frameworks.torch.made import kept
+from isograd.frameworks.torch.operations import LOSSES, name_of
 
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -42,13 +46,17 @@ class Manner:
     """What is different where the model runs; the plain one changes nothing.
 
     ``swap`` exchanges an activation by name, ``last`` are the positions, among the calls of ``BENT`` functions of one pass, of
-    those that are left out, ``keep_graph`` passes on in the graph what is detached, ``dropout`` is its probability.
+    those that are left out, ``keep_graph`` passes on in the graph what is detached, ``dropout`` is its probability. ``fit``:
+    losses give way to the one that fits what they are called with, in the model and, where the whole loop runs within, in a
+    step of the person's own. ``hold``: layers that a pass makes keep their weights (``made.kept``).
     """
 
     swap: tuple[str, str] | None = None
     last: frozenset[int] = frozenset()
     keep_graph: bool = False
     dropout: float | None = None
+    fit: bool = False
+    hold: bool = False
 
     @property
     def plain(self) -> bool:
@@ -63,9 +71,18 @@ class Manner:
 @contextlib.contextmanager
 def running(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
     """Within, the models run in that manner; what is called outside of their forward passes stays as it is."""
-    if manner.plain:
+    with contextlib.ExitStack() as within:
+        if manner.fit:
+            within.enter_context(Fitted())
+        if manner.hold:
+            within.enter_context(kept(models))
+        if not manner.but(fit=False, hold=False).plain:
+            within.enter_context(_exchanging(models, manner))
         yield
-        return
+
+
+@contextlib.contextmanager
+def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
     mode, depth = _Exchange(manner), [0]
 
     def enters(module: nn.Module, args: Any) -> None:
@@ -113,6 +130,20 @@ class _Hearing(TorchFunctionMode):
         name = name_of(function)
         if name in BENT or name in _WEIGHTED or name.startswith("conv"):
             self.calls.append((name, name in BENT))
+        return function(*args, **(kwargs or {}))
+
+
+class Fitted(TorchFunctionMode):
+    """Losses give way to the one that fits their outputs and targets; one that gives a value an example stays."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = name_of(function)
+        if name in LOSSES:
+            given = given_to(name, args, kwargs or {})
+            made, wanted = given.get("input"), given.get("target")
+            if isinstance(made, Tensor) and isinstance(wanted, Tensor) and reduction_of(given) != "none":
+                with contextlib.suppress(ModelError):
+                    return fitting_loss(made, wanted)
         return function(*args, **(kwargs or {}))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from isograd.frameworks.torch import conduct
-from isograd.frameworks.torch.arrivals import Arrivals
+from isograd.frameworks.torch.arrivals import DRAWN, Arrivals
 from isograd.frameworks.torch.conduct import Conduct
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
@@ -108,6 +108,10 @@ class Program:
             self._arrivals.ran.add(path)
         elif next(module.parameters(recurse=False), None) is not None:
             self._arrivals.strangers[id(module)] = (weakref.ref(module), path)
+            if learning and not outermost and isinstance(module, DRAWN):
+                own, known_ones = next(module.parameters()), self._arrivals.places
+                if own.requires_grad and all(place.parameter is not own for place in known_ones):
+                    self._arrivals.made[path] = type(module).__name__
 
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run."""

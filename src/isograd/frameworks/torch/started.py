@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
-from isograd.frameworks.torch.copying import together, without_memory
+from isograd.frameworks.torch.copying import Several, together, without_memory
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.handed import batches_of
 from isograd.frameworks.torch.patient import TorchPatient
@@ -116,9 +116,11 @@ class TorchStart(Start):
         alive = [one for reference in self._optimizers if (one := reference()) is not None]
         if given is not None:
             alive = list(given) if isinstance(given, tuple | list) else [given]
+        if len(alive) > 1 and len(self._models) == 1 and all(_is_plain(one) for one in alive):
+            return Several(alive)
         if len(alive) > 1:
             raise RequestError(
-                "this program has several optimizers, and a replay follows one",
+                "this program has several models and optimizers, and a replay follows one loss",
                 remedy="step=, a function of (model, optimizer, batch), and the optimizer that it steps",
             )
         if not alive:
@@ -132,8 +134,15 @@ class TorchStart(Start):
 
     def _settings_of(self, optimizer: Optimizer) -> list[dict[str, Any]]:
         alive = [one for reference in self._optimizers if (one := reference()) is not None]
+        if isinstance(optimizer, Several):
+            return [settings for one in optimizer.members for settings in self._settings_of(one)]
         place = next((place for place, one in enumerate(alive) if one is optimizer), None)
         return self._groups[place] if place is not None and place < len(self._groups) else []
+
+
+def _is_plain(optimizer: Any) -> bool:
+    """Whether one call makes its step: it asks for no loss again."""
+    return isinstance(optimizer, Optimizer) and not isinstance(optimizer, torch.optim.LBFGS)
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:

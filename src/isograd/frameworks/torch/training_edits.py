@@ -42,7 +42,7 @@ def _clip(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _rate_form(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    _optimizer(twin, "learning rate")
+    optimizer_of(twin, "learning rate")
     if edit.kind == "warm_up":
         return _loop(warm_up=0 if edit.off else int(above(edit, 0.0, whole=True)))(twin, edit)
     if not edit.off and edit.value not in VALUES["schedule"]:
@@ -66,12 +66,12 @@ def _loss_scale(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _decay(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    _optimizer(twin, "weight decay")
+    optimizer_of(twin, "weight decay")
     return _loop(**{edit.kind: 0.0 if edit.off else edits.number(edit)})(twin, edit)
 
 
 def _forget(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    if not mending.reset_moments(_optimizer(twin, "state"), edits.parameters_at(twin.models, edit.where)):
+    if not mending.reset_moments(optimizer_of(twin, "state"), edits.parameters_at(twin.models, edit.where)):
         raise ModelError("the optimizer remembers nothing yet", where=edit.where)
     return twin
 
@@ -99,7 +99,7 @@ def _steps(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    rate, optimizer = edits.number(edit), _optimizer(twin, "learning rate")
+    rate, optimizer = edits.number(edit), optimizer_of(twin, "learning rate")
     before = float(optimizer.param_groups[0]["lr"]) or twin.loop.highest or 0.0
     edits.set_learning_rate(optimizer, rate)
     if before:
@@ -109,7 +109,7 @@ def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _constant(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.set_constant(_optimizer(twin, edit.kind), edit)
+    edits.set_constant(optimizer_of(twin, edit.kind), edit)
     return twin
 
 
@@ -118,20 +118,16 @@ def _another_optimizer(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return dataclasses.replace(twin, optimizer=edits.another_optimizer(twin.models, str(edit.value)), loop=loop)
 
 
-def _parameters(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    edits.give_parameters(twin.models, _optimizer(twin, "parameters"))
-    return twin
-
-
 def _unfreeze(twin: TorchPatient, edit: Edit) -> TorchPatient:
     edits.unfreeze(twin.models)
-    held = _optimizer(twin, "parameters")
+    held = optimizer_of(twin, "parameters")
     if any(id(p) not in _held(held) for p in edits.every_parameter(twin.models)):
         edits.give_parameters(twin.models, held)
     return twin
 
 
-def _optimizer(twin: TorchPatient, what: str) -> Optimizer:
+def optimizer_of(twin: TorchPatient, what: str) -> Optimizer:
+    """Its optimizer; raises ``ModelError`` where there is none whose ``what`` could be changed."""
     if twin.optimizer is None:
         raise ModelError(f"there is no optimizer whose {what} could be changed")
     return twin.optimizer
@@ -155,7 +151,6 @@ TRAINING: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "warm_up": _rate_form,
     "accumulate": _accumulate,
     "loss_scale": _loss_scale,
-    "parameters": _parameters,
     "unfreeze": _unfreeze,
     "learning_rate": _learning_rate,
     "optimizer": _another_optimizer,

@@ -197,6 +197,16 @@ def _of_batch(models: Sequence[nn.Module], batch: Any, loss: Any, step: Step | N
     return found
 
 
+def heard(models: Sequence[nn.Module], batch: Any, step: Step | None = None) -> list[Part]:
+    """What torch's losses are called with in a pass of the models, or in a step of the person's own."""
+    if step is not None:
+        return _in_step(models, batch, step)
+    ears = Listening()
+    with ears:
+        outputs_of(models, inputs_of(batch))
+    return ears.parts
+
+
 class _Still(torch.optim.Optimizer):
     """An optimizer that changes nothing."""
 
@@ -214,10 +224,10 @@ def _in_step(models: Sequence[nn.Module], batch: Any, step: Step) -> list[Part]:
     for model in copies:
         for module in model.modules():
             module.__dict__["train"] = lambda mode=True, module=module: module
-    heard = Listening()
-    with heard, torch.enable_grad(), contextlib.suppress(Exception):  # the training says what it raises
+    ears = Listening()
+    with ears, torch.enable_grad(), contextlib.suppress(Exception):  # the training says what it raises
         step(copies[0] if len(copies) == 1 else copies, _Still(copies), batch)
-    return heard.parts
+    return ears.parts
 
 
 def judged(batches: Sequence[Sequence[Part]]) -> Skill:
@@ -258,11 +268,13 @@ class Listening(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[Part] = []
+        self.names: list[str] = []
         self.ignored: int | None = None
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = name_of(function), kwargs or {}
         if name in LOSSES:
+            self.names.append(name)
             given = given_to(name, args, kwargs)
             if name in _SCORES and isinstance(given.get("ignore_index"), int):
                 self.ignored = int(given["ignore_index"])

@@ -38,8 +38,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if missed:
         yield _missed(case, missed)
     hidden = {where: found for where, found in lasting(case, "hidden_module").items() if found.always}
-    if hidden:
-        yield _hidden(case, hidden)
+    anew = {where: found for where, found in hidden.items() if found.fact.get("anew", False)}
+    if anew:
+        yield _anew(case, anew)
+    if len(hidden) > len(anew):
+        yield _hidden(case, {where: found for where, found in hidden.items() if where not in anew})
     for step, fact in case.facts("optimizer_idle"):
         yield _idle(case, step, fact)
 
@@ -119,6 +122,27 @@ def _hidden(case: Case, hidden: dict[str, Lasting]) -> Finding:
         first.first,
         cause="modules in a plain list, tuple or dict are not registered",
         remedy="nn.ModuleList([...]) or nn.ModuleDict({...}) instead of the plain one, before the optimizer is made",
+    )
+
+
+def _anew(case: Case, anew: dict[str, Lasting]) -> Finding:
+    places = tuple(anew)
+    first, sure = anew[places[0]], _sure(case, anew[places[0]])
+    kinds = sorted({str(found.fact.get("kind", "layer")) for found in anew.values()})
+    well = outcome(case).well(WELL)  # random features that do
+    return Finding(
+        "optimizer_misses_parameters",
+        "note" if well or not sure else "warning",
+        0.97 if sure else 0.7,
+        places[0].rpartition(".")[0] or "optimizer",
+        f"Layers ({', '.join(kinds)}) are made anew in each pass of {spoken(places[0].rpartition('.')[0])}: "
+        "their weights are drawn again each time, no optimizer holds them, and nothing that they learn is kept.",
+        (Evidence(f"in {first.seen} of {first.looks} looks, gone after the step", "hidden_module", float(len(places))),),
+        places,
+        first.fact.source,
+        first.first,
+        cause="a layer is made in forward",
+        remedy="make it in __init__ (self.layer = ...), and call it in forward",
     )
 
 
