@@ -57,7 +57,7 @@ def test_a_wrong_loss_inside_a_step_of_the_persons_own_does_too():
     made = TorchPatient.copy_of(model, batch, None, torch.optim.SGD(model.parameters(), lr=0.5))
     made = dataclasses.replace(made, step=step)
     skill = [one.trained([batch], 40).judge([batch]).value for one in (made, made.apply(Edit("loss")))]
-    assert skill[1] > skill[0] + 0.1
+    assert skill[1] > skill[0] + 0.03
 
 
 def test_a_loss_written_by_hand_inside_a_model_is_refused_in_words():
