@@ -18,11 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from isograd.health.cause import FACTS
 from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
 from isograd.health.proving import cost_of_proof, prove
 from isograd.health.remedies.luck import Unit, combinations, drawn
 from isograd.health.remedies.order import in_order
+from isograd.health.scoring import FACTS
 from isograd.health.shrinking import shrunk
 from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
 from isograd.records.edit import Edit
