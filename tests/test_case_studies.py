@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,11 +16,58 @@ from isograd.project.reading import load, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = {"sentences": ("rt-polarity.csv", 0.6), "census": ("adult.csv", 0.8)}
+FILES = sorted(path.parent for path in (ROOT / "examples").glob("**/isograd.toml"))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_file_of_a_case_study_is_right(name: str) -> None:
-    assert load(ROOT / "examples" / name).settings.name == name
+@pytest.mark.parametrize("folder", FILES, ids=lambda folder: folder.relative_to(ROOT / "examples").as_posix())
+def test_the_file_of_a_case_study_is_right(folder: Path) -> None:
+    assert load(folder).settings.name == "-".join(folder.relative_to(ROOT / "examples").parts)
+
+
+def script(path: str) -> ModuleType:
+    """A script of an example as a module."""
+    place = ROOT / "examples" / path
+    spec = importlib.util.spec_from_file_location(place.stem, place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def given(source: str) -> None:
+    """Skip, saying so, where a data set is not here."""
+    if not os.environ.get("ISOGRAD_DATA") or not (Path(os.environ["ISOGRAD_DATA"]) / source).exists():
+        pytest.skip(f"ISOGRAD_DATA does not name a folder with {source}")
+
+
+def figures(name: str, folder: Path, epochs: int) -> dict[str, float]:
+    """A case study trained for fewer epochs, in another folder, by one thread: two wait for each other on a busy machine."""
+    text = "threads = 1\n" + (ROOT / "examples" / name / "isograd.toml").read_text("utf-8")
+    text = re.sub(r"(?m)^epochs = .*\n", "", text)
+    text = (
+        text.replace("[train]\n", f"[train]\nepochs = {epochs}\n")
+        if "[train]" in text
+        else f"{text}\n[train]\nepochs = {epochs}\n"
+    )
+    (folder / "isograd.toml").write_text(text, "utf-8")
+    assert river.run_training(load(folder)).run().status == "finished"
+    return {metric.name: metric.value for metric in river.evaluate_run(folder)[1].metrics}
+
+
+def test_the_line_is_that_of_least_squares_and_its_gradient_that_of_the_hand_written_pass(tmp_path: Path) -> None:
+    script("line/draw_line.py").main(tmp_path, rows=4000)
+    figures("line", tmp_path, 15)
+    found = script("line/by_hand.py").main(tmp_path)
+    assert found["slope"] == pytest.approx(found["slope by least squares"], abs=0.02)
+    assert found["intercept"] == pytest.approx(found["intercept by least squares"], abs=0.01)
+    assert found["mean squared error on the test part"] == pytest.approx(found["of least squares"], rel=0.01)
+    assert found["gradient, by hand against autograd"] < 1e-12
+
+
+def test_a_folder_of_few_pictures_is_learned(tmp_path: Path) -> None:
+    given("mnist-5k")
+    script("folder/write_folder.py").main(tmp_path, share=0.4)
+    assert figures("folder", tmp_path, 6)["accuracy"] > 0.7
 
 
 @pytest.mark.parametrize("name", CASES)

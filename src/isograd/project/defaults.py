@@ -23,7 +23,7 @@ STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm
 """Recurrent networks that read quantities have no embedding to learn by heart."""
 
 TRAINING: dict[str, dict[str, Any]] = {
-    "linear": {"epochs": 30},
+    "linear": {"learning_rate": 1e-2},
     "bag": {"epochs": 5, "learning_rate": 5e-3, "weight_decay": 0.5},
     "text-cnn": {"epochs": 8},
     **dict.fromkeys(RECURRENT, TEXT_TRAINING),

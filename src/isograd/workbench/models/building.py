@@ -48,6 +48,9 @@ _IMAGE_NORM: dict[str, Callable[[int], nn.Module] | None] = {
 }
 
 
+_PICTURES = ("cnn", "resnet", "mobilenet", "crnn")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """What a network may have to know of its inputs beside their shape.
@@ -113,6 +116,8 @@ def build(
         model = _FAMILY[kind](inputs, outputs, settings, known)
         if rule:  # the other families draw their own
             initialise(model, rule, activation, torch.Generator().manual_seed(seed))
+    if kind in _PICTURES:  # kernels in the order in which convolutions on CPUs read them: the same numbers, a third faster
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
@@ -233,7 +238,7 @@ def _fits(kind: str, inputs: tuple[int, ...], outputs: int, settings: Mapping[st
             met=f'{key} = "{"index" if known.categories else "ids"}" under [encoding]',
             remedy=f'{key} = "{value}" there, or kind = "{"tabular" if known.categories else "bag"}"',
         )
-    if kind in ("cnn", "resnet", "mobilenet", "crnn"):
+    if kind in _PICTURES:
         _fits_a_picture(kind, inputs, settings)
 
 
