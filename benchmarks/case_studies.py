@@ -17,11 +17,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cases import pictures, small
+from cases import pictures, sequences, small, sounds
 from cases.running import Row
 from common import RESULTS, machine, table, write
 
-CASES: dict[str, Callable[[Path], list[Row]]] = {"line": small.line, "folder": small.folder, "digits": pictures.digits}
+CASES: dict[str, Callable[[Path], list[Row]]] = {
+    "line": small.line,
+    "digits": pictures.digits,
+    "folder": small.folder,
+    "spoken": sounds.spoken,
+    "memory": sequences.memory,
+    "adding": sequences.adding,
+}
 WORK = Path(__file__).resolve().parents[1] / "runs" / "case_studies"
 
 
@@ -63,7 +70,8 @@ def main() -> None:
         if name in results and not chosen.again:
             continue
         if chosen.again:
-            shutil.rmtree(chosen.work / name, ignore_errors=True)
+            for folder in chosen.work.glob(f"{name}*"):
+                shutil.rmtree(folder)
         rows = CASES[name](chosen.work)
         results[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         write("case_studies", {case: results[case] for case in CASES if case in results})

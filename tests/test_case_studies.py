@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from isograd.project import river
@@ -87,3 +88,22 @@ def test_a_case_study_learns_from_a_part_of_its_rows(name: str, tmp_path: Path, 
     assert river.run_training(project).run().status == "finished"
     _, judged = river.evaluate_run(tmp_path)
     assert judged.metrics[0].value > least
+
+
+def test_the_best_answer_to_the_series_is_wrong_as_often_as_theory_says_and_the_network_is_no_better(tmp_path: Path) -> None:
+    script("memory/series.py").draw(tmp_path, count=1500)
+    accuracy = figures("memory", tmp_path, 2)["accuracy"]
+    found = script("memory/series.py").best(tmp_path)
+    assert found["error of the best possible answer"] == pytest.approx(0.11, abs=0.04)
+    assert found["error of logistic regression"] > 0.4
+    assert 1 - accuracy > found["error of the best possible answer"]
+
+
+def test_the_sums_are_of_the_two_marked_numbers_and_a_short_row_of_them_is_learned(tmp_path: Path) -> None:
+    script("adding/draw_sums.py").main(tmp_path, steps=8, train=3000, test=300)
+    with np.load(tmp_path / "sums.npz") as arrays:
+        x, y = arrays["x_test"], arrays["y_test"]
+    assert (x[:, :4, 1].sum(axis=1) == 1).all() and (x[:, 4:, 1].sum(axis=1) == 1).all()
+    assert y == pytest.approx(np.where(x[:, :, 1] == 1, x[:, :, 0], 0).sum(axis=1))
+    assert float(y.var()) == pytest.approx(1 / 6, abs=0.03)
+    assert figures("adding", tmp_path, 6)["r2"] > 0.5

@@ -74,7 +74,15 @@ class Ran:
         return Row(what, self.figures[name], goal, *took, self.health, tuple(beside))
 
 
-def run(work: Path, example: str, *, name: str = "", change: Callable[[str], str] = str, script: str = "") -> Ran:
+def run(
+    work: Path,
+    example: str,
+    *,
+    name: str = "",
+    change: Callable[[str], str] = str,
+    script: str = "",
+    arguments: tuple[str, ...] = (),
+) -> Ran:
     """Copy an example into ``work``, change its file, make its data by ``script``, and run it; a finished run is not repeated.
 
     What was interrupted goes on; time and memory are of all the processes that it took.
@@ -87,7 +95,7 @@ def run(work: Path, example: str, *, name: str = "", change: Callable[[str], str
         shutil.copytree(EXAMPLES / example, folder, ignore=shutil.ignore_patterns("runs", "cache", "__pycache__"))
         (folder / "isograd.toml").write_text(text, "utf-8")
     if script and not spent.exists():
-        subprocess.run([sys.executable, str(folder / script), str(folder)], check=True)
+        subprocess.run([sys.executable, str(folder / script), *arguments, str(folder)], check=True)
     if not (folder / "done").exists():
         code, *took = _measured([sys.executable, "-m", "isograd", "run", str(folder)])
         with spent.open("a", encoding="utf-8") as file:
@@ -107,6 +115,18 @@ def found(folder: Path) -> Ran:
     seconds = codec.loads(Run, (latest / "run.json").read_text("utf-8")).seconds
     cpu, peak = sum(cpu for cpu, _ in took), max(peak for _, peak in took)
     return Ran(folder, figures, cpu / 60, seconds / 60, peak, health_of(latest / "report.json"))
+
+
+def told(*command: str | Path) -> tuple[Figure, ...]:
+    """The figures that a script prints as one JSON object."""
+    made = subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, text=True)
+    return tuple(Figure(name, value) for name, value in json.loads(made.stdout).items())
+
+
+def foretold(folder: Path) -> str:
+    """The first sentence of `isograd check`, before the first step of a training."""
+    made = subprocess.run([sys.executable, "-m", "isograd", "check", str(folder)], check=False, capture_output=True, text=True)
+    return " ".join(made.stdout.split("  ")[0].split())
 
 
 def health_of(report: Path) -> str:

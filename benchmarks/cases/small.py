@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from cases.running import Figure, Row, run
+from cases.running import Figure, Row, run, told
 
 
 def line(work: Path) -> list[Row]:
     """A line, 3 x + U(0, 1), beside the noise, least squares, and the gradient that is written out by hand."""
     ran = run(work, "line", script="draw_line.py")
-    told = subprocess.run(
-        [sys.executable, str(ran.folder / "by_hand.py"), str(ran.folder)], check=True, capture_output=True, text=True
-    )
-    beside = tuple(Figure(name, value) for name, value in json.loads(told.stdout).items())
+    beside = told(ran.folder / "by_hand.py", ran.folder)
     return [ran.row("linear", "rmse", "mean squared error within 5 % of 1/12", beside)]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from isograd.frameworks.reference.network import Linear, Network
 from isograd.project import reading, river
+from isograd.project.making import network
 from isograd.project.runs import named
 from isograd.workbench.data import Rows
 
@@ -37,7 +38,7 @@ def unscaled(job: river.Job, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 def gradient_gap(job: river.Job) -> float:
     """The largest difference between autograd's gradient and the hand-written one, over the largest gradient."""
-    torch_model = river.network(job.project, job.prepared, seed=0).double()
+    torch_model = network(job.project, job.prepared, seed=0).double()
     inputs, targets = job.prepared.train.inputs.double(), job.prepared.train.targets.double()
     job.loss(torch_model(inputs), targets).backward()
     weight, bias = torch_model.parameters()
