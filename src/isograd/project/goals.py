@@ -27,7 +27,7 @@ def verdicts(project: Project, evaluation: Evaluation) -> tuple[tuple[str, float
     said = []
     for name, goal in project.settings.goals.items():
         metric = found[name]
-        less_is_better = name in ("mae", "rmse", "log_loss")
+        less_is_better = name in ("mae", "rmse", "log_loss", "ece")
         surely = metric.high <= goal if less_is_better else metric.low >= goal
         surely_not = metric.low > goal if less_is_better else metric.high < goal
         said.append((name, goal, "met" if surely else "not met" if surely_not else "undecided"))

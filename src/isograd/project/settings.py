@@ -269,7 +269,8 @@ class ProjectSettings(Table):
     evaluate: EvaluateTable = EvaluateTable()
     goals: dict[str, float] = Field(
         default_factory=dict,
-        description="what must be reached on the test part, e.g. accuracy = 0.95 (at least) or rmse = 2.0 (at most)",
+        description="what must be reached on the test part: accuracy, precision, recall, f1, auc, r2 (at least), log_loss, "
+        "ece, mae, rmse (at most), e.g. accuracy = 0.95",
     )
 
     @model_validator(mode="before")

@@ -128,7 +128,9 @@ def metric_name(key: str) -> str:
     >>> metric_name("r2"), metric_name("log_loss")
     ('R²', 'log loss')
     """
-    return {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R²", "f1": "F1"}.get(key, plain(key.replace("_", " ")))
+    return {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R²", "f1": "F1", "auc": "AUC", "ece": "ECE"}.get(
+        key, plain(key.replace("_", " "))
+    )
 
 
 def listed(items: list[str], most: int = 5) -> str:

@@ -62,7 +62,7 @@ def test_a_regression_is_judged_on_the_scale_of_its_target() -> None:
 def test_outputs_that_are_not_finite_give_no_score_and_are_the_errors() -> None:
     found = judged([[9, 0], [math.nan, 0], [0, math.inf]], [0, 0, 1], classes=("a", "b"), names="xyz")
     assert all(math.isnan(m.value) and math.isnan(m.low) and math.isnan(m.high) for m in found.metrics)
-    assert [m.name for m in found.metrics] == ["accuracy", "precision", "recall", "f1", "log_loss"]
+    assert [m.name for m in found.metrics] == ["accuracy", "precision", "recall", "f1", "log_loss", "auc", "ece"]
     assert [(e.name, e.answer) for e in found.errors] == [("y", "not a number"), ("z", "not a number")]
     assert all(math.isnan(value) for _, value in quick(np.array([[np.nan]], "f4"), np.array([[1.0]]), task="regression"))
     assert numbers([math.inf, 1], [0, 0]).errors[0].answer == "not a number"

@@ -10,6 +10,7 @@ from sklearn.metrics import (
     mean_squared_error,
     precision_recall_fscore_support,
     r2_score,
+    roc_auc_score,
 )
 
 from isograd.workbench.evaluate import evaluate, quick
@@ -35,7 +36,25 @@ def plain_classification(outputs: np.ndarray, truths: np.ndarray) -> dict[str, f
         "recall": recall,
         "f1": f1,
         "log_loss": log_loss(truths, odds / odds.sum(axis=1, keepdims=True), labels=range(outputs.shape[1])),
+        "auc": plain_auc(odds / odds.sum(axis=1, keepdims=True), truths),
+        "ece": plain_ece(odds / odds.sum(axis=1, keepdims=True), truths),
     }
+
+
+def plain_auc(likely: np.ndarray, truths: np.ndarray) -> float:
+    """Each class that occurs, but is not alone, against the rest."""
+    there = [k for k in range(likely.shape[1]) if 0 < (truths == k).sum() < len(truths)]
+    return float(np.mean([roc_auc_score(truths == k, likely[:, k]) for k in there])) if there else float("nan")
+
+
+def plain_ece(likely: np.ndarray, truths: np.ndarray) -> float:
+    sure, hits = likely.max(axis=1), likely.argmax(axis=1) == truths
+    found = 0.0
+    for part in range(15):
+        inside = (sure >= part / 15) & ((sure < (part + 1) / 15) | (part == 14))
+        if inside.any():
+            found += inside.mean() * abs(hits[inside].mean() - sure[inside].mean())
+    return found
 
 
 def plain_regression(outputs: np.ndarray, truths: np.ndarray) -> dict[str, float]:
@@ -49,7 +68,9 @@ def plain_regression(outputs: np.ndarray, truths: np.ndarray) -> dict[str, float
 @given(st.integers(2, 60), st.integers(2, 7), st.integers(0, 99))
 def test_metrics_of_classes_are_those_of_scikit_learn_even_where_classes_are_absent(rows: int, classes: int, seed: int) -> None:
     outputs, truths = scored(rows, classes, seed)
-    assert point(*classification_sums(outputs, truths)) == pytest.approx(plain_classification(outputs, truths), abs=1e-12)
+    assert point(*classification_sums(outputs, truths)) == pytest.approx(
+        plain_classification(outputs, truths), abs=1e-12, nan_ok=True
+    )
 
 
 @given(st.integers(2, 60), st.integers(0, 99), st.floats(-1e3, 1e3))
@@ -82,7 +103,8 @@ def test_intervals_are_those_of_a_plain_loop_over_resamples() -> None:
             drawn = np.repeat(np.arange(rows), column)
             loop.append(plain(x[drawn], y[drawn]))
         for name, interval in found.items():
-            assert interval == pytest.approx(np.percentile([one[name] for one in loop], [2.5, 97.5]), rel=1e-9), name
+            exact = {"abs": 0.02} if name == "auc" else {"rel": 1e-9}  # an area is no sum, but nearly one
+            assert interval == pytest.approx(np.percentile([one[name] for one in loop], [2.5, 97.5]), **exact), name
 
 
 def test_blocks_of_resamples_draw_as_many_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +160,32 @@ def test_quick_is_evaluate_without_intervals() -> None:
     found = quick(outputs.astype("f4"), truths, task="image-classification")
     assert [name for name, _ in found] == ["accuracy", "f1", "log_loss"]
     assert all(full[name] == value for name, value in found)
+
+
+def test_the_area_of_scores_that_say_nothing_is_a_half_and_of_perfect_ones_one() -> None:
+    truths = np.array([0, 1, 0, 1, 1])
+    for score, area in ((np.zeros(5), 0.5), (truths.astype(float), 1.0), (-truths.astype(float), 0.0)):
+        found = point(*classification_sums(np.stack([np.zeros(5), score], axis=1), truths))
+        assert found["auc"] == pytest.approx(area)
+
+
+def test_probabilities_that_are_as_likely_as_they_say_have_no_calibration_error() -> None:
+    truths = np.array([1, 1, 1, 0])
+    sure = np.log(3.0)  # a probability of three quarters, and three of four are right
+    outputs = np.stack([np.zeros(4), np.full(4, sure)], axis=1)
+    assert point(*classification_sums(outputs, truths))["ece"] == pytest.approx(0.0, abs=1e-12)
+    assert point(*classification_sums(outputs * 100, truths))["ece"] == pytest.approx(0.25)
+
+
+def test_the_interval_of_an_area_is_that_of_resampling_the_rows_themselves() -> None:
+    outputs, truths = scored(200, 2, seed=3)
+    low, high = intervals(*classification_sums(outputs, truths), resamples=1000, seed=0)["auc"]
+    random = np.random.default_rng(1)
+    drawn = [random.integers(0, 200, 200) for _ in range(1000)]
+    areas = [roc_auc_score(truths[rows], outputs[rows, 1] - outputs[rows, 0]) for rows in drawn]
+    assert (low, high) == pytest.approx(tuple(np.percentile(areas, [2.5, 97.5])), abs=0.012)
+
+
+def test_a_part_of_one_class_has_no_area() -> None:
+    found = point(*classification_sums(np.zeros((3, 2)), np.ones(3, dtype=np.int64)))
+    assert np.isnan(found["auc"]) and found["accuracy"] == 0.0

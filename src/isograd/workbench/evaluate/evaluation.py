@@ -27,7 +27,7 @@ from isograd.workbench.evaluate.threshold import called
 
 Terms = tuple[sparse.csr_array, Callable[[Floats], Sums]]
 REGRESSION = ("mae", "rmse", "r2")
-CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss")
+CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss", "auc", "ece")
 _QUICK = ("accuracy", "f1", "log_loss")
 
 

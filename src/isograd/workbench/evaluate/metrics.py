@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_softmax
 
+from isograd.workbench.evaluate.probabilities import calibration_sums, ranking_sums
 from isograd.workbench.evaluate.threshold import called
 
 Floats = NDArray[np.float64]
@@ -21,12 +22,12 @@ CELLS = 4_000_000
 def classification_sums(
     outputs: Floats, targets: Numbers, threshold: float | None = None
 ) -> tuple[sparse.csr_array, Callable[[Floats], Sums]]:
-    """Per-row terms (rows, 3 K + 1) of the metrics of a classification, and the function from their sums to the metrics.
+    """Per-row terms (rows, terms) of the metrics of a classification, and the function from their sums to the metrics.
 
     Legend: K classes; a row adds one to the true, the called and, where they agree, the hit count of a class, and its
-    -log p(true class) to the last column. Precision, recall and F1 are macro averages over the classes that occur among the
-    truths or the answers; the second of two classes is called above ``threshold``, if there is one. Where a class is
-    never called (or never true) its share counts as zero.
+    -log p(true class) to the column after these; then come the terms of AUC and ECE (``probabilities``). Precision, recall
+    and F1 are macro averages over the classes that occur among the truths or the answers; the second of two classes is called
+    above ``threshold``, if there is one. Where a class is never called (or never true) its share counts as zero.
     Unit: shares in 0 .. 1; log_loss in nats a row, 0 and above.
     """
     rows, K = outputs.shape
@@ -37,7 +38,11 @@ def classification_sums(
     columns = np.concatenate([targets, K + answers, 2 * K + targets[hits], np.full(rows, 3 * K)])
     where = np.concatenate([every, every, every[hits], every])
     values = np.concatenate([np.ones(2 * rows + int(hits.sum())), surprise])
-    terms = sparse.csr_array((values, (where, columns)), shape=(rows, 3 * K + 1))
+    counts = sparse.csr_array((values, (where, columns)), shape=(rows, 3 * K + 1))
+    ranks, auc = ranking_sums(outputs, targets)
+    sure, ece = calibration_sums(outputs, targets)
+    terms = sparse.csr_array(sparse.hstack([counts, ranks, sure]))
+    first, last = 3 * K + 1, 3 * K + 1 + ranks.shape[1]
 
     def metrics(sums: Floats) -> Sums:
         true, answered, hit = sums[:, :K], sums[:, K : 2 * K], sums[:, 2 * K : 3 * K]
@@ -50,6 +55,8 @@ def classification_sums(
             "recall": recall.sum(axis=1) / present,
             "f1": f1.sum(axis=1) / present,
             "log_loss": sums[:, 3 * K] / total,
+            **auc(sums[:, first:last]),
+            **ece(sums[:, last:]),
         }
 
     return terms, metrics
