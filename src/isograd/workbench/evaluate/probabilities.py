@@ -64,7 +64,7 @@ def calibration_sums(outputs: Floats, targets: Numbers) -> tuple[sparse.csr_arra
 
     .. math:: \mathrm{ECE} = \sum_b \frac1N \Bigl| \sum_{i \in b} (\text{hit}_i - p_i) \Bigr|
 
-    p is the probability of the likeliest class, whatever the threshold from which one is called; bins are equal parts of 0 .. 1.
+    p is the probability of the likeliest class, whatever the threshold is; bins are equal parts of 0 .. 1.
     Range: 0 to 1; a resample of finite rows is never quite 0.
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 3.
     """
