@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, RequestError, did_you_mean
 from isograd.records.schema import DataSummary, Encoding, Schema
-from isograd.workbench.data import kept, pictures, spectra
+from isograd.workbench.data import kept, pictures
 from isograd.workbench.data.cleaning.applying import before_split
+from isograd.workbench.data.hearing import heard
 from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
@@ -107,7 +108,7 @@ def prepare(
         )
     cleaned, remarks, steps = before_split(found, clean, target)
     if isinstance(cleaned, Recordings):
-        made = _from_recordings(cleaned, source, task, target, split, seed, encode_as)
+        made = _from_recordings(cleaned, source, task, target, split, seed, encode_as.mels, cache, [*clean])
     else:
         assert isinstance(cleaned, Pictures)
         made = _from_pictures(cleaned, source, task, target, split, seed, cache)
@@ -146,7 +147,15 @@ def _from_pictures(
 
 
 def _from_recordings(
-    found: Recordings, source: str, task: str, target: str | None, plan: SplitPlan, seed: int, encode_as: EncodingPlan
+    found: Recordings,
+    source: str,
+    task: str,
+    target: str | None,
+    plan: SplitPlan,
+    seed: int,
+    mels: int,
+    cache: Path | None,
+    asked: list[str],
 ) -> Prepared:
     if task != "sound-classification":
         raise DataError(
@@ -159,11 +168,10 @@ def _from_recordings(
     groups = _groups(found, plan.column) if plan.kind == "group" else None
     facts = Facts(same, found.labels, found.classes, found.parts, groups)
     parts, remarks = part_rows(plan, facts, seed=seed)
-    training = [found.signals[row] for row in parts[0]]
-    encoding = spectra.fit_sounds(training, found.rate, found.classes, target or "label", mels=encode_as.mels)
-    rows = [_sounds(found, part, encoding) for part in parts]
-    mels, frames = rows[0].inputs.shape[2:]
-    summary = _summary(found, source, encoding, (1, mels, frames), parts, plan, remarks)
+    encoding, inputs = heard(found, parts, target or "label", mels, cache, asked)
+    rows = [_sounds(found, part, one) for part, one in zip(parts, inputs, strict=True)]
+    bands, frames = inputs[0].shape[2:]
+    summary = _summary(found, source, encoding, (1, bands, frames), parts, plan, remarks)
     return Prepared(summary, encoding, *rows)
 
 
@@ -204,11 +212,10 @@ def _groups(found: Recordings, column: str | None) -> NDArray[np.int64]:
     return np.unique(found.fields[column], return_inverse=True)[1].astype(np.int64)
 
 
-def _sounds(found: Recordings, part: NDArray[np.int64], encoding: Encoding) -> Rows:
+def _sounds(found: Recordings, part: NDArray[np.int64], inputs: NDArray[np.float32]) -> Rows:
     import torch  # here and not above: who only predicts needs none
 
-    inputs = torch.from_numpy(spectra.encode_sounds([found.signals[row] for row in part], encoding))
-    return Rows(inputs, torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
+    return Rows(torch.from_numpy(inputs), torch.from_numpy(found.labels[part]), tuple(found.names[row] for row in part))
 
 
 def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding, cache: Path | None, name: str) -> Rows:

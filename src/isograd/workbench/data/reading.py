@@ -74,7 +74,7 @@ def read(source: Source, *, task: str | None = None, skip_corrupt: bool = False)
     if path.is_file():
         return _read_file(path, source, task, skip_corrupt)
     if source.label_pattern:
-        return read_recordings(path, pattern=source.label_pattern, skip_corrupt=skip_corrupt)
+        return read_recordings(path, pattern=source.label_pattern, skip_corrupt=skip_corrupt, cache=source.cache)
     if part_tables(path):
         return _labelled(read_parts(path, skip_corrupt=skip_corrupt), source, task, skip_corrupt)
     return _read_folder(path, source, skip_corrupt)
@@ -152,7 +152,7 @@ def _read_folder(folder: Path, source: Source, skip_corrupt: bool) -> Table | Pi
                 where=str(folder),
                 remedy='label_pattern = "{label}_{speaker}_{take}" tells labels from names such as 7_ann_0.wav',
             )
-        return read_recordings(folder, skip_corrupt=skip_corrupt)
+        return read_recordings(folder, skip_corrupt=skip_corrupt, cache=source.cache)
     if kind == "text":
         return read_texts(folder, source.target or "label", skip_corrupt=skip_corrupt)
     return folders.read_classes(folder, size=source.image_size, skip_corrupt=skip_corrupt, cache=source.cache)

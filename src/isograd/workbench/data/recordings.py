@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from isograd.errors import DataError, Fault
 from isograd.records.schema import Skipped
+from isograd.workbench.data import kept
 from isograd.workbench.data.pictures import check_bytes
 from isograd.workbench.data.sources import PART_NAMES, SOUND_SUFFIXES, contents, few
 from isograd.workbench.data.walking import Labelled, class_order, files_of, part_folders, refuse, shown, walk
@@ -104,18 +106,56 @@ def mono(sound: Sound, rate: int) -> Signal:
 
 
 def read_recordings(
-    folder: Path, *, pattern: str | None = None, rate: int | None = None, skip_corrupt: bool = False
+    folder: Path,
+    *,
+    pattern: str | None = None,
+    rate: int | None = None,
+    skip_corrupt: bool = False,
+    cache: Path | None = None,
 ) -> Recordings:
     """All recordings of a folder of class folders, or, with ``pattern``, of any folder, labelled by their names.
 
     A pattern such as "{label}_{speaker}_{take}" is matched with each name without its ending; words in braces but "label" can
     steer a group split. Recordings at another rate than most (or than ``rate``) are resampled, channels are mixed, and both
-    are said; so are silent ones. Raises ``DataError`` for names that do not match, files that cannot be decoded (unless
-    ``skip_corrupt``) and everything a folder of classes is refused for.
+    are said; so are silent ones. Many are decoded once and kept in ``cache``. Raises ``DataError`` for names that do not
+    match, files that cannot be decoded (unless ``skip_corrupt``) and everything a folder of classes is refused for.
     """
     found, fields, faults = by_pattern(folder, pattern) if pattern else (walk(folder, SOUND_SUFFIXES, "recordings"), {}, [])
+    have = None
+    if cache is not None and len(found.files) >= kept.LEAST:
+        asked = [pattern, rate, skip_corrupt, [fault.where for fault in faults]]
+        place, stamp = cache / "signals", kept.stamp_of(folder, found.files, asked)
+        have = kept.opened(place, stamp)
+        if have is None and kept.keep(place, stamp, _decoded(folder, found.files, faults, rate, skip_corrupt)):
+            have = kept.opened(place, stamp)
+    if have is None:
+        ((values, facts),) = _decoded(folder, found.files, faults, rate, skip_corrupt)
+    else:
+        facts, values = have
+    told = json.loads(facts.note)
+    chosen = np.array(facts.rows, dtype=np.int64)
+    together = hashlib.sha256(f"{pattern}\n{facts.fingerprint}".encode()).hexdigest()
+    return Recordings(
+        where=str(folder),
+        signals=tuple(np.split(values, np.cumsum(told["samples"])[:-1])),
+        rate=told["rate"],
+        labels=found.labels[chosen],
+        classes=found.classes,
+        names=tuple(shown(found.files[row], folder) for row in facts.rows),
+        fingerprint=together,
+        parts=found.parts[chosen] if found.parts is not None else None,
+        fields={name: tuple(words[row] for row in facts.rows) for name, words in fields.items()},
+        skipped=facts.skipped,
+        remarks=(*found.remarks, *facts.remarks),
+    )
+
+
+def _decoded(
+    folder: Path, files: Sequence[Path], faults: Sequence[Fault], rate: int | None, skip_corrupt: bool
+) -> Iterator[tuple[Signal, kept.Facts]]:
+    """All signals one after the other, and what they are; raises ``DataError`` with all faults at once."""
     sounds, rows, broken = [], [], list(faults)
-    for index, path in enumerate(found.files):
+    for index, path in enumerate(files):
         try:
             sounds.append(read_sound(path))
             rows.append(index)
@@ -125,22 +165,21 @@ def read_recordings(
     if not rows:
         raise DataError(f"no recording in {folder.name} can be read", where=str(folder))
     usual = rate or Counter(sound.rate for sound in sounds).most_common(1)[0][0]
-    names = [shown(found.files[row], folder) for row in rows]
-    signals = tuple(mono(sound, usual) for sound in sounds)
+    names = [shown(files[row], folder) for row in rows]
+    signals = [mono(sound, usual) for sound in sounds]
+    values = np.concatenate(signals)
     hashes = [f"{name} {sound.sha256}" for name, sound in zip(names, sounds, strict=True)]
-    kept = np.array(rows, dtype=np.int64)
-    return Recordings(
-        where=str(folder),
-        signals=signals,
-        rate=usual,
-        labels=found.labels[kept],
-        classes=found.classes,
-        names=tuple(names),
-        fingerprint=hashlib.sha256("\n".join([str(pattern), *hashes]).encode()).hexdigest(),
-        parts=found.parts[kept] if found.parts is not None else None,
-        fields={name: tuple(words[row] for row in rows) for name, words in fields.items()},
-        skipped=tuple(Skipped(shown(Path(fault.where), folder), fault.what) for fault in broken),
-        remarks=(*found.remarks, *_remarks(sounds, signals, usual, names)),
+    yield (
+        values,
+        kept.Facts(
+            "float32",
+            values.shape,
+            tuple(rows),
+            "\n".join(hashes),
+            tuple(Skipped(shown(Path(fault.where), folder), fault.what) for fault in broken),
+            tuple(_remarks(sounds, signals, usual, names)),
+            json.dumps({"rate": usual, "samples": [len(signal) for signal in signals]}),
+        ),
     )
 
 
