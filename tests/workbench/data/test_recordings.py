@@ -47,8 +47,8 @@ def test_another_rate_is_resampled_and_stereo_is_mixed_and_both_are_said(tmp_pat
     assert np.abs(by_name["low/fast.flac"] - tone(300))[middle].max() < 0.01
     assert np.abs(by_name["low/two.flac"] - tone(300) / 2).max() < 1e-4
     assert found.remarks == (
-        "1 recordings were resampled from 44,100 to 8,000 Hz",
-        "1 recordings of several channels were mixed to one",
+        "1 recording was resampled from 44,100 to 8,000 Hz",
+        "1 recording was mixed to one channel",
     )
 
 
@@ -62,7 +62,7 @@ def test_what_resampling_would_fold_down_is_filtered_away(tmp_path: Path) -> Non
 def test_silence_is_said(tmp_path: Path) -> None:
     chimes(tmp_path)
     soundfile.write(tmp_path / "low" / "mute.wav", np.zeros(1600), 8000)
-    assert read_recordings(tmp_path).remarks == ("1 recordings are silent (never above -60 dB): low/mute.wav",)
+    assert read_recordings(tmp_path).remarks == ("1 recording was silent throughout (never above -60 dB): low/mute.wav",)
 
 
 def test_names_tell_labels_and_speakers_by_a_pattern(tmp_path: Path) -> None:

@@ -75,4 +75,16 @@ def test_words_that_training_never_saw_are_counted_at_prediction(tmp_path: Path)
     found = prepare("t.csv", base=tmp_path, task="text-classification", target="y", split=plan, seed=0)
     (tmp_path / "new.csv").write_text("text\na strange film\ngood\n")
     _, _, left_out = read_for_prediction(tmp_path / "new.csv", found.encoding)
-    assert [f"{one.name}: {one.reason}" for one in left_out] == ["column 'text': 1 of 4 tokens are not among the 9 of training"]
+    assert [f"{one.name}: {one.reason}" for one in left_out] == [
+        "column 'text': 1 of 4 tokens are not among the 9 that training kept"
+    ]
+
+
+def test_one_column_of_texts_that_recur_is_read_as_texts_and_a_vocabulary_of_one_word_teaches_nothing(tmp_path: Path) -> None:
+    plan = SplitPlan("stratified", 0.2, 0.2)
+    told = {"base": tmp_path, "task": "text-classification", "target": "y", "split": plan, "seed": 0}
+    (tmp_path / "t.csv").write_text("text,y\n" + "".join(f"{('very good', 'bad')[i % 2]},{'pn'[i % 2]}\n" for i in range(60)))
+    assert prepare("t.csv", **told).encoding.columns[0].kind == "text"  # type: ignore[arg-type]
+    (tmp_path / "t.csv").write_text("text,y\n" + "".join(f"{'go ' * (3 + i % 7)},{'pn'[i % 2]}\n" for i in range(60)))
+    with pytest.raises(DataError, match=r"no column is left(.|\n)*fewer than two different words: text"):
+        prepare("t.csv", **told)  # type: ignore[arg-type]

@@ -124,7 +124,7 @@ def _from_table_read(
             ]
         )
     table, troubles = settle(table, {column.name: column.kind for column in encoding.columns})
-    table = readable(table, troubles, skip_corrupt)
+    table = readable(table, troubles, skip_corrupt, needed=True)
     known = {column.name for column in encoding.columns} | {encoding.target}
     extra = [Skipped(f"column {name!r}", "the model does not know it") for name in table.columns if name not in known]
     strange = [(column.name, _strange(table, column)) for column in encoding.columns]
@@ -139,12 +139,13 @@ def _strange(table: Table, column: ColumnEncoding) -> str:
     if column.text is not None:
         labels = as_labels(cells)
         unknown, every = count_unknown([labels.values[code] for code in labels.codes.tolist() if code >= 0], column.text)
-        return f"{unknown:,} of {every:,} tokens are not among the {column.text.size:,} of training" if unknown else ""
+        return f"{unknown:,} of {every:,} tokens are not among the {column.text.size:,} that training kept" if unknown else ""
     trouble = unseen(cells, column)
     if trouble is None:
         return ""
     first, place = trouble.words[0], table.places[trouble.rows[0]]
-    return f"{len(trouble.rows):,} values unseen in training, first {first!r} in {place}"
+    count = len(trouble.rows)
+    return f"{count:,} value{'s' * (count != 1)} unseen in training, taken as unknown: first {first!r} in {place}"
 
 
 def _encoded(pixels: pictures.Pixels, encoding: Encoding) -> Inputs:

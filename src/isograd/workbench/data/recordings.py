@@ -185,14 +185,18 @@ def _decoded(
 
 def _remarks(sounds: Sequence[Sound], signals: Sequence[Signal], rate: int, names: Sequence[str]) -> list[str]:
     other = Counter(sound.rate for sound in sounds if sound.rate != rate)
-    remarks = [f"{count:,} recordings were resampled from {found:,} to {rate:,} Hz" for found, count in sorted(other.items())]
+    remarks = [f"{_were(count)} resampled from {found:,} to {rate:,} Hz" for found, count in sorted(other.items())]
     mixed = sum(sound.samples.shape[1] > 1 for sound in sounds)
     if mixed:
-        remarks.append(f"{mixed:,} recordings of several channels were mixed to one")
+        remarks.append(f"{_were(mixed)} mixed to one channel")
     silent = [name for name, signal in zip(names, signals, strict=True) if float(np.abs(signal).max()) < SILENT]
     if silent:
-        remarks.append(f"{len(silent):,} recordings are silent (never above -60 dB): {few(silent)}")
+        remarks.append(f"{_were(len(silent))} silent throughout (never above -60 dB): {few(silent)}")
     return remarks
+
+
+def _were(count: int) -> str:
+    return f"{count:,} recordings were" if count != 1 else "1 recording was"
 
 
 def by_pattern(folder: Path, pattern: str) -> tuple[Labelled, dict[str, list[str]], list[Fault]]:

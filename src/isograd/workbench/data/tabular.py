@@ -78,7 +78,8 @@ def prepare_table(
         kinds, remarks = only_text(table, kinds, remarks) if task == TEXTS else (kinds, remarks)
     remarks += cleaning + learned
     fitted = [fit_column(name, taken(table.columns[name], parts[0]), kind, encode_as) for name, kind in kinds.items()]
-    constant = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
+    none = [name for name, encoding in zip(kinds, fitted, strict=True) if encoding is None]
+    constant, wordless = [n for n in none if kinds[n] != "text"], [n for n in none if kinds[n] == "text"]
     encoding = Encoding(
         "table", target, columns=tuple(one for one in fitted if one is not None), classes=classes, steps=(*steps, *fitted_steps)
     )
@@ -86,6 +87,8 @@ def prepare_table(
         encoding = _with_scale(encoding, quantity[parts[0]], table)
     if constant:
         remarks.append(f"left out, because it does not vary in the training part: {few(constant, 20)}")
+    if wordless:
+        remarks.append(f"left out, because its training texts hold fewer than two different words: {few(wordless, 20)}")
     if not encoding.columns:
         raise _nothing_to_learn(table, remarks)
     described = tuple(describe_column(name, table.columns[name], kind) for name, kind in kinds.items())
@@ -186,10 +189,13 @@ def target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Tro
     return found
 
 
-def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt: bool) -> Table:
-    """The table without the rows that cannot be read, which are listed; raises all faults at once unless ``skip_corrupt``."""
+def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt: bool, *, needed: bool = False) -> Table:
+    """The table without the rows that cannot be read, which are listed; raises all faults at once unless ``skip_corrupt``.
+
+    ``needed`` says that a model asks for these columns, so that none can be left out.
+    """
     if troubles and not skip_corrupt:
-        raise DataError([_fault(table, what, trouble) for what, trouble in troubles])
+        raise DataError([_fault(table, what, trouble, needed) for what, trouble in troubles])
     wrong: dict[int, str] = {}
     for what, trouble in troubles:
         for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True):
@@ -201,9 +207,9 @@ def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt
     return replace(rows_of(table, kept), skipped=table.skipped + skipped) if wrong else table
 
 
-def _fault(table: Table, what: str, trouble: Trouble) -> Fault:
+def _fault(table: Table, what: str, trouble: Trouble, needed: bool) -> Fault:
     named = [f"{table.places[row]}: {word!r}" for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True)]
-    other = "" if what.startswith("the target") else f', or leave out the column: drop = ["{trouble.column}"]'
+    other = "" if needed or what.startswith("the target") else f', or leave out the column: drop = ["{trouble.column}"]'
     return Fault(
         f"{what}: {len(named):,} row{'s do' * (len(named) != 1) or ' does'} not",
         where=f"{table.where}, {table.places[trouble.rows[0]]}",

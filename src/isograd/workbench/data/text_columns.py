@@ -25,9 +25,11 @@ def label_of(table: Table) -> str | None:
 def only_text(table: Table, kinds: Mapping[str, ColumnKind], remarks: Sequence[str]) -> tuple[dict[str, ColumnKind], list[str]]:
     """The one column of texts among ``kinds``, and a remark on those that are not looked at.
 
+    Where there is one column only, and its texts recur so often that they could be categories, they are read as texts.
+
     Raises ``DataError`` where there is no text or more than one.
     """
-    texts = [name for name, kind in kinds.items() if kind == "text"]
+    texts = [name for name, kind in kinds.items() if kind == "text" or (kind == "category" and len(kinds) == 1)]
     if len(texts) != 1:
         remedy = (
             " ".join(f'drop = ["{name}"]' for name in texts[1:2]) if texts else 'task = "classification" reads every column'
