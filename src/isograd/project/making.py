@@ -14,7 +14,7 @@ def recipe_of(settings: ProjectSettings) -> train.Recipe:
     parts, thaw = settings.model.freeze, settings.model.unfreeze.items()
     bags = [f"members.{number}." for number in range(settings.data.bags)] if settings.data.sampling == "bagging" else [""]
     return train.Recipe(
-        **settings.train.model_dump(),
+        **settings.train.model_dump(exclude={"budget"}),
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads,

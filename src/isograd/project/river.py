@@ -11,6 +11,7 @@ from typing import Any
 from isograd import api
 from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.files import write_text
+from isograd.project.affording import afforded, refuse_too_large
 from isograd.project.feeding import fed, loss_for, with_threshold
 from isograd.project.goals import check_goals
 from isograd.project.making import network, recipe_of
@@ -174,6 +175,7 @@ def check(project: Project, *, deep: bool = False, remark: Callable[[str], None]
     if remark is not None:
         for text in said_of(job.prepared.summary):
             remark(text)
+    refuse_too_large(job)
     model = job.model.to(job.recipe.device)
     batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
     steps = job.batches_per_epoch * job.recipe.epochs
@@ -206,6 +208,7 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
     Raises what ``begin`` and ``open_run`` raise, ``StorageError``, and ``ModelError`` where the loss is no longer finite.
     """
     job = begin(project)
+    refuse_too_large(job)
     environment = train.environment(job.recipe)
     summary = job.prepared.summary
     folder, _ = open_run(
@@ -221,6 +224,9 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
             on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=text))
     with alone(folder), unless_it_never_began(folder):
         folder.write(summary, "data.json")
+        job, said = afforded(job, folder)
+        if said and on_progress is not None:
+            on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=said))
         fitted = train.fit(
             job.model,
             recipe=job.recipe,

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from isograd.errors import RequestError
+from isograd.spending import budget_of
 from isograd.workbench.models import OPTIONS, Option
 
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -185,6 +187,11 @@ class TrainTable(Table):
     """How it is trained."""
 
     epochs: int = Field(30, ge=1, description="how often the training part is seen")
+    budget: str | None = Field(
+        None,
+        description='time that training may take, e.g. "5min": the first steps are timed on a copy, and so many epochs are '
+        "made as it holds, at most those above",
+    )
     batch_size: int = Field(
         64, ge=1, description='examples in one step; with norm = "batch" a last single one joins the step before'
     )
@@ -217,6 +224,18 @@ class TrainTable(Table):
     patience: int | None = Field(
         None, ge=1, description="stop after so many epochs without a better validation; leave out: never"
     )
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_time(cls, budget: str | None) -> str | None:
+        try:
+            time = None if budget is None else budget_of(budget).seconds
+        except RequestError as error:
+            raise PydanticCustomError("budget", "this is no time: {said}", {"said": error.faults[0].what}) from error
+        if budget is not None and time is None:
+            raise PydanticCustomError("budget", "a time is needed, such as '5min'")
+        return budget
+
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision")
     checkpoint_seconds: Positive = Field(30.0, description="a checkpoint at least so often, and at the end of each epoch")
 

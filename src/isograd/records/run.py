@@ -44,6 +44,15 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Afforded:
+    """What a budget holds: seconds of a step and of an epoch with its validation, as tried beforehand, and the epochs."""
+
+    step_seconds: float
+    epoch_seconds: float
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A figure on a part, with its 95 % bootstrap interval."""
 

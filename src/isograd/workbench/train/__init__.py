@@ -1,5 +1,6 @@
 """Train a network by a recipe: one loop, watched, checkpointed, resumed to the last bit."""
 
+from isograd.workbench.train.costing import STEPS, memory_here, memory_of, step_seconds
 from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
 from isograd.workbench.train.losses import balanced_weights, loss_of, stepwise
@@ -11,6 +12,7 @@ from isograd.workbench.train.resume import load_best, unfinished
 from isograd.workbench.train.weights import weights_hash
 
 __all__ = [
+    "STEPS",
     "Direction",
     "Fitted",
     "Progress",
@@ -22,7 +24,10 @@ __all__ = [
     "loop_of",
     "loss_of",
     "make_optimizer",
+    "memory_here",
+    "memory_of",
     "resolved",
+    "step_seconds",
     "stepwise",
     "unfinished",
     "weights_hash",
