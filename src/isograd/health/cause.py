@@ -377,9 +377,9 @@ def _answer(
         return "unknown"
     if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"
-    work.spent += work.length
+    work.spent += work.reached  # one batch is given as long as the longest replay was
     try:
-        return "no signal" if memorises(work.length).value > BY_HEART else "unknown"
+        return "no signal" if memorises(work.reached).value > BY_HEART else "unknown"
     except ModelError:
         return "unknown"
 

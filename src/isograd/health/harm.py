@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isograd.health.harm_table import DEPTHS, NUMBERS, WIDTHS, WORDS
-from isograd.health.present import Present
+from isograd.health.present import FLAT, Present
 from isograd.records.edit import Edit
 
 NEAREST = "dense"
@@ -48,7 +48,8 @@ def _known(edit: Edit, present: Present) -> float | None:
     if kind == "shuffle" and present.number("mixing") is None:
         return 0.0  # another order is another draw of luck: nothing says that this one is not mixed
     if kind == "activation":
-        return _most([_word(kind, edit.before if isinstance(edit.before, str) else "", present), _faded(present)])
+        before = edit.before if isinstance(edit.before, str) else ""
+        return _most([_word(kind, "sign" if before in FLAT else before, present), _faded(present)])
     if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle"):
         before = edit.before if isinstance(edit.before, str) else ""
         return _word(kind, before, present)
@@ -56,6 +57,9 @@ def _known(edit: Edit, present: Present) -> float | None:
         return _number(kind, float(loop.redraws), present)
     if kind == "constant_rate":
         return _number(kind, loop.drift, present)
+    if kind == "initialisation" and edit.where:  # of one layer: no more than half of what all layers would do
+        odd = present.number("odd_gain")
+        return None if odd is None else min(0.5, _number("gain", odd, present) or 0.0)
     if kind == "initialisation":
         gain, bias = present.number("gain"), present.number("bias")
         parts = [

@@ -205,9 +205,14 @@ def _of_model(present: Present, change: Change) -> Iterator[Proposal]:
         yield change("initialisation", rule, gain, odd=odd)
         if rule != "he" and present.depth > DEEP:
             yield change("initialisation", "he", gain, odd=False)
-    if activation and activation != "relu":
-        odd = activation not in ("tanh", "gelu", "silu", "elu", "leaky_relu", "selu", "mish")
-        yield change("activation", "relu", activation, odd=odd)
+    layer, large = present.word("odd_layer"), present.number("odd_gain") or present.number("odd_bias")
+    if layer:
+        rule = "glorot" if activation in ("tanh", "sigmoid", "") else "he"
+        yield Proposal(Edit("initialisation", rule, layer, before=large), "value", True, layer)
+    for name in present.word("activations").split():
+        if name != "relu":
+            odd = name not in ("tanh", "gelu", "silu", "elu", "leaky_relu", "selu", "mish")
+            yield change("activation", "relu", name, odd=odd)
     if 0.0 < present.width < 8.0:
         yield change("width", 16.0 if present.width < 3.0 else 8.0, present.width, odd=True)
     if present.depth > 2:

@@ -21,6 +21,11 @@ from isograd.records.moments import Moments
 Family = Literal["dense", "convolutional", "recurrent", "attention", "regression"]
 
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss", "difference")
+FLAT = ("sign", "sgn", "round", "floor", "ceil", "trunc")
+"""Functions without a slope that stand where an activation does."""
+ODD_GAIN, ODD_BIAS = 5.0, 10.0
+"""A matrix whose gain (rms * sqrt(fan_in)) is beyond, or biases whose mean is: of one layer by itself. Usual are .58 to 1.41,
+and what is beyond 5 saturates what follows or makes the first loss (Glorot & Bengio 2010); to be calibrated."""
 LOOKS = 4
 """Looks at least, for the order of the labels to be told."""
 ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "lion")
@@ -34,8 +39,9 @@ class Present:
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
     the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
-    theory foretells that the gradient shrinks or grows from the last layer to the first).
-    words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation, last, loss.
+    theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer).
+    words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation (the commonest), activations (all
+    of them), odd_layer (whose weights or biases are far larger than usual), last, loss.
     """
 
     family: Family
@@ -64,7 +70,8 @@ def present_of(case: Case) -> Present:
     """
     anatomy, loop = case.anatomy, loop_of(case)
     weighted = [node for node in anatomy.nodes if node.operation in ("linear", "conv", "recurrent", "attention")]
-    numbers = {**_steps(anatomy, loop), **_weights(anatomy), **_inputs(case), **_targets(case)}
+    odd = _odd(anatomy)
+    numbers = {**_steps(anatomy, loop), **_weights(anatomy), **odd[1], **_inputs(case), **_targets(case)}
     if case.expectations.slope is not None and math.isfinite(case.expectations.slope):
         numbers["fading"] = abs(case.expectations.slope) * max(0, len(weighted) - 1)
     mixing = _mixing(case)
@@ -79,7 +86,9 @@ def present_of(case: Case) -> Present:
     words = {
         "optimizer": "" if anatomy.optimizer is None else "adaptive" if anatomy.optimizer.kind in ADAPTIVE else "sgd",
         "decay": "" if anatomy.optimizer is None else _decay(anatomy.optimizer.kind),
-        "activation": _activation(anatomy),
+        "activation": next(iter(_activations(anatomy)), ""),
+        "activations": " ".join(_activations(anatomy)),
+        "odd_layer": odd[0],
         "last": "" if loss is None or _reaches(loss) else " ".join(loss.head),
         "loss": loss.function if loss is not None else anatomy.loss or "",
     }
@@ -218,12 +227,31 @@ def _loss(case: Case) -> LossSample | None:
     return next((sample for _, sample in case.losses if sample.training and sample.function), None)
 
 
-def _activation(anatomy: Anatomy) -> str:
-    """The commonest function between the first and the last weighted layer."""
+def _odd(anatomy: Anatomy) -> tuple[str, dict[str, float]]:
+    """The layer whose weights, or else whose biases, are the furthest beyond what is usual, and its gain or bias."""
+    rows = {name for node in anatomy.nodes if node.operation == "embedding" for name in node.parameters}
+    gains = [
+        (one.values.rms * math.sqrt(math.prod(one.shape[1:])), one.layer)
+        for one in anatomy.matrices
+        if one.values.count and one.name not in rows and math.prod(one.shape[1:]) > 1
+    ]
+    gain, layer = max(gains, default=(0.0, ""))
+    if gain > ODD_GAIN:
+        return layer, {"odd_gain": gain}
+    biased = [
+        (abs(p.values.mean), p.layer) for p in anatomy.parameters if len(p.shape) == 1 and p.values.count and "bias" in p.name
+    ]
+    bias, layer = max(biased, default=(0.0, ""))
+    return (layer, {"odd_bias": bias}) if bias > ODD_BIAS else ("", {})
+
+
+def _activations(anatomy: Anatomy) -> tuple[str, ...]:
+    """The functions between the first and the last weighted layer, the commonest first."""
     places = [at for at, node in enumerate(anatomy.nodes) if node.parameters or node.operation in ("linear", "conv")]
     if len(places) < 2:
-        return ""
+        return ()
     between = anatomy.nodes[places[0] : places[-1]]
     names = Counter(str(node.get("function", node.label)) for node in between if node.operation == "activation")
     names.update("softmax" for node in between if node.operation == "softmax")
-    return names.most_common(1)[0][0] if names else ""
+    names.update(node.label for node in between if node.operation == "unknown" and node.label in FLAT)
+    return tuple(name for name, _ in names.most_common())

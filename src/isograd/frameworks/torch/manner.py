@@ -32,7 +32,8 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """The activations that an edit can put in, by the names of their functions."""
 
-BENT = frozenset(CURVES) | {"softmax", "log_softmax", "hardtanh", "hardsigmoid", "relu6", "sign", "hardshrink", "celu"}
+BENT = frozenset(CURVES) | {"softmax", "log_softmax", "hardtanh", "hardsigmoid", "relu6", "hardshrink", "celu"}
+BENT |= {"sign", "sgn", "round", "floor", "ceil", "trunc"}
 """Functions that count as an activation or a last function where a model calls them."""
 
 _WEIGHTED = frozenset(
