@@ -121,3 +121,35 @@ def test_an_order_that_teaches_one_kind_after_the_other_is_seen_and_a_mixed_one_
 
 def test_what_is_not_tabulated_is_not_known():
     assert harm_of(Edit("precision"), present_of(Case(anatomy()))) == Harm(None)
+
+
+def one_layer(**changes):
+    """Three layers of which the last has other weights or biases."""
+    usual = anatomy(activation="relu")
+    last = usual.parameters[-1]
+    weights = Parameter(last.name, last.layer, last.shape, True, True, Moments.of([changes.get("gain", 1.0) / 2] * 64))
+    bias = Parameter("2.bias", "2", (16,), True, True, Moments.of([changes.get("bias", 0.0)] * 16))
+    return Case(Anatomy("torch", usual.nodes, (*usual.parameters[:-1], weights, bias), usual.optimizer))
+
+
+def test_the_weights_or_biases_of_one_layer_that_are_far_too_large_are_a_suspect_with_its_place():
+    for changes in ({"gain": 40.0}, {"bias": 300.0}):
+        present = present_of(one_layer(**changes))
+        (first,) = [one for one in proposals(one_layer(**changes), [], present) if one.edit.where]
+        assert first.urgent and first.edit.kind == "initialisation" and first.edit.where == first.where == "2"
+        assert 0.2 < (harm_of(first.edit, present).value or 0.3) <= 0.5
+        assert harm_of(Edit("initialisation", "he"), present).value == 0.0  # the other layers are as usual
+    for changes in ({}, {"gain": 0.0}, {"gain": 4.0}, {"bias": -2.0}):  # a last layer may well begin with nothing
+        assert not any(one.edit.where for one in proposals(one_layer(**changes), [], present_of(one_layer(**changes))))
+
+
+def test_every_activation_between_the_layers_is_a_suspect_of_its_own_and_so_is_a_function_without_a_slope():
+    nodes = list(anatomy(activation="relu").nodes)
+    nodes[2] = Node("0.act", "unknown", "sign", (1,), (16,))
+    nodes[4] = Node("1.act", "softmax", "softmax", (3,), (16,))
+    case = Case(Anatomy("torch", tuple(nodes), anatomy().parameters, anatomy().optimizer))
+    found = [one.edit for one in proposals(case, [], present_of(case)) if one.edit.kind == "activation"]
+    assert {edit.before for edit in found} == {"sign", "softmax"}
+    assert all((harm_of(edit, present_of(case)).value or 0.0) > 0.4 for edit in found)
+    alike = [harm_of(Edit("activation", "relu", before=name), present_of(case)) for name in ("round", "sign")]
+    assert alike[0] == alike[1]

@@ -135,3 +135,20 @@ def test_a_program_with_two_optimizers_is_explained():
             second.step()
     found = watch.explain(batches, F.cross_entropy, budget=900).cause
     assert found.causes[0].edit.kind == "learning_rate" and first.param_groups[0]["lr"] == 1e-8
+
+
+def test_a_function_without_a_slope_gives_way_where_forward_calls_it():
+    class Rounding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(6, 16), nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.last(torch.round(self.first(x)))
+
+    model, batch = Rounding(), data()
+    made = TorchPatient.copy_of(model, batch, F.cross_entropy, torch.optim.Adam(model.parameters(), lr=0.02))
+    edited = made.apply(Edit("activation", "relu", before="round"))
+    skill = [one.trained([batch], 60).judge([batch]).value for one in (made, edited)]
+    assert skill[1] > skill[0] + 0.05
