@@ -15,6 +15,7 @@ from isograd.project.affording import afforded, refuse_too_large
 from isograd.project.feeding import fed, loss_for, with_threshold
 from isograd.project.goals import check_goals
 from isograd.project.making import network, recipe_of
+from isograd.project.pretraining import pretrained
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
 from isograd.records.loop import Loop
@@ -224,9 +225,11 @@ def run_training(project: Project, *, new: bool = False, on_progress: OnProgress
             on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=text))
     with alone(folder), unless_it_never_began(folder):
         folder.write(summary, "data.json")
+        learned = pretrained(job, folder, on_progress)
         job, said = afforded(job, folder)
-        if said and on_progress is not None:
-            on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=said))
+        for text in (learned, said):
+            if text and on_progress is not None:
+                on_progress(train.Progress("remark", 0, job.recipe.epochs, 0, 0, remark=text))
         fitted = train.fit(
             job.model,
             recipe=job.recipe,

@@ -240,6 +240,19 @@ class TrainTable(Table):
     checkpoint_seconds: Positive = Field(30.0, description="a checkpoint at least so often, and at the end of each epoch")
 
 
+class PretrainTable(Table):
+    """What is learned before the labels, from pictures that have none."""
+
+    source: str | None = Field(
+        None,
+        description="a folder of pictures (or an IDX file) without labels, relative to this file: the network learns first to "
+        "tell changed views of one picture from all others; for where labels are few",
+    )
+    epochs: int = Field(15, ge=1, description="how often these pictures, and those of the training part, are seen")
+    batch_size: int = Field(256, ge=2, description="pictures that are told from one another at once; more are better")
+    learning_rate: Positive = Field(2e-3, description="the largest step size, of adamw with a falling cosine")
+
+
 class WatchTable(Table):
     """How closely the gradients are watched."""
 
@@ -284,6 +297,7 @@ class ProjectSettings(Table):
     augment: AugmentTable = AugmentTable()
     model: ModelTable = ModelTable()
     train: TrainTable = TrainTable()
+    pretrain: PretrainTable = PretrainTable()
     watch: WatchTable = WatchTable()
     evaluate: EvaluateTable = EvaluateTable()
     goals: dict[str, float] = Field(

@@ -5,7 +5,7 @@ from isograd.workbench.models.building import Known, build, least_rows
 from isograd.workbench.models.initialise import AUTO
 from isograd.workbench.models.option import Option
 from isograd.workbench.models.options import OPTIONS, SERVES, TOKENS, checked
-from isograd.workbench.models.transfer import freeze, known_parts, load_weights
+from isograd.workbench.models.transfer import freeze, known_parts, load_weights, weights_bytes
 
 __all__ = [
     "AUTO",
@@ -21,4 +21,5 @@ __all__ = [
     "known_parts",
     "least_rows",
     "load_weights",
+    "weights_bytes",
 ]

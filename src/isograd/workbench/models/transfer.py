@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -34,6 +34,11 @@ def load_weights(model: nn.Module, file: Path, *, fresh: Sequence[str] = ()) -> 
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(given[name])
+
+
+def weights_bytes(model: nn.Module) -> bytes:
+    """A model's numbers as the bytes of a .safetensors file, from which ``load_weights`` fills another one."""
+    return save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()})
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:

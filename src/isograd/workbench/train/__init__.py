@@ -1,5 +1,6 @@
 """Train a network by a recipe: one loop, watched, checkpointed, resumed to the last bit."""
 
+from isograd.workbench.train.contrasting import contrast
 from isograd.workbench.train.costing import STEPS, memory_here, memory_of, step_seconds
 from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
@@ -18,6 +19,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "balanced_weights",
+    "contrast",
     "environment",
     "fit",
     "load_best",
