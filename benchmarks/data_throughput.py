@@ -4,7 +4,8 @@
   workers; texts: a vocabulary and token numbers, against `str.split`, `Counter` and a `dict`; tables: read, split and encode,
   against pandas and scikit-learn;
 * an epoch of training over an epoch of the same training from batches that lie ready, per data set, plain and augmented;
-* memory while a Parquet file of 20 times the memory that is given is read in pieces.
+* memory while a Parquet file of 20 times the memory that is given is read in pieces, and while it is encoded into the cache
+  of a project and dealt in batches once (private memory: what is mapped from the disk can be given back at any time).
 
 Rounds of both sides alternate, and a ratio is taken within each round: the machine is never alone.
 `python benchmarks/data_throughput.py [--rounds 7] [--quick]` needs ISOGRAD_DATA; writes
@@ -200,24 +201,54 @@ print(rows(sys.argv[2]), peak() - first)
 """
 
 
+DEALER = """
+import sys, threading, time
+from pathlib import Path
+from isograd.workbench.data import EncodingPlan, SplitPlan, batches, prepare
+def held(): return 1024 * next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon"))
+def dealt(path):
+    found = prepare(path, base=Path(), task="classification", target="label", split=SplitPlan(validation=0.1, test=0.1),
+        seed=0, cache=Path(path + " cache"), memory=64, encode_as=EncodingPlan(vocabulary=100))
+    return sum(len(targets) for _, targets in batches(found.train, seed=0, epoch=1, batch_size=256))
+dealt(sys.argv[1])
+first, peak, done = held(), [0], threading.Event()
+def look():
+    while not done.wait(0.005): peak[0] = max(peak[0], held())
+thread = threading.Thread(target=look)
+thread.start()
+rows = dealt(sys.argv[2])
+done.set()
+thread.join()
+print(rows, peak[0] - first)
+"""
+
+
 def parquet(folder: Path) -> dict[str, Any]:
     """Peak memory of a process while it reads a file of ``TIMES`` times ``LIMIT`` in pieces, above what it had."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path, small, size, draw = folder / "large.parquet", folder / "small.parquet", 0, np.random.default_rng(0)
-    schema = pa.schema([("text", pa.string()), ("number", pa.float64())])
+    schema = pa.schema([("text", pa.string()), ("number", pa.float64()), ("label", pa.string())])
+    known = np.array([draw.bytes(3).hex() for _ in range(5000)])
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         while size < TIMES * LIMIT:
-            words = [draw.bytes(500).hex() for _ in range(20_000)]
-            writer.write_table(pa.table({"text": words, "number": draw.normal(size=20_000)}, schema=schema))
+            words = [" ".join(row) for row in known[draw.integers(0, len(known), (20_000, 143))]]
+            label = draw.integers(0, 2, 20_000)
+            columns = {"text": words, "number": draw.normal(size=20_000) + label, "label": np.array(["a", "b"])[label]}
+            written = pa.table(columns, schema=schema)
+            writer.write_table(written)
             size += 20_000 * 1008
-    pq.write_table(pa.table({"text": words[:200], "number": np.zeros(200)}, schema=schema), small)
+    pq.write_table(written.slice(0, 200), small)
     command = [sys.executable, "-c", READER, str(small), str(path), str(LIMIT)]
     began = time.perf_counter()
     rows, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     seconds = time.perf_counter() - began
-    return {"rows": rows, "file_bytes": size, "limit_bytes": LIMIT, "peak_bytes": peak, "seconds": seconds}
+    found = {"rows": rows, "file_bytes": size, "limit_bytes": LIMIT, "peak_bytes": peak, "seconds": seconds}
+    began = time.perf_counter()
+    command = [sys.executable, "-c", DEALER, str(small), str(path)]
+    dealt, held = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return {**found, "dealt_rows": dealt, "dealt_peak_bytes": held, "dealt_seconds": time.perf_counter() - began}
 
 
 def main() -> None:

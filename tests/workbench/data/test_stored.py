@@ -14,7 +14,7 @@ import torch
 
 from isograd.cli import main
 from isograd.errors import DataError
-from isograd.workbench.data import EncodingPlan, Prepared, Source, SplitPlan, inspect, prepare, stored
+from isograd.workbench.data import EncodingPlan, Prepared, Source, SplitPlan, encoded, inspect, prepare, stored
 from isograd.workbench.data.columns import Words, as_words, taken
 from isograd.workbench.data.lexicon import Lexicon
 from isograd.workbench.data.pieces import MIB, parquet_pieces
@@ -172,6 +172,16 @@ def test_it_is_trained_evaluated_and_resumed_by_the_command_line(
     assert "is read in pieces of" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path), "--json"]) == 0
     assert '"accuracy"' in capsys.readouterr().out
+
+
+def test_long_texts_in_memory_are_encoded_once_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet(tmp_path, 900)
+    plain = prepared(tmp_path, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr(encoded, "LETTERS", 1000)
+    first = prepared(tmp_path, tmp_path / "cache")
+    monkeypatch.setattr(encoded, "encode", lambda *_: pytest.fail("encoded again"))
+    assert same(prepared(tmp_path, tmp_path / "cache"), first) and same(first, plain)
 
 
 PROGRAM = """

@@ -78,7 +78,7 @@ class Rows:
     inputs: torch.Tensor
     targets: torch.Tensor
     names: Sequence[str]
-    _lengths: list[torch.Tensor] = field(default_factory=list)
+    _lengths: list[torch.Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -12,7 +12,9 @@ from isograd.workbench.data.columns import joined
 from isograd.workbench.data.delimited import read_csv
 from isograd.workbench.data.json_lines import read_json_lines
 from isograd.workbench.data.parquet import read_parquet
+from isograd.workbench.data.pictures import check_bytes
 from isograd.workbench.data.sources import PARQUET_SUFFIXES, PART_NAMES, PARTS, TABLE_SUFFIXES, contents, few, listing
+from isograd.workbench.data.stored import need_of
 from isograd.workbench.data.table import Table
 
 
@@ -21,9 +23,10 @@ def read_table(path: Path, *, skip_corrupt: bool = False) -> Table:
 
     Raises ``DataError`` for an empty file, an encoding other than UTF-8, ragged rows, no header, and duplicate names.
     """
-    content = contents(path)
     if path.suffix.lower() in PARQUET_SUFFIXES:
-        return read_parquet(path, content)
+        check_bytes(need_of(path), path.name, 'one file with all parts and a column "split" is read in pieces')
+        return read_parquet(path, contents(path))
+    content = contents(path)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return read_json_lines(path, content, skip_corrupt=skip_corrupt)
     return read_csv(path, content, skip_corrupt=skip_corrupt)
