@@ -231,7 +231,8 @@ def name_cause(
     if door == "reference":
         raise ModelError("a reference network has no program around it to replay", remedy="a torch.nn.Module")
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
-    start = _module(door, "started").TorchStart(models, () if optimizer is None else (optimizer,))
+    steppers = tuple(optimizer) if isinstance(optimizer, tuple | list) else () if optimizer is None else (optimizer,)
+    start = _module(door, "started").TorchStart(models, steppers)
     start.keep()
     brought = [one if one is None or step is not None else start.batches(one, loss) for one in (batches, held_out)]
     given = examples(*brought)

@@ -25,6 +25,14 @@ def sick():
     torch.manual_seed(0)
     return made(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), 1e4)
 
+def arrays():
+    torch.manual_seed(0)
+    batches = data()
+    x, y = (torch.cat(column).numpy() for column in zip(*batches))
+    body, head = nn.Sequential(nn.Linear(8, 16), nn.ReLU()), nn.Linear(16, 2)
+    optimizers = torch.optim.SGD(body.parameters(), lr=1e-7), torch.optim.Adam(head.parameters(), lr=1e-9)
+    return nn.Sequential(body, head), (x.astype("float64"), y), nn.functional.cross_entropy, optimizers
+
 def forgetful(seed):
     torch.manual_seed(7)
     return made(nn.Linear(8, 2), 0.1)
@@ -60,6 +68,12 @@ def test_a_cause_is_named_and_the_answer_is_no(called):
     assert "Cause, by experiment: The learning rate of 10000 is too high" in said.stdout and "Next: " in said.stdout
     found = json.loads(called("sick", "--explain", "--budget", "600", "--json").stdout)
     assert found["record"]["cause"]["causes"][0]["edit"]["kind"] == "learning_rate"
+
+
+def test_a_function_that_gives_arrays_and_two_optimizers_is_explained(called):
+    said = called("arrays", "--explain", "--budget", "800")
+    assert said.exit_code == 1, said.output
+    assert "The learning rate" in said.stdout and "too low" in said.stdout
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,11 @@ def test_a_control_that_does_not_learn_yet_is_given_longer_where_the_value_does_
     skills = {(): {LENGTH: 0.0, 4 * LENGTH: 0.8}, (INPUTS,): {LENGTH: 0.4, 4 * LENGTH: 0.8}}
     work = Search(lambda edits, steps: Skill(skills[edits][steps], 100), lambda edit: Harm(0.3), 2_000)
     assert not search(work, [Proposal(INPUTS, "value")], longest=1_000).causes
+
+
+def test_of_several_rates_that_gain_nothing_alone_the_pair_is_tried_with_the_usual_one():
+    usual, far = Edit("learning_rate", 0.003, before=5.0), Edit("learning_rate", 0.5, before=5.0)
+    skills = {frozenset(): 0.0, frozenset([far]): 0.001, frozenset([usual, CLEAR]): 0.9}
+    work, _ = asked(skills)
+    found = search(work, proposed(usual, far, CLEAR, urgent=(usual, far, CLEAR)))
+    assert {cause.edit for cause in found.causes} == {usual, CLEAR}

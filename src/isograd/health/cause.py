@@ -293,7 +293,9 @@ def _suspects(work: Search) -> list[Hypothesis]:
     if any(one.gain > GAIN and one.score > 0.0 for one in single):
         return []
     kinds: dict[str, Hypothesis] = {}
-    for one in sorted(single, key=lambda one: (-(one.harm or 0.0), -one.gain)):
+    for one in sorted(
+        single, key=lambda one: (-(one.harm or 0.0), -one.gain if one.gain > NIL else 0.0)
+    ):  # else the usual value
         if (one.harm or 0.0) >= ENOUGH and one.reason != "list":
             kinds.setdefault(one.edit.kind, one)
     return list(kinds.values())
