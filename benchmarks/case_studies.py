@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cases import pictures, sequences, small, sounds
+from cases import depths, pictures, sequences, small, sounds, texts
 from cases.running import Row
 from common import RESULTS, machine, table, write
 
@@ -28,6 +28,9 @@ CASES: dict[str, Callable[[Path], list[Row]]] = {
     "spoken": sounds.spoken,
     "memory": sequences.memory,
     "adding": sequences.adding,
+    "depths": depths.depths,
+    "photos": pictures.photos,
+    "films": texts.films,
 }
 WORK = Path(__file__).resolve().parents[1] / "runs" / "case_studies"
 

@@ -107,3 +107,24 @@ def test_the_sums_are_of_the_two_marked_numbers_and_a_short_row_of_them_is_learn
     assert y == pytest.approx(np.where(x[:, :, 1] == 1, x[:, :, 0], 0).sum(axis=1))
     assert float(y.var()) == pytest.approx(1 / 6, abs=0.03)
     assert figures("adding", tmp_path, 6)["r2"] > 0.5
+
+
+def test_a_table_of_depths_is_made_once_and_foretells_what_sigmoids_come_to(tmp_path: Path) -> None:
+    (tmp_path / "isograd.toml").write_bytes((ROOT / "examples" / "depths" / "isograd.toml").read_bytes())
+    made = script("depths/depths.py")
+    made.ACTIVATIONS, made.OPTIMIZERS = ("sigmoid", "relu"), {"momentum": ('optimizer = "sgd"', (0.1,))}
+    cells = made.main(tmp_path, steps=80, depths=(5,))
+    assert cells["sigmoid 5"]["slope"] > 1 > cells["relu 5"]["slope"]
+    assert cells["sigmoid 5"]["accuracy"] < 0.5 < cells["relu 5"]["accuracy"]
+    before = (tmp_path / "depths.json").read_bytes()
+    assert "svg" in (tmp_path / "depths.svg").read_text("utf-8")
+    assert made.main(tmp_path, steps=1, depths=(5,)) == cells and (tmp_path / "depths.json").read_bytes() == before
+
+
+def test_a_spoken_digit_is_learned_from_some_takes(tmp_path: Path) -> None:
+    given("fsdd")
+    script("spoken/arrange_takes.py").main(tmp_path, every=6)
+    tested = {path.stem.split("_")[1] for path in (tmp_path / "no-theo" / "test").iterdir()}
+    assert tested == {"theo"} and "theo" not in {path.stem.split("_")[1] for path in (tmp_path / "no-theo" / "train").iterdir()}
+    assert all(int(path.stem.split("_")[2]) < 5 for path in (tmp_path / "takes" / "test").iterdir())
+    assert figures("spoken", tmp_path, 5)["accuracy"] > 0.25

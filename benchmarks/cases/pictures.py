@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cases.running import Ran, Row, mean_interval, run
+from cases.running import Ran, Row, foretold, mean_interval, run
 
 AUGMENTED = '\n[augment]\npolicy = "auto"\n'
 SEEDS = (0, 1, 2)
@@ -30,3 +30,12 @@ def digits(work: Path) -> list[Row]:
         plain[0].row("cnn", "accuracy", "0.985 in 5 minutes", [over[0]]),
         augmented[0].row("cnn, augmented", "accuracy", "better than without", [over[1], gain]),
     ]
+
+
+def photos(work: Path) -> list[Row]:
+    """Three networks on 10,000 photos; the plain deep one is foretold not to train."""
+    rows = []
+    for name, goal in (("resnet", "0.82 in 20 minutes"), ("depthwise", "0.72 in 20 minutes"), ("plain", "does not train")):
+        ran = run(work, f"photos/{name}")
+        rows.append(ran.row(f"{name}; foretold: {foretold(ran.folder)}", "accuracy", goal))
+    return rows

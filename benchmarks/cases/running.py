@@ -97,7 +97,7 @@ def run(
     if script and not spent.exists():
         subprocess.run([sys.executable, str(folder / script), *arguments, str(folder)], check=True)
     if not (folder / "done").exists():
-        code, *took = _measured([sys.executable, "-m", "isograd", "run", str(folder)])
+        code, *took = measured([sys.executable, "-m", "isograd", "run", str(folder)])
         with spent.open("a", encoding="utf-8") as file:
             file.write(json.dumps(took) + "\n")
         if code not in (0, 1):  # 1: a goal was missed, which the table says
@@ -141,7 +141,7 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
         return pool.submit(function, *arguments).result()
 
 
-def _measured(command: list[str]) -> tuple[int, float, float]:
+def measured(command: list[str]) -> tuple[int, float, float]:
     """Exit status, CPU seconds and largest memory in MB of a process."""
     process = subprocess.Popen(command, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
