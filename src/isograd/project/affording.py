@@ -25,7 +25,7 @@ _JUDGED = 256
 def refuse_too_large(job: Job) -> None:
     """Raise ``ModelError``, with the batch size that fits, where a step takes more memory than is free."""
     have = train.memory_here(job.recipe.device)
-    need = train.memory_of(job.model, job.prepared.train.inputs[:4], job.recipe)
+    need = train.memory_of(job.model, job.prepared.train.inputs[:4], job.recipe, have)
     if have is None or need.of(job.batch_size) <= have:
         return
     written = job.project.settings.train.batch_size
@@ -33,7 +33,8 @@ def refuse_too_large(job: Job) -> None:
     raise ModelError(
         f"a step with batch_size = {written:,} takes at least {gib(need.of(job.batch_size))} of memory",
         where=str(job.project.path),
-        met=f"{gib(have)} are free; {gib(need.fixed)} are weights, gradients and moments, and each row adds {gib(need.row)}",
+        met=f"{gib(have)} are free; {gib(need.fixed)} are weights, gradients and moments"
+        + (f", and each row adds {gib(need.row)}" if need.row else ""),
         remedy=f"batch_size = {fits} under [train] fits" if fits else "a smaller network under [model]",
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isograd.errors import DataError
-from isograd.workbench.data import EncodingPlan, Prepared, SplitPlan, prepare, read_for_prediction
+from isograd.workbench.data import EncodingPlan, Prepared, Source, SplitPlan, inspect, prepare, read_for_prediction
 
 CLASSES, VALUES = "sequence-classification", "sequence-regression"
 
@@ -102,6 +102,20 @@ def test_arrays_are_sequences_and_steps_of_nothing_at_their_end_are_not_there(tm
     ragged = archive(tmp_path, x, y)
     assert ragged.train.inputs.shape[2] == 4 and ragged.train.inputs.isfinite().all()
     assert archive(tmp_path, x[:, :, 0], y).train.inputs.shape[2] == 3  # x0, whether it is missing, whether there is a step
+
+
+def test_sequences_are_inspected_as_a_row_each(tmp_path: Path) -> None:
+    patients(tmp_path)
+    source = Source("t.csv", tmp_path, target="label", sequence="case", time="hour")
+    found = inspect(source, task=CLASSES)
+    assert found.rows == 30 and found.classes == ("ill", "well")
+    assert {"pulse (mean)", "pulse (last)", "state"} <= {column.name for column in found.columns}
+    (mean,) = [column for column in found.columns if column.name == "pulse (mean)"]
+    assert mean.minimum == 0.5 and mean.maximum == 291.5  # the first case has two hours, the last one four
+    x = np.random.default_rng(0).normal(size=(40, 5, 2))
+    np.savez(tmp_path / "x.npz", x=np.concatenate([x, x[:3]]), y=np.arange(43) % 2)
+    doubts = {doubt.kind for doubt in inspect(Source("x.npz", tmp_path), task=CLASSES).doubts}
+    assert any("duplicate" in kind or "repeat" in kind or "conflict" in kind for kind in doubts)
 
 
 def test_equal_sequences_never_lie_on_both_sides_of_a_split(tmp_path: Path) -> None:

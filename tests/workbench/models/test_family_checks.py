@@ -73,6 +73,51 @@ def test_pictures_and_sounds(kind: str, options: dict[str, Any], shape: tuple[in
     assert not faults(kind, pictures(shape), options, Known(), 1e-3)
 
 
+def rows(features: int = 12, count: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (count,), generator=draw)
+    x = torch.randn(count, features, generator=draw)
+    x[:, 0] += labels
+    return x, labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *(("mlp", {"depth": depth}) for depth in (1, 3, 6, 10)),
+        *(("mlp", {"depth": 3, "width": width}) for width in (16, 512)),
+        *(("mlp", {"depth": 6, "norm": norm}) for norm in ("batch", "layer")),
+        *(("mlp", {"depth": 4, "activation": activation}) for activation in ("tanh", "elu", "selu", "gelu", "silu")),
+        ("linear", {}),
+    ],
+)
+def test_tables_of_quantities(kind: str, options: dict[str, Any]) -> None:
+    assert not faults(kind, rows(), options, Known(), 1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"blocks": 1}, {"blocks": 6}, {"width": 16}, {"width": 512}, {"bins": 8}])
+def test_tables_of_quantities_and_categories(options: dict[str, Any]) -> None:
+    x, labels = rows()
+    x[:, 11] = torch.arange(len(x)) % 5
+    known = Known(numbers=tuple(range(11)), categories=((11, 6),), rows=x)
+    assert not faults("tabular", (x, labels), options, known, 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("cnn", {"convolutions": 3}),
+        ("cnn", {"channels": [8, 16]}),
+        ("cnn", {"channels": [16, 32, 64, 128]}),
+        ("resnet", {"blocks": 4}),
+        ("resnet", {"channels": [8, 16]}),
+        ("resnet", {"channels": [16, 32, 64, 128], "blocks": 2}),
+    ],
+)
+def test_deeper_and_wider_networks_for_pictures(kind: str, options: dict[str, Any]) -> None:
+    assert not faults(kind, pictures((3, 24, 24)), options, Known(), 1e-3)
+
+
 @pytest.mark.parametrize("kind", ["mobilenet", "crnn", "linear"])
 def test_onnx_gives_what_torch_gives_for_pictures_and_sounds(kind: str) -> None:
     batch, _ = pictures((1, 16, 24))

@@ -41,6 +41,14 @@ def test_looking_leaves_weights_statistics_generators_and_modes_as_they_were() -
     assert not any(module.training for module in model.modules())
 
 
+def test_weights_that_are_too_much_alone_are_not_tried() -> None:
+    class Huge(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("nobody must run it")
+
+    assert memory_of(Huge(10, 10, bias=False), torch.zeros(4, 10), HERE, have=100).of(1000) == 400 * 5
+
+
 def test_this_machine_has_memory_but_not_without_bound() -> None:
     have = memory_here("cpu")
     assert have is None or 2**24 < have < 2**50

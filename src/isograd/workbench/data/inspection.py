@@ -12,7 +12,7 @@ import numpy as np
 from isograd.errors import DataError, did_you_mean
 from isograd.records.inspection import Doubt, Inspection
 from isograd.records.schema import Column, Part
-from isograd.workbench.data.cleaning.applying import after_split, before_split
+from isograd.workbench.data.cleaning.applying import Found, after_split, before_split
 from isograd.workbench.data.columns import Kind, as_labels
 from isograd.workbench.data.doubts import columns, drift, files, labels, leaks, rows, sounds, texts
 from isograd.workbench.data.doubts.case import Case, case_of, parts_in_order
@@ -21,6 +21,8 @@ from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.queries import is_database
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
+from isograd.workbench.data.sequences import SEQUENCES, summary_of
+from isograd.workbench.data.sequential import read_sequences
 from isograd.workbench.data.sources import few, locate
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.targets import brings_parts, parts_of
@@ -57,7 +59,7 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
     at all can be read, and for a target or a column to drop that is not there.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:  # what lies in it can be read as long as we look
-        found = read(replace(source, cache=Path(place)), task=task, skip_corrupt=True)
+        found = _read(replace(source, cache=Path(place)), task)
         return _inspected(found, source, drop, clean)
 
 
@@ -90,6 +92,12 @@ def _inspected(found: Table | Pictures | Recordings, source: Source, drop: Seque
         remarks=(*found.remarks, *cleaned, *_not_looked_for(case)),
         looked=tuple(looked),
     )
+
+
+def _read(source: Source, task: str | None) -> Found:
+    if task in SEQUENCES:
+        return summary_of(read_sequences(source, skip_corrupt=True), source.target)
+    return read(source, task=task, skip_corrupt=True)
 
 
 def _not_looked_for(case: Case) -> list[str]:

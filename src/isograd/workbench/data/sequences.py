@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, did_you_mean
 from isograd.records.schema import Skipped
 from isograd.workbench.data.arrays import Array, read_arrays
-from isograd.workbench.data.columns import Cells, Codes, Numbers, as_labels, codes_of, taken
+from isograd.workbench.data.columns import Cells, Codes, Numbers, as_labels, as_numbers, codes_of, kind_of, taken
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.table import Table, rows_of
 from isograd.workbench.data.targets import find_column, times_of
@@ -245,6 +245,28 @@ def step_table(found: Sequences, features: Sequence[str]) -> Table:
         for name in features
     }
     return replace(found.steps, columns=columns)
+
+
+def summary_of(found: Sequences, target: str | None) -> Table:
+    """A row for each sequence, with what can be doubted of it: mean, least, largest, first and last value of its numbers.
+
+    Where every step has a target, the last one stands for the sequence.
+    """
+    columns = dict(found.whole.columns)
+    firsts, lasts = found.starts[:-1], found.starts[1:] - 1
+    for name, cells in found.steps.columns.items():
+        if name == target or kind_of(cells).kind != "number":
+            columns[name] = taken(cells, lasts)
+            continue
+        values, _ = as_numbers(cells)
+        counts = np.add.reduceat(~np.isnan(values), firsts)
+        total = np.add.reduceat(np.nan_to_num(values), firsts)
+        mean = np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        least, largest = np.fmin.reduceat(values, firsts), np.fmax.reduceat(values, firsts)
+        named = {"mean": mean, "least": least, "largest": largest, "first": values[firsts], "last": values[lasts]}
+        columns |= {f"{name} ({what})": Numbers(numbers) for what, numbers in named.items()}
+    told = f"{len(found):,} sequences, each looked at by the mean, the ends and the bounds of its columns"
+    return replace(found.whole, columns=columns, remarks=(*found.whole.remarks, told))
 
 
 def contents_of(found: Sequences, features: Sequence[str]) -> list[bytes]:

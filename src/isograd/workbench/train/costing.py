@@ -47,11 +47,22 @@ class Memory:
         return 1 << (rows.bit_length() - 1) if rows > 0 else 0
 
 
-def memory_of(model: nn.Module, inputs: torch.Tensor, recipe: Recipe) -> Memory:
+def weights_of(model: nn.Module, recipe: Recipe) -> int:
+    """Bytes of weights, of the best ones so far and of their average, of gradients and of the moments of the optimizer."""
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    moving = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    return (2 + (recipe.ema is not None)) * weights + (1 + _MOMENTS[recipe.optimizer]) * moving
+
+
+def memory_of(model: nn.Module, inputs: torch.Tensor, recipe: Recipe, have: int | None = None) -> Memory:
     """What a training step keeps until its backward pass, from passes over two and four rows of ``inputs`` on a copy.
 
     What lives only for a moment (the gradients of activations, the scratch of a kernel) is not in it: it is a lower bound.
+    Where the weights alone are more than ``have`` bytes nothing is tried, and a row counts nothing.
     """
+    fixed = weights_of(model, recipe)
+    if have is not None and fixed > have:
+        return Memory(fixed, 0)
     twin = copy.deepcopy(model).to(recipe.device).train()
     for module in twin.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -73,10 +84,6 @@ def memory_of(model: nn.Module, inputs: torch.Tensor, recipe: Recipe) -> Memory:
                 held = twin(batch)
             sizes.append(sum(kept.values()))
             del held
-    weights = sum(parameter.nbytes for parameter in twin.parameters())
-    moving = sum(parameter.nbytes for parameter in twin.parameters() if parameter.requires_grad)
-    copies = 2 + (recipe.ema is not None)  # the weights, the best so far, their average
-    fixed = copies * weights + (1 + _MOMENTS[recipe.optimizer]) * moving
     return Memory(fixed, max(0, sizes[1] - sizes[0]) // (_MORE - _FEW))
 
 
