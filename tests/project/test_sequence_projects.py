@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from isograd.cli import main
-from isograd.errors import ProjectError
+from isograd.errors import ProjectError, RequestError
 from isograd.project import river
+from isograd.project.previewing import preview
 from isograd.project.reading import load, parse
+from isograd.render.html import preview_page
 from isograd.workbench import train
 from isograd.workbench.models.options import STEPS
 
@@ -148,3 +150,23 @@ def test_what_suits_sequences_is_filled_in() -> None:
     lstm = settled(task="sequence-classification", kind="lstm")
     assert (lstm.train.epochs, lstm.train.clip_norm) == (30, 1.0) and not lstm.model.model_extra
     assert settled(task="text-classification", kind="lstm").train.epochs == 6
+    text = 'task = "sequence-regression"\n[data]\nsource = "x"\n[model]\nkind = "rnn"\ninitialisation = "identity"\n'
+    assert parse(text, Path("isograd.toml")).settings.train.learning_rate == 1e-4 < lstm.train.learning_rate
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_what_a_network_will_see_of_sequences_is_shown_step_by_step(each: bool, tmp_path: Path) -> None:
+    shown = preview(load(bumps(tmp_path, each=each)), 6)
+    assert shown.holds == "sequence" and shown.shape == (10, 2) and len(shown.looks) == 6
+    fields = dict(shown.looks[0].original.fields)
+    assert set(fields) == {"x0", "x1"} and len(fields["x0"].split()) == 9 and fields["x0"].endswith(" …")
+    assert len(shown.looks[0].label.split()) == (9 if each else 1)
+    assert "sequence" in preview_page(shown)
+
+
+def test_rows_are_not_made_between_sequences(tmp_path: Path) -> None:
+    project = load(bumps(tmp_path))
+    text = project.text.replace('source = "x.npz"', 'source = "x.npz"\nsampling = "smote"')
+    (tmp_path / "isograd.toml").write_text(text, "utf-8")
+    with pytest.raises(RequestError, match="numbers of a table"):
+        river.begin(load(tmp_path))

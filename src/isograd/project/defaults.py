@@ -22,6 +22,11 @@ TEXT_TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm"
 STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm": 1.0}
 """Recurrent networks that read quantities have no embedding to learn by heart."""
 
+IDENTITY_RATE = 1e-4
+"""A step of Adam moves every weight by the rate, and so the gain of a recurrent layer by up to rate x units; over T steps of a
+sequence it moves what comes out of them by (1 + rate x units)^T, which stays below e where the rate is at most 1 / (units T):
+8e-5 for 64 units and 200 steps. An orthogonal start with tanh is bounded; the identity with ReLU is not."""
+
 TRAINING: dict[str, dict[str, Any]] = {
     "linear": {"learning_rate": 1e-2},
     "bag": {"epochs": 5, "learning_rate": 5e-3, "weight_decay": 0.5},
@@ -65,7 +70,10 @@ def adapted(settings: ProjectSettings) -> ProjectSettings:
     options = {name: value for name, value in _options(kind, settings.task).items() if name not in own}
     filled: dict[str, Any] = {"model": settings.model.model_copy(update={"kind": kind, **options})}
     wanted = ENCODING.get(kind, {}) if kind not in RECURRENT or settings.task == "text-classification" else {}
-    for name, usual in (("train", _training(kind, settings.task)), ("encoding", wanted)):
+    training = _training(kind, settings.task)
+    if own.get("initialisation") == "identity" and training is STEP_TRAINING:
+        training = {**training, "learning_rate": IDENTITY_RATE}
+    for name, usual in (("train", training), ("encoding", wanted)):
         table = getattr(settings, name)
         if name == "encoding" and ":" in kind and settings.task == "text-classification":
             usual = ENCODING["bag"]  # whoever writes a network for texts means to read them in order

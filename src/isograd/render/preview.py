@@ -44,7 +44,7 @@ def preview_facts(preview: Preview) -> Markup:
 
 def preview_sections(preview: Preview) -> list[Markup]:
     """The rows, and what never changes."""
-    kind = "" if preview.holds != "table" else " fields"
+    kind = " fields" if preview.holds in ("table", "sequence") else ""
     told = "each as it is, then as epochs 1, 2, … see it" if preview.done else "each as it is"
     shown = [_look(look, kind) for look in preview.looks]
     sections = [section("What training sees", f"{count(len(shown), _HOLDS[preview.holds])}, {told}.", *shown, opened=True)]

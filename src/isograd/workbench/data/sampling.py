@@ -131,11 +131,11 @@ def sampling_of(kind: SamplingKind, prepared: Prepared, seed: int, bags: int = 1
         return replace(bare, bags=bags) if kind == "bagging" else bare
     inputs = prepared.train.inputs
     movable, gaps, first = np.zeros(inputs.shape[1], dtype=bool), [], 0
-    for column in encoding.columns:
+    for column in encoding.columns if encoding.kind == "table" else ():
         movable[first] = column.kind in ("number", "date")
         gaps += [(first, first + 1)] if column.indicator else []
         first += width_of_column(column)
-    if encoding.kind != "table" or not movable.any():
+    if not movable.any():
         met = {"images": "pictures", "sound": "recordings", "sequence": "sequences"}.get(encoding.kind, "no column of numbers")
         remedy = 'sampling = "over", which repeats rows, with [augment] policy = "auto"'
         raise RequestError("smote makes rows between numbers of a table", where="data.sampling", met=met, remedy=remedy)

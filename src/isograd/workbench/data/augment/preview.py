@@ -23,7 +23,7 @@ from isograd.workbench.data.tokens import words_of
 
 EPOCHS, LOOKS = 6, 24
 """Epochs that are shown of each row, and rows that are shown at most."""
-_FIELDS, _WORDS = 12, 60
+_FIELDS, _WORDS, _STEPS = 12, 60, 8
 
 
 def preview(prepared: Prepared, augment: Augment | None, *, seed: int, looks: int = LOOKS) -> Preview:
@@ -49,7 +49,7 @@ def preview(prepared: Prepared, augment: Augment | None, *, seed: int, looks: in
 
 def _chosen(rows: Rows, encoding: Encoding, looks: int) -> NDArray[np.int64]:
     """The first rows of each class in turn, or rows evenly spread where there are no classes."""
-    if not encoding.classes:
+    if not encoding.classes or rows.targets.ndim > 1:
         return np.unique(np.linspace(0, len(rows) - 1, min(looks, len(rows))).astype(np.int64))
     labels = rows.targets.numpy()
     each = max(1, looks // len(encoding.classes))
@@ -71,12 +71,31 @@ def _seen(rows: Rows, chosen: NDArray[np.int64], encoding: Encoding, augment: Au
 
 
 def _one(inputs: torch.Tensor, target: torch.Tensor, encoding: Encoding, epoch: int) -> Seen:
+    if encoding.sequence is not None:
+        return Seen(epoch, _step_label(target, encoding), fields=tuple(_steps(inputs, encoding)))
     label = _label(target, encoding)
     if encoding.kind == "images":
         return Seen(epoch, label, pictures.png(pictures.decode(inputs.numpy(), encoding)))
     if encoding.kind == "sound":
         return Seen(epoch, label, _spectrum(inputs[0].numpy()))
     return Seen(epoch, label, fields=tuple(_fields(inputs.numpy(), encoding)))
+
+
+def _steps(inputs: torch.Tensor, encoding: Encoding) -> Iterator[tuple[str, str]]:
+    """The first steps of each column of a sequence, back on their natural scale."""
+    assert encoding.sequence is not None
+    there = int(inputs[:, -1].sum()) if encoding.sequence.ragged else len(inputs)
+    each = [dict(_fields(step.numpy(), encoding)) for step in inputs[: min(there, _STEPS)]]
+    for name in each[0]:
+        yield name, " ".join(step[name] for step in each) + (" …" if there > _STEPS else "")
+
+
+def _step_label(target: torch.Tensor, encoding: Encoding) -> str:
+    """The label of a sequence, or those of its first steps."""
+    if encoding.sequence is None or not encoding.sequence.each:
+        return _label(target, encoding)
+    there = target[target >= 0] if encoding.classes else target[~target.isnan()]
+    return " ".join(_label(one, encoding) for one in there[:_STEPS]) + (" …" if len(there) > _STEPS else "")
 
 
 def _label(target: torch.Tensor, encoding: Encoding) -> str:
