@@ -17,6 +17,7 @@ from isograd.health.case import case_of
 from isograd.health.found import Plan
 from isograd.health.present import present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
+from isograd.health.remedies import companions
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
 from isograd.health.trials import SEARCH_SEED, WORST, Work, said
@@ -281,6 +282,8 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
             chosen = (*chosen, edit)
     if asked and not fits(asked):
         raise ModelError("the edits cannot be made in this program", met=fits.why)
+    pairs = () if program.learned else companions(singles, seen.present)
+    together = tuple(pair for pair in pairs if fits(pair))
     draw = random.Random(1).random
     proposed = combinations([one.edit for one in singles], draw)
 
@@ -293,7 +296,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         enough = HALF * way.get(short_of(work.length), math.inf)
         return _explained(program, work, seen, allowed, enough)
 
-    return Plan(chosen, singles, explain, seen.alarmed, not program.own_score, propose, fits, asked)
+    return Plan(chosen, singles, explain, seen.alarmed, not program.own_score, propose, fits, asked, together)
 
 
 def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: float) -> Explanation:

@@ -56,6 +56,14 @@ def test_one_right_edit_is_found_alone_and_proven_at_half_length():
     assert proof.ceiling.skill == pytest.approx(0.9) and not proof.healthy
 
 
+def test_what_theory_puts_together_is_tried_before_the_preset_is_shrunk():
+    work = program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1)
+    proof = cure(work, Plan(PRESET, SINGLES, together=((HE, RELU),)), halves())
+    assert proof.verdict == "proven" and set(proof.edits) == {HE, RELU} and proof.pairs_needed == 7
+    without = cure(program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1), Plan(PRESET, SINGLES), halves())
+    assert set(without.edits) == {HE, RELU} and proof.cost_search < without.cost_search
+
+
 def test_of_several_that_come_near_the_ceiling_the_first_and_smallest_wins():
     work = program(lambda edits: 0.9 if edits & {RESIDUAL, WIDTH, RELU} else 0.1)
     assert cure(work, Plan(PRESET, SINGLES), halves()).edits == (RELU,)

@@ -48,6 +48,15 @@ def test_each_verdict_has_its_sentence_and_its_tone(samples, verdict, kind, word
     assert words in said.headline and said.tone == tone
 
 
+def test_a_tie_with_the_random_change_is_told_in_the_headline(samples):
+    ahead = samples.proof()
+    first, *rest = ahead.trials
+    tied = dataclasses.replace(ahead, trials=(dataclasses.replace(first, random=first.treated), *rest))
+    said = proof.verdict_of(tied).headline
+    assert said == "Proven: learning rate 30 → 0.5 repairs this training; so does a random change (momentum 0.9 → 0.5)."
+    assert not proof.is_tied(ahead) and proof.is_tied(tied)
+
+
 def test_what_is_not_proven_says_so_beside_the_change_and_claims_no_rate(samples):
     page = proof.text(samples.proof("not proven"), "--- a\n")
     assert "The change that was tried, and is not proven:" in page and "once in 64" not in page

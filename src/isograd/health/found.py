@@ -28,7 +28,7 @@ class Plan:
     ``explain`` takes the steps that it may spend, which it pays, and the way of the ceiling (skill by step). ``alarmed``: the
     training was found to be sick. ``natural``: the yardstick is skill, where 0 is a constant answer and 1 perfect; a person's
     own score has no such marks. ``fits`` says whether edits can be made at all, at no cost. ``asked`` are edits to be put to
-    proof instead of a search.
+    proof instead of a search; ``together`` are combinations of which theory says that they belong together.
     """
 
     preset: tuple[Edit, ...] = ()
@@ -39,6 +39,7 @@ class Plan:
     propose: Propose | None = None
     fits: Callable[[tuple[Edit, ...]], bool] = lambda edits: True
     asked: tuple[Edit, ...] = ()
+    together: tuple[tuple[Edit, ...], ...] = ()
 
     @property
     def pool(self) -> tuple[Edit, ...]:

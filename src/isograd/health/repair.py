@@ -5,7 +5,8 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
-  4 else combinations: the best singles together, then the preset, shrunk by delta debugging to what keeps KEPT of the ceiling
+  4 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
+    what keeps KEPT of the ceiling
   5 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
 A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
 person can read, and what the rule of the proof asks the fewest pairs for.
@@ -29,7 +30,7 @@ from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Luck, Proof, Stage, Training
 
 NEAR, KEPT = 0.9, 0.95
-SINGLES, RACED, PROPOSED = 8, 4, 12
+SINGLES, COMPANIONS, RACED, PROPOSED = 8, 2, 4, 12
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
 SHORT = 60
@@ -181,9 +182,11 @@ def _combined(work: Work, plan: Plan, value: float, top: float, stop: Stop) -> N
     goal, keeps = (_goal(plan, work, value, top, share) for share in (NEAR, KEPT))
     if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
         ahead = [edit for edit, skill in _by_gain(work) if skill > value + EQUAL * work.scale]
-        for count in (2, 3):
-            chosen = in_order(ahead[:count])
-            if len(chosen) == count and _holds(work, chosen, "combination", goal, stop):
+        best = [made for count in (2, 3) if len(made := in_order(ahead[:count])) == count]
+        choices = [*plan.together[:COMPANIONS], *best]
+        work.foresee(work.searching(chosen, stop=stop) for chosen in choices)
+        for chosen in choices:
+            if _holds(work, chosen, "combination", goal, stop):
                 break
     winner = min((one for one in work.candidates if _reaches(one, goal)), key=_bulk, default=None)
     if winner is not None and len(winner.edits) > 1:

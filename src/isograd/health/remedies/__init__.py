@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.hypotheses import SUSPECTS, Proposal, proposals
+from isograd.health.hypotheses import DEEP, SUSPECTS, Proposal, proposals
 from isograd.health.present import Present
 from isograd.health.remedies import memory, rates, signal, weights
-from isograd.health.remedies.order import tier
+from isograd.health.remedies.order import in_order, tier
+from isograd.records.edit import Edit
 from isograd.records.finding import Finding
 
 FAMILIES = (rates, weights, signal, memory)
@@ -45,3 +46,27 @@ def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> It
             else:
                 said = f"finding: {finding.disease.replace('_', ' ')}; {reason}"
                 yield Proposal(edit, said, True, finding.where, finding.source)
+
+
+def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Edit, ...], ...]:
+    """Edits that help together where neither does alone, the likeliest first.
+
+    An activation with the initial weights that suit it; in a deep network weights that suit the present activation with
+    residual paths: weights of zero, or of one number, add nothing to a path, and the best ones may not do without.
+
+    >>> from isograd.records.edit import Edit
+    >>> present = Present("dense", 20, 16.0, numbers=(("gain", 0.01),), words=(("activation", "sigmoid"),))
+    >>> proposed = [Proposal(Edit("activation", "relu"), ""), Proposal(Edit("residual"), "")]
+    >>> [[edit.kind for edit in pair] for pair in companions(proposed, present)]
+    [['activation', 'initialisation'], ['residual', 'initialisation']]
+    """
+    edits = [one.edit for one in proposed if not one.edit.where]
+    gain, convolutional = present.number("gain"), present.family == "convolutional"
+
+    def drawn(curve: str) -> Edit:
+        return Edit("initialisation", weights.rules(curve, present.depth, convolutional=convolutional)[0], before=gain)
+
+    pairs = [in_order((edit, drawn(str(edit.value)))) for edit in edits if edit.kind == "activation"]
+    paths = [edit for edit in edits if edit.kind == "residual" and not edit.off and present.depth > DEEP]
+    pairs[1:1] = [in_order((edit, drawn(present.word("activation")))) for edit in paths]
+    return tuple(pairs)
