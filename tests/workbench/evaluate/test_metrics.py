@@ -15,6 +15,7 @@ from sklearn.metrics import (
 
 from isograd.workbench.evaluate import evaluate, quick
 from isograd.workbench.evaluate.metrics import classification_sums, draws, intervals, point, regression_sums
+from isograd.workbench.evaluate.probabilities import _components
 
 
 def scored(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -189,3 +190,13 @@ def test_the_interval_of_an_area_is_that_of_resampling_the_rows_themselves() -> 
 def test_a_part_of_one_class_has_no_area() -> None:
     found = point(*classification_sums(np.zeros((3, 2)), np.ones(3, dtype=np.int64)))
     assert np.isnan(found["auc"]) and found["accuracy"] == 0.0
+
+
+@given(st.integers(2, 60), st.integers(0, 99))
+def test_both_components_of_an_area_are_the_area_where_many_scores_are_equal(rows: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    positive = np.arange(rows) % 2 == 1
+    score = random.integers(0, 4, rows).astype(np.float64)
+    above, below = _components(score, positive)
+    area = roc_auc_score(positive, score)
+    assert above[positive].mean() == pytest.approx(area) and below[~positive].mean() == pytest.approx(area)
