@@ -119,6 +119,7 @@ def cause_of(
         lambda: time.monotonic() - began > allowed.seconds,
         progress,
         any(finding.alarm for finding in findings),
+        run=max(present.loop.steps or 0, case.taken),
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * cause.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)

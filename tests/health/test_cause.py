@@ -249,3 +249,10 @@ def test_of_several_rates_that_gain_nothing_alone_the_pair_is_tried_with_the_usu
     work, _ = asked(skills)
     found = search(work, proposed(usual, far, CLEAR, urgent=(usual, far, CLEAR)))
     assert {cause.edit for cause in found.causes} == {usual, CLEAR}
+
+
+@pytest.mark.parametrize(("run", "answer"), [(300, "no signal"), (2_000, "unknown")])
+def test_a_batch_is_learned_by_heart_for_as_long_as_a_short_run_and_a_long_run_may_only_be_slow(run, answer):
+    work, _ = asked({frozenset(): 0.0}, run=run)
+    by_heart = lambda steps: Skill(0.9 if steps > LENGTH else 0.2, 32)  # noqa: E731
+    assert search(work, proposed(RATE, CLEAR), by_heart, longest=800).answer == answer

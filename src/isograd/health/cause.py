@@ -79,6 +79,8 @@ class Search:
     interrupted: bool = False
     ahead: Callable[[Sequence[tuple[tuple[Edit, ...], int]]], object] | None = None
     """Told the edits and steps that are asked for next; no answer depends on it."""
+    run: int = LENGTH * LONGER
+    """Steps of the person's run."""
 
     def affords(self, steps: int) -> bool:
         """Whether a trial of so many steps is still allowed."""
@@ -379,9 +381,12 @@ def _answer(
         return "unknown"
     if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"
-    work.spent += work.reached  # one batch is given as long as the longest replay was
+    steps = (
+        work.reached if work.reached >= work.run else work.length
+    )  # of a longer run the batch is given the short replay alone
+    work.spent += steps
     try:
-        return "no signal" if memorises(work.reached).value > BY_HEART else "unknown"
+        return "no signal" if memorises(steps).value > BY_HEART else "unknown"
     except ModelError:
         return "unknown"
 
