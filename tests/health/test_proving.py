@@ -77,6 +77,19 @@ def test_an_edit_that_makes_every_pair_worse_is_harmful_and_one_that_does_it_onc
     assert held.verdict == "not proven" and len(held.trials) == 2
 
 
+def test_rounding_proves_nothing_and_a_score_of_the_persons_own_may_be_as_fine_as_it_is():
+    def skill(edits, seed):
+        return 1e-5 if edits else 0.0
+
+    assert prove(work_of(skill), ONE, (), 100).verdict == "not proven"
+    assert prove(work_of(skill, resolution=0.0), ONE, (), 100).verdict == "proven"
+
+
+def test_a_budget_that_ends_before_all_pairs_were_worse_calls_nothing_harmful():
+    held = prove(work_of(lambda edits, seed: 0.1 if edits else 0.6, budget=700), ONE, LUCKY, 100)
+    assert held.verdict == "not proven" and len(held.trials) == 3
+
+
 def test_a_budget_that_ends_proves_nothing_and_says_how_far_it_came():
     held = prove(work_of(lambda edits, seed: 0.9 if edits else 0.1, budget=700), ONE, LUCKY, 100)
     assert held.verdict == "not proven" and len(held.trials) == 3 and "better so far: 3" in held.why

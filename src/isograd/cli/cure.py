@@ -89,7 +89,7 @@ def status_of(proof: Proof) -> int:
         return OK if record.healthy else NO if any(one.edits for one in record.candidates) else CANNOT_SAY
     if record.verdict == "proven":
         return OK
-    undecided = record.verdict == "not proven" and all(trial.difference > 0.0 for trial in record.trials)
+    undecided = record.verdict == "not proven" and record.undecided
     short = len(record.trials) < record.pairs_needed
     return CANNOT_SAY if undecided and short else NO
 

@@ -1,8 +1,8 @@
 r"""Put edits to proof: paired trials on seeds and examples that the search never used, against nothing and against luck.
 
-The rule: PAIRS new pairs, every one of them better with the edits, and one pair more for each further edit. Where the edits
-do nothing, swapping the two sides of a pair changes nothing, so that each pair is better with a probability of at most one
-half, whatever the noise and whatever was thought before; pairs are independent, so
+The rule: PAIRS new pairs, every one of them better with the edits, by more than rounding, and one pair more for each further
+edit. Where the edits do nothing, swapping the two sides of a pair changes nothing, so that each pair is better with a
+probability of at most one half, whatever the noise and whatever was thought before; pairs are independent, so
 
 .. math:: P(\text{"proven"} \mid \text{no effect}) \le 2^{-n}, \qquad n = 6 + (k - 1) \text{ pairs for } k \text{ edits}
 
@@ -111,7 +111,7 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
             if not work.affords(2 * length, reserved=True):
                 return _ended(trials, "not proven", _short(trials, needed))
             trials.append(_pair(work, edits, first_seed + place, length, f"pair {place + 1} of {needed}"))
-            if not trials[-1].difference > 0.0:
+            if not trials[-1].difference > work.resolution:
                 return _lost(work, edits, trials, length)
         return _against_luck(work, trials, drawn, length)
     except KeyboardInterrupt:
@@ -149,7 +149,7 @@ def _lost(work: Work, edits: tuple[Edit, ...], trials: list[Trial], length: int)
     if len(trials) == needed and all(trial.difference < -least for trial in trials):
         rule = f"1 in {2**needed} for one that does nothing"
         return _ended(trials, "harmful", f"{needed} new pairs, every one clearly worse with the change ({rule})")
-    number = next(place for place, trial in enumerate(trials, 1) if not trial.difference > 0.0)
+    number = next(place for place, trial in enumerate(trials, 1) if not trial.difference > work.resolution)
     return _ended(trials, "not proven", f"new pair {number} was not better with the change{_failures(trials)}")
 
 

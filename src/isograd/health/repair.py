@@ -54,6 +54,8 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     ('proven', 'repair', ['clear_gradients'], 3.0, 7.5)
     """
     found = Found()
+    if not plan.natural:
+        work.resolution = 0.0
     try:
         search(work, plan, found)
     except KeyboardInterrupt:

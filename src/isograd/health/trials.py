@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isograd.errors import ModelError
 from isograd.records.edit import Edit
-from isograd.records.proof import Candidate, Part, Stage, Training
+from isograd.records.proof import RESOLUTION, Candidate, Part, Stage, Training
 from isograd.records.skill import Skill
 
 WORST = -0.2
@@ -50,8 +50,8 @@ class Work:
     """One search and its proof: what may be asked and spent, and what was tried so far.
 
     ``left`` says how many steps may still be made after ``spent``; ``reserve`` of them are kept for the proof. ``scale`` is
-    what a difference of 1 in skill is worth on the yardstick in use. ``ahead`` is told what may be asked for next, and may
-    begin with it: no answer depends on that.
+    what a difference of 1 in skill is worth on the yardstick in use, ``resolution`` a difference that is none. ``ahead`` is
+    told what may be asked for next, and may begin with it: no answer depends on that.
     """
 
     attempt: Attempt
@@ -60,6 +60,7 @@ class Work:
     progress: Progress | None = None
     reserve: float = 0.0
     scale: float = 1.0
+    resolution: float = RESOLUTION
     ahead: Callable[[Sequence[Ask]], object] | None = None
     spent: int = 0
     candidates: list[Candidate] = field(default_factory=list)

@@ -15,6 +15,10 @@ Stage = Literal["control", "preset", "single", "combination", "shrunk", "race", 
 Part = Literal["search", "proof"]
 
 
+RESOLUTION = 1e-3
+"""A difference in skill that is none: of programs that learn nothing, rounding alone made every pair "better" (dev/LOG.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """One training of one copy: the skill that it reached after ``steps`` steps, and on its way there.
@@ -152,6 +156,12 @@ class Proof:
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
     fresh: bool = True
+
+    @property
+    def undecided(self) -> bool:
+        """Whether every pair so far is better; a score of the person's own has no resolution that we know."""
+        least = RESOLUTION if self.measure == "skill" else 0.0
+        return all(trial.difference > least for trial in self.trials)
 
     @property
     def false_proof_rate(self) -> float:

@@ -44,7 +44,7 @@ def verdict_of(proof: Proof) -> Verdict:
         return Verdict("good", f"Proven: {what} {kind}{luck}.", told)
     if proof.verdict == "harmful":
         return Verdict("bad", f"Harmful: {what} makes it worse.", told)
-    if not any(trial.difference <= 0.0 for trial in proof.trials):
+    if proof.undecided:
         return Verdict("unsure", f"Not proven yet: {what} may help.", told)
     return Verdict("unsure", f"Not proven: {what} may help.", told)
 
