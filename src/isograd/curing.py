@@ -326,5 +326,6 @@ def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: f
         enough=enough,
         alarmed=seen.alarmed,
         ahead=lambda asks: work.foresee(work.searching(*ask) for ask in asks),
+        run=work.length,
     )
     return cause.search(tried, seen.candidates, memorises, max(short, work.length // 4))
