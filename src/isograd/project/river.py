@@ -47,8 +47,8 @@ MOST_SAID = 20
 """So many files or rows that were left out are named one by one."""
 
 WEIGHTS = {
-    "raw": "best on validation, epoch {epoch}",
-    "ema": "best on validation, epoch {epoch}, moving average",
+    "raw": "best on validation, {when}",
+    "ema": "best on validation, {when}, moving average",
 }
 """Which weights a figure is of, in words."""
 
@@ -297,7 +297,7 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
     rows = {"train": job.prepared.train, "validation": job.prepared.validation, "test": job.prepared.test}[part]
     if not rows.names:
         raise RequestError(f"the {part} part is empty", remedy=f"give it a share: {part} = 0.2 under [data]")
-    encoding = job.prepared.encoding
+    encoding, best = job.prepared.encoding, folder.run().best_epoch
     result = evaluate.evaluate(
         job.outputs(rows.inputs),
         rows.targets.numpy(),
@@ -305,7 +305,7 @@ def evaluate_run(project_folder: Path, name: str | None = None, part: str = "tes
         task=job.task,
         classes=encoding.classes,
         names=rows.names,
-        weights=WEIGHTS[weights].format(epoch=folder.run().best_epoch),
+        weights=WEIGHTS[weights].format(when=f"epoch {best}" if best is not None else "of a run that is not finished"),
         target_mean=encoding.target_mean,
         target_std=encoding.target_std,
         resamples=job.project.settings.evaluate.resamples,
