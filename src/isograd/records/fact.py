@@ -14,6 +14,7 @@ FACTS = {
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "optimizer_idle": "an optimizer of the watch never made a step; kind; parameters: numbers that it holds; steps of others",
     "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many",
+    "ascends": "a step made by hand went along the gradient, not against it; cosine: of update and gradient",
     "cut_off": "a trainable parameter that the optimizer holds gets no gradient; parameter: its name; "
     "used: whether its module ran; count: how many of that layer",
     "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap; "

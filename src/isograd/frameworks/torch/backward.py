@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,21 +45,24 @@ class Tap:
     def __init__(self, owner: Any, name: str, *, after: bool = False) -> None:
         self._owner, self._name, self._after = owner, name, after
         self._listeners: tuple[Listener, ...] = ()
+        self._over: tuple[Callable[[], None], ...] = ()
         self._busy: set[int] = set()
         self._original: Any = None
         self._wrapper: Any = None
 
-    def add(self, listener: Listener) -> None:
-        """Tell ``listener`` from here on."""
+    def add(self, listener: Listener, over: Callable[[], None] | None = None) -> None:
+        """Tell ``listener`` from here on, and ``over`` each time that the function has returned."""
         self._listeners = (*self._listeners, listener)
+        self._over = (*self._over, over) if over is not None else self._over
         if self._wrapper is None:
             self._original = getattr(self._owner, self._name)
             self._wrapper = self._wrapped(self._original)
             setattr(self._owner, self._name, self._wrapper)
 
-    def remove(self, listener: Listener) -> None:
+    def remove(self, listener: Listener, over: Callable[[], None] | None = None) -> None:
         """Tell ``listener`` no more. With the last one the wrapper goes, unless others have put theirs around it."""
         self._listeners = tuple(one for one in self._listeners if one != listener)
+        self._over = tuple(one for one in self._over if one != over)
         if not self._listeners and getattr(self._owner, self._name) is self._wrapper:
             setattr(self._owner, self._name, self._original)
             self._wrapper = self._original = None
@@ -81,7 +84,10 @@ class Tap:
                     return result
                 for listener in self._listeners:
                     listener(args, kwargs)
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
+                for over in self._over:
+                    over()
+                return result
             finally:
                 busy.discard(here)
 
@@ -158,6 +164,16 @@ class Loss:
         return value
 
 
+class Hand(Protocol):
+    """Looks for steps that are made by hand."""
+
+    def settle(self) -> None:
+        """A backward pass is about to begin."""
+
+    def backward_over(self) -> None:
+        """A backward pass has run."""
+
+
 class Ear:
     """What one recorder hears in its thread: the loss of each step, the scaling of losses, and steps that a scaler skips.
 
@@ -177,6 +193,8 @@ class Ear:
         self.spent = 0.0
         self.told: Callable[[Any], None] | None = None
         """Given what a backward pass begins at."""
+        self.hand: Hand | None = None
+        """Told where a backward pass begins and ends, in a loop that has no optimizer so far."""
         self._failed, self._scaled, self._skipped = failed, scaled, skipped
         self._stepped: set[int] = set()
         self._taps = ((BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates))
@@ -185,14 +203,14 @@ class Ear:
         """Hear from here on, in this thread."""
         self._thread = threading.get_ident()
         for tap, listener in self._taps:
-            tap.add(listener)
+            tap.add(listener, self._returned if tap is BACKWARD else None)
 
     def close(self) -> None:
         """Hear no more."""
         for tap, listener in self._taps:
-            tap.remove(listener)
+            tap.remove(listener, self._returned)
         self.loss.clear()
-        self.loss.scaler = None
+        self.loss.scaler = self.hand = None
 
     def stepped(self, optimizer: Optimizer, *, wait: bool) -> Fact | None:
         """An optimizer has stepped; tells if it is a fused one that skipped within (``wait`` for the device to know it)."""
@@ -210,6 +228,8 @@ class Ear:
         clock = time.perf_counter if self.told is None else time.thread_time  # the quicker one for what is quick
         start = clock() if self.timed else 0.0
         try:
+            if self.hand is not None:
+                self.hand.settle()
             roots = args[0] if args else kwargs.get("tensors")
             if self.told is not None or torch._C._len_torch_function_stack():
                 with Quiet():
@@ -222,6 +242,14 @@ class Ear:
             self._failed(error)
         if self.timed:
             self.spent += clock() - start
+
+    def _returned(self) -> None:
+        if self.hand is None or threading.get_ident() != self._thread:
+            return
+        try:
+            self.hand.backward_over()
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's backward pass
+            self._failed(error)
 
     def _scales(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if threading.get_ident() != self._thread:
@@ -254,5 +282,5 @@ def _fact(scale: float) -> Fact:
     return Fact("scale_skipped", settings=(("scale", scale),))
 
 
-for _listener in (Ear._hear, Ear._scales, Ear._updates):
+for _listener in (Ear._hear, Ear._returned, Ear._scales, Ear._updates):
     untraced(_listener, within=True)

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from isograd.errors import ModelError
 from isograd.frameworks.torch.batches import inputs_of, outputs_of
 from isograd.frameworks.torch.flow import Flow
-from isograd.frameworks.torch.hooks import Walk, is_leaf
+from isograd.frameworks.torch.hooks import Quiet, Walk, is_leaf
 from isograd.frameworks.torch.operations import loss_name, of_module
 from isograd.frameworks.torch.places import modules_of, places_of
 from isograd.frameworks.torch.state import untouched
@@ -38,6 +38,21 @@ def describe(model: nn.Module | Sequence[nn.Module], batch: Any = None, loss: An
     models = checked(model)
     nodes = _traced(models, batch) if batch is not None else registered(models)
     return assemble(models, nodes, loss_name(loss), [optimizer] if optimizer is not None else [], traced=batch is not None)
+
+
+def at_birth(models: Sequence[nn.Module], optimizers: Sequence[Any]) -> Anatomy:
+    """The models and their weights as they are now."""
+    with Quiet():
+        return assemble(models, (), None, optimizers, traced=False)
+
+
+def as_seen(
+    models: Sequence[nn.Module], flow: Sequence[Node], loss: str | None, optimizers: Sequence[Any], start: Anatomy
+) -> Anatomy:
+    """The models as their passes were seen, with the weights that they had at the ``start``."""
+    known = {parameter.name: parameter.values for parameter in start.parameters}
+    with Quiet():
+        return assemble(models, flow or registered(models), loss, optimizers, traced=bool(flow), known=known)
 
 
 def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:

@@ -180,6 +180,15 @@ class Walk:
         self.muted = True
         leave(self._mode)
 
+    @property
+    def armed(self) -> bool:
+        """Whether the hooks are there."""
+        return bool(self._handles)
+
+    def entered(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """A module is being called for which the hooks came too late."""
+        self._before(module, args)
+
     def mute(self) -> None:
         """See nothing more; for a time at which the hooks cannot be removed because torch is going through them."""
         self.muted = True

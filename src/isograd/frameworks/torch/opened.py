@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isograd.frameworks.torch.budget import NOTHING, Look
+from isograd.frameworks.torch.by_hand import Hand
 from isograd.frameworks.torch.history import History
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.parameters import Motion, Norms, as_they_are, norm_of, norms_of
@@ -21,6 +22,9 @@ from isograd.records.aid import Action
 from isograd.records.anatomy import Settings
 from isograd.records.fact import Fact
 from isograd.records.trace import ParameterSample
+
+ALONG = 0.5
+"""Cosine of update and gradient from which a step made by hand goes uphill; momentum and noise stay below."""
 
 
 @dataclass
@@ -88,6 +92,15 @@ class Open:
         self.motion.arrived(last, factor)
         found = zip(held.slots, self.motion.gradients, strict=True)
         self.norms.append(Norms([], {slot: norm_of(of) for slot, of in found if of is not None}))
+
+    def moved(self, optimizer: Optimizer, last: dict[int, Tensor]) -> None:
+        """The step has been made: take the updates, and of one made by hand whether it goes the right way."""
+        if self.motion is None:
+            return
+        if type(optimizer) is Hand and self.normed and (cosine := self.motion.along(last)) > ALONG:
+            self.facts.append(Fact("ascends", "loop", settings=(("cosine", cosine),)))
+        self.parameters.extend(self.motion.after())
+        self.motion = None
 
     def acted(self, action: Action) -> None:
         """First aid acted on this step; one that it took back has not happened."""

@@ -19,7 +19,8 @@ from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
 from isograd.frameworks.torch.between import Between
 from isograd.frameworks.torch.budget import BRIEFLY, NOTHING, TIMED, Budget
-from isograd.frameworks.torch.describe import assemble, checked, registered
+from isograd.frameworks.torch.by_hand import ByHand
+from isograd.frameworks.torch.describe import as_seen, at_birth, checked
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.keeping import Keeping
 from isograd.frameworks.torch.opened import Open, has_closure, look_back
@@ -75,6 +76,7 @@ class TorchRecorder(Recorder):
         self._handles: list[RemovableHandle] = []
         self._open = Open(1)
         self._ear = self._between.ear = Ear(self._failed, self._scaled, self._skipped)
+        self._hand = ByHand(() if optimizers else self._models, self._by_hand, self._after_step, lambda: self._walk)
         self._loss = self._ear.loss
         self._alone, self._quick = 0, 0
         self._stepped: set[int] = set()
@@ -102,13 +104,14 @@ class TorchRecorder(Recorder):
         self._budget.begin()
         self._kept.open = True
         self._thread, self._process, self._version = threading.get_ident(), os.getpid(), self._roster.version
-        self._start = self._anew()
+        self._start = at_birth(self._models, self._roster.optimizers())
         self._passes.learning = lambda: self._walk.learning
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
         self._ear.open()
+        self._hand.open(self._ear)
         self._between.open()
         self._begin()
         self._budget.overhead += self._budget.elapsed
@@ -117,6 +120,7 @@ class TorchRecorder(Recorder):
         """Leave nothing behind: no hook, no mode, none of the person's objects. ``error`` is what ended the loop."""
         if not self._handles:
             return
+        self._hand.close()
         for handle in self._handles:
             handle.remove()
         self._handles, self._kept.open = [], False
@@ -256,13 +260,21 @@ class TorchRecorder(Recorder):
                 self._shadow.settle(self._passes)
             opened.gradients(optimizer, held, self._last)
 
+    def _by_hand(self, hand: Optimizer) -> None:
+        """A backward pass has run whose step will be made by hand."""
+        if self._open.busy:
+            self._hooked(self._before if self._open.motion is None else self._renewed, hand, (), {})
+
+    def _renewed(self, hand: Optimizer, held: Held, closure: bool) -> None:
+        self._open.norms.clear()
+        self._open.gradients(hand, held, self._last)
+
     def _after(self, optimizer: Optimizer, held: Held, closure: bool) -> None:
         opened = self._open
+        self._hand.close(but=optimizer)
         if closure:
             opened.gradients(optimizer, held, self._last)
-        if opened.motion is not None:
-            opened.parameters.extend(opened.motion.after())
-            opened.motion = None
+        opened.moved(optimizer, self._last)
         rate = optimizer.param_groups[0].get("lr") if opened.learning_rate is None else None
         if isinstance(rate, float | int) or (isinstance(rate, torch.Tensor) and opened.sampled):
             opened.learning_rate = float(rate)
@@ -369,21 +381,11 @@ class TorchRecorder(Recorder):
             return None
         return None if not self._eager and is_compiled(self._models) else opened
 
-    def _anew(self) -> Anatomy:
-        """The models and their weights as they are now."""
-        with Quiet():
-            return assemble(self._models, (), None, self._roster.optimizers(), traced=False)
-
     def _described(self) -> Anatomy:
-        if self._start is None:
-            self._start = self._anew()
-        if not self._models:
-            return self._start
-        flow, optimizers = self._passes.flow.nodes, self._roster.optimizers()
-        nodes, loss = flow or registered(self._models), self._passes.loss_name
-        known = {parameter.name: parameter.values for parameter in self._start.parameters}
-        with Quiet():
-            return assemble(self._models, nodes, loss, optimizers, traced=bool(flow), known=known)
+        optimizers = self._roster.optimizers()
+        self._start = start = self._start or at_birth(self._models, optimizers)
+        passes = self._passes
+        return as_seen(self._models, passes.flow.nodes, passes.loss_name, optimizers, start) if self._models else start
 
     def _spent(self, seconds: float) -> None:
         self._open.cost += seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -119,6 +119,9 @@ OUTCOME = (plateau, collapse, underfitting, overfitting, forgetting, interrupted
 
 DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)
 
+SURE = 0.75
+"""Confidence from which a finding about the labels stands beside other causes; below, it was concluded from failure alone."""
+
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
 _TIER = {
     disease.__name__.rpartition(".")[2]: tier
@@ -138,7 +141,7 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     ()
     """
     found = (finding for disease in DISEASES for finding in _asked(disease, case))
-    return in_order(finding if decided(case) else _held_back(finding) for finding in found)
+    return in_order(_explained([finding if decided(case) else _held_back(finding) for finding in found]))
 
 
 def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
@@ -151,6 +154,17 @@ def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
         return (Finding(name, "note", 1.0, "isograd", told),)
 
 
+def _explained(found: Sequence[Finding]) -> Iterator[Finding]:
+    """The suspicion that targets follow from nothing is a remark where something else is known to stop the training."""
+    known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
+    for finding in found:
+        yield replace(finding, severity="note") if known and finding.disease == "labels" and not _sure(finding) else finding
+
+
+def _sure(finding: Finding) -> bool:
+    return finding.confidence >= SURE
+
+
 def _held_back(finding: Finding) -> Finding:
     """A warning of data, steps or flow as a remark: whether a symptom does harm shows when most of the run is over."""
     warns = finding.severity == "warning" and _TIER.get(finding.disease, 0) in (1, 2, 3)
@@ -158,9 +172,14 @@ def _held_back(finding: Finding) -> Finding:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings as a person should read them: faults of the program, data, settings, flow, then what came of it."""
+    """Findings as a person should read them: faults of the program, data, settings, flow, then what came of it.
 
-    def rank(finding: Finding) -> tuple[bool, int, int, float]:
-        return not finding.alarm, _TIER.get(finding.disease, 0), _WEIGHT[finding.severity], -finding.confidence
+    Of the last those come first that name a place in the network: they say what it comes from.
+    """
+
+    def rank(finding: Finding) -> tuple[bool, int, bool, int, float]:
+        tier = _TIER.get(finding.disease, 0)
+        names_no_place = tier == _TIER["plateau"] and finding.where in ("loss", "loop", "data")
+        return not finding.alarm, tier, names_no_place, _WEIGHT[finding.severity], -finding.confidence
 
     return tuple(sorted(findings, key=rank))

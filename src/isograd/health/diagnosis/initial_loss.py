@@ -6,21 +6,23 @@ that. It is a remark by itself, for most networks recover in a few steps; an ala
 below 0.6 of the best constant answer (POOR) by the end, although enough steps were made.
 Bound: FAR 5 times the best constant answer; logits of rms s cost about s * 0.8 for classes, so that 5 * log(10) is rms 14.
 
+It counts from what outputs of zero cost too, log(C) a question: rare classes make the best constant answer cheap, and nobody is
+born with it.
+
 Look-alikes that are healthy: regressions on targets whose mean is far from zero (see ``targets``), a network trained before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.health.curve import BINARY, ENTROPIES
+from isograd.health.curve import BINARY, ENTROPIES, Curve
 from isograd.records.finding import Evidence, Finding
 
 FAR = 5.0
-POOR = 0.4
-FEW = 5
 POOR = 0.4
 FEW = 5
 STEPS = 50
@@ -32,7 +34,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if curve is None or case.taken < FEW or curve.floor is None or curve.function not in (*ENTROPIES, *BINARY):
         return
     step, first = curve.looks[0]
-    if step > 2 or first.value is None or first.value < FAR * curve.floor:
+    if step > 2 or first.value is None or first.value < FAR * max(curve.floor, _unsure(curve)):
         return
     late = curve.late()
     harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * late.error < POOR
@@ -49,3 +51,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
         since=step,
         remedy="scaled inputs, the default initialisation, a small last layer",
     )
+
+
+def _unsure(curve: Curve) -> float:
+    """What outputs of zero cost: log(C), in a loss that is a mean over the examples."""
+    sample = curve.looks[0][1]
+    kinds = sample.output_shape[1] if sample.function in ENTROPIES and len(sample.output_shape) > 1 else 2
+    return math.log(max(2, kinds)) if sample.reduction == "mean" else 0.0

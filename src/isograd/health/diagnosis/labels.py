@@ -11,7 +11,8 @@
               the classes' frequencies, or soften that, give a class that is not the more frequent one no less than the other
   unrelated   nothing was learned although every layer turned by its own size and the answers do change with the inputs: the
               network tries, and finds nothing. Said beside the plateau it explains, never alone; and not where a recurrent
-              layer's gradient does not reach back, for the answer may lie beyond its reach
+              layer's gradient does not reach back, for the answer may lie beyond its reach, nor where the network itself
+              bars the way (``underfitting``)
 
   by heart    the first pass over the data was no better than a constant answer, and since then the loss falls from pass to pass
               and not within: the network knows examples again, and nothing that serves others follows from the inputs
@@ -32,6 +33,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
+from isograd.health.diagnosis.underfitting import barred
 from isograd.health.outcome import decided
 from isograd.health.passes import repeated
 from isograd.health.worth import constant, falls, learned_nothing
@@ -256,7 +258,7 @@ def _unrelated(case: Case, curve: Curve) -> Finding | None:
     late = curve.late()
     moving = [layer.movement * case.taken for layer in gather.layers(case) if layer.movement is not None]
     least = min(moving, default=0.0)
-    if least < TURNED or (late.beat or 0.0) < ABOVE or any(recurrent.diagnose(case)):
+    if least < TURNED or (late.beat or 0.0) < ABOVE or any(recurrent.diagnose(case)) or barred(case.anatomy) is not None:
         return None
     return Finding(
         "labels",

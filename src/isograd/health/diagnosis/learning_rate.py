@@ -3,7 +3,8 @@
 Bounds, from theory and first runs:
   zero     no weight moved at any look, and the rate was 0 at every step that was seen: nothing can be learned, for certain
   decayed  the rate fell below 1/1,000 of its largest in the first half of the run, for good, while the loss was still falling
-           (or within 10 steps of the largest rate, so that nothing can have been learned before)
+           (or within 10 steps of the largest rate, so that nothing can have been learned before; or it was down to a tenth
+           within a tenth of the run, which ended at less than half of what there is to learn)
   too low  no layer comes far: n steps that turn a layer by r move it by n r at most, and a path of 0.1 leaves what the network
            computes as it was. Up to a path of 0.3 only where the loss still falls or the gradients of successive looks agree
            (then there is a way, and it is long), or where nothing was learned at all
@@ -33,6 +34,8 @@ from isograd.records.finding import Evidence, Finding, Severity
 
 NOTHING = 1e-3
 """Share of its largest value below which a rate moves nothing that matters within the run."""
+SOON = 0.1
+"""Share of a run within which a rate that is a tenth of its largest left too little time, where half of the way was not made."""
 AT_ONCE = 10
 """Steps within which a decay left no time to learn."""
 SOME = 20
@@ -130,13 +133,15 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
     tenth = next(step for step, rate in rates[peak:] if rate <= 0.1 * top)
     before = [r.value for r in case.series("loss") if r.step <= tenth]
     at_once = tenth - rates[peak][0] < AT_ONCE
+    soon = tenth <= SOON * length and found.poor(HALF_WAY)
     early = found.skill is None and found.learning is not True and gone < length / 4
     if not found.decided or not (found.poor(DECAY_SKILL) or early):
         return None
-    if not (at_once or _falls(before) or found.learning is not True):
+    if not (at_once or soon or _falls(before) or found.learning is not True):
         return None
     text = f"the learning rate fell below 1/1,000 of its largest value at step {gone:,} of {length:,}"
     while_ = "before anything could be learned" if at_once else "while the loss was still falling"
+    while_ = f"and a tenth of that at step {tenth:,}" if soon and not at_once else while_
     return _finding(
         found,
         f"{capital(text)}, {while_}: the rest of the run moves nothing.",

@@ -7,8 +7,8 @@ All of it is read from the program, so no bound is calibrated. What it costs fol
 The program is wrong whatever it costs; a network often learns nonetheless, so that is a warning. Critical is only what cuts the
 gradient off: a softmax over one output, cross-entropy over one class.
 
-Two more are read off the program: training on minus a loss that has a least value (critical: it can only get worse, unless the
-optimizer maximises), and on the plain mean of differences, whose gradient does not know the targets. And two are a note that
+Three more are read off the program: training on minus a loss that has a least value (critical: it can only get worse, unless
+the optimizer maximises), an update written by hand that adds the gradient of such a loss, and training on the plain mean of differences, whose gradient does not know the targets. And two are a note that
 becomes a warning only where the training comes to nothing: class indices as numbers (they may be counts or grades), absolute
 errors on one-hot targets (their best constant answer is no class at all). Class indices as numbers are a warning at once where
 the last layer has as many units as there are kinds of targets, 0 to C - 1, and one number an example is compared with them.
@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from isograd.health.case import Case
+from isograd.health.looks import holds, lasting
 from isograd.health.losses import BINARY, REGRESSION, SHOWN, Use, sums_to_one, uses
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital, spoken
@@ -53,7 +55,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     axes = {fact.where: (step, fact) for step, fact in reversed(case.facts("softmax_axis"))}
     for use in uses(case):
         over = axes.get(use.last.head_where) or (next(iter(axes.values()), None) if not use.last.head_where else None)
-        wrong = _sign(case, use) or _axis(use, over) or _of(case, use.plain)
+        wrong = _sign(case, use) or _ascends(case, use) or _axis(use, over) or _of(case, use.plain)
         if wrong is not None:
             yield wrong
 
@@ -115,6 +117,22 @@ def _sign(case: Case, use: Use) -> Finding | None:
         Evidence("the loss itself, before its sign was turned", "loss", use.last.value or math.nan),
         "loss.backward() without the minus",
     )
+
+
+def _ascends(case: Case, use: Use) -> Finding | None:
+    """Steps made by hand that add the gradient of a loss whose least value is wanted."""
+    found = lasting(case, "ascends").get("loop")
+    if found is None or not holds(found, case) or use.last.function not in SHOWN or use.last.negated:
+        return None
+    cosine = float(found.fact.get("cosine", 1.0))
+    wrong = _finding(
+        use,
+        "critical",
+        f"Every step goes up the gradient of {SHOWN[use.last.function]}, which makes the loss larger.",
+        Evidence(f"cosine of update and gradient: {cosine:.2f}, where descent has -1", "update_turn", cosine, bound=0.0),
+        "subtract: with torch.no_grad(): p -= lr * p.grad",
+    )
+    return replace(wrong, where="loop", cause="the update written by hand adds the gradient")
 
 
 def _difference(use: Use) -> Finding:

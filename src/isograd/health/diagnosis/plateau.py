@@ -45,6 +45,8 @@ STEPS = 50
 LOOKS = 2
 STILL = 0.02
 LAST = 10
+MANIFOLD = 10.0
+"""How far above a constant answer a loss is told in times and no longer in percent."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -103,7 +105,7 @@ def _finding(case: Case, curve: Curve) -> Finding:
     beat = late.beat or 0.0
     value = statistics.fmean(sample.value or 0.0 for _, sample in curve.late_looks())
     floor = value / (1.0 - beat)
-    what = f"{100 * -beat:.0f} % above" if beat < -GAIN else "no better than"
+    what = "no better than" if beat >= -GAIN else f"{100 * -beat:.0f} % above" if beat > -MANIFOLD else f"{-beat:.1g} times"
     summary = (
         f"After {case.taken:,} steps the loss is {value:.4g}, {what} the {floor:.4g} that the best constant answer gets: "
         "the network has learned nothing that helps."

@@ -147,8 +147,8 @@ def _finding(
     stuck = movement < half
     names = tuple(layer.node.path for layer in starved)
     which = spoken(names[0])
+    which = f"{which[0].upper()}{which[1:]}" if which.startswith("layer ") else which
     if len(names) > 1:
-        which = f"{which[0].upper()}{which[1:]}" if which.startswith("layer ") else which
         which += f" to {names[-1]} ({len(names)} of {len(found)} layers)"
     verb = "will not learn" if not measured else "do not learn" if len(names) > 1 else "does not learn"
     summary = _reach(spoken(first.node.path), gradients, "reaches" if measured else "will reach") + f" {which} {verb}."

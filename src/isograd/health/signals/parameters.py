@@ -35,14 +35,14 @@ def turning_ratio(sample: ParameterSample) -> float:
     .. math:: r_\perp = r \sqrt{1 - \cos^2(\Delta\theta, \theta)}
 
     Weight decay only shortens a weight; it moves a layer that learns nothing by ``learning_rate * weight_decay`` a step, and
-    is not in this number. Unit: none. Range: [0, inf]; NaN where no update was seen next to its weight.
+    is not in this number. A single number has nowhere to turn: of it the whole update counts. Unit: none. Range: [0, inf]; NaN where no update was seen next to its weight.
     Source: Wan et al. 2021, Spherical motion dynamics, arXiv:2006.08419 (the angular update, for small angles).
 
     >>> from isograd.records.moments import Moments, Pairs
     >>> turning_ratio(ParameterSample("w", Moments.of([2.0, 0.0]), motion=Pairs.of([-0.5, 1.0], [2.0, 0.0])))
     0.5
     """
-    if sample.motion is None:
+    if sample.motion is None or sample.weight.count == 1:
         return update_ratio(sample)
     ratio, cosine = sample.motion.ratio, sample.motion.cosine
     return ratio if math.isnan(cosine) else ratio * math.sqrt(max(0.0, 1.0 - cosine * cosine))
