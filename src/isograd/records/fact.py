@@ -9,7 +9,8 @@ from isograd.records.anatomy import Scalar, Settings
 FACTS = {
     "unseen": "layers were not measured in this step; reason: why, in words",
     "carried": "gradients held something before the step's first backward pass reached them; parameters: how many; share: of "
-    "all; age: steps since any gradient was last empty or zero (0: cleared each step)",
+    "all; age: steps since any gradient was last empty or zero (0: cleared each step); passes: how many found them so, where a "
+    "closure made several in the step",
     "cleared_early": "gradients arrived in the backward pass and were empty or zero when the optimizer stepped",
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "optimizer_idle": "an optimizer of the watch never made a step; kind; parameters: numbers that it holds; steps of others",
@@ -34,6 +35,7 @@ FACTS = {
     "time: what it took as batch",
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
     "-1 where unknown; order: sequential, random or other; drop_last; epoch: passes begun; position: batches given in it",
+    "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",

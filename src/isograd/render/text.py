@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import textwrap
 from collections.abc import Iterator
 
 from isograd.records.anatomy import DYING, Anatomy, spoken
-from isograd.records.finding import Finding
+from isograd.records.finding import Evidence, Finding
 from isograd.records.reading import Readings
 from isograd.records.report import Report
 from isograd.records.trace import Meter
@@ -133,9 +134,16 @@ def _finding(finding: Finding, anatomy: Anatomy, width: int) -> Iterator[str]:
     if finding.cause:
         yield from _row("why", finding.cause, width)
     for position, evidence in enumerate(finding.evidence):
-        yield from _row("why" if not position and not finding.cause else "", evidence.text, width)
+        yield from _row("why" if not position and not finding.cause else "", _told(evidence), width)
     if finding.remedy:
         yield from _row("try", finding.remedy, width)
+
+
+def _told(evidence: Evidence) -> str:
+    """What speaks for it, with its number where the words do not hold it."""
+    if any(sign.isdigit() for sign in evidence.text) or not math.isfinite(evidence.value):
+        return evidence.text
+    return f"{evidence.text}: {evidence.value:.3g}"
 
 
 def _place(finding: Finding, anatomy: Anatomy) -> str:

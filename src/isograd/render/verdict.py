@@ -14,6 +14,8 @@ from isograd.render.wording import count, duration, interval, metric_name, numbe
 
 Tone = Literal["good", "unsure", "bad"]
 NEXT_TO_NOTHING = 0.1
+DOUBTFUL = 0.75
+"""Probability of failure from which a check calls nothing healthy."""
 _HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
 
 
@@ -52,6 +54,8 @@ def _no_alarm(report: Report) -> str:
         told = report.forecast.answer if report.forecast is not None else ""
         if told == "will fail":
             return "This will not train well, though no gradient is ill."
+        if report.forecast is not None and report.forecast.probability > DOUBTFUL:
+            return "No fault was found, but most runs that begin like this one fail: watch it."
         more = ", and this will train" if told == "will train" else ""
         return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":

@@ -118,7 +118,6 @@ def test_an_objective_that_is_to_rise_may_be_climbed_by_hand():
     assert watch.meter.steps == STEPS and not told(watch)
 
 
-
 def test_where_an_optimizer_steps_nothing_is_taken_for_a_hand():
     torch.manual_seed(0)
     model = nn.Linear(4, 1)

@@ -1,9 +1,12 @@
 """Exploding: found where steps are larger than the layer, foretold where signals grow, and never cried."""
 
+import dataclasses
 import random
+from itertools import pairwise
 
 import pytest
 from bodies import ADAM, WIDTH, body, case, geometric, recording
+from lessons import classes
 from runs import run
 
 from isograd.health import theory
@@ -186,3 +189,41 @@ def test_single_losses_of_tiny_batches_are_no_growth():
     losses = [draw.gauss(0.0, 1.0) ** 2 for _ in range(13)]
     losses[0], losses[-1] = 0.01, 5.0
     assert not [f for f in exploding.diagnose(run(body(3), losses=losses, planned=900, ended=False)) if f.alarm]
+
+
+def test_a_network_in_the_chaotic_phase_that_learned_nothing_is_told_so():
+    anatomy = body(8)
+    grown = recording(anatomy, geometric(8, 2.0), [1e-3] * 8, steps=60, update=1e-3, losses=[2.3] * 60)
+    (finding,) = list(exploding.diagnose(stuck(anatomy, grown)))
+    assert "as if they had nothing in common" in finding.summary and finding.where == "l0"
+    even = recording(anatomy, geometric(8, 1.2), [1e-3] * 8, steps=60, update=1e-3, losses=[2.3] * 60)
+    assert list(exploding.diagnose(stuck(anatomy, even))) == []
+
+
+def stuck(anatomy, readings):
+    """A run that has ended at what a constant answer gets."""
+    looks = [Step(t, one.value, losses=(one,)) for t in range(1, 61) for one in (classes(t),)]
+    return dataclasses.replace(case(readings, anatomy, ended=True), steps=tuple(looks))
+
+
+@pytest.mark.parametrize("deviation", [1.0, 0.12])
+def test_a_real_tanh_network_with_weights_of_deviation_one_is_chaotic(deviation, digits):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    x, y = digits
+    widths = [64] * 8 + [10]
+    layers = [layer for a, b in pairwise(widths) for layer in (torch.nn.Linear(a, b), torch.nn.Tanh())][:-1]
+    for layer in layers[::2]:
+        torch.nn.init.normal_(layer.weight, std=deviation)
+    net = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
+    with isograd.watch(net, optimizer, budget=None) as watch:
+        for step in range(100):
+            rows = slice(16 * step, 16 * step + 16)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.findings if finding.alarm}
+    assert ("exploding" in said) == (deviation == 1.0) and "labels" not in said

@@ -88,3 +88,36 @@ def test_words_that_a_batch_does_not_use_are_no_idle_columns():
     words = dataclasses.replace(table(constant=900, shape=(64, 1000)), values=Moments.of([1.0, 0.0, 0.0, 0.0]))
     assert found(training(poor, inputs=(words,))) == []
     assert found(training(poor, inputs=(dataclasses.replace(words, shape=(2000, 1000)),))), "more rows than words"
+
+
+def indices(low, high):
+    return dataclasses.replace(table(dtype="int64", low=low, high=high, shape=(64, 8)), features=None)
+
+
+def test_a_text_of_one_unknown_word_says_nothing_and_one_of_two_words_may():
+    (finding,) = found(training(classes, inputs=(indices(1.0, 1.0),)))
+    assert finding.severity == "critical" and "Every index that the model was given is 1" in finding.summary
+    assert found(training(classes, inputs=(indices(1.0, 2.0),))) == []
+    assert found(training(good, inputs=(indices(1.0, 1.0),))) == [], "a start token that a decoder needs"
+    beside = dataclasses.replace(indices(1.0, 1.0), position=1)
+    assert found(training(classes, inputs=(indices(0.0, 40.0), beside))) == [], "a mask beside the text"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_real_network_that_reads_nothing_but_unknown_words(known):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    x, y = torch.randint(2, 12, (256, 6)), torch.randint(0, 2, (256,))
+    x[:, 3] = torch.where(y == 1, 12, 13)
+    net = torch.nn.Sequential(torch.nn.Embedding(14, 8), torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    with isograd.watch(net, optimizer, budget=None) as watch:
+        for step in range(80):
+            rows = slice(32 * (step % 8), 32 * (step % 8) + 32)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x[rows] if known else torch.ones_like(x[rows])), y[rows]).backward()
+            optimizer.step()
+    said = [finding for finding in watch.findings if finding.alarm]
+    assert said == [] if known else said[0].disease == "inputs"

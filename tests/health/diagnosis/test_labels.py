@@ -139,3 +139,10 @@ def test_real_training_on_digits_sorted_by_label(digits, mlp, shuffled):
             optimizer.step()
     said = {finding.disease for finding in final(watch).findings if finding.alarm}
     assert ("labels" in said) == (not shuffled)
+
+
+def test_where_the_network_itself_bars_the_way_the_labels_are_not_suspected():
+    drop = Node("drop", "dropout", "Dropout", (), (64,), (("p", 0.95),))
+    case = moving(training(classes), 0.01)
+    anatomy = dataclasses.replace(case.anatomy, nodes=(*case.anatomy.nodes, drop), traced=True)
+    assert found(dataclasses.replace(case, anatomy=anatomy)) == []

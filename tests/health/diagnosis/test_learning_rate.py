@@ -128,3 +128,33 @@ def test_where_nothing_was_learned_a_path_of_a_third_was_none():
 
 def test_before_training_a_run_of_one_step_is_not_blamed_on_its_rate():
     assert found(losses=[2.3, 2.3], agreement=1.0, planned=1, turning=1e-3) == []
+
+
+def test_a_rate_halved_every_few_steps_is_gone_before_the_loss_can_show_that_it_falls():
+    """Down to a tenth within a twentieth of the run, with losses that have hardly moved by then."""
+    losses = [2.30 - 0.002 * min(i, 20) for i in range(200)]
+    early = {"losses": losses, "turning": lambda step, _: 1e-2 * 0.85**step, "rates": lambda step: 0.1 * 0.85**step}
+    (finding,) = found(**early)
+    assert "fell below 1/1,000" in finding.summary and finding.alarm
+    well = [2.3 * max(0.1, 0.8**i) for i in range(200)]
+    assert not alarms(found(**early | {"losses": well}))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.0])
+def test_a_line_of_one_weight_can_be_learned(rate):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    x = torch.linspace(-2, 4, 12).unsqueeze(1)
+    y = 1.8 * x + 3.2
+    line = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(line.parameters(), lr=rate)
+    told = isograd.check(line, (x, y), torch.nn.functional.mse_loss, optimizer).findings
+    assert not [one for one in told if one.alarm]
+    with isograd.watch(line, optimizer, budget=None) as watch:
+        for _ in range(100):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(line(x), y).backward()
+            optimizer.step()
+    assert any(one.alarm for one in watch.findings) == (rate == 0.0)

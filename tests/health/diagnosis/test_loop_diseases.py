@@ -329,3 +329,34 @@ def test_layers_that_may_be_thawed_are_no_alarm_before_most_of_the_run_is_over()
     steps = tuple(Step(i, 1.0) for i in range(1, 41))
     (finding,) = frozen_layers.diagnose(case_of(Trace(frozen_beside(True), (), steps, 100)))
     assert finding.severity == "note"
+
+
+@pytest.mark.parametrize(("passes", "severity"), [(12, "critical"), (2, "note")])
+def test_every_pass_of_a_closure_that_finds_old_gradients_counts(passes, severity):
+    facts = Fact("carried", settings=(("parameters", 4), ("share", 1.0), ("age", 1), ("passes", passes)))
+    found = only(gradients_not_cleared, seen(network(A, B), facts, every=False))
+    assert found.severity == severity and "closure" in found.remedy
+
+
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_real_closure_that_never_clears(clears):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    x = torch.linspace(0, 1, 40).unsqueeze(1)
+    net = torch.nn.Sequential(torch.nn.Linear(1, 12), torch.nn.Tanh(), torch.nn.Linear(12, 1))
+    optimizer = torch.optim.LBFGS(net.parameters(), lr=0.5, max_iter=8)
+
+    def closure():
+        if clears:
+            optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(x), torch.cos(6 * x))
+        loss.backward()
+        return loss
+
+    with isograd.watch(net, optimizer, budget=None) as watch:
+        for _ in range(10):
+            optimizer.step(closure)
+    said = {one.disease for one in watch.findings if one.alarm}
+    assert ("gradients_not_cleared" in said) == (not clears) and (not said or not clears)

@@ -1,5 +1,6 @@
 """A head that the loss does not take is named with its line; what only looks like it is left alone."""
 
+import dataclasses
 import math
 
 import pytest
@@ -297,3 +298,22 @@ def test_a_real_mean_of_ten_units_is_told_and_a_real_grade_is_not(classes):
     for units, told in ((kinds, True), (1, False)):
         report = trained(Mean(units), torch.nn.functional.mse_loss, x, y.float())
         assert any(finding.alarm for finding in named(report, "loss_mismatch")) == told
+
+
+@pytest.mark.parametrize(
+    ("counts", "skill", "severity"),
+    [
+        ((31, 30, 29, 30, 31, 29), 0.6, "warning"),  # six classes, fitted as amounts to little avail
+        ((31, 30, 29, 30, 31, 29), 0.95, "note"),  # it goes well all the same
+        ((5, 40, 60, 50, 20, 5), 0.6, "note"),  # counts crowd in the middle
+    ],
+)
+def test_whole_numbers_in_equal_shares_that_are_badly_fitted_look_like_classes(counts, skill, severity):
+    one = sample("mse_loss", classes=counts, hits=-1, target_shape=(180, 1), output_shape=(180, 1), floor=3.0)
+    steps = tuple(Step(t, 3.0 - 3.0 * skill * min(1.0, t / 20), losses=(later(one, t, skill),)) for t in range(1, 101))
+    (finding,) = loss_mismatch.diagnose(case_of(Trace(Anatomy("torch", (), ()), steps=steps, ended=True)))
+    assert finding.severity == severity and "class 2 is not the middle" in finding.summary
+
+
+def later(one, t, skill):
+    return dataclasses.replace(one, value=3.0 - 3.0 * skill * min(1.0, t / 20))

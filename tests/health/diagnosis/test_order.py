@@ -1,6 +1,7 @@
 """The order in which findings are told: what may be the cause before what follows from it, remarks last."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from bodies import body
 from runs import FLAT, run
 
 import isograd.health.diagnosis
-from isograd.health.diagnosis import DISEASES, diagnose, in_order
+from isograd.health.diagnosis import DISEASES, diagnose, explained, in_order
 from isograd.records.finding import Finding
 
 FILES = sorted(p for p in Path(isograd.health.diagnosis.__file__).parent.glob("*.py") if p.stem != "__init__")
@@ -55,3 +56,15 @@ def test_a_finding_bears_the_name_of_its_file(file):
 def test_of_a_run_that_goes_nowhere_the_rate_is_told_first():
     told = [finding.disease for finding in diagnose(run(body(4), losses=FLAT, turning=1e-5)) if finding.alarm]
     assert told[0] == "learning_rate"
+
+
+def test_what_names_a_place_in_the_network_comes_before_the_plateau_that_it_explains():
+    told = [Finding("plateau", "critical", 0.97, "loss", ""), Finding("underfitting", "warning", 0.75, "drop", "")]
+    assert [finding.disease for finding in in_order(told)] == ["underfitting", "plateau"]
+
+
+def test_the_suspicion_that_labels_are_unrelated_is_a_remark_beside_a_cause_that_is_known():
+    labels, reset = Finding("labels", "warning", 0.7, "data", ""), Finding("weights_reset", "critical", 0.99, "loop", "")
+    assert [one.severity for one in explained([labels, reset])] == ["note", "critical"]
+    assert next(explained([labels, Finding("plateau", "critical", 0.97, "loss", "")])).severity == "warning"
+    assert [one.severity for one in explained([replace(labels, confidence=0.9), reset])] == ["warning", "critical"]

@@ -78,3 +78,34 @@ def test_a_real_network_that_is_shown_eight_pictures(digits, rows, said):
             optimizer.step()
     found = [finding for finding in watch.report().findings if finding.disease == "same_batch" and finding.alarm]
     assert bool(found) == said
+
+
+def test_a_sequence_that_comes_time_first_has_as_many_examples_as_targets():
+    case = training(lambda t: dataclasses.replace(numbers(t, explained=0.999), target_shape=(30, 1)), inputs=(batch(8, 30),))
+    assert list(same_batch.diagnose(case)) == []
+
+
+def loop_over(loader, again):
+    """Sixty steps on what a loader gives first, begun anew each time or gone on with."""
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    batches = iter(loader)
+    with isograd.watch(net, optimizer) as watch:
+        for _ in range(60):
+            x, y = next(iter(loader)) if again else next(batches)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    return [one for one in watch.findings if one.disease == "same_batch" and one.alarm]
+
+
+@pytest.mark.parametrize(("again", "shuffle", "said"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_a_loader_that_is_begun_anew_for_every_step_gives_its_first_batch_alone(digits, again, shuffle, said):
+    data = pytest.importorskip("torch.utils.data")
+    found = loop_over(data.DataLoader(data.TensorDataset(*digits), batch_size=20, shuffle=shuffle), again)
+    assert bool(found) == said
+    assert not said or ("first 20 of" in found[0].summary and found[0].where == "data")

@@ -135,6 +135,12 @@ class Arrivals:
         yield from self._unheld(held, reached)
         yield from self._stale(optimizers)
 
+    def within(self) -> Iterator[Fact]:
+        """A step with a closure is over: whether none of its passes, the first included, found empty gradients."""
+        if self.dirty and all(self.dirty.values()):
+            settings = (("parameters", len(self.dirty)), ("share", 1.0), ("age", 1), ("passes", self.backwards))
+            yield Fact("carried", settings=settings)
+
     def _carried(self, index: int) -> Iterator[Fact]:
         if not all(self.carried):
             self.clean = index

@@ -66,6 +66,10 @@ class Between:
         """Of a step that was looked at: where its batch came from."""
         return self._loaders.close_step()
 
+    def end(self, steps: int) -> tuple[Fact, ...]:
+        """The watch is over: what is to be said of the loaders."""
+        return self._loaders.end(steps)
+
     def over(self, opened: Open) -> None:
         """The step is over: what it cost to hear evaluations before it has an account of its own."""
         self._listened()

@@ -31,7 +31,7 @@ class Hand(Optimizer):
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         super().__init__(parameters, {})
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Nothing: the step is the person's."""
 
 
@@ -97,10 +97,10 @@ class ByHand:
         if not self._left or id(module) not in self._models or is_recomputation():
             return
         before = self._walk()
-        before = before if before.armed else None
+        armed = before.armed
         self.settle()
         after = self._walk()
-        if after.armed and after is not before:  # torch has listed the hooks of this call already
+        if after.armed and not (armed and after is before):  # torch has listed the hooks of this call already
             after.entered(module, arguments)
 
     def _changed(self) -> bool:

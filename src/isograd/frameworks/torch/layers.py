@@ -63,6 +63,8 @@ class Layers:
     entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
     _cells: dict[tuple[str, int], list[_Entry]] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
+    _single: bool = False
+    """Whether a layer was given one example without a batch axis."""
 
     def see(self, where: str, operation: str, settings: Settings, output: Any, *, learning: bool) -> None:
         """Take the sums of a layer's output, and ask for its gradient."""
@@ -80,7 +82,9 @@ class Layers:
             return
         call = self._calls.get(where, -1) + 1
         self._calls[where] = call
-        entry = _Entry(where, call, len(tensor) if tensor.ndim else 1, activation, units, self._alike(where, operation, tensor))
+        self._single = self._single or (operation == "linear" and tensor.ndim == 1)
+        examples = len(tensor) if tensor.ndim > 1 or (tensor.ndim and not self._single) else 1
+        entry = _Entry(where, call, examples, activation, units, self._alike(where, operation, tensor))
         self.entries[where, call] = entry
         if operation == "recurrent" and dict(settings).get("cell"):
             self._cells.setdefault((where.partition("@")[0], call), []).append(entry)

@@ -15,6 +15,8 @@ from isograd.frameworks.torch.backward import Tap, untraced
 from isograd.records.anatomy import Scalar
 from isograd.records.fact import Fact
 
+STEPS = 20
+"""Steps from which a loader that was begun in each of them is told of."""
 LOADERS = 32
 """Loaders that are told apart at most."""
 
@@ -85,6 +87,14 @@ class Loaders:
         known.trains = True
         settings = (("number", gave[0]), *known.settings, ("epoch", known.epochs), ("position", known.position))
         return (Fact("loader", "data", settings=settings),)
+
+    def end(self, steps: int) -> tuple[Fact, ...]:
+        """The watch is over: the first loader of several batches that was begun anew for (nearly) every step."""
+        for number, known in enumerate(self._known):
+            if steps >= STEPS and int(dict(known.settings)["batches"]) > 1 and known.epochs >= 0.9 * steps and not known.tries:
+                settings = (("number", number), *known.settings, ("epoch", known.epochs), ("position", 0))
+                return (Fact("loader_restarted", "data", settings=settings),)
+        return ()
 
     def _begins(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if threading.get_ident() != self._thread:

@@ -122,7 +122,9 @@ class Motion:
     def along(self, last: dict[int, Tensor]) -> float:
         """Cosine of the update and the gradients that ``arrived`` left in ``last``; NaN where either is zero."""
         now = [values_of(self._rows(parameter, parameter)) for parameter in self.parameters]
-        updates = [None if a is None or b is None or a.shape != b.shape else a - b for a, b in zip(now, self._before, strict=True)]
+        updates = [
+            None if a is None or b is None or a.shape != b.shape else a - b for a, b in zip(now, self._before, strict=True)
+        ]
         pairs = [one for one in pairs_of_all(updates, [last.get(slot) for slot in self.slots]) if one is not None]
         return sum(pairs[1:], pairs[0]).cosine if pairs else math.nan
 

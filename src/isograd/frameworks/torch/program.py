@@ -71,8 +71,7 @@ class Program:
             return ()
         arrivals = self._arrivals
         facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
-        if not self._closure:
-            facts += arrivals.close(self._index, self._stepping(), layers)
+        facts += arrivals.within() if self._closure else arrivals.close(self._index, self._stepping(), layers)
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)

@@ -46,7 +46,7 @@ class Written:
     """The parts of one step, by a number that is written on their node of the graph.
 
     Known are the mean or sum of a difference one side of which needs no gradient, of its square or magnitude, and binary
-    cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``.
+    cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``, an eps in the logarithms or none.
     """
 
     _differences: list[_Difference] = field(default_factory=list)
@@ -157,13 +157,21 @@ class Written:
         log = next((other for other, _ in node.next_functions if other is not None and kind_of(other) == "Log"), None)
         if log is None:
             return None
-        under = log.next_functions[0][0]
+        under = _shifted(log.next_functions[0][0])
         turned = under is not None and kind_of(under) == "Rsub"
-        return target, self._tensor(log, "Log"), turned, under.next_functions[0][0] if turned else under
+        return target, self._tensor(log, "Log"), turned, _shifted(under.next_functions[0][0]) if turned else under
 
     def _tensor(self, node: Any, kind: str) -> Tensor | None:
         number = _number(node, kind)
         return self._tensors[number]() if number is not None and number < len(self._tensors) else None
+
+
+def _shifted(node: Any) -> Any:
+    """What a number was added to: the eps of log(p + eps)."""
+    if node is not None and kind_of(node) == "Add" and len(node.next_functions) == 2:
+        below = [other for other, _ in node.next_functions if other is not None]
+        return below[0] if len(below) == 1 else node
+    return node
 
 
 def _number(node: Any, kind: str) -> int | None:

@@ -141,7 +141,7 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     ()
     """
     found = (finding for disease in DISEASES for finding in _asked(disease, case))
-    return in_order(_explained([finding if decided(case) else _held_back(finding) for finding in found]))
+    return in_order(explained([finding if decided(case) else _held_back(finding) for finding in found]))
 
 
 def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
@@ -154,7 +154,7 @@ def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
         return (Finding(name, "note", 1.0, "isograd", told),)
 
 
-def _explained(found: Sequence[Finding]) -> Iterator[Finding]:
+def explained(found: Sequence[Finding]) -> Iterator[Finding]:
     """The suspicion that targets follow from nothing is a remark where something else is known to stop the training."""
     known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
     for finding in found:

@@ -14,6 +14,9 @@ Bounds, from theory:
           were measured they decide about the gradient
   UPHILL  the loss that is stepped is minus the one that was computed, in every look, and that one rises: for losses that
           cannot be negative it has no end
+  CHAOTIC the gradient is 30 times as large at the first layer as at the last, which is how much the network enlarges small
+          differences of its inputs (the same product of Jacobians): examples less than a thirtieth apart look unrelated to
+          its end. An alarm only where the run is decided and nothing was learned (NOTHING)
   LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
           times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
@@ -43,6 +46,7 @@ STILL = 0.9
 WELL = 0.6
 """Skill from which it does not matter (``health.outcome``)."""
 FORETOLD = 1e4
+CHAOTIC, NOTHING = 30.0, 0.2
 LOUD, OUTPUTS, LOGITS = 10.0, 3.0, 30.0
 EARLY = 20
 """Losses before which a run that goes on may still come back from its first steps: no alarm on 420 calibration runs."""
@@ -81,9 +85,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
         finding = _measured(torn, growth, found, rows, expectations)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
         return
-    loud = _loud(case, found)
-    if loud is not None:
-        yield loud
+    told = _loud(case, found) or _chaotic(case, found)
+    if told is not None:
+        yield told
     else:
         yield from _grown(found, rows, expectations, anatomy)
 
@@ -172,6 +176,34 @@ def _loud(case: Case, found: tuple[Layer, ...]) -> Finding | None:
         cause="weights, or signals on the way, that were too large from the start",
         remedy="He or Glorot initialisation where the weights were set by hand; normalisation; scaled inputs",
         references=REFERENCES,
+    )
+
+
+def _chaotic(case: Case, found: tuple[Layer, ...]) -> Finding | None:
+    """Whether every small difference is blown up on its way through a plain network that has learned nothing."""
+    judged, nodes = outcome(case), case.anatomy.nodes
+    if not judged.decided or not judged.poor(NOTHING) or len(found) < FEW or any(node.operation == "norm" for node in nodes):
+        return None
+    first, last = (at(case.rows, "gradient_rms", layer.node.path) for layer in (found[0], found[-1]))
+    growth = first[0].value / last[0].value if first and last and last[0].value > 0.0 else 0.0
+    if not CHAOTIC <= growth < math.inf:
+        return None
+    text = f"at the start the gradient is {growth:.2g} times as large at {spoken(found[0].node.path)} as at the last layer"
+    return Finding(
+        "exploding",
+        "critical",
+        0.8,
+        found[0].node.path,
+        f"{capital(text)}: examples that differ by a {growth:.2g}th come out as if they had nothing in common, so that nothing "
+        "that is learned of one helps another.",
+        (Evidence(text, "gradient_rms", growth, "first over last layer", CHAOTIC),),
+        tuple(layer.node.path for layer in found),
+        found[0].node.source,
+        since=1,
+        cause="weights that are too large: every layer enlarges differences",
+        remedy="leave torch's default initialisation, or He for ReLU and Glorot for tanh (about 1 / sqrt(inputs) a weight); "
+        "normalisation",
+        references=("Schoenholz et al. 2017, Deep information propagation, arXiv:1611.01232 (the chaotic phase)",),
     )
 
 

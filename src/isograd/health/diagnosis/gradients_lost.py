@@ -68,7 +68,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 (Evidence(f"{passes:,} backward passes, 0 steps", "no_step", float(passes), "passes", 0.0),),
                 source=fact.source,
                 since=max(1, index),
-                cause="optimizer.step() is missing or never reached, the optimizer holds other parameters, or an update written by "
-                "hand makes new tensors (p = p - lr * p.grad) instead of changing the weights",
+                cause="optimizer.step() is missing or never reached, the optimizer holds other parameters, or an update "
+                "written by hand makes new tensors (p = p - lr * p.grad) instead of changing the weights",
                 remedy="optimizer.step() after loss.backward(); by hand: with torch.no_grad(): p -= lr * p.grad",
             )

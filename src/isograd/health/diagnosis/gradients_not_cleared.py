@@ -6,6 +6,7 @@ weights swing around the minimum instead of settling (a heavy ball with momentum
 
 Bounds:
   LEAST   seen at every look, in three looks (two where the run has ended): one look may be a loop that clears later
+          A step with a closure has several passes: there each of three counts as a look
   OFTEN   or, where some looks were clean, in half of at least four: clearing every few steps is a loop gone wrong
   WELL    a training that answers nine of ten chances right with it is warned of, not condemned
 
@@ -35,9 +36,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     fact, share = found.fact, float(found.fact.get("share", 1.0))
     count, age = int(fact.get("parameters", 0)), int(fact.get("age", 0))
-    always = holds(found, case, least=LEAST)
+    passes = int(fact.get("passes", 1))
+    always = holds(found, case, least=LEAST) or (found.always and passes >= LEAST)
     often = found.looks >= 4 and found.seen >= OFTEN * found.looks
-    never = always and share >= 1.0 and age >= found.last - 1
+    never = always and share >= 1.0 and (age >= found.last - 1 or passes > 1)
     severity: Severity = "warning" if always or often else "note"
     if never and not outcome(case).well(WELL):
         severity = "critical"
@@ -54,7 +56,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
         source=fact.source,
         since=found.first,
         cause="nothing sets the gradients to zero between two steps" if never else None,
-        remedy=REMEDY if share >= 1.0 else f"{REMEDY}, of every optimizer, and after passes for other models",
+        remedy=f"{REMEDY} (the first line of the closure)"
+        if passes > 1
+        else REMEDY
+        if share >= 1.0
+        else f"{REMEDY}, of every optimizer, and after passes for other models",
     )
 
 

@@ -9,6 +9,7 @@ Bounds:
   LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
   HUGE    from 1,000 on it is said also where nothing tells how good the answers are
   POOR    each of these is only an alarm where the late answers are poor, below 0.5: Adam and normalisation put up with much
+  INDEX   the only input holds one single index in all looks, and nothing was learned (masks and segments, beside others, may)
 Certain without an outcome: batches of nothing but one value, or in which all examples are alike.
 
 Look-alikes that are healthy: trees of one-hot columns (rare ones spread little: the *largest* over the middle is what counts),
@@ -35,6 +36,10 @@ LARGE = 30.0
 HUGE = 1000.0
 POOR = 0.5
 LOOKS = 2
+ENTRIES = 64
+"""Indices from which one and the same is no chance."""
+NOTHING = 0.1
+"""Skill below which nothing came of them."""
 REFERENCES = ("LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, section 4.3",)
 _SCALE = "standardise each column with the mean and deviation of the training part: x = (x - mean) / (std + 1e-8)"
 
@@ -45,7 +50,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     for step, sample in case.inputs:
         by_place.setdefault((sample.where, sample.position), []).append((step, sample))
     for looks in by_place.values():
-        found = _empty(looks) or _alike(case, looks) or _size(case, looks)
+        found = _empty(looks) or _one_index(case, looks, len(by_place)) or _alike(case, looks) or _size(case, looks)
         if found is not None:
             yield found
 
@@ -68,6 +73,29 @@ def _empty(looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
         (Evidence(f"lowest and highest value are both {value:g}", "input_range", 0.0),),
         since=looks[0][0],
         remedy="print a batch just before the model: most often the data were scaled twice, masked or never filled in",
+    )
+
+
+def _one_index(case: Case, looks: Sequence[tuple[int, InputSample]], places: int) -> Finding | None:
+    """Indices of a table that are all one and the same; another input beside it, or an answer, says that it is meant."""
+    values = {(sample.low, sample.high) for _, sample in looks}
+    entries = sum(math.prod(sample.shape) for _, sample in looks)
+    if places > 1 or "int" not in looks[0][1].dtype or len(looks) < LOOKS or entries < ENTRIES or len(values) > 1:
+        return None
+    ((low, high),) = values
+    if low != high or not case.ended or not outcome(case).poor(NOTHING):
+        return None
+    return Finding(
+        "inputs",
+        "critical",
+        0.95,
+        "data",
+        f"Every index that the model was given is {low:g}, in all {len(looks)} batches looked at: all examples look the same "
+        "to it, and nothing was learned.",
+        (Evidence(f"lowest and highest index are both {low:g}", "input_range", 0.0),),
+        since=looks[0][0],
+        remedy="print a batch just before the model: words that the vocabulary does not know (case, spaces, another tokenizer) "
+        "all become one index",
     )
 
 

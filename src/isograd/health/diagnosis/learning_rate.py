@@ -35,7 +35,7 @@ from isograd.records.finding import Evidence, Finding, Severity
 NOTHING = 1e-3
 """Share of its largest value below which a rate moves nothing that matters within the run."""
 SOON = 0.1
-"""Share of a run within which a rate that is a tenth of its largest left too little time, where half of the way was not made."""
+"""Share of a run within which a fall to a tenth of the largest rate left too little time, where half the way was not made."""
 AT_ONCE = 10
 """Steps within which a decay left no time to learn."""
 SOME = 20

@@ -8,10 +8,12 @@ The program is wrong whatever it costs; a network often learns nonetheless, so t
 gradient off: a softmax over one output, cross-entropy over one class.
 
 Three more are read off the program: training on minus a loss that has a least value (critical: it can only get worse, unless
-the optimizer maximises), an update written by hand that adds the gradient of such a loss, and training on the plain mean of differences, whose gradient does not know the targets. And two are a note that
-becomes a warning only where the training comes to nothing: class indices as numbers (they may be counts or grades), absolute
-errors on one-hot targets (their best constant answer is no class at all). Class indices as numbers are a warning at once where
-the last layer has as many units as there are kinds of targets, 0 to C - 1, and one number an example is compared with them.
+the optimizer maximises), an update written by hand that adds the gradient of such a loss, and training on the plain mean of
+differences, whose gradient does not know the targets. And two are a note that becomes a warning only where the training comes
+to nothing: class indices as numbers (they may be counts or grades), absolute errors on one-hot targets (their best constant
+answer is no class at all). Class indices as numbers are a warning at once where the last layer has as many units as there are
+kinds of targets, 0 to C - 1, and one number an example is compared with them; and at the end of a run that is not good where
+0 to C - 1 are equally frequent, as counts and grades are not.
 
 A log_softmax before a likelihood, or a sigmoid before binary cross-entropy, belongs to the loss: what counts is what is before.
 
@@ -23,7 +25,7 @@ not stand on a layer (a mixture of experts), or the loss is weighted example by 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from isograd.health.case import Case
@@ -46,8 +48,10 @@ OFTEN = 5
 SILENT = 0.97
 """Part of the loss of the best constant answer (0 everywhere) from which absolute errors have taught nothing else."""
 STEPS = 100
-POOR = 0.3
-"""Skill below which a training came to little."""
+POOR, FAIR = 0.3, 0.9
+"""Skills below which a training came to little, and below which it matters that classes are fitted as amounts."""
+MANY = 5
+"""Kinds of targets from which whole numbers in equal shares are hardly amounts: counts and grades crowd in the middle."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -156,13 +160,18 @@ def _numbers(case: Case, use: Use) -> Finding | None:
     if len(kinds) < 3 or min(kinds) < OFTEN:
         return None
     judged = outcome(case)
-    severity: Severity = "warning" if judged.share is not None and judged.share >= 1.0 and judged.poor(POOR) else "note"
+    over = judged.share is not None and judged.share >= 1.0
+    severity: Severity = "warning" if over and judged.poor(POOR) else "note"
     if use.last.hits < 0:
+        alike = _evenly(counts) and _single(use)
+        if alike and over and judged.poor(FAIR):
+            severity = "warning"
+        which = f"{len(kinds)} kinds" + (", 0 to one less, of each about as many" if alike else "")
         return _finding(
             use,
             severity,
-            f"The targets are whole numbers of {len(kinds)} kinds, and the loss takes them for amounts. If they are classes, "
-            "class 2 is not the middle of 1 and 3.",
+            f"The targets are whole numbers of {which}, and the loss takes them for amounts. "
+            f"{'They look like classes' if alike else 'If they are classes'}: class 2 is not the middle of 1 and 3.",
             Evidence("kinds of targets", "classes", float(len(kinds)), bound=3.0),
             "for classes: a last layer with one output a class, and loss = F.cross_entropy(output, target.long())",
         )
@@ -187,9 +196,8 @@ def _one_output_a_class(case: Case, use: Use) -> Finding | None:
     """
     counts = [sum(column) for column in zip(*(look.classes for look in use.looks), strict=False)]
     last = next((node for node in reversed(case.anatomy.nodes) if node.operation in ("linear", "conv")), None)
-    units, shape = int(last.get("fan_out", 0)) if last is not None else 0, use.last.target_shape
-    single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-    if last is None or use.last.hits >= 0 or not single or units < 2 or units != len(counts) or min(counts) < OFTEN:
+    units = int(last.get("fan_out", 0)) if last is not None else 0
+    if last is None or use.last.hits >= 0 or not _single(use) or units < 2 or units != len(counts) or min(counts) < OFTEN:
         return None
     return _finding(
         use,
@@ -199,6 +207,21 @@ def _one_output_a_class(case: Case, use: Use) -> Finding | None:
         Evidence("units of the last layer, and kinds of targets", "classes", float(units), bound=float(len(counts))),
         "loss = F.cross_entropy(output, target.long()) on all outputs of the last layer",
     )
+
+
+def _single(use: Use) -> bool:
+    """Whether one number an example is asked for."""
+    shape = use.last.target_shape
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def _evenly(counts: Sequence[int]) -> bool:
+    """Whether 0, 1, ... are about equally frequent, by Pearson's statistic, at most 3 deviations above its mean."""
+    each = sum(counts) / len(counts)
+    if len(counts) < MANY or each < 2 * OFTEN:
+        return False
+    statistic = sum((count - each) ** 2 for count in counts) / each
+    return statistic <= len(counts) - 1 + 3.0 * math.sqrt(2.0 * (len(counts) - 1))
 
 
 def _cross_entropy(use: Use) -> Finding | None:
@@ -220,7 +243,7 @@ def _cross_entropy(use: Use) -> Finding | None:
             _harm(use),
             f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into {bounds}, so that with {classes} "
             f"classes the loss cannot fall below {least:.2f} and gradients are small.",
-            Evidence("the least loss that can be reached", "loss", use.last.value or math.nan, "nats", least),
+            _least(use, least),
             f"return the output of the last layer without {use.head}; apply softmax only to show probabilities",
         )
     if use.head == "relu":
@@ -280,7 +303,7 @@ def _binary(use: Use) -> Finding | None:
             _harm(use),
             f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} every answer "
             f"lies between {low} and 0.73, and a negative example costs at least {least:.2f}.",
-            Evidence("the least loss of a negative example", "loss", look.value or math.nan, "nats", least),
+            _least(use, least, " of a negative example"),
             f"return the output without {use.head}, or use nn.BCELoss() on probabilities",
         )
     if function == "binary_cross_entropy_with_logits" and use.head == "relu":
@@ -312,6 +335,12 @@ def _binary(use: Use) -> Finding | None:
             "loss = F.cross_entropy(logits, target.argmax(1))",
         )
     return None
+
+
+def _least(use: Use, least: float, of: str = "") -> Evidence:
+    value = use.last.value if use.last.value is not None else math.nan
+    text = f"the least loss{of} that can be reached is {least:.2f}; seen last: {value:.2f}"
+    return Evidence(text, "loss", value, "nats", least)
 
 
 def _harm(use: Use) -> Severity:

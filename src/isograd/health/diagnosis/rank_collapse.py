@@ -25,6 +25,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import DEFAULT_STEPS, Case, late
+from isograd.health.diagnosis import inputs
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import WEIGHTED, Anatomy, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
@@ -56,6 +57,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the last layer cannot tell examples apart, or the remark that it hardly can at the start."""
     steps = case.planned or max(DEFAULT_STEPS, case.taken)
     judged: Outcome | None = None
+    if any(finding.alarm and finding.evidence[0].signal == "input_range" for finding in inputs.diagnose(case)):
+        return  # what came in was alike already
     for signal, things in _SIGNALS:
         for head in _heads(case.anatomy):
             read = _read_by(case, head, signal)

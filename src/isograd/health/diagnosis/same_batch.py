@@ -5,6 +5,7 @@ and so is fitting one batch as a trial. An alarm needs that more examples are at
   LEAST   three looks (two where the run has ended), and every one since the first
   MORE    the data set that the program holds has more examples than the batch
 
+  BEGUN  or that a loader that does not shuffle was begun anew for every step, so that it gave its first batch alone
   FEW    or that the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and one, and
          were learned: n points in d >= n - 1 dimensions in general position are on one plane whatever their targets are (Cover
          1965), so that learning them proves nothing. An index of an embedding counts as many columns as the table has rows
@@ -22,6 +23,7 @@ from isograd.health.case import Case
 from isograd.health.looks import holds, lasting
 from isograd.health.outcome import outcome
 from isograd.records.batch import InputSample
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
@@ -34,6 +36,11 @@ SAME = 1e-5
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding."""
     found = next(iter(lasting(case, "same_batch").values()), None)
+    again = next((fact for _, fact in case.facts("loader_restarted") if fact.get("order", "") == "sequential"), None)
+    sizes = {sample.shape[0] for _, sample in case.inputs if sample.shape}
+    if found is not None and found.always and again is not None and sizes == {again.get("batch_size", -1)}:
+        yield _restarted(case, again)
+        return
     if found is None or not found.always or found.seen < 2:
         few = _few(case)
         if few is not None:
@@ -63,6 +70,23 @@ def diagnose(case: Case) -> Iterator[Finding]:
     )
 
 
+def _restarted(case: Case, fact: Fact) -> Finding:
+    size, dataset, begun = (int(fact.get(name, 0)) for name in ("batch_size", "dataset", "epoch"))
+    text = f"the loader was begun {begun:,} times in {case.taken:,} steps, and no look saw another batch"
+    return Finding(
+        "same_batch",
+        "warning",
+        0.97,
+        "data",
+        f"Every step saw the first {size:,} of {dataset:,} examples: the network learns one batch by heart.",
+        (Evidence(text, "same_batch", float(begun), "times", 1.0),),
+        source=fact.source,
+        since=1,
+        cause="next(iter(loader)) begins the loader anew each time, and without shuffling its first batch is always the same",
+        remedy="for inputs, targets in loader: inside the loop over epochs",
+    )
+
+
 def _few(case: Case) -> Finding | None:
     """The same few examples at every look, in whatever order, learned by heart."""
     looks = [step.inputs for step in case.steps if step.inputs]
@@ -71,7 +95,7 @@ def _few(case: Case) -> Finding | None:
     first = looks[0]
     rows = first[0].shape[0] if first[0].shape else 0
     asked = {sample.target_shape[0] for _, sample in case.losses if sample.training and sample.target_shape}
-    if asked and asked != {rows}:  # time comes first, or a position is an example
+    if rows not in asked and asked & set(first[0].shape[1:]):  # time comes first, and the examples behind it
         return None
     columns = sum(_columns(case, sample) for sample in first)
     if not 2 <= rows <= min(FEWEST, columns + 1) or not all(_alike(first, other) for other in looks[1:]):

@@ -35,7 +35,8 @@ def turning_ratio(sample: ParameterSample) -> float:
     .. math:: r_\perp = r \sqrt{1 - \cos^2(\Delta\theta, \theta)}
 
     Weight decay only shortens a weight; it moves a layer that learns nothing by ``learning_rate * weight_decay`` a step, and
-    is not in this number. A single number has nowhere to turn: of it the whole update counts. Unit: none. Range: [0, inf]; NaN where no update was seen next to its weight.
+    is not in this number. A single number has nowhere to turn: of it the whole update counts. Unit: none. Range: [0, inf];
+    NaN where no update was seen next to its weight.
     Source: Wan et al. 2021, Spherical motion dynamics, arXiv:2006.08419 (the angular update, for small angles).
 
     >>> from isograd.records.moments import Moments, Pairs
