@@ -92,7 +92,8 @@ class Calls:
             dataclasses.replace(
                 sample,
                 training=place in self._reached or (sample.training and not self._told),
-                negated=place in self._negated and not (sample.written and sample.function == "binary_cross_entropy"),
+                negated=place in self._negated
+                and not (sample.written and sample.function in ("binary_cross_entropy", "nll_loss")),
             )
             for place, sample in enumerate(self.samples)
         ]

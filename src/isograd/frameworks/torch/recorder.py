@@ -139,8 +139,7 @@ class TorchRecorder(Recorder):
             if taken and self.stopped_by is None:
                 self._kept.evaluated(taken, self._between.take())
             idle = [one for one in self._roster.optimizers() if id(one) not in self._stepped | self._open.done]
-            facts = (*self._program.end(taken, passes, error, idle), *self._between.end(taken))
-            if facts and self.stopped_by is None:
+            if (facts := self._program.end(taken, passes, error, idle) + self._between.end(taken)) and self.stopped_by is None:
                 self._kept.history.add(Step(taken + (error is not None), facts=facts))
             self._anatomy = self._described()
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it

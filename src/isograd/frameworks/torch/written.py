@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isograd.frameworks.torch.floors import wide
 from isograd.frameworks.torch.heads import kind_of
+from isograd.frameworks.torch.likelihoods import likelihood
 from isograd.frameworks.torch.losses import sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.records.batch import LossSample
@@ -20,6 +21,8 @@ from isograd.records.batch import LossSample
 WRITTEN = frozenset({"sub", "rsub", "log", "mul", "mean", "sum"})
 """The functions that such a loss is made of, by name."""
 
+EPS = 0.02
+"""Part of a likelihood that an eps in its logarithm may make."""
 DIFFERENCES = 4
 """Differences of a step that are looked at, at most: most are no loss."""
 
@@ -46,7 +49,8 @@ class Written:
     """The parts of one step, by a number that is written on their node of the graph.
 
     Known are the mean or sum of a difference one side of which needs no gradient, of its square or magnitude, and binary
-    cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``, an eps in the logarithms or none.
+    cross-entropy as ``-(y * log(p) + (1 - y) * log(1 - p)).mean()``, an eps in the logarithms or none, and the
+    likelihood of classes (``likelihoods``).
     """
 
     _differences: list[_Difference] = field(default_factory=list)
@@ -117,7 +121,29 @@ class Written:
             return found and (dataclasses.replace(found[0], function="difference", floor=None, reduction="mean"), found[1])
         if kind in ("Add", "Sub") and len(below) == 2 and None not in below:
             return self._binary(below, output, training)
-        return None
+        return self._classes(node, abs(float(output.detach())), training)
+
+    def _classes(self, node: Any, value: float, training: bool) -> Found | None:
+        found = likelihood(node)
+        if found is None:
+            return None
+        given = {"input": found[0], "target": found[1]}
+        sample = sample_of("nll_loss", given, None, training=training, source=persons_line())
+        mean = -float(found[0].gather(1, found[1].unsqueeze(1)).mean())
+        terms = len(found[1])
+        factor = value / mean if mean > 0.0 and math.isfinite(value) else 1.0
+        if (
+            sample.floor is None
+            or min(abs(factor - 1.0), abs(factor / terms - 1.0), abs(factor * sample.output_shape[1] - 1.0)) > EPS
+        ):
+            return None
+        return dataclasses.replace(
+            sample,
+            value=value,
+            floor=sample.floor * factor,
+            reduction="mean" if abs(factor - 1.0) <= EPS else "sum",
+            written=True,
+        ), (tuple(found[1].shape), tuple(found[1].shape))
 
     def _error(self, node: Any, value: float, *, squared: bool) -> Found | None:
         number = _number(node, "Sub") if node is not None else None
