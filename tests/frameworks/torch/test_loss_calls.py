@@ -178,34 +178,6 @@ def test_a_loss_written_by_hand_is_what_its_function_is(kind):
     assert "test_loss_calls.py" in sample.source
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda p, y: -torch.log(p)[torch.arange(len(y)), y].mean(),
-        lambda p, y: -torch.log(p[range(len(y)), y] + 1e-9).mean(),
-        lambda p, y: -p.log().gather(1, y[:, None]).mean(),
-        lambda p, y: -(nn.functional.one_hot(y, 3) * torch.log(p + 1e-9)).sum(1).mean(),
-        lambda p, y: -torch.log(p)[torch.arange(len(y)), y].sum(),
-    ],
-)
-def test_a_likelihood_of_classes_written_by_hand(loss):
-    y = (R > 0).long() + (R > 1).long()
-    sample = only(watched(nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), loss, y=y[:, 0] if y.ndim > 1 else y))
-    plain = only(watched(nn.Linear(6, 3), nn.functional.cross_entropy, y=y[:, 0] if y.ndim > 1 else y))
-    assert sample.written and sample.function == "nll_loss" and not sample.negated and sample.value > 0.0
-    times = 1.0 if sample.reduction == "mean" else 32.0
-    assert sample.floor == pytest.approx(times * plain.floor, rel=1e-3) and sample.classes == plain.classes
-
-
-def test_a_policy_gradient_and_a_sum_of_some_log_probabilities_are_no_likelihood():
-    def loss(p, y):
-        return -(torch.log(p)[torch.arange(len(y)), y] * torch.linspace(-1, 1, len(y))).mean()
-
-    y = (R > 0).long()
-    sample = only(watched(nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), loss, y=y[:, 0] if y.ndim > 1 else y))
-    assert sample.function == "" and sample.floor is None
-
-
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
 def test_binary_cross_entropy_written_by_hand(eps):
     def loss(output, target):
