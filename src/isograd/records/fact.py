@@ -33,6 +33,8 @@ FACTS = {
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
+    "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, which mixes its entries; left, right: "
+    "shapes as text; operation",
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
     "-1 where unknown; order: sequential, random or other; drop_last; epoch: passes begun; position: batches given in it",
     "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",

@@ -360,3 +360,40 @@ def test_a_real_closure_that_never_clears(clears):
             optimizer.step(closure)
     said = {one.disease for one in watch.findings if one.alarm}
     assert ("gradients_not_cleared" in said) == (not clears) and (not said or not clears)
+
+
+def test_a_reshape_to_the_same_shape_in_another_order_mixes_the_rows():
+    settings = (("left", "8x30x6"), ("right", "8x6x30"), ("operation", "view"))
+    fact = Fact("axes_reshaped", "", "net.py:7", settings)
+    found = only(recurrent_axes, seen(network(A), fact))
+    assert found.severity == "warning" and "(8, 6, 30) of a tensor of shape (8, 30, 6)" in found.summary
+    assert found.source == "net.py:7" and "permute" in found.remedy
+    assert only(recurrent_axes, seen(network(A), fact, every=False)).severity == "note"
+
+
+@pytest.mark.parametrize(("turn", "said"), [("view", True), ("permute", False)])
+def test_a_real_convolution_over_axes_that_were_viewed_into_place(turn, said):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.out = torch.nn.Conv1d(3, 8, 5), torch.nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = x.view(len(x), 3, -1) if turn == "view" else x.permute(0, 2, 1)
+            return self.out(torch.relu(self.conv(x)).reshape(len(x), 8, -1).amax(-1))
+
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    with isograd.watch(net, optimizer, budget=None) as watch:
+        for _ in range(30):
+            y = torch.randint(0, 2, (32,))
+            x = torch.randn(32, 20, 3)
+            x[:, 8:12, 0] += 3.0 * (2 * y[:, None] - 1) * torch.tensor([1.0, -1.0, 1.0, -1.0])
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    assert any(one.disease == "recurrent_axes" and one.alarm for one in watch.findings) == said

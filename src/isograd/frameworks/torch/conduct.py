@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from isograd.records.fact import Fact
 LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tensor": "rewrap", "as_tensor": "rewrap"}
 """Functions after which a value has no graph, and what they are called in a fact."""
 CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
-HEEDED = frozenset(LEAVING) | CLIPPING
+RESHAPING = frozenset({"view", "reshape"})
+HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING
 FACTS = 8
 """Places told of one kind in one step at most."""
 CHANGES = 64
@@ -70,6 +72,8 @@ class Conduct:
                 self._left(LEAVING[name], path or "")
         elif path is None and name in CLIPPING:
             self._clipped()
+        elif name in RESHAPING and args and isinstance(args[0], Tensor):
+            self._reshaped(name, path or "", args[0], args[1:])
 
     def changed(self, tensor: Any) -> None:
         """A tensor is changed in place."""
@@ -91,6 +95,15 @@ class Conduct:
         key = (operation, path, source)
         if key not in self.facts and len(self.facts) < FACTS:
             self.facts[key] = Fact("detached", path, source, (("operation", operation), ("after", self.after)))
+
+    def _reshaped(self, operation: str, path: str, tensor: Tensor, sizes: Sequence[Any]) -> None:
+        made = swapped(
+            tuple(tensor.shape), tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
+        )
+        if made and ("reshaped", path, None) not in self.facts:
+            left, right = ("x".join(map(str, shape)) for shape in (tensor.shape, made))
+            settings = (("left", left), ("right", right), ("operation", operation))
+            self.facts["reshaped", path, None] = Fact("axes_reshaped", path, persons_line(), settings)
 
     def _clipped(self) -> None:
         frame: FrameType | None = sys._getframe(1)
@@ -130,3 +143,19 @@ def _untouched(module: nn.Module) -> bool:
     norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     counts = [one.num_batches_tracked for one in norms if isinstance(one.num_batches_tracked, Tensor)]
     return any(int(count) == 0 for count in counts[:1])
+
+
+def swapped(shape: tuple[int, ...], sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape that a reshape to ``sizes`` makes, where that is ``shape`` with axes in another order; else nothing.
+
+    Axes of length 1 may stand anywhere, and axes of one length cannot be told apart.
+
+    >>> swapped((32, 30, 6), (32, 6, -1)), swapped((32, 1, 28), (32, 28, 1)), swapped((32, 30, 6), (32, 180))
+    ((32, 6, 30), (), ())
+    """
+    if len(sizes) != len(shape) or len(shape) < 3 or not all(isinstance(size, int) for size in sizes) or 0 in shape:
+        return ()
+    known = math.prod(size for size in sizes if size != -1)
+    made = tuple(math.prod(shape) // known if size == -1 else size for size in sizes)
+    same = [size for size in made if size != 1] == [size for size in shape if size != 1]
+    return made if sorted(made) == sorted(shape) and not same else ()

@@ -1,13 +1,18 @@
-"""Batch and time axes swapped: a recurrent or attention layer takes the examples for time steps.
+"""Axes swapped: a recurrent layer takes the examples for time steps, or a reshape stands where a transposition was meant.
 
 Certain from lengths: the layer takes as many time steps as there are targets, one an example, and another number of examples.
 Then every example sees the examples before it in the batch, and none of its own past.
+
+The same shape with its axes in another order is what a transposition makes. A reshape to it keeps the entries in their places in
+memory, so that every row gets parts of several others: nobody means that. An alarm where the training does not go well in spite
+of it (WELL, 0.9).
 
 Bounds:
   LEAST   three looks (two where the run has ended), and every one since the first; lengths that agree prove nothing
 
 Look-alikes that are healthy: time-first input on purpose (the targets then fit the other axis), one target for each time step
-of one long sequence (the layer then takes one example), as many examples as time steps.
+of one long sequence (the layer then takes one example), as many examples as time steps; axes of length 1 that are moved, axes
+that are split or joined.
 """
 
 from __future__ import annotations
@@ -16,14 +21,17 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.looks import holds, lasting, opening
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
+WELL = 0.9
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """One finding a layer."""
+    """One finding a layer, or a line that reshapes."""
+    yield from _reshaped(case)
     for where, found in lasting(case, "axes_swapped").items():
         batch, time = int(found.fact.get("batch", 0)), int(found.fact.get("time", 0))
         sure = holds(found, case, least=LEAST)
@@ -42,4 +50,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
             found.first,
             cause="the layer's batch_first does not fit the order of the axes of its input",
             remedy="batch_first=True for input of (batch, time, features), or transpose(0, 1) before and after the layer",
+        )
+
+
+def _reshaped(case: Case) -> Iterator[Finding]:
+    for where, found in lasting(case, "axes_reshaped").items():
+        left, right = (str(found.fact.get(side, "")).replace("x", ", ") for side in ("left", "right"))
+        operation = str(found.fact.get("operation", "view"))
+        sure = holds(found, case, least=LEAST) and not outcome(case).well(WELL)
+        yield Finding(
+            "recurrent_axes",
+            "warning" if sure else "note",
+            0.95 if sure else 0.6,
+            where,
+            f"{operation} makes ({right}) of a tensor of shape ({left}): it keeps the numbers in their order and swaps no axes, so "
+            "that every row is put together from parts of others.",
+            (Evidence(f"seen in {found.seen} of {found.looks} looks", "axes_reshaped", float(found.seen), "looks"),),
+            (where,),
+            found.fact.source,
+            found.first,
+            cause=f"{operation} where the axes were to be swapped",
+            remedy="transpose or permute: x.permute(0, 2, 1) makes (batch, channels, time) of (batch, time, channels)",
         )
