@@ -3,9 +3,9 @@
 Certain from lengths: the layer takes as many time steps as there are targets, one an example, and another number of examples.
 Then every example sees the examples before it in the batch, and none of its own past.
 
-The same shape with its axes in another order is what a transposition makes. A reshape to it keeps the entries in their places in
-memory, so that every row gets parts of several others: nobody means that. An alarm where the training does not go well in spite
-of it (WELL, 0.9).
+The same shape with its axes in another order is what a transposition makes. A reshape to it keeps the entries in their places
+in memory, so that every row gets parts of several others: nobody means that. An alarm where the training does not go well in
+spite of it (WELL, 0.9).
 
 Bounds:
   LEAST   three looks (two where the run has ended), and every one since the first; lengths that agree prove nothing
@@ -63,8 +63,8 @@ def _reshaped(case: Case) -> Iterator[Finding]:
             "warning" if sure else "note",
             0.95 if sure else 0.6,
             where,
-            f"{operation} makes ({right}) of a tensor of shape ({left}): it keeps the numbers in their order and swaps no axes, so "
-            "that every row is put together from parts of others.",
+            f"{operation} makes ({right}) of a tensor of shape ({left}): it keeps the numbers in order and swaps no axes, "
+            "so that every row is put together from parts of others.",
             (Evidence(f"seen in {found.seen} of {found.looks} looks", "axes_reshaped", float(found.seen), "looks"),),
             (where,),
             found.fact.source,
