@@ -110,7 +110,12 @@ def test_what_a_family_wants_is_filled_in_and_what_is_written_stays() -> None:
 def test_a_dry_run_shows_the_options_that_were_left_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--dry-run", str(reviews(tmp_path, kind="lstm", more="units = 7\n"))]) == 0
     said = capsys.readouterr().out
-    assert "model.units = 7" in said and 'model.pool = "max"' in said and "train.clip_norm = 1.0" in said
+    assert (
+        "model.width = 64" in said
+        and "model.units = 7" in said
+        and 'model.pool = "max"' in said
+        and "train.clip_norm = 1.0" in said
+    )
 
 
 def test_a_table_without_a_text_or_with_two_says_what_to_do(tmp_path: Path) -> None:

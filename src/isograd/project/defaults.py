@@ -50,7 +50,9 @@ def _training(kind: str, task: str) -> dict[str, Any]:
 
 
 def _options(kind: str, task: str) -> dict[str, Any]:
-    """Options that a task changes: dropping units shifts the scale of a value, but not which class is likeliest."""
+    """Options that a task changes: words are embedded; dropping units shifts a value, but not which class is likeliest."""
+    if kind in RECURRENT and task == "text-classification":
+        return {"width": 64}
     return {"dropout": 0.0} if task == "sequence-regression" and kind in (*RECURRENT, "tcn") else {}
 
 
