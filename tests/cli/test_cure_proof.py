@@ -159,7 +159,7 @@ def work(tmp_path):
     from isograd.project.amending import amended
 
     (tmp_path / "isograd.toml").write_text(TOML.replace("classification", "image-classification"))
-    made = cure._Project(str(tmp_path), None)
+    made = cure._Project(str(tmp_path), None, afresh=False)
     made.change = amended(made.project, [RATE])
     return made
 
