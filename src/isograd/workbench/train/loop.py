@@ -111,6 +111,9 @@ def _put_back(live: Live, state: State, tensors: dict[str, dict[str, torch.Tenso
     if live.averaged is not None:
         weights.load(live.averaged, tensors["ema"])
     live.optimizer.load_state_dict(checkpoint.optimizer_state(state, tensors.get("optimizer", {})))
+    for parameter, kept in live.optimizer.state.items():  # a fused kernel walks weights and moments side by side in memory
+        own = {name: one for name, one in kept.items() if isinstance(one, torch.Tensor) and one.shape == parameter.shape}
+        kept.update({name: torch.empty_like(parameter, dtype=one.dtype).copy_(one) for name, one in own.items()})
     device = next(live.model.parameters()).device
     live.best.update({name: tensor.to(device) for name, tensor in best_of(state, tensors).items()})
 
