@@ -87,8 +87,7 @@ def test_memory_and_file_are_bounded(tmp_path, monkeypatch):
 @pytest.mark.timeout(1200)
 def test_a_hundred_thousand_steps_are_bounded(tmp_path):
     watch = bounded(100_000, tmp_path / "trace.jsonl")
-    meter = watch.meter  # where listening alone takes more than the budget of so small a step, nothing else is spent
-    assert meter.share < 0.06 or meter.sampled < 20
+    assert watch.meter.share < 0.06
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")

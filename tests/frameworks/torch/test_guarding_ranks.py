@@ -49,7 +49,7 @@ print(json.dumps({
 }))
 dist.destroy_process_group()
 sys.stdout.flush()
-os._exit(0)  # CPython ends threads of torch that ask for it while it closes down, and once in 40 times that aborts
+os._exit(0)  # DDP keeps gloo's threads, with isograd or without; now and then they abort an interpreter that closes down
 """
 
 

@@ -200,10 +200,10 @@ class Ear:
         self._taps = ((BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates))
 
     def open(self) -> None:
-        """Hear from here on, in this thread."""
+        """Hear from here on, in this thread; the end of a backward pass only for a ``hand`` that is there already."""
         self._thread = threading.get_ident()
         for tap, listener in self._taps:
-            tap.add(listener, self._returned if tap is BACKWARD else None)
+            tap.add(listener, self._returned if tap is BACKWARD and self.hand is not None else None)
 
     def close(self) -> None:
         """Hear no more."""

@@ -110,8 +110,8 @@ class TorchRecorder(Recorder):
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
-        self._ear.open()
         self._hand.open(self._ear)
+        self._ear.open()
         self._between.open()
         self._begin()
         self._budget.overhead += self._budget.elapsed
