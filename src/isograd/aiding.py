@@ -9,7 +9,7 @@ from typing import Any
 
 from isograd.errors import DamagedError
 from isograd.health.first_aid import follow, judge
-from isograd.health.treating import attend
+from isograd.health.treating import attend, heeded
 from isograd.ports import Guard
 from isograd.records import codec
 from isograd.records.aid import Action, AidState, Kind, Ranges, Reading
@@ -55,8 +55,10 @@ class Aiding:
             raise DamagedError("this is not what state_dict() of a watch gave")
         state = codec.loads(AidState, text)
         self._state = replace(state, most=self._state.most)
-        self._guard.pending, self._guard.lowered = state.pending, state.course.lowered
+        self._guard.pending, self._guard.lowered, self._guard.clip = state.pending, state.course.lowered, state.course.clip
         self._guard.keep({"tensors": tensors, "plain": given.get("plain", {})} if tensors else {})
+        if len(state.optimizers) == 1:
+            self._guard.heed(heeded(state.course, state.optimizers[0]))
         if state.over:
             self._guard.end()
 
@@ -74,11 +76,14 @@ class Aiding:
             self._act(Action(ranges.taken, kind, verdict.reason, verdict.value, verdict.bound, verdict.what, place))
         if len(self._state.optimizers) == 1 and not self._state.over:  # the losses of several have no common course
             course, actions = attend(self._state.course, ranges, self._guard.treat)
-            self._state = replace(self._state, course=course)
+            if any(action.kind in ("tried", "undone") and action.what != "rate" for action in actions):
+                ranges = replace(ranges, moves=())  # other updates are to be expected from here on
+            self._state = replace(self._state, course=course, optimizers=(ranges,))
             for action in actions:
                 if action.kind in ("kept", "undone"):
-                    self._guard.settle(undo=action.kind == "undone")
+                    self._guard.settle(action.what, undo=action.kind == "undone")
                 self._act(action)
+            self._guard.heed(heeded(course, ranges))
 
     def _act(self, action: Action) -> None:
         self._tell(action)

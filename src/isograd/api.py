@@ -123,7 +123,8 @@ def watch(
 
     ``act`` switches first aid on: a step whose loss or update is not finite, or far out of the range of its recent past, is
     taken back, and the loop goes on as if its batch had not been there; where the loss has lost most of its gain for good, a
-    tenth of the learning rate and then forgotten moments are tried for 100 steps each, and undone where they do not help.
+    tenth of the rate, dead units revived, moments forgotten and the gradient clipped are tried for 100 steps each in turn, and
+    undone where they do not help.
     ``True`` allows 100 actions in the run, a number as many. It needs as much memory again as weights and optimizer state
     take, and time of its own, besides ``budget``. Each action is logged, and stands in ``actions`` of the watch and in its
     report; ``state_dict`` of the watch belongs into a checkpoint.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from isograd.records.aid import Action, Pending, Reading, Treatment
+from isograd.records.aid import Action, Heed, Pending, Reading, Treatment
 from isograd.records.anatomy import Anatomy
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.edit import Edit
@@ -170,16 +170,23 @@ class Guard(Protocol):
     lowered: int
     """How often the learning rate is divided by ten in each step; the person's own stays as it is."""
 
-    def treat(self, treatment: Treatment) -> bool:
+    clip: float | None
+    """The bound on the length of the gradient in each step, if there is one."""
+
+    def heed(self, heed: Heed) -> None:
+        """What to look at in the next step, besides what is always seen of one."""
+        ...
+
+    def treat(self, treatment: Treatment, bound: float | None = None) -> bool:
         """Begin a treatment after the step that is being judged; whether there was anything to treat."""
         ...
 
-    def settle(self, *, undo: bool) -> None:
+    def settle(self, treatment: str, *, undo: bool) -> None:
         """The treatment under way is over: keep what came of it, or go back to where it began."""
         ...
 
     def kept(self) -> dict[str, Any]:
-        """What a treatment under way would go back to: tensors by name; empty where none is."""
+        """What a treatment under way would go back to, and what was heard of units: tensors by name; empty where nothing is."""
         ...
 
     def keep(self, given: dict[str, Any]) -> None:

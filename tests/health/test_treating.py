@@ -1,8 +1,8 @@
 """Lasting trouble: what is tried, kept, undone, and when only a new start is left."""
 
 from isograd.health.first_aid import WINDOW
-from isograd.health.treating import attend
-from isograd.records.aid import Course, Ranges
+from isograd.health.treating import attend, heeded
+from isograd.records.aid import Course, Heed, Ranges
 
 
 def told(levels, able=("rate", "moments")):
@@ -10,7 +10,7 @@ def told(levels, able=("rate", "moments")):
     course, done = Course(), []
     for window, level in enumerate(levels, 1):
         ranges = Ranges(taken=window * WINDOW, losses=(level,) * WINDOW)
-        course, actions = attend(course, ranges, lambda treatment: treatment in able)
+        course, actions = attend(course, ranges, lambda treatment, bound: treatment in able)
         done += [(window, action.kind, action.what) for action in actions]
     return done, course
 
@@ -43,6 +43,34 @@ def test_when_nothing_helps_it_says_once_that_only_a_new_start_will():
     assert [kind for _, kind, _ in done] == ["tried", "undone", "tried", "undone", "restart"] and course.over
 
 
+def test_the_gradient_is_clipped_at_its_length_when_the_loss_was_best_and_the_bound_goes_with_the_treatment():
+    bounds = []
+
+    def treat(treatment, bound):
+        bounds.append((treatment, bound))
+        return treatment == "clip"
+
+    course = Course()
+    for window, (level, norm) in enumerate([(2.0, 9.0), (0.5, 0.3), (1.9, 4.0), (1.9, 5.0), (1.9, 5.0), (1.9, 5.0)], 1):
+        course, _ = attend(course, Ranges(taken=window * WINDOW, losses=(level,) * WINDOW, norms=(norm,) * 5), treat)
+        if window == 4:
+            assert course.clip == 0.3 and course.trial == "clip"
+    assert bounds == [("rate", None), ("revive", None), ("moments", None), ("clip", 0.3)] and course.clip is None
+
+
+def test_where_the_length_of_the_gradient_is_not_known_nothing_is_clipped():
+    done, _ = told([2.0, 0.5] + [1.9] * 4, able=("clip",))
+    assert done == [(4, "restart", "")]
+
+
+def test_units_are_heard_at_the_end_of_a_window_in_trouble_alone():
+    asked = [step for step in range(100) if heeded(Course(bad=1), Ranges(taken=step)).units]
+    assert asked == [45, 46, 47, 48, 49, 95, 96, 97, 98, 99]
+    assert not any(heeded(Course(), Ranges(taken=step)).units for step in range(100))
+    assert sum(heeded(Course(), Ranges(taken=step)).norm for step in range(100)) == 10
+    assert heeded(Course(over=True), Ranges(taken=9)) == Heed()
+
+
 def test_where_there_is_nothing_to_treat_the_next_is_tried_at_once():
     assert told([2.0, 0.5, 1.9, 1.9], able=("moments",))[0] == [(4, "tried", "moments")]
     assert told([2.0, 0.5, 1.9, 1.9], able=())[0] == [(4, "restart", "")]
@@ -51,4 +79,4 @@ def test_where_there_is_nothing_to_treat_the_next_is_tried_at_once():
 def test_between_the_ends_of_windows_nothing_is_looked_at():
     course = Course(start=2.0, best=0.5, bad=1)
     ranges = Ranges(taken=4 * WINDOW + 1, losses=(1.9,) * WINDOW)
-    assert attend(course, ranges, lambda treatment: True) == (course, ())
+    assert attend(course, ranges, lambda treatment, bound: True) == (course, ())

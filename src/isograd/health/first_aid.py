@@ -19,6 +19,8 @@ from isograd.records.aid import Ranges, Reading, Verdict
 
 WINDOW = 50
 """Accepted steps whose largest value counts."""
+EVERY = 10
+"""Steps from one to the next in which the length of the gradient is asked for: it costs a pass over the gradients."""
 FACTOR = 2.0
 """Times the largest of them that is still ordinary."""
 FEWEST = 10
@@ -97,7 +99,8 @@ def follow(ranges: Ranges, reading: Reading, verdict: Verdict) -> Ranges:
     losses = ranges.losses if reading.loss is None else (*ranges.losses, reading.loss)[-WINDOW:]
     moved = ranges.statistics if reading.statistics is None else (*ranges.statistics, reading.statistics)[-WINDOW:]
     steep = ranges.gradients if reading.gradient is None else (*ranges.gradients, reading.gradient)[-WINDOW:]
-    ranges = replace(ranges, losses=losses, statistics=moved, gradients=steep, row=0)
+    norms = ranges.norms if reading.norm is None else (*ranges.norms, reading.norm)[-WINDOW // EVERY :]
+    ranges = replace(ranges, losses=losses, statistics=moved, gradients=steep, norms=norms, row=0)
     move = math.hypot(*reading.updates)
     if move == 0.0:  # at a rate of 0, or where nothing needed to move: says nothing of the next one
         return ranges

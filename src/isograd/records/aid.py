@@ -8,9 +8,15 @@ from typing import Literal
 Kind = Literal["rejected", "accepted", "tried", "kept", "undone", "restart", "ended"]
 Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "lasting", "limit"]
 
-Treatment = Literal["rate", "moments"]
+Treatment = Literal["revive", "rate", "moments", "clip"]
 
-_TREATMENTS = {"": "", "rate": "a tenth of the learning rate", "moments": "forgetting the optimizer's moments"}
+TREATMENTS = {
+    "": "",
+    "revive": "reviving dead units",
+    "rate": "a tenth of the learning rate",
+    "moments": "forgetting the optimizer's moments",
+    "clip": "clipping the gradient at its length in good times",
+}
 _WORDS = {
     "nonfinite": "{met} is not finite",
     "loss": "the loss is {value:.3g}, and {bound:.3g} is the most that its recent values allow",
@@ -52,7 +58,7 @@ class Action:
     @property
     def text(self) -> str:
         """What was done and why, as a sentence without its full stop."""
-        done = _DONE[self.kind].format(step=self.step, what=_TREATMENTS.get(self.what, self.what))
+        done = _DONE[self.kind].format(step=self.step, what=TREATMENTS.get(self.what, self.what))
         met = "the loss" if self.what == "loss" else "the update"
         return f"{done}: {_WORDS[self.reason].format(value=self.value, bound=self.bound, met=met)}"
 
@@ -63,8 +69,9 @@ class Reading:
 
     ``loss`` is None where none was heard; ``statistics`` is how far running means and variances (of a batch norm) moved,
     None where there are none; ``gradient`` is the length of the gradient, where the optimizer divides by what it remembers of
-    it, else None; ``planned`` says that a scheduler set these rates; ``judged``, whether the lengths
-    of this optimizer's updates may be compared with each other (not where it searches for its step itself).
+    it, else None; ``norm`` is that of any optimizer, in the steps in which it was asked for; ``planned`` says that a scheduler
+    set these rates; ``judged``, whether the lengths of this optimizer's updates may be compared with each other (not where it
+    searches for its step itself).
     """
 
     loss: float | None
@@ -72,6 +79,7 @@ class Reading:
     rates: tuple[float, ...]
     statistics: float | None = None
     gradient: float | None = None
+    norm: float | None = None
     planned: bool = False
     judged: bool = True
 
@@ -92,8 +100,8 @@ class Ranges:
     """What first aid remembers of one optimizer: the recent accepted steps, and how many in a row were not.
 
     ``moves`` are lengths of updates as they would be at the learning rates of the last accepted step that moved, whose
-    ``updates`` and ``rates`` by group are kept; ``recent`` are the rates of the accepted steps in the window. ``odd``: the
-    rates of the last step were not believed.
+    ``updates`` and ``rates`` by group are kept; ``recent`` are the rates of the accepted steps in the window; ``norms`` are the
+    lengths of the gradient in those of its steps that were asked for it. ``odd``: the rates of the last step were not believed.
     """
 
     taken: int = 0
@@ -101,6 +109,7 @@ class Ranges:
     moves: tuple[float, ...] = ()
     statistics: tuple[float, ...] = ()
     gradients: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
     updates: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
     recent: tuple[tuple[float, ...], ...] = ()
@@ -114,7 +123,8 @@ class Course:
 
     ``start`` and ``best`` are the first and the lowest level of the loss, ``bad`` counts bad windows in a row; ``trial`` is the
     treatment under way, begun at the level ``before``, with ``left`` windows to watch; ``tried`` those of this trouble;
-    ``lowered`` how often the rate is divided by ten at present; ``over``: nothing more can be done in place.
+    ``lowered`` how often the rate is divided by ten at present; ``usual`` is the length of the gradient when the loss was at
+    its best, and ``clip`` the bound on it at present; ``over``: nothing more can be done in place.
     """
 
     start: float | None = None
@@ -125,7 +135,17 @@ class Course:
     left: int = 0
     tried: tuple[str, ...] = ()
     lowered: int = 0
+    usual: float | None = None
+    clip: float | None = None
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heed:
+    """What the door is to look at in the next step: the length of the gradient, and which units say nothing."""
+
+    norm: bool = False
+    units: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,19 @@
 """Lasting trouble in real loops: a rate that stays too high is lowered, what does not help is undone, and resuming is exact."""
 
 import copy
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import isograd
+from isograd.records import codec
+from isograd.records.aid import AidState
 
-STEPS, SHOCK = 650, 200
+STEPS, SHOCK = 800, 200
 
 
 def loop(trouble, stop=None, given=None, make=None):
@@ -36,6 +40,9 @@ def loop(trouble, stop=None, given=None, make=None):
             optimizer.param_groups[0]["lr"] = rate
             if step >= SHOCK and trouble == "rate":
                 optimizer.param_groups[0]["lr"] = 50 * rate
+            if step == SHOCK and trouble == "dead":
+                with torch.no_grad():
+                    net[1].bias.sub_(20.0)  # behind it no unit fires, and no gradient comes back
             if step >= SHOCK and trouble == "labels":
                 y = labels[step]
             optimizer.zero_grad()
@@ -60,7 +67,7 @@ def treated(watch):
 
 @pytest.fixture(scope="module")
 def runs():
-    return {trouble: loop(trouble) for trouble in ("rate", "labels")}
+    return {trouble: loop(trouble) for trouble in ("rate", "labels", "dead")}
 
 
 def test_a_rate_that_stays_too_high_is_lowered_and_the_loss_comes_back(runs):
@@ -73,9 +80,9 @@ def test_a_rate_that_stays_too_high_is_lowered_and_the_loss_comes_back(runs):
 
 def test_where_nothing_helps_all_is_undone_and_a_new_start_is_offered(runs):
     _, optimizer, watch = runs["labels"]
-    kinds = [("tried", "rate"), ("undone", "rate"), ("tried", "moments"), ("undone", "moments"), ("restart", "")]
-    assert treated(watch) == kinds
-    assert watch._aid._guard.lowered == 0 and optimizer.param_groups[0]["lr"] == 0.01
+    tried = ("rate", "moments", "clip")  # no unit is dead
+    assert treated(watch) == [(kind, what) for what in tried for kind in ("tried", "undone")] + [("restart", "")]
+    assert watch._aid._guard.lowered == 0 and watch._aid._guard.clip is None and optimizer.param_groups[0]["lr"] == 0.01
     assert any("only a new start will" in finding.summary for finding in watch.report().findings)
 
 
@@ -91,11 +98,40 @@ def test_what_forgetting_the_moments_did_is_undone_to_the_bit():
     assert torch.equal(after["model"]["1.running_mean"], kept["buffer/0/"])
 
 
-LONG = [pytest.param(stop, marks=pytest.mark.proof) for stop in (202, 210, 300, 301, 349, 350, 399, 401, 449, 450, 500, 599)]
+def test_dead_units_are_brought_back_and_what_was_learned_returns(runs):
+    net, _, watch = runs["dead"]
+    assert treated(watch)[:4] == [("tried", "rate"), ("undone", "rate"), ("tried", "revive"), ("kept", "revive")]
+    losses = watch._aid._state.optimizers[0].losses
+    assert sum(losses) / len(losses) < 0.3 and float(net[1].bias.detach().min()) > -2.0
 
 
-@pytest.mark.parametrize("stop", [400, 451, *LONG])
-@pytest.mark.parametrize("trouble", ["rate", "labels"])
+def test_clipping_holds_the_gradient_at_its_length_in_good_times(runs):
+    begun = next(action.step for action in runs["labels"][2].actions if (action.kind, action.what) == ("tried", "clip"))
+    given = loop("labels", stop=begun + 1)
+    course = codec.loads(AidState, given["aid"]["state"]).course
+    bound = course.clip
+    assert bound is not None and bound == course.usual
+    heard = []
+    hook = register_optimizer_step_post_hook(lambda o, args, kwargs: heard.append(norm(o)))
+    try:
+        loop("labels", stop=begun + 40, given=given)
+    finally:
+        hook.remove()
+    assert len(heard) == 39 and max(heard) <= bound * 1.0001 and min(heard) < max(heard)
+
+
+def norm(optimizer):
+    return math.hypot(*(float(p.grad.norm()) for group in optimizer.param_groups for p in group["params"]))
+
+
+LONG = [
+    pytest.param(stop, marks=pytest.mark.proof)
+    for stop in (202, 210, 300, 301, 349, 350, 399, 401, 449, 450, 451, 500, 599, 600, 648, 700)
+]
+
+
+@pytest.mark.parametrize("stop", [400, 448, *LONG])
+@pytest.mark.parametrize("trouble", ["rate", "labels", "dead"])
 def test_a_run_with_a_treatment_under_way_goes_on_exactly(runs, trouble, stop):
     net, optimizer, watch = runs[trouble]
     other, again, resumed = loop(trouble, given=loop(trouble, stop=stop))

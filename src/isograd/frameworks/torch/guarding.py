@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -20,14 +21,15 @@ from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.hooks import Quiet
 from isograd.frameworks.torch.mending import reset_moments
 from isograd.frameworks.torch.opened import has_closure
-from isograd.frameworks.torch.places import modules_of
+from isograd.frameworks.torch.places import is_compiled, modules_of
 from isograd.frameworks.torch.ranks import Alone, ranks_of
 from isograd.frameworks.torch.roster import Roster
-from isograd.frameworks.torch.saving import Buffers, Saved, squares_of
+from isograd.frameworks.torch.saving import Buffers, Saved, local, squares_of
+from isograd.frameworks.torch.silent import Silence
 from isograd.frameworks.torch.snapshot import Snapshot
 from isograd.frameworks.torch.state import say_that_we_stop
 from isograd.ports import Decide, Guard
-from isograd.records.aid import Pending, Reading, Treatment
+from isograd.records.aid import Heed, Pending, Reading, Treatment
 
 
 class TorchGuard(Guard):
@@ -50,7 +52,9 @@ class TorchGuard(Guard):
         self._failed: Exception | None = None
         self._over = False
         self.lowered = 0
-        self._changed = False
+        self.clip: float | None = None
+        self._heed, self._silence = Heed(), Silence(self._models)
+        self._changed, self._closed = False, False
         self._own: list[Any] = []
         self._snapshot: Snapshot | None = None
 
@@ -74,6 +78,7 @@ class TorchGuard(Guard):
         self._taps += [(tap, self._scheduled) for tap in _schedulers()]
         for tap, listener in self._taps:
             tap.add(listener)
+        self.heed(self._heed)
 
     def detach(self) -> None:
         """Leave nothing behind, and keep nothing of the person's."""
@@ -83,6 +88,8 @@ class TorchGuard(Guard):
             tap.remove(listener)
         self._handles, self._taps, self._heads = [], [], []
         self._saved.clear()
+        self._silence.listen(False)
+        self._silence = Silence(())
         self._models = ()
         self._roster.forget()
         self._buffers = Buffers(())
@@ -91,40 +98,63 @@ class TorchGuard(Guard):
         """Guard no more; what was copied is let go."""
         self._over = True
         self._saved.clear()
+        self._silence.listen(False)
 
-    def treat(self, treatment: Treatment) -> bool:
-        """Lower the rate of all coming steps, or forget the moments; where weights will differ, remember them as they are."""
+    def heed(self, heed: Heed) -> None:
+        """Hear units in the next step only where there is one process: what they said is not joined with other ranks."""
+        self._heed = heed
+        self._silence.stepped()
+        if self._handles:
+            here = heed.units and not self._over and type(self._ranks) is Alone and not is_compiled(self._models)
+            self._silence.listen(here)
+
+    def treat(self, treatment: Treatment, bound: float | None = None) -> bool:
+        """Change the rate or the gradients of all coming steps, or weights and moments here, remembered as they were."""
         self._changed = treatment == "rate"
         if treatment == "rate":
             self.lowered += 1
             return True
         several = self._roster.optimizers()
+        self._silence.stepped()
+        if len(several) > 1:
+            return False
+        if treatment == "clip":
+            self.clip = None if self._closed else bound
+            return self.clip is not None
         snapshot = Snapshot.of(self._models, several[0])
-        if len(several) > 1 or reset_moments(several[0]) is None:
+        if treatment == "revive" and not self._silence.revive(several[0]):
+            return False
+        if treatment == "moments" and reset_moments(several[0]) is None:
             return False
         self._snapshot = snapshot
         return True
 
-    def settle(self, *, undo: bool) -> None:
+    def settle(self, treatment: str, *, undo: bool) -> None:
         """Keep the treatment, or go back: to the rate, or to the weights and moments that were there when it began."""
-        if undo and self._snapshot is None:
+        if undo and treatment == "rate":
             self.lowered -= 1
             self._changed = True
+        elif undo and treatment == "clip":
+            self.clip = None
         elif undo and self._snapshot is not None:
             self._snapshot.restore(self._models, self._roster.optimizers()[0])
         self._snapshot = None
 
     def kept(self) -> dict[str, Any]:
         """Tensors by name, and the plain values of the optimizer's state."""
-        return {} if self._snapshot is None else {"tensors": self._snapshot.tensors, "plain": self._snapshot.plain}
+        held = self._snapshot or Snapshot({}, {})
+        tensors = held.tensors | self._silence.kept()
+        return {"tensors": tensors, "plain": held.plain} if tensors else {}
 
     def keep(self, given: dict[str, Any]) -> None:
         """Go on with what ``kept`` gave, in memory of our own, on the devices of the parameters."""
         self._snapshot = None
         if given:
             device = next(self._models[0].parameters()).device
-            tensors = {name: tensor.to(device, copy=True) for name, tensor in given["tensors"].items()}
-            self._snapshot = Snapshot(tensors, dict(given["plain"]))
+            heard = {name: tensor for name, tensor in given["tensors"].items() if name.startswith("unit/")}
+            tensors = {name: tensor.to(device, copy=True) for name, tensor in given["tensors"].items() if name not in heard}
+            self._snapshot = Snapshot(tensors, dict(given["plain"])) if tensors else None
+            self._silence.keep(heard)
 
     @property
     def pending(self) -> Pending:
@@ -196,10 +226,30 @@ class TorchGuard(Guard):
             with Quiet():
                 self._lower(optimizer)
                 self._saved.setdefault(id(optimizer), Saved()).save(optimizer, whole=closure)
-                self._gradient = None if closure or isinstance(optimizer, _UNDIVIDED) else _gradient(optimizer)
+                asked = self._heed.norm or self.clip is not None or not isinstance(optimizer, _UNDIVIDED)
+                self._gradient = _gradient(optimizer) if asked and not closure else None
+                self._closed = closure
+                self._silence.stepping()
         except _Alone as error:
             self._give_up(error)
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
+            self._failed = error
+        if self.clip is not None:
+            self._clipped(optimizer, self.clip)
+
+    def _clipped(self, optimizer: Optimizer, bound: float) -> None:
+        """Shorten the gradient to the bound; also where we have failed, because the other ranks wait for what we say."""
+        try:
+            with Quiet():
+                known = self._failed is None and self._gradient is not None
+                square = float(self._gradient) if known and self._gradient is not None else math.nan
+                norm = _root(self._ranks.joined([square])[0])
+                if bound < norm < math.inf:
+                    for group in optimizer.param_groups:
+                        for parameter in group["params"]:
+                            if parameter.grad is not None:
+                                local(parameter.grad).mul_(bound / norm)
+        except Exception as error:  # noqa: BLE001  the same
             self._failed = error
 
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -213,12 +263,14 @@ class TorchGuard(Guard):
                     self._give_up(self._failed or RuntimeError("it failed on another rank"))
                 elif not _skipped(optimizer):
                     place, rates, saved = self._place(optimizer), _rates(optimizer), self._saved[id(optimizer)]
+                    steep = None if self._gradient is None else _root(gradient)
                     reading = Reading(
                         losses / heard if heard else None,
                         tuple(map(_root, squares)),
                         rates,
                         _root(running) if self._running else None,
-                        None if self._gradient is None else _root(gradient),
+                        None if isinstance(optimizer, _UNDIVIDED) else steep,
+                        steep if self._heed.norm else None,
                         planned=self._changed or self._planned[place] == self._asked_for(optimizer),
                         judged=not has_closure(args, kwargs),
                     )
@@ -237,6 +289,7 @@ class TorchGuard(Guard):
     def _take_back(self, optimizer: Optimizer, saved: Saved) -> None:
         saved.restore(optimizer)
         self._buffers.restore()
+        self._silence.taken_back()
 
     def _lower(self, optimizer: Optimizer) -> None:
         """For this step alone: the person's own rates come back after it."""

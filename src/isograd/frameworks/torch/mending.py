@@ -78,14 +78,14 @@ def rescale(models: Sequence[nn.Module], run: Run, *, centred: bool = False, whe
     """
     heard = _heard(models, run)
     names = {id(module): path for path, module in modules_of(models)}
-    single = _single(models)
-    able = [m for m in heard.order[:-1] if id(m) in single and id(m) not in heard.normalised and where in ("", names[id(m)])]
+    alone = single(models)
+    able = [m for m in heard.order[:-1] if id(m) in alone and id(m) not in heard.normalised and where in ("", names[id(m)])]
     saved, done = _Saved(), dict[str, int]()
 
     def scaled(module: nn.Module, args: Any, output: Any) -> Any:
         if names[id(module)] in done or not isinstance(output, Tensor):
             return None
-        rows = _by_unit(module, output)
+        rows = by_unit(module, output)
         mean = rows.mean(0) if centred and module.bias is not None else torch.zeros_like(rows[0])
         deviation = (rows - mean).square().mean().sqrt() if centred else rows.std(correction=0)
         if not bool(torch.isfinite(deviation)) or float(deviation) <= FLAT * float(rows.abs().mean()):
@@ -147,11 +147,11 @@ def revive(
     """
     heard = _heard(models, run)
     names = {id(module): path for path, module in modules_of(models)}
-    single = _single(models)
+    alone = single(models)
     able = [
         module
         for module in heard.before
-        if id(module) in single and where in ("", names[id(module)]) and len(getattr(module, "normalized_shape", "1")) == 1
+        if id(module) in alone and where in ("", names[id(module)]) and len(getattr(module, "normalized_shape", "1")) == 1
     ]
     saved, done = _Saved(optimizer), dict[str, int]()
     generator = torch.Generator().manual_seed(seed)
@@ -159,7 +159,7 @@ def revive(
     def woken(module: nn.Module, args: Any, output: Any) -> Any:
         if names[id(module)] in done or not isinstance(output, Tensor):
             return None
-        rows = _by_unit(module, output)
+        rows = by_unit(module, output)
         dead = _DEAD[heard.before[module]](rows).all(0) & torch.isfinite(rows).all(0)
         if not bool(dead.any()):
             return None
@@ -186,7 +186,7 @@ def _centre(module: Any, args: Any, rows: Tensor, dead: Tensor, generator: torch
     if bool(drawn.any()):
         fresh = torch.randn(weight.shape, generator=generator, dtype=torch.float32) * (2.0 / weight[0].numel()) ** 0.5
         weight[drawn] = fresh.to(weight)[drawn]
-        rows = _by_unit(module, module.forward(*args))
+        rows = by_unit(module, module.forward(*args))
         deviation = rows.std(0, correction=0)
     if module.bias is None:
         return
@@ -288,8 +288,8 @@ def _hooked(models: Sequence[nn.Module], able: Sequence[nn.Module], hook: Any) -
             handle.remove()
 
 
-def _single(models: Sequence[nn.Module]) -> set[int]:
-    """The modules whose parameters no other module holds."""
+def single(models: Sequence[nn.Module]) -> set[int]:
+    """The ids of the modules whose parameters no other module holds."""
     modules = [module for _, module in modules_of(models)]
     held = Counter(id(p) for module in modules for p in module._parameters.values() if p is not None)
     return {id(m) for m in modules if all(held[id(p)] == 1 for p in m._parameters.values() if p is not None)}
@@ -297,14 +297,14 @@ def _single(models: Sequence[nn.Module]) -> set[int]:
 
 def _chained(models: Sequence[nn.Module]) -> Iterator[tuple[str, Any, Any]]:
     """Weighted layers of a Sequential with nothing between them that is not homogeneous."""
-    single = _single(models)
+    alone = single(models)
     for path, module in modules_of(models):
         if not isinstance(module, nn.Sequential):
             continue
         first: tuple[str, Any] | None = None
         for name, child in module.named_children():
             if isinstance(child, _WEIGHTED):
-                able = id(child) in single and not _transposed(child)
+                able = id(child) in alone and not _transposed(child)
                 if first is not None and able and _outgoing_fits(first[1], child):
                     yield first[0], first[1], child
                 first = (f"{path}.{name}".lstrip("."), child) if able else None
@@ -333,8 +333,8 @@ def _weight(module: Any) -> Tensor:
     return weight.detach()
 
 
-def _by_unit(module: nn.Module, output: Tensor) -> Tensor:
-    """The output as (examples and places, units)."""
+def by_unit(module: nn.Module, output: Tensor) -> Tensor:
+    """The output of a weighted layer or a norm as (examples and places, units)."""
     return output.movedim(_axis(module, output), -1).flatten(0, -2)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.looks import listed
+from isograd.records.aid import TREATMENTS
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
@@ -18,7 +19,6 @@ _WHY = {
     "gradient": "the gradient left its range",
     "statistics": "the running means of the norms left theirs",
 }
-_WHAT = {"rate": "a tenth of the learning rate", "moments": "forgetting the optimizer's moments"}
 _TREATED = {
     "kept": "{what} brought the loss back, and stays",
     "undone": "{what} was tried and did not bring the loss back; it was undone",
@@ -50,7 +50,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         )
     treated = [(step, fact) for step, fact in facts if fact.get("action", "") in _TREATED]
     for step, fact in treated:
-        what = _TREATED[str(fact.get("action", ""))].format(what=_WHAT.get(str(fact.get("what", "")), ""))
+        what = _TREATED[str(fact.get("action", ""))].format(what=TREATMENTS.get(str(fact.get("what", "")), ""))
         yield Finding(
             "first_aid", "note", 1.0, "optimizer", f"First aid at step {step:,}: {what}.", since=step, remedy=_RESTART
         )
