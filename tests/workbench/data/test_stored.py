@@ -28,7 +28,8 @@ def parquet(folder: Path, rows: int = ROWS) -> Path:
     label = draw.integers(0, 2, rows)
     words = draw.choice(["one", "café", "東京", "two", "film", "seen", "said"], (rows, 6))
     texts = [
-        " ".join([*row, "good" if one else "bad", str(i % 500)]) for i, (row, one) in enumerate(zip(words, label, strict=True))
+        " ".join([*row, "<b>good</b> &amp; new" if one else "bad cafÃ©", str(i % 500)])
+        for i, (row, one) in enumerate(zip(words, label, strict=True))
     ]
     table = pa.table(
         {
@@ -37,6 +38,7 @@ def parquet(folder: Path, rows: int = ROWS) -> Path:
             "town": pa.array([None if i % 89 == 0 else f" town {k} " for i, k in enumerate(draw.integers(0, 9, rows))]),
             "day": pa.array(draw.integers(18_000, 19_000, rows).astype(np.int32)).cast(pa.date32()),
             "many": [[1]] * rows,
+            "coded": [None if i % 61 == 0 else f"{x:.3f}" for i, x in enumerate(draw.normal(size=rows))],
             "label": np.array(["no", "yes"])[label],
         }
     )
@@ -75,9 +77,9 @@ def same(one: Prepared, other: Prepared) -> bool:
 
 def test_the_columns_are_those_of_the_whole_file(tmp_path: Path, pieces: None) -> None:
     path = parquet(tmp_path)
-    whole, found = read_table(path), stored.stored_table(path, tmp_path / "columns", memory=MIB)
+    whole, found = read_table(path), stored.stored_table(stored.Asked(path, (path,)), tmp_path / "columns", memory=MIB)
     assert found.on_disk and found.fingerprint == whole.fingerprint and list(found.places) == list(whole.places)
-    assert list(found.columns) == list(whole.columns) == ["text", "size", "town", "day", "label"]
+    assert list(found.columns) == list(whole.columns) == ["text", "size", "town", "day", "coded", "label"]
     for name, cells in whole.columns.items():
         mine = found.columns[name]
         if not isinstance(cells, Words):
@@ -105,6 +107,13 @@ def test_the_columns_are_those_of_the_whole_file(tmp_path: Path, pieces: None) -
         {"drop": ("text",), "clean": ("drop_duplicates", "clip_outliers:size", "group_rare:town=3", "impute:size=median")},
         {"drop": ("text",), "split": SplitPlan("time", 0.2, 0.2, "day")},
         {
+            "encode_as": EncodingPlan(vocabulary=40),
+            "clean": (
+                *("strip_markup:text", "repair_encoding:text", "strip_control:text", "impute:text=nothing was said"),
+                *("log:coded", "derive:sum=coded + size", "blank:size=0", "cast:day=category", "rename:coded=code"),
+            ),
+        },
+        {
             "drop": ("text", "label"),
             "target": "size",
             "task": "regression",
@@ -112,7 +121,7 @@ def test_the_columns_are_those_of_the_whole_file(tmp_path: Path, pieces: None) -
             "skip_corrupt": True,
         },
     ],
-    ids=["bag", "ids", "subwords", "cleaned", "time", "regression"],
+    ids=["bag", "ids", "subwords", "cleaned", "time", "edited", "regression"],
 )
 def test_pieces_give_the_very_bits_that_the_whole_gives_and_so_does_the_second_time(
     how: dict[str, object], tmp_path: Path, pieces: None, monkeypatch: pytest.MonkeyPatch
@@ -127,6 +136,42 @@ def test_pieces_give_the_very_bits_that_the_whole_gives_and_so_does_the_second_t
     assert same(first, whole) and same(again, whole)
     assert any("is read in pieces" in remark for remark in first.summary.remarks)
     assert path.is_file()
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("part-0", "part-1", "part-2")])
+def test_a_folder_of_parquet_files_in_pieces_is_the_one_that_is_read_whole(
+    names: tuple[str, ...], tmp_path: Path, pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pq.read_table(parquet(tmp_path))
+    (tmp_path / "t.parquet").unlink()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "_SUCCESS").touch()
+    for number, name in enumerate(names):  # one file holds words where another holds numbers, and a column more
+        some = rows.slice(2000 * number, 2000)
+        sizes = some["size"].cast(pa.string()) if number == 1 else some["size"]
+        some = some.set_column(1, "size", sizes)
+        pq.write_table(some.append_column("more", some["label"]) if number == 2 else some, tmp_path / "d" / f"{name}.parquet")
+    how = {"target": "label", "split": SplitPlan(validation=0.2, kind="auto"), "seed": 3, "task": "classification"}
+    encoding = EncodingPlan(vocabulary=40)
+    first = prepare("d", base=tmp_path, cache=tmp_path / "cache", encode_as=encoding, **how)  # type: ignore[arg-type]
+    again = prepare("d", base=tmp_path, cache=tmp_path / "cache", encode_as=encoding, **how)  # type: ignore[arg-type]
+    monkeypatch.setattr("isograd.workbench.data.reading.need_of", lambda path: 0)
+    whole = prepare("d", base=tmp_path, cache=None, encode_as=encoding, **how)  # type: ignore[arg-type]
+    assert same(first, whole) and same(again, whole)
+    assert first.summary.split == ("given" if names[0] == "train" else "stratified")
+    assert first.train.names[0].startswith(f"{names[0]}.parquet row ")
+    assert [said for said in first.summary.remarks if "in pieces" not in said] == list(whole.summary.remarks)
+    assert any("column more is not in" in remark for remark in first.summary.remarks)
+
+
+def test_a_file_of_several_that_lacks_a_column_is_named(tmp_path: Path, pieces: None) -> None:
+    whole = pq.read_table(parquet(tmp_path, 300))
+    (tmp_path / "d").mkdir()
+    pq.write_table(whole, tmp_path / "d" / "a.parquet")
+    pq.write_table(whole.drop_columns("town"), tmp_path / "d" / "b.parquet")
+    for cache in (tmp_path / "cache", None):
+        with pytest.raises(DataError, match=r"b\.parquet has no column 'town'|no folder to keep"):
+            prepare(*("d",), base=tmp_path, cache=cache, task="classification", target="label", split=SplitPlan(), seed=0)  # type: ignore[arg-type]
 
 
 def test_a_flipped_byte_and_another_file_are_noticed(tmp_path: Path, pieces: None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from isograd.records.schema import ColumnKind
 from isograd.workbench.data.lexicon import Lexicon
 from isograd.workbench.data.order import in_order
+from isograd.workbench.data.spilled import laid_down, lexicon_of, on_disk
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -30,6 +30,8 @@ LARGEST = 1e30
 MOSTLY = 0.95
 """A column with at least this share of numbers is numeric, and what else it holds is a fault."""
 FEW_ROWS = 1 << 16
+MOST_WORDS = 1 << 18
+"""Different numbers that are held as words in memory, of about 64 bytes each; more go to disk."""
 MOST_VALUES = 200
 FEW_VALUES = 10
 SENTENCE = 3
@@ -78,16 +80,16 @@ def taken(cells: Cells, rows: Codes) -> Cells:
     return Words(codes, cells.values)
 
 
-def spilled(cells: Cells, rows: Codes) -> Cells:
-    """Some rows of a column that lies on disk, on disk too: in a file without a name, which ends with the process."""
-    if len(rows) <= FEW_ROWS:
+def spilled(cells: Cells, rows: Codes | None = None) -> Cells:
+    """A column, or some rows of one that lies on disk, on disk too: in a file without a name, which ends with the process."""
+    if rows is not None and len(rows) <= FEW_ROWS:
         return taken(cells, rows)
     values = cells.values if isinstance(cells, Numbers) else cells.codes
-    with tempfile.TemporaryFile() as file:
-        for start in range(0, len(rows), FEW_ROWS):
-            file.write(values[rows[start : start + FEW_ROWS]].data)
-        file.flush()
-        some = np.asarray(np.memmap(file, dtype=values.dtype, mode="r"))
+    if rows is None:
+        some = laid_down(values)
+    else:
+        pieces = (values[rows[start : start + FEW_ROWS]] for start in range(0, len(rows), FEW_ROWS))
+        some = on_disk(pieces, values.dtype)
     return Numbers(some) if isinstance(cells, Numbers) else Words(some, cells.values)
 
 
@@ -114,7 +116,8 @@ def as_words(cells: Cells) -> Words:
         return cells
     found, codes = np.unique(cells.values, return_inverse=True)
     codes = np.where(np.isnan(cells.values), -1, codes).astype(np.int64)
-    return Words(codes, tuple(str(int(v)) if v.is_integer() else repr(v) for v in found.tolist() if v == v))
+    words = (str(int(v)) if v.is_integer() else repr(v) for v in found.tolist() if v == v)
+    return Words(codes, lexicon_of(words)[0] if len(found) > MOST_WORDS else tuple(words))
 
 
 def codes_of(cells: Cells) -> Codes:
@@ -164,7 +167,7 @@ def _of_each(values: Sequence[str], key: object, say: Callable[[str], object], k
     def make() -> NDArray[Any]:
         return np.fromiter(map(say, values), dtype=kind, count=len(values))
 
-    return values.once(key, make) if isinstance(values, Lexicon) else make()
+    return values.once(key, lambda: laid_down(make())) if isinstance(values, Lexicon) else make()
 
 
 def _gaps(values: Sequence[str], gaps: frozenset[str]) -> Flags:

@@ -44,7 +44,7 @@ def day_of(word: str) -> float:
 def as_days(cells: Cells) -> tuple[Floats, Flags]:
     """A column of dates as days since 1970, NaN for gaps, and which rows hold something else (NaN there too)."""
     words = as_words(cells)
-    days = np.array([*(day_of(word) for word in words.values), np.nan])
+    days = np.append(np.fromiter(map(day_of, words.values), dtype=np.float64, count=len(words.values)), np.nan)
     gaps = as_labels(words).codes < 0
     values = np.where(gaps, np.nan, days[words.codes])
     return values, np.isnan(values) & ~gaps

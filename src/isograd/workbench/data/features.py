@@ -58,7 +58,8 @@ def settled(name: str, cells: Cells, kind: ColumnKind) -> tuple[Cells, Trouble |
     rows = np.flatnonzero(wrong)
     words = as_words(taken(cells, rows))
     trouble = Trouble(name, rows, tuple(words.values[code] for code in words.codes), kind) if len(rows) else None
-    return (Numbers(values) if kind == "number" else cells), trouble
+    same = kind != "number" or (isinstance(cells, Numbers) and cells.values is values)
+    return (cells if same else Numbers(values)), trouble
 
 
 def fit_column(

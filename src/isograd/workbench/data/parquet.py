@@ -54,14 +54,31 @@ def table_of_arrow(path: Path, read: pa.Table, fingerprint: str, *, first: int =
     )
 
 
+def columns_of_words(path: Path) -> set[str]:
+    """The columns of a Parquet file that become words; raises ``DataError`` where it is broken."""
+    try:
+        return {field.name for field in pyarrow.parquet.read_schema(path) if _holds(field.type) == "words"}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise broken_parquet(path, error) from error
+
+
+def _holds(kind: pa.DataType) -> str:
+    """Whether values of a type become "numbers", "words" (words, truths and times do), or, "", nothing."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numbers"
+    worded = pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind) or _is_string(kind)
+    return "words" if worded else ""
+
+
 def _cells(column: pa.ChunkedArray) -> Cells | None:
     """A Parquet column as cells; nothing for kinds that are neither numbers, words, truths nor times."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    holds = _holds(column.type)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if holds == "numbers":
         return Numbers(np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64))
-    if not (pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind) or _is_string(kind)):
+    if not holds:
         return None
     coded = pa.chunked_array([column.cast(pa.string()).combine_chunks()]).combine_chunks().dictionary_encode()
     coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded

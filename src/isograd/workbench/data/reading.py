@@ -25,9 +25,9 @@ from isograd.workbench.data.sources import (
     listing,
     locate,
 )
-from isograd.workbench.data.stored import MEMORY, need_of, stored_table
+from isograd.workbench.data.stored import MEMORY, Asked, need_of, stored_table
 from isograd.workbench.data.table import Table
-from isograd.workbench.data.tables import part_tables, read_parts, read_table
+from isograd.workbench.data.tables import part_tables, read_parts, read_several, read_table, several_parquet
 from isograd.workbench.data.texts import read_texts
 
 BUILTIN = "builtin:digits"
@@ -75,8 +75,8 @@ def read(source: Source, *, task: str | None = None, skip_corrupt: bool = False)
         return _read_file(path, source, task, skip_corrupt)
     if source.label_pattern:
         return read_recordings(path, pattern=source.label_pattern, skip_corrupt=skip_corrupt, cache=source.cache)
-    if part_tables(path):
-        return _labelled(read_parts(path, skip_corrupt=skip_corrupt), source, task, skip_corrupt)
+    if part_tables(path) or several_parquet(path):
+        return _labelled(_tables(path, source, skip_corrupt), source, task, skip_corrupt)
     return _read_folder(path, source, skip_corrupt)
 
 
@@ -101,17 +101,36 @@ def _read_file(path: Path, source: Source, task: str | None, skip_corrupt: bool)
 
 def _table(path: Path, source: Source, skip_corrupt: bool) -> Table:
     """One table, on disk where it is a Parquet file that would take more memory than is given."""
-    need, most = need_of(path) if path.suffix.lower() in PARQUET_SUFFIXES else 0, source.memory * MIB
+    stored = _stored(Asked(path, (path,)), source)
+    return stored if stored is not None else read_table(path, skip_corrupt=skip_corrupt)
+
+
+def _tables(folder: Path, source: Source, skip_corrupt: bool) -> Table:
+    """The tables of a folder as one: a file a part, or several Parquet files; on disk where they are too large."""
+    parts = part_tables(folder)
+    if not parts:
+        files = several_parquet(folder)
+        stored = _stored(Asked(folder, files), source)
+        return stored if stored is not None else read_several(folder, files, skip_corrupt=skip_corrupt)
+    stored = _stored(Asked(folder, tuple(parts.values()), tuple(parts)), source)
+    return stored if stored is not None else read_parts(folder, skip_corrupt=skip_corrupt)
+
+
+def _stored(asked: Asked, source: Source) -> Table | None:
+    """Parquet files as a table on disk, where together they would take more memory than is given; else nothing."""
+    if any(path.suffix.lower() not in PARQUET_SUFFIXES for path in asked.files):
+        return None
+    need, most = sum(map(need_of, asked.files)), source.memory * MIB
     if need <= most:
-        return read_table(path, skip_corrupt=skip_corrupt)
+        return None
     if source.cache is None:
         raise DataError(
-            f"{path.name} is larger than the memory that is given, and there is no folder to keep its columns in",
-            where=str(path),
+            f"{asked.where.name} is larger than the memory that is given, and there is no folder to keep its columns in",
+            where=str(asked.where),
             met=f"read as a whole it takes about {need / MIB:,.0f} MiB; memory = {source.memory}",
             remedy=f"cache = true under [data], or memory = {-(-need // MIB)}",
         )
-    return stored_table(path, source.cache / "columns", memory=most)
+    return stored_table(asked, source.cache / "columns", memory=most)
 
 
 def _labelled(table: Table, source: Source, task: str | None, skip_corrupt: bool) -> Table | Pictures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from isograd.errors import DataError, did_you_mean
@@ -26,8 +27,8 @@ PART_NAMES = {
 }
 PARTS = ("train", "validation", "test")
 READS = (
-    "a CSV, TSV, Parquet or JSON lines table, the URL of a database, an .npz archive, a folder of class folders of images, "
-    "recordings or texts, a folder of IDX files, or builtin:digits"
+    "a CSV, TSV, Parquet or JSON lines table, a folder of Parquet files, the URL of a database, an .npz archive, a folder of "
+    "class folders of images, recordings or texts, a folder of IDX files, or builtin:digits"
 )
 
 
@@ -105,7 +106,7 @@ def listing(folder: Path) -> list[Path]:
         raise DataError(f"the folder {folder.name} cannot be read: {error.strerror or error}", where=str(folder)) from error
 
 
-def few(things: list[str] | tuple[str, ...], most: int = 5) -> str:
+def few(things: Sequence[str], most: int = 5) -> str:
     """The first of many, as text.
 
     >>> few(["a", "b", "c"], most=2)

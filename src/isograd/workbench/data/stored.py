@@ -1,4 +1,4 @@
-"""Keep a Parquet file that is larger than memory as columns on disk, made piece by piece and read as if they were in memory."""
+"""Keep Parquet files that are larger than memory as columns on disk, made piece by piece and read as if they were in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,28 +17,31 @@ from numpy.typing import NDArray
 from isograd.errors import DamagedError, DataError, StorageError
 from isograd.files import new_folder, sweep, verify
 from isograd.records import codec
-from isograd.workbench.data.columns import Cells, Numbers, Words
+from isograd.workbench.data.columns import Cells, Numbers, Words, as_words
 from isograd.workbench.data.lexicon import Lexicon
-from isograd.workbench.data.order import alike, in_order
+from isograd.workbench.data.parquet import broken_parquet, columns_of_words
 from isograd.workbench.data.pieces import A_COLUMN, FIXED, MIB, parquet_pieces
 from isograd.workbench.data.places import Places
-from isograd.workbench.data.table import Table
+from isograd.workbench.data.spilled import Written, firsts
+from isograd.workbench.data.table import Table, lacking, left_out
 
 MEMORY = 1024
 """MiB that reading a table may take where nobody says how many."""
 A_ROW = 200
 """Bytes that are held for each row of a table on disk at the peak: its number, label and place in the split and in the order of
 the epoch, and a column at a time while it is looked at. Measured: 172 in an inspection of ten million rows of ten numbers."""
-_FORM, _FACTS, _BLOCK = 1, "facts.json", 1 << 20
+A_PART = 56
+"""Bytes that are held for each row beside these where each file is a part: the part, as a word, and the number of the file."""
+_FORM, _FACTS, _BLOCK = 2, "facts.json", 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the columns are: their names, whether each holds words, and how many rows there are."""
+    """What the columns are: their names, whether each holds words, and how many rows each file brought."""
 
     names: tuple[str, ...]
     words: tuple[bool, ...]
-    rows: int
+    rows: tuple[int, ...]
     remarks: tuple[str, ...] = ()
 
 
@@ -52,103 +55,125 @@ def need_of(path: Path) -> int:
     return int(3 * pages + 16 * metadata.num_rows * metadata.num_columns)
 
 
-def stored_table(path: Path, place: Path, *, memory: int) -> Table:
-    """The rows of a Parquet file as a table whose columns lie in the folder ``place``; made unless they are there already.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Parquet files that make one table, called ``where``, in their order; ``parts`` says which part each is, if it is one."""
 
-    Pieces of the file take at most a quarter of ``memory`` bytes, 128 MiB at most; every byte that was kept is hashed before
-    it is read. Raises ``DataError`` as ``parquet_pieces`` does, and ``StorageError`` where the disk does not take them.
+    where: Path
+    files: tuple[Path, ...]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def stored_table(asked: Asked, place: Path, *, memory: int) -> Table:
+    """The rows of Parquet files as a table whose columns lie in the folder ``place``; made unless they are there already.
+
+    Pieces of a file take at most a quarter of ``memory`` bytes, 128 MiB at most; every byte that was kept is hashed before
+    it is read. Raises ``DataError`` as ``parquet_pieces`` does and where a file lacks a column of the first one, and
+    ``StorageError`` where the disk does not take them.
     """
-    with path.open("rb") as content:
-        fingerprint = hashlib.file_digest(content, "sha256").hexdigest()
+    single = [digest_of(path) for path in asked.files]
+    fingerprint = single[0] if asked.where == asked.files[0] else hashlib.sha256("".join(single).encode()).hexdigest()
     folder = place / f"{_FORM}-{fingerprint[:32]}"
-    found = _opened(folder, path, fingerprint, memory)
+    piece = max(piece_of(path, memory) for path in asked.files)
+    found = _opened(folder, asked, fingerprint, memory, piece)
     if found is None:
         place.mkdir(parents=True, exist_ok=True)
         sweep(place)
         for old in place.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         with new_folder(folder) as aside:
-            _write(path, aside, piece_of(path, memory))
-        found = _opened(folder, path, fingerprint, memory)
+            _write(asked, aside, piece)
+        found = _opened(folder, asked, fingerprint, memory, piece)
     if found is None:
         raise StorageError(f"{folder} cannot be read after it was written", where=str(folder))
     return found
 
 
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def piece_of(path: Path, memory: int) -> int:
     """Bytes that are held at once while a file is read in pieces: a quarter of the memory, or what Arrow takes at least."""
-    least = FIXED + A_COLUMN * int(pyarrow.parquet.read_metadata(path).num_columns)
-    return max(least, min(memory // 4, 128 * MIB))
+    try:
+        columns = int(pyarrow.parquet.read_metadata(path).num_columns)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise broken_parquet(path, error) from error
+    return max(FIXED + A_COLUMN * columns, min(memory // 4, 128 * MIB))
 
 
 @dataclass(slots=True)
-class _Writing:
-    """The files of one column while its pieces come in; ``digests`` of the words so far tell equal ones."""
+class _Column:
+    """The files of one column while its pieces come in."""
 
     values: BinaryIO
     letters: BinaryIO | None = None
-    ends: list[NDArray[np.int64]] = field(default_factory=list)
-    digests: bytearray = field(default_factory=bytearray)
-    count: int = 0
-    size: int = 0
+    words: Written | None = None
 
     def take(self, cells: Cells) -> None:
-        """Append the cells of one piece."""
-        if isinstance(cells, Numbers):
+        """Append the cells of one piece; numbers as words where the column holds words in another file."""
+        if self.words is None:
+            assert isinstance(cells, Numbers)
             self.values.write(np.ascontiguousarray(cells.values).data)
             return
-        assert self.letters is not None
-        lengths = []
+        cells, before = as_words(cells), self.words.count
         for word in cells.values:
-            letters = word.encode("utf-8")
-            self.letters.write(letters)
-            lengths.append(len(letters))
-            self.digests += hashlib.blake2b(letters, digest_size=16).digest()
-        self.ends.append(self.size + np.cumsum(lengths, dtype=np.int64))
-        self.values.write(np.where(cells.codes >= 0, cells.codes + self.count, -1).astype(np.int64).data)
-        self.count, self.size = self.count + len(lengths), self.size + sum(lengths)
+            self.words.add(word)
+        self.values.write(np.where(cells.codes >= 0, cells.codes + before, -1).astype(np.int64).data)
 
 
-def _write(path: Path, aside: Path, memory: int) -> None:
+def _write(asked: Asked, aside: Path, memory: int) -> None:
     """Every piece's columns, one file of values each and two of words; then equal words of different pieces become one."""
-    writing: dict[str, _Writing] = {}
-    rows, remarks = 0, dict[str, None]()
+    wordy = {name for path in asked.files for name in columns_of_words(path)}
+    columns: dict[str, _Column] = {}
+    counts, remarks, extra = [], dict[str, None](), set[str]()
     with ExitStack() as files:
-        for piece in parquet_pieces(path, memory=memory):
-            for number, (name, cells) in enumerate(piece.columns.items()):
-                if name not in writing:
-                    values = files.enter_context((aside / f"{number}.values").open("wb"))
-                    words = isinstance(cells, Words)
-                    letters = files.enter_context((aside / f"{number}.letters").open("wb")) if words else None
-                    writing[name] = _Writing(values, letters)
-                writing[name].take(cells)
-            rows += len(piece)
-            remarks |= dict.fromkeys(piece.remarks)
-    if not writing:
-        raise DataError(f"{path.name} has no column that can be read", where=str(path))
-    for number, one in enumerate(writing.values()):
-        if one.letters is not None:
-            np.concatenate(one.ends).tofile(aside / f"{number}.ends")
-            _join_equal(aside / f"{number}.values", one)
-    told = tuple(one.letters is not None for one in writing.values())
-    (aside / _FACTS).write_text(codec.dumps(_Facts(tuple(writing), told, rows, tuple(remarks))), "utf-8")
+        for path in asked.files:
+            counts.append(0)
+            for piece in parquet_pieces(path, memory=memory):
+                if not columns:
+                    for number, name in enumerate(piece.columns):
+                        values = files.enter_context((aside / f"{number}.values").open("wb"))
+                        letters = files.enter_context((aside / f"{number}.letters").open("wb")) if name in wordy else None
+                        columns[name] = _Column(values, letters, Written(letters) if letters is not None else None)
+                extra |= {name for name in piece.columns if name not in columns}
+                for name, column in columns.items():
+                    if name not in piece.columns:
+                        raise lacking(path, asked.files[0], name, piece)
+                    column.take(piece.columns[name])
+                counts[-1] += len(piece)
+                remarks |= dict.fromkeys(piece.remarks)
+    if not columns:
+        raise DataError(f"{asked.where.name} has no column that can be read", where=str(asked.where))
+    for number, column in enumerate(columns.values()):
+        if column.words is not None:
+            np.concatenate(column.words.ends()).tofile(aside / f"{number}.ends")
+            _join_equal(aside / f"{number}.values", column.words)
+    remarks |= dict.fromkeys(left_out(extra, asked.files[0]))
+    told = tuple(column.words is not None for column in columns.values())
+    (aside / _FACTS).write_text(codec.dumps(_Facts(tuple(columns), told, tuple(counts), tuple(remarks))), "utf-8")
 
 
-def _join_equal(values: Path, column: _Writing) -> None:
+def _join_equal(values: Path, words: Written) -> None:
     """Let every row point to the first of all equal words; the others stay, and nothing points to them."""
-    halves = np.frombuffer(column.digests, dtype=np.int64).reshape(-1, 2)
-    which = alike([in_order(halves[:, 0]), in_order(halves[:, 1])])
-    first = np.flatnonzero(np.diff(np.maximum.accumulate(which), prepend=-1))
-    if len(first) == len(which):
+    place = firsts(words.digests)
+    if np.array_equal(place, np.arange(len(place))):
         return
-    place = np.append(first[which], -1)
+    place = np.append(place, -1)
     codes = np.memmap(values, dtype=np.int64, mode="r+")
     for start in range(0, len(codes), _BLOCK):
         codes[start : start + _BLOCK] = place[codes[start : start + _BLOCK]]
     codes.flush()
 
 
-def _opened(folder: Path, path: Path, fingerprint: str, memory: int) -> Table | None:
+def _opened(folder: Path, asked: Asked, fingerprint: str, memory: int, piece: int) -> Table | None:
     """The table whose columns lie in a folder; nothing where there is none or a byte is not as written."""
     if not folder.is_dir():
         return None
@@ -159,11 +184,22 @@ def _opened(folder: Path, path: Path, fingerprint: str, memory: int) -> Table | 
     except (DamagedError, OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    size, piece = path.stat().st_size / MIB, piece_of(path, memory) // MIB
-    told = f"{path.name} ({size:,.0f} MiB) is larger than the memory given ({memory // MIB:,} MiB) and is read in pieces"
-    held = f" of {piece} MiB at most; beside them about {A_ROW} bytes a row are held: {A_ROW * facts.rows / MIB:,.0f} MiB"
-    places = Places("row", np.arange(1, facts.rows + 1))
-    return Table(str(path), columns, places, fingerprint, remarks=(*facts.remarks, told + held), on_disk=True)
+    counts = np.array(facts.rows, dtype=np.int64)
+    rows, single = int(counts.sum()), asked.where == asked.files[0]
+    size, each = asked.size / MIB, A_ROW + (A_PART if asked.parts else 0)
+    told = f"{asked.where.name} ({size:,.0f} MiB) is larger than the memory given ({memory // MIB:,} MiB) and is read in pieces"
+    held = f" of {piece // MIB} MiB at most; beside them about {each} bytes a row are held: {each * rows / MIB:,.0f} MiB"
+    which = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    numbers = np.concatenate([np.arange(1, count + 1) for count in facts.rows])
+    return Table(
+        str(asked.where),
+        columns,
+        Places("row", numbers) if single else Places("row", numbers, tuple(path.name for path in asked.files), which),
+        fingerprint,
+        parts=np.array(asked.parts)[which] if asked.parts else None,
+        remarks=(*facts.remarks, told + held),
+        on_disk=True,
+    )
 
 
 def _columns(folder: Path, facts: _Facts) -> Iterator[tuple[str, Cells]]:

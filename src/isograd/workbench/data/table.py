@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isograd.errors import DataError
+from isograd.errors import DataError, did_you_mean
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells, spilled, taken
 from isograd.workbench.data.places import chosen
@@ -48,6 +48,14 @@ def rows_of(table: Table, rows: NDArray[np.int64]) -> Table:
     )
 
 
+def with_columns(table: Table, columns: dict[str, Cells]) -> Table:
+    """The table with these columns instead of its own; of one on disk, those that are new go there too."""
+    if not table.on_disk:
+        return replace(table, columns=columns)
+    there = set(map(id, table.columns.values()))
+    return replace(table, columns={n: cells if id(cells) in there else spilled(cells) for n, cells in columns.items()})
+
+
 def refuse_duplicates(path: Path, names: Sequence[str]) -> None:
     """Raise ``DataError`` where two columns have one name."""
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -55,3 +63,17 @@ def refuse_duplicates(path: Path, names: Sequence[str]) -> None:
         raise DataError(
             f"{path.name} has more than one column called {few(twice)}", where=f"{path}, line 1", remedy="rename them apart"
         )
+
+
+def lacking(path: Path, first: Path, name: str, table: Table) -> DataError:
+    """The message for a file without a column that the first of several files has."""
+    return DataError(
+        f"{path.name} has no column {name!r}, which {first.name} has",
+        where=str(path),
+        remedy=did_you_mean(name, table.columns),
+    )
+
+
+def left_out(extra: set[str], first: Path) -> list[str]:
+    """A remark on columns that the first of several files has not, if there are any."""
+    return [f"column {few(sorted(extra))} is not in {first.name} and was left out"] if extra else []

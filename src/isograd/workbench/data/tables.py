@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from isograd.errors import DataError, did_you_mean
+from isograd.errors import DataError
 from isograd.workbench.data.columns import joined
 from isograd.workbench.data.delimited import read_csv
 from isograd.workbench.data.json_lines import read_json_lines
 from isograd.workbench.data.parquet import read_parquet
 from isograd.workbench.data.pictures import check_bytes
-from isograd.workbench.data.sources import PARQUET_SUFFIXES, PART_NAMES, PARTS, TABLE_SUFFIXES, contents, few, listing
+from isograd.workbench.data.sources import PARQUET_SUFFIXES, PART_NAMES, PARTS, TABLE_SUFFIXES, contents, listing
 from isograd.workbench.data.stored import need_of
-from isograd.workbench.data.table import Table
+from isograd.workbench.data.table import Table, lacking, left_out
 
 
 def read_table(path: Path, *, skip_corrupt: bool = False) -> Table:
@@ -24,7 +26,7 @@ def read_table(path: Path, *, skip_corrupt: bool = False) -> Table:
     Raises ``DataError`` for an empty file, an encoding other than UTF-8, ragged rows, no header, and duplicate names.
     """
     if path.suffix.lower() in PARQUET_SUFFIXES:
-        check_bytes(need_of(path), path.name, 'one file with all parts and a column "split" is read in pieces')
+        check_bytes(need_of(path), path.name, "save every part as Parquet: they are then read in pieces")
         return read_parquet(path, contents(path))
     content = contents(path)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
@@ -44,27 +46,39 @@ def part_tables(folder: Path) -> dict[str, Path]:
     return {part: named[part] for part in PARTS if part in named}
 
 
+def several_parquet(folder: Path) -> tuple[Path, ...]:
+    """The Parquet files of a folder that holds several and nothing else to read, as programs write one large table."""
+    entries = [entry for entry in listing(folder) if entry.name[0] != "_"]  # _SUCCESS and the like say nothing of the rows
+    found = tuple(entry for entry in entries if entry.suffix.lower() in PARQUET_SUFFIXES and entry.is_file())
+    return found if 1 < len(found) == len(entries) else ()
+
+
 def read_parts(folder: Path, *, skip_corrupt: bool = False) -> Table:
     """The tables of a folder with one file a part, as one table with ``parts``; all must have the columns of the first."""
     files = part_tables(folder)
-    tables = {part: read_table(path, skip_corrupt=skip_corrupt) for part, path in files.items()}
-    first = next(iter(tables.values()))
-    for part, table in tables.items():
-        for name in first.columns:
+    table, counts = _under_one_another(folder, tuple(files.values()), skip_corrupt)
+    return replace(table, parts=np.repeat(list(files), counts))
+
+
+def read_several(folder: Path, files: Sequence[Path], *, skip_corrupt: bool = False) -> Table:
+    """Several files as one table; all must have the columns of the first."""
+    return _under_one_another(folder, files, skip_corrupt)[0]
+
+
+def _under_one_another(folder: Path, files: Sequence[Path], skip_corrupt: bool) -> tuple[Table, list[int]]:
+    """The rows of several files as one table, and how many rows each brought."""
+    tables = [read_table(path, skip_corrupt=skip_corrupt) for path in files]
+    for path, table in zip(files, tables, strict=True):
+        for name in tables[0].columns:
             if name not in table.columns:
-                raise DataError(
-                    f"{files[part].name} has no column {name!r}, which {Path(first.where).name} has",
-                    where=table.where,
-                    remedy=did_you_mean(name, table.columns),
-                )
-    extra = sorted({name for table in tables.values() for name in table.columns if name not in first.columns})
-    remarks = [f"column {few(extra)} is not in {Path(first.where).name} and was left out"] if extra else []
-    return Table(
+                raise lacking(path, files[0], name, table)
+    extra = {name for table in tables for name in table.columns if name not in tables[0].columns}
+    found = Table(
         where=str(folder),
-        columns={name: joined([table.columns[name] for table in tables.values()]) for name in first.columns},
-        places=tuple(f"{files[part].name} {place}" for part, table in tables.items() for place in table.places),
-        fingerprint=hashlib.sha256("".join(table.fingerprint for table in tables.values()).encode()).hexdigest(),
-        parts=np.repeat(list(tables), [len(table) for table in tables.values()]),
-        skipped=tuple(skip for table in tables.values() for skip in table.skipped),
-        remarks=(*(remark for table in tables.values() for remark in table.remarks), *remarks),
+        columns={name: joined([table.columns[name] for table in tables]) for name in tables[0].columns},
+        places=tuple(f"{path.name} {place}" for path, table in zip(files, tables, strict=True) for place in table.places),
+        fingerprint=hashlib.sha256("".join(table.fingerprint for table in tables).encode()).hexdigest(),
+        skipped=tuple(skip for table in tables for skip in table.skipped),
+        remarks=(*dict.fromkeys(remark for table in tables for remark in table.remarks), *left_out(extra, files[0])),
     )
+    return found, [len(table) for table in tables]

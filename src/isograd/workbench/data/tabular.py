@@ -19,7 +19,7 @@ from isograd.workbench.data.order import alike
 from isograd.workbench.data.rows import EncodingPlan, Prepared, SplitPlan
 from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, split
-from isograd.workbench.data.table import MOST_NAMED, Table, rows_of
+from isograd.workbench.data.table import MOST_NAMED, Table, rows_of, with_columns
 from isograd.workbench.data.targets import (
     brings_parts,
     classes_of,
@@ -167,7 +167,7 @@ def settle(table: Table, kinds: Mapping[str, ColumnKind]) -> tuple[Table, list[t
     troubles = [
         (f"column {name!r} should hold {_HOLDS[kinds[name]]}", trouble) for name, (_, trouble) in found.items() if trouble
     ]
-    return replace(table, columns={**table.columns, **{name: cells for name, (cells, _) in found.items()}}), troubles
+    return with_columns(table, {**table.columns, **{name: cells for name, (cells, _) in found.items()}}), troubles
 
 
 def target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Trouble]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ from isograd.workbench.data.columns import (
     is_missing,
     is_number,
 )
+from isograd.workbench.data.lexicon import Chosen
 from isograd.workbench.data.sources import PART_NAMES, few
 from isograd.workbench.data.table import Table
 
@@ -49,7 +52,7 @@ def classes_of(table: Table, name: str) -> tuple[NDArray[np.int64], tuple[str, .
     """
     labels = as_labels(table.columns[name], TARGET_GAPS)
     used = np.unique(labels.codes)
-    words = [labels.values[code] for code in used]
+    words = Chosen(labels.values, used)  # a quantity has a word for nearly every row, and they may lie on disk
     rows, distinct = len(labels.codes), len(used)
     _refuse_constant(table, name, words)
     numeric = all(map(is_number, words))
@@ -82,7 +85,7 @@ def quantity_of(table: Table, name: str) -> Floats:
     return values
 
 
-def _refuse_constant(table: Table, name: str, values: list[str]) -> None:
+def _refuse_constant(table: Table, name: str, values: Sequence[str]) -> None:
     if len(values) < 2:
         raise DataError(
             f"the target {name!r} is constant: every row has the same value",

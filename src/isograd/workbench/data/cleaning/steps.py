@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,9 @@ from isograd.workbench.data.columns import Cells, Codes, Flags, Floats, Numbers,
 from isograd.workbench.data.doubts.columns import bounds_of, far_off
 from isograd.workbench.data.doubts.texts import repaired
 from isograd.workbench.data.features import category_counts
-from isograd.workbench.data.table import Table
+from isograd.workbench.data.lexicon import Lexicon
+from isograd.workbench.data.spilled import edited, lexicon_of
+from isograd.workbench.data.table import Table, with_columns
 from isograd.workbench.data.targets import find_column
 
 OTHER = "other"
@@ -84,7 +87,7 @@ def change(table: Table, step: CleaningStep) -> tuple[Table, int]:
     do = STEPS[step.name].change
     assert do is not None
     columns, touched = do(table, step)
-    return replace(table, columns=columns), int(touched.sum())
+    return with_columns(table, columns), int(touched.sum())
 
 
 def _column(table: Table, step: CleaningStep) -> Cells:
@@ -162,13 +165,19 @@ def _derive(table: Table, step: CleaningStep) -> Change:
 def _on_words(edit: Callable[[str], str]) -> Callable[[Table, CleaningStep], Change]:
     def change_words(table: Table, step: CleaningStep) -> Change:
         cells = as_words(_column(table, step))
-        edited = [edit(word) for word in cells.values]
-        known: dict[str, int] = {}
-        where = np.array([*(known.setdefault(word, len(known)) for word in edited), -1], dtype=np.int64)
-        touched = np.array([*(a != b for a, b in zip(edited, cells.values, strict=True)), False])
-        return _with(table, step.column, Words(where[cells.codes], tuple(known))), touched[cells.codes]
+        words, places, touched = (edited if isinstance(cells.values, Lexicon) else _edited_here)(cells.values, edit)
+        codes = np.append(places, -1)[cells.codes]
+        return _with(table, step.column, Words(codes, words)), np.append(touched, False)[cells.codes]
 
     return change_words
+
+
+def _edited_here(words: Iterable[str], edit: Callable[[str], str]) -> tuple[Sequence[str], Codes, Flags]:
+    """The same in memory as ``edited`` on disk, equal words once."""
+    known: dict[str, int] = {}
+    changed = [(edit(word), word) for word in words]
+    places = np.array([known.setdefault(new, len(known)) for new, _ in changed], dtype=np.int64)
+    return tuple(known), places, np.array([new != old for new, old in changed], dtype=np.bool_)
 
 
 def without_markup(text: str) -> str:
@@ -209,7 +218,9 @@ def _impute(table: Table, step: CleaningStep) -> Change:
         filled = Numbers(np.where(gaps, step.low, values))
     else:
         words = as_words(cells)
-        filled = Words(np.where(gaps, len(words.values), words.codes), (*words.values, step.values[0]))
+        more = itertools.chain(words.values, step.values[:1])
+        values = lexicon_of(more)[0] if isinstance(words.values, Lexicon) else tuple(more)
+        filled = Words(np.where(gaps, len(words.values), words.codes), values)
     columns = _with(table, step.column, filled)
     return {**columns, f"{step.column} missing": Numbers(gaps.astype(np.float64))}, gaps
 
