@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -285,20 +287,27 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="a bundle's folder")],
     inputs: Annotated[list[str], typer.Argument(help="pictures, folders or tables, as in training")],
     skip_corrupt: SkipCorrupt = False,
+    memory: Annotated[int, typer.Option(min=64, help="MiB that reading may take; larger input is read in pieces")] = 1024,
     as_json: Json = False,
 ) -> int:
     """Use a bundle from the command line; every file of it is checked against its hash first."""
     from isograd.cli.words import answer_line
-    from isograd.project.predicting import predict_with
+    from isograd.project.predicting import predictions
 
-    answers, skipped = predict_with(bundle, inputs, skip_corrupt=skip_corrupt)
+    found = predictions(bundle, inputs, skip_corrupt=skip_corrupt, memory=memory, remark=show.tell)
+
+    def answers() -> Iterator[list[dict[str, Any]]]:
+        for some, skipped in found:
+            if some:
+                yield some
+            for item in skipped:
+                show.tell(f"left out: {item.name}: {item.reason}")
+
     if as_json:
-        show.listing("predictions", answers)
+        show.listing("predictions", itertools.chain.from_iterable(answers()))
     else:
-        for answer in answers:
-            show.say(answer_line(answer))
-    for item in skipped:
-        show.tell(f"left out: {item.name}: {item.reason}")
+        for some in answers():
+            show.say("\n".join(map(answer_line, some)))
     return OK
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,15 @@ def document(record: Any) -> None:
     say(json.dumps(codec.to_document(record), ensure_ascii=False))
 
 
-def listing(name: str, items: Sequence[Any]) -> None:
-    """Several plain objects as one JSON document with a format and a version."""
-    say(json.dumps({"format": f"isograd.{name}", "version": codec.VERSION, name: list(items)}, ensure_ascii=False))
+def listing(name: str, items: Iterable[Any]) -> None:
+    """Several plain objects as one JSON document with a format and a version; each is written as soon as it is there."""
+    each = (json.dumps(item, ensure_ascii=False) for item in items)
+    first = next(each, "")  # where there is none because of a fault, nothing is written
+    head = json.dumps({"format": f"isograd.{name}", "version": codec.VERSION, name: []}, ensure_ascii=False)
+    sys.stdout.write(head.removesuffix("]}") + first)
+    for item in each:
+        sys.stdout.write(f", {item}")
+    say("]}")
 
 
 def clock(seconds: float) -> str:

@@ -256,3 +256,21 @@ def test_silence_is_trimmed_in_training_and_in_serving(tmp_path: Path) -> None:
     name = found.test.names[0]
     inputs, _, _ = read_for_prediction(tmp_path / name, found.encoding)
     assert inputs[0].tobytes() == found.test.inputs[0].numpy().tobytes()
+
+
+@pytest.mark.parametrize("step", ["log:x", "power:x=0.5", "derive:z=x + 1"])
+def test_a_word_where_a_step_computes_is_refused_or_left_out_in_training_and_in_prediction(step: str, tmp_path: Path) -> None:
+    lines = [f"{i if i != 7 else 'many'},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *lines]))
+    told = {"base": tmp_path, "task": "classification", "target": "y", "split": SplitPlan(), "seed": 0, "clean": (step,)}
+    with pytest.raises(DataError, match="line 9: 'many'"):
+        prepare("t.csv", **told)  # type: ignore[arg-type]
+    found = prepare("t.csv", skip_corrupt=True, **told)  # type: ignore[arg-type]
+    assert [skip.name for skip in found.summary.skipped] == ["line 9"]
+    assert len(found.train) + len(found.validation) + len(found.test) == 59
+    with pytest.raises(DataError, match="line 9: 'many'"):
+        read_for_prediction(tmp_path / "t.csv", found.encoding)
+    inputs, _, skipped = read_for_prediction(tmp_path / "t.csv", found.encoding, skip_corrupt=True)
+    assert len(inputs) == 59 and skipped[0].name == "line 9"
+    (tmp_path / "one.csv").write_text("x,y\nmany,a\n4,a\n")  # half of a small file, and the step says nothing of shares
+    assert len(read_for_prediction(tmp_path / "one.csv", found.encoding, skip_corrupt=True)[0]) == 1

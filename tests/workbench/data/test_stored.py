@@ -171,7 +171,7 @@ def test_a_file_of_several_that_lacks_a_column_is_named(tmp_path: Path, pieces: 
     pq.write_table(whole.drop_columns("town"), tmp_path / "d" / "b.parquet")
     for cache in (tmp_path / "cache", None):
         with pytest.raises(DataError, match=r"b\.parquet has no column 'town'|no folder to keep"):
-            prepare(*("d",), base=tmp_path, cache=cache, task="classification", target="label", split=SplitPlan(), seed=0)  # type: ignore[arg-type]
+            prepare(*("d",), base=tmp_path, cache=cache, task="classification", target="label", split=SplitPlan(), seed=0)
 
 
 def test_a_flipped_byte_and_another_file_are_noticed(tmp_path: Path, pieces: None) -> None:

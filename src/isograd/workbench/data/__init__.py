@@ -5,13 +5,15 @@ from isograd.workbench.data.augment.plan import SUITS, AugmentPlan, misfit
 from isograd.workbench.data.cleaning.steps import STEPS, parse_step
 from isograd.workbench.data.features import features_of
 from isograd.workbench.data.inspection import inspect
-from isograd.workbench.data.prediction import picture, read_for_prediction
+from isograd.workbench.data.prediction import picture, pieces_for_prediction, read_for_prediction
 from isograd.workbench.data.preparation import prepare
 from isograd.workbench.data.reading import Source
 from isograd.workbench.data.rows import EncodingPlan, Prepared, Rows, SplitPlan, batches, batches_per_epoch
 from isograd.workbench.data.sampling import Sampling, sampling_of
+from isograd.workbench.data.stored import MEMORY
 
 __all__ = [
+    "MEMORY",
     "STEPS",
     "SUITS",
     "AugmentPlan",
@@ -29,6 +31,7 @@ __all__ = [
     "misfit",
     "parse_step",
     "picture",
+    "pieces_for_prediction",
     "prepare",
     "read_for_prediction",
     "sampling_of",

@@ -6,8 +6,8 @@ import csv
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from isograd.errors import DataError
 from isograd.records.schema import Skipped
 from isograd.workbench.data.columns import Cells, Words, is_number
 from isograd.workbench.data.places import Places
-from isograd.workbench.data.sources import few, utf8
+from isograd.workbench.data.sources import checked_utf8, few, utf8
 from isograd.workbench.data.table import MOST_NAMED, Table, refuse_duplicates
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _BLOCK, _BYTES = 65_536, 16 << 20
+_TIMES, _CELL = 10, 120
+"""Bytes that a row takes while it is read: for each byte of its line, and for each cell, a string of Python's."""
 _UNCLOSED = "a quote is opened and never closed"
 
 
@@ -30,21 +32,80 @@ class _Ragged:
     lines: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Each with its reason."""
+        return tuple(Skipped(f"line {line}", reason) for line, reason in zip(self.lines, self.reasons, strict=True))
+
 
 def read_csv(path: Path, content: bytes, *, skip_corrupt: bool = False) -> Table:
     """Cells separated by what the header is separated by; raises ``DataError`` for ragged rows unless ``skip_corrupt``."""
     text = utf8(path, content)
-    delimiter = _delimiter(path, text)
+    delimiter = _delimiter(path, io.StringIO(text, newline=""))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     ragged = _Ragged()
-    try:
-        header = next((row for row in reader if row), [])
-    except csv.Error as error:
-        raise DataError(f"{path.name}: its header cannot be read: {error}", where=f"{path}, line 1") from error
-    names = _names(path, [cell.strip() for cell in header])
+    header, names = _header(path, reader)
     columns, lines = plain_columns(content, delimiter, len(names)) or _columns(
         _even_rows(path, reader, len(names), ragged), len(names)
     )
+    _refuse(path, ragged, skip_corrupt)
+    if not len(lines):
+        raise DataError(f"{path.name} has a header and no rows", where=str(path))
+    remarks = [] if delimiter == _usual(path) else [f"{path.name} is separated by {_DELIMITERS[delimiter]}"]
+    remarks += [f"column {number} has no name and is called {name}" for number, name in _unnamed(header)]
+    return _table(path, names, columns, lines, hashlib.sha256(content).hexdigest(), ragged, remarks)
+
+
+def csv_pieces(path: Path, *, memory: int, skip_corrupt: bool = False) -> Iterator[Table]:
+    """The rows of a CSV or TSV file, in order, as tables that take about ``memory`` bytes each, by the length of its lines.
+
+    Raises ``DataError`` as ``read_csv`` does, for ragged rows at the piece where they are met.
+    """
+    fingerprint, count = checked_utf8(path)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        delimiter = _delimiter(path, file)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        _, names = _header(path, reader)
+        each = _TIMES * path.stat().st_size / max(1, count) + _CELL * len(names)
+        rows, ragged = max(1, min(_BLOCK, int(memory / each))), _Ragged()
+        even = _even_rows(path, reader, len(names), ragged)
+        held: Table | None = None  # until it is known that no ragged rows come after it
+        while block := list(itertools.islice(even, rows)):
+            _refuse(path, ragged, skip_corrupt)
+            if held is not None:
+                yield held
+            columns, lines = _columns(iter(block), len(names))
+            held = _table(path, names, columns, lines, fingerprint, ragged)
+            ragged.lines.clear()
+            ragged.reasons.clear()
+    _refuse(path, ragged, skip_corrupt)
+    if held is None:
+        raise DataError(f"{path.name} has a header and no rows", where=str(path))
+    yield replace(held, skipped=(*held.skipped, *ragged.skipped))
+
+
+def _table(
+    path: Path,
+    names: Sequence[str],
+    columns: Sequence[Cells],
+    lines: NDArray[np.int64],
+    fingerprint: str,
+    ragged: _Ragged,
+    remarks: Sequence[str] = (),
+) -> Table:
+    return Table(
+        where=str(path),
+        columns=dict(zip(names, columns, strict=True)),
+        places=Places("line", lines),
+        fingerprint=fingerprint,
+        skipped=ragged.skipped,
+        remarks=tuple(remarks),
+    )
+
+
+def _refuse(path: Path, ragged: _Ragged, skip_corrupt: bool) -> None:
+    """Raise ``DataError`` where there are ragged rows, unless these are to be left out."""
     if ragged.lines and not skip_corrupt:
         named = [f"line {line}: {reason}" for line, reason in zip(ragged.lines, ragged.reasons, strict=True)]
         raise DataError(
@@ -53,27 +114,24 @@ def read_csv(path: Path, content: bytes, *, skip_corrupt: bool = False) -> Table
             met=few(named, MOST_NAMED),
             remedy="repair these lines (a cell with a delimiter in it needs quotes), or go on without them: --skip-corrupt",
         )
-    if not len(lines):
-        raise DataError(f"{path.name} has a header and no rows", where=str(path))
-    remarks = [] if delimiter == _usual(path) else [f"{path.name} is separated by {_DELIMITERS[delimiter]}"]
-    remarks += [f"column {number} has no name and is called {name}" for number, name in _unnamed(header)]
-    return Table(
-        where=str(path),
-        columns=dict(zip(names, columns, strict=True)),
-        places=Places("line", lines),
-        fingerprint=hashlib.sha256(content).hexdigest(),
-        skipped=tuple(Skipped(f"line {line}", reason) for line, reason in zip(ragged.lines, ragged.reasons, strict=True)),
-        remarks=tuple(remarks),
-    )
+
+
+def _header(path: Path, reader: Iterator[list[str]]) -> tuple[list[str], list[str]]:
+    """The first row, and the names that it gives to the columns."""
+    try:
+        header = next((row for row in reader if row), [])
+    except csv.Error as error:
+        raise DataError(f"{path.name}: its header cannot be read: {error}", where=f"{path}, line 1") from error
+    return header, _names(path, [cell.strip() for cell in header])
 
 
 def _usual(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
-def _delimiter(path: Path, text: str) -> str:
+def _delimiter(path: Path, text: Iterable[str]) -> str:
     """What separates the cells of the header: the usual one of the file's ending, unless only another one occurs there."""
-    lines = (line for part in io.StringIO(text, newline="") for line in part.splitlines())  # not all of a large text
+    lines = (line for part in text for line in part.splitlines())  # not all of a large text
     first = next((line for line in lines if line.strip()), "")
     usual = _usual(path)
     if usual in first:

@@ -32,8 +32,9 @@ from isograd.workbench.data.sources import few, locate
 from isograd.workbench.data.split import Facts, describe_parts, split, twins
 from isograd.workbench.data.table import Table, rows_of
 from isograd.workbench.data.tables import read_table
-from isograd.workbench.data.tabular import readable, settle, target_troubles
+from isograd.workbench.data.tabular import target_troubles
 from isograd.workbench.data.targets import brings_parts, classes_of, groups_of, parts_of, quantity_of, times_of
+from isograd.workbench.data.troubles import readable, settle
 
 MOST_STEPS = 5_000
 """Steps that are kept of a sequence at most, where nobody says how many."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ PART_NAMES = {
     "testing": "test",
     "t10k": "test",
 }
+_BLOCK = 4 << 20
 PARTS = ("train", "validation", "test")
 READS = (
     "a CSV, TSV, Parquet or JSON lines table, a folder of Parquet files, the URL of a database, an .npz archive, a folder of "
@@ -76,26 +79,63 @@ def contents(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror or error}", where=str(path)) from error
     if not content:
-        raise DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy="export or download it again")
+        raise _empty(path)
     return content
 
 
 def utf8(path: Path, content: bytes) -> str:
     """The text of a file; raises ``DataError`` with the line of the first byte that is not UTF-8, and for UTF-16."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
-        kind = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "not text (it has zero bytes)"
-        raise DataError(f"{path.name} is {kind}, not UTF-8", where=str(path), remedy="save it in UTF-8")
+    _refuse_other(path, content)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         at = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
-        line = content.count(b"\n", 0, at) + 1
-        raise DataError(
-            f"{path.name} is not UTF-8",
-            where=f"{path}, line {line}",
-            met=f"byte {content[at]:#04x} at position {at:,}",
-            remedy="save it as UTF-8; an older file is often Windows-1252: iconv -f WINDOWS-1252 -t UTF-8",
-        ) from error
+        raise _not_utf8(path, content.count(b"\n", 0, at) + 1, content[at], at) from error
+
+
+def checked_utf8(path: Path) -> tuple[str, int]:
+    """SHA-256 and lines of a text file that need not fit into memory; raises ``DataError`` as ``contents`` and ``utf8`` do."""
+    digest, decoder, begin, lines = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")(), 0, 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                _refuse_other(path, block, first=not begin)
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:  # what was left of the block before stands at its beginning
+                    at = begin - (len(error.object) - len(block)) + error.start
+                    line = lines + error.object.count(b"\n", 0, error.start) + 1
+                    raise _not_utf8(path, line, error.object[error.start], at) from error
+                digest.update(block)
+                begin, lines = begin + len(block), lines + block.count(b"\n")
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}", where=str(path)) from error
+    if not begin:
+        raise _empty(path)
+    if decoder.getstate()[0]:
+        raise _not_utf8(path, lines + 1, decoder.getstate()[0][0], begin - len(decoder.getstate()[0]))
+    return digest.hexdigest(), lines
+
+
+def _refuse_other(path: Path, content: bytes, *, first: bool = True) -> None:
+    """Raise ``DataError`` for bytes that are UTF-16, or no text."""
+    marked = first and content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if marked or b"\0" in content:
+        kind = "UTF-16" if marked else "not text (it has zero bytes)"
+        raise DataError(f"{path.name} is {kind}, not UTF-8", where=str(path), remedy="save it in UTF-8")
+
+
+def _not_utf8(path: Path, line: int, byte: int, at: int) -> DataError:
+    return DataError(
+        f"{path.name} is not UTF-8",
+        where=f"{path}, line {line}",
+        met=f"byte {byte:#04x} at position {at:,}",
+        remedy="save it as UTF-8; an older file is often Windows-1252: iconv -f WINDOWS-1252 -t UTF-8",
+    )
+
+
+def _empty(path: Path) -> DataError:
+    return DataError(f"{path.name} is empty (0 bytes)", where=str(path), remedy="export or download it again")
 
 
 def listing(folder: Path) -> list[Path]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from isograd.errors import DataError, Fault
+from isograd.errors import DataError
 from isograd.records import codec
-from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema, Skipped
+from isograd.records.schema import ColumnKind, DataSummary, Encoding, Schema
 from isograd.workbench.data.cleaning.applying import after_split, before_split
 from isograd.workbench.data.columns import GAPS, TARGET_GAPS, Codes, Floats, codes_of, kind_of, taken
 from isograd.workbench.data.encoded import Encoded
@@ -19,7 +17,7 @@ from isograd.workbench.data.order import alike
 from isograd.workbench.data.rows import EncodingPlan, Prepared, SplitPlan
 from isograd.workbench.data.sources import PARTS, few
 from isograd.workbench.data.split import Facts, describe_parts, split
-from isograd.workbench.data.table import MOST_NAMED, Table, rows_of, with_columns
+from isograd.workbench.data.table import MOST_NAMED, Table
 from isograd.workbench.data.targets import (
     brings_parts,
     classes_of,
@@ -31,6 +29,7 @@ from isograd.workbench.data.targets import (
     times_of,
 )
 from isograd.workbench.data.text_columns import TEXTS, label_of, only_text
+from isograd.workbench.data.troubles import HOLDS, readable, settle
 
 
 def prepare_table(
@@ -53,7 +52,7 @@ def prepare_table(
     """
     target = target or (label_of(table) if task == TEXTS else None)
     target = _target(table, task, target)
-    cleaned, cleaning, steps = before_split(table, clean, target)
+    cleaned, cleaning, steps = before_split(table, clean, target, skip_corrupt=skip_corrupt)
     assert isinstance(cleaned, Table)
     table = cleaned
     find_column(table, target, "target")
@@ -152,24 +151,6 @@ def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
     return DataError("no column is left to learn from", where=table.where, met=met)
 
 
-_HOLDS: dict[ColumnKind, str] = {
-    "number": "finite numbers",
-    "boolean": "true or false",
-    "category": "categories",
-    "text": "text",
-    "date": "dates such as 2026-03-31",
-}
-
-
-def settle(table: Table, kinds: Mapping[str, ColumnKind]) -> tuple[Table, list[tuple[str, Trouble]]]:
-    """The table with the numbers of some columns parsed, and what is wrong, in words, with which rows."""
-    found = {name: settled(name, table.columns[name], kind) for name, kind in kinds.items()}
-    troubles = [
-        (f"column {name!r} should hold {_HOLDS[kinds[name]]}", trouble) for name, (_, trouble) in found.items() if trouble
-    ]
-    return with_columns(table, {**table.columns, **{name: cells for name, (cells, _) in found.items()}}), troubles
-
-
 def target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Trouble]]:
     """The rows whose target is missing, or (regression) no number."""
     found = []
@@ -185,37 +166,8 @@ def target_troubles(table: Table, target: str, task: str) -> list[tuple[str, Tro
                 met=few([repr(word) for word in dict.fromkeys(trouble.words)]),
                 remedy='task = "classification"',
             )
-        found.append((f"the target {target!r} should hold {_HOLDS['number']}", trouble))
+        found.append((f"the target {target!r} should hold {HOLDS['number']}", trouble))
     return found
-
-
-def readable(table: Table, troubles: Sequence[tuple[str, Trouble]], skip_corrupt: bool, *, needed: bool = False) -> Table:
-    """The table without the rows that cannot be read, which are listed; raises all faults at once unless ``skip_corrupt``.
-
-    ``needed`` says that a model asks for these columns, so that none can be left out.
-    """
-    if troubles and not skip_corrupt:
-        raise DataError([_fault(table, what, trouble, needed) for what, trouble in troubles])
-    wrong: dict[int, str] = {}
-    for what, trouble in troubles:
-        for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True):
-            wrong.setdefault(row, f"{what}: {word!r}")
-    skipped = tuple(Skipped(table.places[row], wrong[row]) for row in sorted(wrong))
-    kept = np.setdiff1d(np.arange(len(table)), sorted(wrong))
-    if not len(kept):
-        raise DataError("no row is left that can be read", where=table.where, met=f"{skipped[0].name}: {skipped[0].reason}")
-    return replace(rows_of(table, kept), skipped=table.skipped + skipped) if wrong else table
-
-
-def _fault(table: Table, what: str, trouble: Trouble, needed: bool) -> Fault:
-    named = [f"{table.places[row]}: {word!r}" for row, word in zip(trouble.rows.tolist(), trouble.words, strict=True)]
-    other = "" if needed or what.startswith("the target") else f', or leave out the column: drop = ["{trouble.column}"]'
-    return Fault(
-        f"{what}: {len(named):,} row{'s do' * (len(named) != 1) or ' does'} not",
-        where=f"{table.where}, {table.places[trouble.rows[0]]}",
-        met=few(named, MOST_NAMED),
-        remedy=f"repair them, or leave them out: --skip-corrupt{other}",
-    )
 
 
 def _facts(

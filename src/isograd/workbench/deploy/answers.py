@@ -30,9 +30,7 @@ def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> li
             f"the network gives outputs of shape {outputs.shape} and {encoding.target} needs {width} a row",
             where="model.onnx",
         )
-    if not np.isfinite(outputs).all():
-        row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
-        raise ModelError(f"the network's output for row {row + 1} is not finite", remedy="look for odd values in that row")
+    refuse_odd(outputs, encoding)
     numbers = outputs.astype(np.float64)
     if not encoding.classes:
         return [{"value": value} for value in (numbers[:, 0] * encoding.target_std + encoding.target_mean).tolist()]
@@ -42,6 +40,13 @@ def answers_of(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> li
         {"label": encoding.classes[answer], "probabilities": dict(zip(encoding.classes, row.tolist(), strict=True))}
         for answer, row in zip(answers.tolist(), likely, strict=True)
     ]
+
+
+def refuse_odd(outputs: npt.NDArray[np.floating[Any]], encoding: Encoding) -> None:
+    """Raise ``ModelError`` where an output is not finite; where each step is answered, its own answer says so."""
+    if not np.isfinite(outputs).all() and (encoding.sequence is None or not encoding.sequence.each):
+        row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+        raise ModelError(f"the network's output for row {row + 1} is not finite", remedy="look for odd values in that row")
 
 
 def answers_by_step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from isograd.files import MANIFEST
 from isograd.records import codec
 from isograd.records.run import Bundle
 from isograd.records.schema import Encoding
-from isograd.workbench.deploy.answers import answers_by_step, answers_of
+from isograd.workbench.deploy.answers import answers_by_step, answers_of, refuse_odd
 
 BATCH = 1024
 """Rows that go through the network at once, so that a large file needs little memory."""
@@ -57,11 +58,22 @@ class Opened:
 
     def answers(self, inputs: npt.NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
         """What ``answers_of`` says of the outputs for encoded ``inputs``."""
+        return self._said(self.outputs(inputs), inputs)
+
+    def _said(self, outputs: npt.NDArray[np.float32], inputs: npt.NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
         sequence = self.encoding.sequence
         if sequence is None or not sequence.each:
-            return answers_of(self.outputs(inputs), self.encoding)
+            return answers_of(outputs, self.encoding)
         lengths = inputs[:, :, -1].sum(axis=1) if sequence.ragged else np.full(len(inputs), sequence.length)
-        return answers_by_step(self.outputs(inputs), self.encoding, lengths.astype(np.int64))
+        return answers_by_step(outputs, self.encoding, lengths.astype(np.int64))
+
+    def answering(self, inputs: npt.NDArray[np.floating[Any]]) -> Iterator[list[dict[str, Any]]]:
+        """``answers`` some rows at a time; the network has seen all ``inputs`` before the first, and its outputs are finite."""
+        outputs = self.outputs(inputs)
+        refuse_odd(outputs, self.encoding)
+        for start in range(0, len(inputs), BATCH):
+            some = slice(start, start + BATCH)
+            yield self._said(outputs[some], inputs[some])
 
 
 def open_bundle(folder: Path) -> Opened:

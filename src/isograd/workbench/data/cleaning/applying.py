@@ -17,14 +17,18 @@ from isograd.workbench.data.pictures import Pictures
 from isograd.workbench.data.recordings import SILENT, Recordings, Signal
 from isograd.workbench.data.table import Table, rows_of
 from isograd.workbench.data.targets import find_column
+from isograd.workbench.data.troubles import with_numbers
 
 Found = Table | Pictures | Recordings
 
 
-def before_split(found: Found, steps: Sequence[str], target: str | None) -> tuple[Found, list[str], list[CleaningStep]]:
+def before_split(
+    found: Found, steps: Sequence[str], target: str | None, *, skip_corrupt: bool = True
+) -> tuple[Found, list[str], list[CleaningStep]]:
     """The source after all steps that learn nothing, in order; a remark on each; and those that change values.
 
-    Raises ``DataError`` for a step that does not fit the source, and where no row is left.
+    Raises ``DataError`` for a step that does not fit the source, for words where a step computes (unless ``skip_corrupt``), and
+    where no row is left.
     """
     remarks: list[str] = []
     travelling: list[CleaningStep] = []
@@ -37,7 +41,7 @@ def before_split(found: Found, steps: Sequence[str], target: str | None) -> tupl
         if kind.change is not None:
             if not isinstance(found, Table):
                 raise _misplaced(step, found)
-            found, touched = change(found, step)
+            found, touched = change(with_numbers(found, step, skip_corrupt=skip_corrupt), step)
             if target not in (step.column, step.argument if step.name == "rename" else None):
                 travelling.append(step)
         elif step.name == "trim_silence":
@@ -69,14 +73,17 @@ def after_split(
     return table, remarks, fitted
 
 
-def again(table: Table, steps: Sequence[CleaningStep]) -> Table:
-    """New rows after the steps that travel with a model; a column to drop or to rename may be absent already."""
+def again(table: Table, steps: Sequence[CleaningStep], *, skip_corrupt: bool = False) -> Table:
+    """New rows after the steps that travel with a model; a column to drop or to rename may be absent already.
+
+    Raises ``DataError`` for words where a step computes, unless ``skip_corrupt``.
+    """
     for step in steps:
         if step.name == "drop_column" and step.column not in table.columns:
             continue
         if step.name == "rename" and step.column not in table.columns and step.argument in table.columns:
             continue
-        table, _ = change(table, step)
+        table, _ = change(with_numbers(table, step, skip_corrupt=skip_corrupt, new=True), step)
     return table
 
 

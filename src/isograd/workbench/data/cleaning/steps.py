@@ -219,8 +219,8 @@ def _impute(table: Table, step: CleaningStep) -> Change:
     else:
         words = as_words(cells)
         more = itertools.chain(words.values, step.values[:1])
-        values = lexicon_of(more)[0] if isinstance(words.values, Lexicon) else tuple(more)
-        filled = Words(np.where(gaps, len(words.values), words.codes), values)
+        known: Sequence[str] = lexicon_of(more)[0] if isinstance(words.values, Lexicon) else tuple(more)
+        filled = Words(np.where(gaps, len(words.values), words.codes), known)
     columns = _with(table, step.column, filled)
     return {**columns, f"{step.column} missing": Numbers(gaps.astype(np.float64))}, gaps
 
