@@ -7,7 +7,7 @@ answers have, whatever is trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from isograd.health.case import Case
 from isograd.records.batch import Evaluation
@@ -15,6 +15,10 @@ from isograd.records.batch import Evaluation
 ERRORS = 2.0
 ANSWERS = 100
 """Answers of one evaluation from which it says something."""
+FORGOTTEN = 4
+"""Evaluations of a kind from which it shows that what they once knew is gone."""
+KNEW, GONE = 0.5, 1.0
+"""A loss in units of the best constant answer's: below the first something was known, at the second and above nothing is."""
 COMMON = 0.6
 """Share of the most frequent class above which right answers alone are no measure: rare classes may be what counts."""
 
@@ -38,6 +42,32 @@ def knows(one: Evaluation, classes: Sequence[int] = ()) -> bool:
     return one.accuracy - share > ERRORS * math.sqrt(max(share * (1.0 - share), 1.0 / answers) / answers)
 
 
+def forgotten(tried: Series) -> Evaluation | None:
+    """The best of some evaluations where it knew something and the last two know nothing; else nothing.
+
+    With classes: more right answers than the most frequent class gives, beyond two standard errors, and no longer, with less
+    than half of what they were above it. With numbers: at most ``KNEW`` of the loss of the best constant answer, and at least
+    ``GONE`` of it. What is merely too sure of itself (overfitted) still answers right.
+
+    >>> knew, lost = (Evaluation(s, classes=(50, 50), answers=100, hits=h) for s, h in ((1, 90), (2, 45)))
+    >>> forgotten((knew, knew, lost, lost)) is knew, forgotten((knew, knew, knew, lost))
+    (True, None)
+    """
+    if len(tried) < FORGOTTEN:
+        return None
+    if all(one.accuracy is not None and sum(one.classes) == one.answers >= ANSWERS for one in tried):
+        best = max(tried, key=lambda one: one.accuracy or 0.0)
+        share = max(best.classes) / sum(best.classes)
+        above = [(one.accuracy or 0.0) - share for one in (best, *tried[-2:])]
+        gone = not any(knows(one) for one in tried[-2:]) and max(above[1:]) < KNEW * above[0]
+        return best if knows(best) and gone else None
+    if all(one.accuracy is None and one.value is not None and (one.floor or 0.0) > 0.0 for one in tried):
+        shares = [(one.value or 0.0) / (one.floor or 1.0) for one in tried]
+        if min(shares) <= KNEW and all(math.isfinite(share) and share >= GONE for share in shares[-2:]):
+            return tried[shares.index(min(shares))]
+    return None
+
+
 def ignorant(case: Case) -> Series:
     """The last two evaluations of a kind where no kind of them knows more than the most frequent class; else nothing.
 
@@ -52,12 +82,30 @@ def ignorant(case: Case) -> Series:
 
 
 def by_place(case: Case, wanted: Callable[[Evaluation], bool]) -> list[Series]:
-    """Those that are wanted, by their loss, the line and the loader that they came from, and their size; each in order."""
+    """Those that are wanted, by their loss, the line that they came from, their size and their loader; each in order.
+
+    Where every round has loaders of its own, made in the loop, those of one place in their round belong together.
+    """
     kinds: dict[tuple[object, ...], list[Evaluation]] = {}
     for step in case.steps:
         for one in filter(wanted, step.evaluations):
-            kinds.setdefault((one.function, one.source, one.loader, one.examples), []).append(one)
-    return list(kinds.values())
+            kinds.setdefault((one.function, one.source, one.examples), []).append(one)
+    return [series for several in kinds.values() for series in _apart(several)]
+
+
+def _apart(several: list[Evaluation]) -> Iterator[Series]:
+    """Evaluations of one line and size, loader by loader, or place by place in the round."""
+    rounds: dict[int, set[int]] = {}
+    for one in several:
+        rounds.setdefault(one.loader, set()).add(one.after)
+    lasting = any(loader >= 0 and len(steps) > 1 for loader, steps in rounds.items())
+    found: dict[int, list[Evaluation]] = {}
+    place, before = 0, -1
+    for one in several:
+        place = place + 1 if one.after == before else 0
+        before = one.after
+        found.setdefault(one.loader if lasting else place, []).append(one)
+    yield from found.values()
 
 
 def _telling(one: Evaluation) -> bool:

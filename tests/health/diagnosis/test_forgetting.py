@@ -1,12 +1,17 @@
 """Forgetting: what is lost for good is told; spikes, restarts that come back and changing floors are not."""
 
+import dataclasses
 import math
 import random
 
 import pytest
 from lessons import classes, final, numbers, training
 
+from isograd.health.case import case_of
 from isograd.health.diagnosis import forgetting
+from isograd.records.anatomy import Anatomy
+from isograd.records.batch import Evaluation
+from isograd.records.trace import Step, Trace
 
 FLOOR = math.log(4)
 
@@ -106,3 +111,54 @@ def test_a_real_network_whose_weights_are_set_to_zero_on_the_way(digits, mlp, wr
             optimizer.step()
     said = {finding.disease for finding in final(watch).findings if finding.alarm}
     assert ("forgetting" in said) == wrecked
+
+
+def tried(right, *, classes=(50, 50), rounds=10, loader=lambda number: 0):
+    """200 steps whose loss says nothing, tried ``rounds`` times; ``right`` of the answers are right in each."""
+    steps = []
+    for index in range(1, 201):
+        number, due = divmod(index * rounds, 200)
+        one = Evaluation(index, "cross_entropy", "run.py:9", loader(number), examples=100, value=1.0, floor=0.69, answers=100)
+        one = dataclasses.replace(one, classes=classes, hits=round(100 * right(number)))
+        steps.append(Step(index, 1.0 + 0.01 * (index % 7), evaluations=() if due else (one,)))
+    return case_of(Trace(Anatomy("torch", (), ()), (), tuple(steps), ended=True))
+
+
+def test_evaluations_that_knew_and_no_longer_do_tell_it_although_the_training_goes_well():
+    (finding,) = found(tried(lambda number: 0.95 if number < 6 else 0.1))
+    assert finding.severity == "warning" and finding.since == 120 and finding.source == "run.py:9"
+    assert "95 % right answers" in finding.summary
+
+
+def test_a_loader_made_anew_in_every_round_is_the_same_evaluation():
+    (finding,) = found(tried(lambda number: 0.95 if number < 6 else 0.1, loader=lambda number: number))
+    assert finding.since == 120
+
+
+def test_answers_that_get_worse_and_are_still_better_than_chance_or_come_back_are_not_forgotten():
+    assert found(tried(lambda number: 0.95 if number < 6 else 0.75)) == []
+    assert found(tried(lambda number: 0.95 if number in (2, 3, 9) else 0.5)) == []
+    assert found(tried(lambda number: 0.5)) == []  # never knew
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_real_network_forgets_the_first_task_over_the_second(digits, mlp, other):
+    import torch
+
+    import isograd
+
+    x, y = digits
+    torch.manual_seed(0)
+    model = mlp(2, torch.nn.ReLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isograd.watch(model, optimizer) as watch:
+        for epoch in range(12):
+            task = (y + 1) % 10 if other and epoch >= 6 else y
+            for rows in torch.randperm(1280).split(64):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(x[rows]), task[rows]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                torch.nn.functional.cross_entropy(model(x[1280:1480]), y[1280:1480])
+    said = {finding.disease for finding in final(watch).findings if finding.alarm}
+    assert said == ({"forgetting"} if other else set())

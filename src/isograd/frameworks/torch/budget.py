@@ -18,6 +18,8 @@ HEARD = 1 / 5
 """The part of the budget that may go into listening to the loss alone: what it was given, and what it made of it."""
 EVALUATED = 1 / 10
 """The part of the budget that may go into listening to evaluations."""
+EVALUATED_FLOOR = 0.05
+"""Seconds that it may cost in all, however short the run is: some tens of small evaluations, by which a run of seconds is judged."""
 EVALUATED_SPREAD = 0.1
 """As ``SPREAD``, for evaluations: all of the first ten of a program that evaluates at a steady pace, then fewer."""
 HEARD_SPREAD = 0.06
@@ -172,14 +174,14 @@ class Budget:
             return math.inf
         elapsed = self.elapsed
         pace = max(elapsed - self.own, 1e-9) / index
-        allowance = max(self.share * elapsed, FLOOR)
+        allowance = max(self.share * elapsed * self.evaluations.part, EVALUATED_FLOOR)
         account = self.evaluations  # what the first looks overdrew is not held against it: it is cheap, and its part small
         always = index <= 2 or (self.planned is not None and index > self.planned)
         due = always or self._due(index, elapsed, pace, account, max(1, self._evaluated))
-        if not due or not (always or account.may(allowance * account.part)):
+        if not due or not (always or account.may(allowance)):
             return 0.0
         self._evaluated = index
-        return max(allowance * account.part / HIDDEN - account.spent, account.last) / 2
+        return max(allowance / HIDDEN - account.spent, account.last) / 2
 
     def may_diagnose(self, looks: int, before: int, parameters: int = 0) -> bool:
         """Whether a diagnosis is due after ``looks`` looks, ``before`` at the last one, and paid for."""
@@ -204,6 +206,8 @@ class Budget:
         # Spread what can be paid for over the steps to the end, or to where the share of the time is more than the floor.
         end = self.planned or FLOOR / self.share / pace
         total = max(self.share * pace * (self.planned or 0), FLOOR) * account.part
+        if account is self.evaluations:
+            total = max(total, EVALUATED_FLOOR)
         overhead = self.overhead if account is self.samples else 0.0
         left = max(1.0, (total / HIDDEN - overhead - account.spent) / max(account.last, 1e-9))
         ratio = max(end / last, 1.0) ** (1 / left)

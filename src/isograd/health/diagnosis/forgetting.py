@@ -8,6 +8,8 @@ The run is cut into ``PARTS`` stretches of equal length. What is asked of them:
 That is 15 % of the run at either end; a run of which more is to come may still come back (restarts), so it is judged when it
 has ended. Where classes are counted, the share of right answers has to be gone as well, by half of what it was. What answers
 were worth is told by the looks, each beside its own batch, so that harder data or other weights do not pass for it.
+Where the program evaluates, one kind of evaluation is enough: its best knew something, and the last two know nothing
+(``health.evaluated.forgotten``), while the training itself goes well or not: another task has taken the place of the first.
 Where no constant answer is known, a loss that had halved and is back at its start is a remark.
 
 Look-alikes that are healthy: spikes, restarts of the rate that come back, two networks against each other, a loss whose scale
@@ -24,6 +26,8 @@ from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
 from isograd.health.diagnosis import labels
+from isograd.health.evaluated import by_place, forgotten
+from isograd.health.outcome import decided
 from isograd.records.finding import Evidence, Finding
 
 PARTS = 20
@@ -43,6 +47,43 @@ REFERENCES = (
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that what was learned is gone, or the remark that a loss is back at its start."""
+    found = next(_training(case), None) or _tried(case)
+    if found is not None:
+        yield found
+
+
+def _tried(case: Case) -> Finding | None:
+    """Told from the program's own evaluations."""
+    if not decided(case) or not _whole(case):
+        return None
+    for tried in by_place(case, lambda one: one.accuracy is not None or one.value is not None):
+        best, last = forgotten(tried), tried[-1]
+        if best is None:
+            continue
+        right = best.accuracy is not None
+        then, now = (one.accuracy if right else (one.value or 0.0) / (one.floor or 1.0) for one in (best, last))
+        measure = "right answers" if right else "of a constant answer's loss"
+        known = max(place for place, one in enumerate(tried) if forgotten((*tried[:-2], one, one)) is None)
+        since = tried[min(known + 1, len(tried) - 1)].after
+        return Finding(
+            "forgetting",
+            "warning",
+            0.85,
+            "loop",
+            f"What was learned is lost: evaluations had {100 * (then or 0.0):.0f} % {measure} after step {best.after:,}, and "
+            f"since step {since:,} they know no more than a constant answer ({100 * (now or 0.0):.0f} %).",
+            (Evidence(f"{measure}, best and last", "hit_rate" if right else "loss", now or 0.0, "", then or 0.0),),
+            source=last.source,
+            since=since,
+            remedy=f"look at what changed near step {since:,}: data of another kind or task, other labels, a rate that rises; "
+            "mix old examples with new ones, or keep the weights of the best evaluation",
+            references=REFERENCES,
+        )
+    return None
+
+
+def _training(case: Case) -> Iterator[Finding]:
+    """Told from the losses of the training."""
     curve = curves.main(case)
     if not case.ended or curve is None or not _whole(case):
         return

@@ -13,6 +13,8 @@ program, one loader):
               Evaluations that count right answers and ask no loss are held against the most frequent class of their targets,
               or of the training's
 
+What the evaluations once knew and no longer do is told by ``forgetting``.
+
 Look-alikes that are healthy: evaluations that go up and down, a rising loss with steady answers, a small set for evaluation, an
 evaluation of the training examples themselves.
 """
@@ -25,7 +27,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
-from isograd.health.evaluated import ERRORS, Series, by_place, knows
+from isograd.health.evaluated import ERRORS, Series, by_place, forgotten, knows
 from isograd.health.outcome import decided
 from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
@@ -83,7 +85,7 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
 
 
 def _worse(curve: Curve, tried: Series) -> Finding | None:
-    if len(tried) < LOOKS:
+    if len(tried) < LOOKS or forgotten(tried) is not None:
         return None
     best, last = min(tried, key=_value), tried[-1]
     low, high = _value(best), _value(last)
@@ -113,7 +115,9 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
     late = curve.late()
     if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED:
         return None
-    if any(one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]):
+    if forgotten(tried) is not None or any(
+        one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]
+    ):
         return None
     last, known = tried[-1], all(knows(one) for one in tried[-2:])
     value, floor = _value(last), last.floor or 0.0
