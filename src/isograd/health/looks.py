@@ -47,7 +47,7 @@ def looked(case: Case) -> tuple[int, ...]:
 def _looked(step: Step) -> bool:
     # How the weights ended is looked up without a step: then no parameter has an update. A loss may be listened to alone.
     # A step that first aid acted on shows that and no more, as what is known of the loaders when all is over.
-    told = any(fact.kind not in ("first_aid", "loader_restarted") for fact in step.facts)
+    told = any(fact.kind not in ("first_aid", "loader_restarted", "loss_broke") for fact in step.facts)
     return bool(step.layers) or told or any(p.update is not None for p in step.parameters)
 
 

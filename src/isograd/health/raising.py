@@ -13,7 +13,7 @@ class Cause:
     """One kind of exception: ``text`` is searched in its message, ``types`` (where given) has to hold its type.
 
     ``summary``, ``remedy`` and ``where`` may name groups of ``text`` and the particulars of the fact in braces; ``where``
-    stands for the place unless a module is known to have raised.
+    stands for the place unless a module is known to have raised. ``needs`` is a particular that the fact has to have.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Cause:
     remedy: str
     where: str = "loop"
     types: tuple[str, ...] = ()
+    needs: str = ""
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -87,6 +88,15 @@ CAUSES: tuple[Cause, ...] = (
         "The targets are one-hot rows, and the loss wants class numbers.",
         "targets.argmax(1) for class numbers; or targets.float() where they are probabilities",
         "loss",
+    ),
+    Cause(
+        "not a number",
+        r"all elements of (?:input|target) should be between 0 and 1",
+        "What is checked for its range holds NaN{nan}.",
+        "find these rows with torch.isfinite(inputs).all(1), and the same of the targets; where the batch is finite, look at "
+        "the weights: a step before may have destroyed them (a lower learning rate, clipping)",
+        "loss",
+        needs="nan",
     ),
     Cause(
         "not probabilities",
@@ -251,6 +261,6 @@ def known(fact: Fact) -> tuple[Cause, re.Match[str]] | None:
     kind, message = str(fact.get("type", "")), str(fact.get("message", ""))
     for cause in CAUSES:
         found = re.search(cause.text, message, re.DOTALL)
-        if found and (not cause.types or kind in cause.types):
+        if found and (not cause.types or kind in cause.types) and (not cause.needs or fact.get(cause.needs, "")):
             return cause, found
     return None

@@ -41,6 +41,8 @@ FACTS = {
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
+    "loss_broke": "the first loss that is not finite, seen as its backward pass began; of: batch (name, count, rows, "
+    "column: of the variable that holds such numbers), weights (parameter) or pass",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
@@ -51,7 +53,7 @@ FACTS = {
     "much was expected; what: the treatment",
     "raised": "an exception ended the watch; type; message; own: whether the program raised it itself; module: class of "
     "the one that ran; wants: what it was made for; carried, holder: states with a graph; inplace: line of a change; weight: "
-    "of that shape; left: where the graph was left",
+    "of that shape; left: where the graph was left; nan: what holds NaN",
 }
 """The closed vocabulary of ``Fact.kind`` that every door speaks, with what ``settings`` hold."""
 

@@ -132,14 +132,18 @@ class Arrivals:
                 yield Fact("loss_outside", own[0].layer, settings=settings)
         yield from self._cut(place for place in mine if not self.stepped[id(place.parameter)])
         held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
-        yield from self._unheld(held, reached)
+        yield from self._unheld(held)
         yield from self._stale(optimizers)
 
-    def within(self) -> Iterator[Fact]:
-        """A step with a closure is over: whether none of its passes, the first included, found empty gradients."""
+    def within(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
+        """A step with a closure is over: whether none of its passes, the first included, found empty gradients, and which
+        parameters have gradients that none of the ``optimizers`` holds.
+        """
         if self.dirty and all(self.dirty.values()):
             settings = (("parameters", len(self.dirty)), ("share", 1.0), ("age", 1), ("passes", self.backwards))
             yield Fact("carried", settings=settings)
+        held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
+        yield from self._unheld(held)
 
     def _carried(self, index: int) -> Iterator[Fact]:
         if not all(self.carried):
@@ -160,7 +164,7 @@ class Arrivals:
     def _used(self, layer: str) -> bool:
         return layer in self.ran or any(layer.startswith(f"{leaf}.") or not leaf for leaf in self.leaves)
 
-    def _unheld(self, held: set[int], reached: set[str]) -> Iterator[Fact]:
+    def _unheld(self, held: set[int]) -> Iterator[Fact]:
         layers: dict[str, list[Place]] = defaultdict(list)
         for place in self.places:
             if place.parameter.requires_grad and id(place.parameter) not in held and self._fresh(place.parameter):

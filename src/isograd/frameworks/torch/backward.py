@@ -193,6 +193,8 @@ class Ear:
         self.spent = 0.0
         self.told: Callable[[Any], None] | None = None
         """Given what a backward pass begins at."""
+        self.broke: Callable[[], None] | None = None
+        """Called once, in the backward pass of the first loss that is not finite and known in time."""
         self.hand: Hand | None = None
         """Told where a backward pass begins and ends, in a loop that has no optimizer so far."""
         self._failed, self._scaled, self._skipped = failed, scaled, skipped
@@ -233,11 +235,15 @@ class Ear:
             roots = args[0] if args else kwargs.get("tensors")
             if self.told is not None or torch._C._len_torch_function_stack():
                 with Quiet():
-                    self.loss.heard(roots)
+                    loss = self.loss.heard(roots)
                     if self.told is not None:
                         self.told(roots)
             else:
-                self.loss.heard(roots)
+                loss = self.loss.heard(roots)
+            if loss is not None and loss - loss != 0.0 and self.broke is not None:  # NaN or infinite
+                broke, self.broke = self.broke, None
+                with Quiet():
+                    broke()
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's backward pass
             self._failed(error)
         if self.timed:

@@ -19,7 +19,7 @@ HEARD = 1 / 5
 EVALUATED = 1 / 10
 """The part of the budget that may go into listening to evaluations."""
 EVALUATED_FLOOR = 0.05
-"""Seconds that it may cost in all, however short the run is: some tens of small evaluations, by which a run of seconds is judged."""
+"""Seconds that it may cost in all, however short the run is: some tens of small evaluations, by which such a run is judged."""
 EVALUATED_SPREAD = 0.1
 """As ``SPREAD``, for evaluations: all of the first ten of a program that evaluates at a steady pace, then fewer."""
 HEARD_SPREAD = 0.06

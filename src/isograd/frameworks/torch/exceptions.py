@@ -9,12 +9,16 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.breaking import stained
 from isograd.frameworks.torch.places import _OURS, _TORCH, modules_of, places_of, tensors_in
 from isograd.records.anatomy import Scalar
 from isograd.records.fact import Fact
 
+DEEP = 4
+"""Innermost frames among whose tensors one that is not finite is looked for."""
 TEXT = 600
 """Characters kept of a message."""
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -53,7 +57,7 @@ def raised(
     if module is not None:
         settings["module"] = type(module).__name__
         settings["wants"] = next((f"{name} {getattr(module, name)}" for name in _WANTS if hasattr(module, name)), "")
-    settings |= _leads(message, models, list(seen), changes)
+    settings |= _leads(message, models, list(seen), changes) | _not_a_number(message, frames)
     return Fact("raised", path, _line(frames), tuple((key, value) for key, value in settings.items() if value != ""))
 
 
@@ -125,6 +129,20 @@ def _leads(message: str, models: Sequence[nn.Module], seen: Sequence[Fact], chan
         left = next((fact for fact in seen if fact.kind == "detached"), None)
         return {"left": f"{left.get('operation', '')} at {left.source}" if left and left.source else ""}
     return {}
+
+
+def _not_a_number(message: str, frames: Sequence[tuple[FrameType, int]]) -> dict[str, Scalar]:
+    """Of an exception about the range of some numbers: whether a tensor in sight holds NaN, and which variable of the batch."""
+    if "should be between 0 and 1" not in message:
+        return {}
+    inner = [frame.f_locals for frame, _ in reversed(frames)]
+    held = [tensor for variables in inner[:DEEP] for tensor in tensors_in(list(variables.values()))]
+    there = [tensor for tensor in held if tensor.is_floating_point() and tensor.layout == torch.strided and tensor.ndim]
+    if not any(bool(torch.isnan(tensor.detach()).any()) for tensor in there):
+        return {}
+    theirs = [frame.f_locals for frame, _ in reversed(frames) if _is_persons(frame)]
+    found = stained(theirs, max((len(tensor) for tensor in there), default=0))
+    return {"nan": f"{found['name']} holds {found['count']} such numbers" if found else "not in the batch"}
 
 
 def _holders(models: Sequence[nn.Module]) -> Iterator[str]:

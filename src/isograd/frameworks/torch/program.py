@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from isograd.frameworks.torch.conduct import Conduct
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
 from isograd.frameworks.torch.operations import LOSSES
+from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sequences import Sequences
 from isograd.records.fact import Fact
@@ -23,6 +25,19 @@ from isograd.records.trace import LayerSample
 ALL = 3
 """Looked-at steps in which everything is looked up; after them in every ``RARELY``-th."""
 RARELY = 8
+LINES = {
+    "carried": "backward",
+    "loss_outside": "backward",
+    "no_step": "backward",
+    "cleared_early": "step",
+    "no_backward": "step",
+    "optimizer_replaced": "step",
+    "ascends": "step",
+    "evaluation_mode": "call",
+    "training_mode": "trial",
+    "same_batch": "call",
+}
+"""Facts of the whole loop, and the call of it that they are shown at."""
 
 
 class Program:
@@ -36,6 +51,7 @@ class Program:
         self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
         self._replaced = 1
+        self._lines: dict[str, str | None] = {}
 
     def begin(self, index: int, *, sampled: bool) -> None:
         """A step begins; ``sampled``: it is looked at closely."""
@@ -55,11 +71,14 @@ class Program:
     def backward(self) -> None:
         """A backward pass of a sampled step is about to begin."""
         if self._sampled:
+            self._lines["backward"] = persons_line()
             self._arrivals.backward()
 
     def before_step(self, optimizer: Optimizer, held: Held, *, closure: bool) -> None:
         """An optimizer is about to step; with a ``closure`` its passes are yet to come."""
         self._meet(optimizer, held)
+        if self._sampled:
+            self._lines["step"] = persons_line()
         self._closure = self._closure or closure
         self._drift.step(held, sampled=self._sampled)
         if self._sampled and not closure:
@@ -71,10 +90,17 @@ class Program:
             return ()
         arrivals = self._arrivals
         facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
-        facts += arrivals.within() if self._closure else arrivals.close(self._index, self._stepping(), layers)
+        facts += arrivals.within(self._stepping()) if self._closure else arrivals.close(self._index, self._stepping(), layers)
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
+
+    def placed(self, *facts: Fact) -> tuple[Fact, ...]:
+        """Facts of the loop with the line of its call that they are seen at, as it was last."""
+        return tuple(
+            fact if fact.source else dataclasses.replace(fact, source=self._lines.get(LINES.get(fact.kind, "")))
+            for fact in facts
+        )
 
     def end(self, steps: int, passes: int, error: BaseException | None, idle: Sequence[Optimizer] = ()) -> tuple[Fact, ...]:
         """The watch is over after so many steps, and backward passes since the last: what is to be said of these.
@@ -92,7 +118,7 @@ class Program:
             seen = [*self._conduct.facts.values(), *self._sequences.close()] if self._sampled else []
             fact = raised(error, self._arrivals.models, seen, self._conduct.changes if self._sampled else ())
             found += [] if fact is None else [fact]
-        return tuple(found)
+        return self.placed(*found)
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
@@ -103,6 +129,8 @@ class Program:
     def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool, learning: bool) -> None:
         """A module is about to run."""
         self._conduct.enters(module, path, outermost=outermost, learning=learning)
+        if outermost and self._sampled:
+            self._lines["call" if learning else "trial"] = persons_line()
         if known:
             self._arrivals.ran.add(path)
         elif next(module.parameters(recurse=False), None) is not None:

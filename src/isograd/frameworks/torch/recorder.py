@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
 from isograd.frameworks.torch.between import Between
+from isograd.frameworks.torch.breaking import broken
 from isograd.frameworks.torch.budget import BRIEFLY, NOTHING, TIMED, Budget
 from isograd.frameworks.torch.by_hand import ByHand
 from isograd.frameworks.torch.describe import as_seen, at_birth, checked
@@ -77,7 +78,7 @@ class TorchRecorder(Recorder):
         self._open = Open(1)
         self._ear = self._between.ear = Ear(self._failed, self._scaled, self._skipped)
         self._hand = ByHand(() if optimizers else self._models, self._by_hand, self._after_step, lambda: self._walk)
-        self._loss = self._ear.loss
+        self._loss, self._ear.broke = self._ear.loss, self._broke
         self._alone, self._quick = 0, 0
         self._stepped: set[int] = set()
         self._last: dict[int, torch.Tensor] = {}
@@ -236,6 +237,9 @@ class TorchRecorder(Recorder):
         self._passes.backward(root)
         self._program.backward()
 
+    def _broke(self) -> None:
+        self._open.facts.append(broken(self._models, self._kept.history.looks))
+
     def _skipped(self, asked: set[int], fact: Fact) -> None:
         """A scaler was asked to step these optimizers and did not: their step is over."""
         opened, known = self._open, {id(optimizer) for optimizer in self._roster.optimizers()}
@@ -325,20 +329,10 @@ class TorchRecorder(Recorder):
         if losses or evaluations:
             step = dataclasses.replace(step, losses=losses, evaluations=evaluations)
         if opened.sampled:
-            layers = passes.layers.close()
-            step = dataclasses.replace(
-                step,
-                layers=layers,
-                parameters=tuple(opened.parameters),
-                inputs=tuple(passes.inputs.values()),
-                facts=(
-                    *opened.facts,
-                    *opened.unseen(passes, self._walk),
-                    *passes.facts(),
-                    *self._program.close(layers),
-                    *self._between.facts(),
-                ),
-            )
+            layers, known = passes.layers.close(), (*opened.facts, *opened.unseen(passes, self._walk), *passes.facts())
+            facts = self._program.placed(*known, *self._program.close(layers), *self._between.facts())
+            more = {"parameters": tuple(opened.parameters), "inputs": tuple(passes.inputs.values())}
+            step = dataclasses.replace(step, layers=layers, facts=facts, **more)
         kept.aside = 0.0
         kept.keep(step, opened.norms, later, wait=late)
         self._entered += kept.aside

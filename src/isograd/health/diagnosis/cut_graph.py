@@ -109,7 +109,7 @@ def _outside(case: Case, outside: Lasting, places: tuple[str, ...]) -> Finding:
         f"{whom} gets a gradient: no loss is computed from {made}{at}.",
         (Evidence(f"in {outside.seen} of {outside.looks} looks the backward pass reached none of them", "loss_outside", 0.0),),
         places,
-        left.source if left else None,
+        left.source if left else outside.fact.source,
         outside.first,
         remedy="compute the loss from what model(inputs) returns, without detach, numpy or a new tensor on the way",
     )

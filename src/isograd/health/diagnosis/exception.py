@@ -73,6 +73,8 @@ def in_a_line(finding: Finding) -> str:
 def _where(fact: Fact, cause: Cause) -> str:
     if cause.name == "second backward pass" and fact.get("carried", ""):
         return str(fact.get("carried", ""))
+    if cause.name == "not a number" and " holds " in str(fact.get("nan", "")):
+        return "data"
     return cause.where if cause.where != "loop" else fact.where or "loop"
 
 
@@ -97,6 +99,8 @@ def _words(fact: Fact, match: re.Match[str]) -> dict[str, str]:
     words["inplace"] = (
         f", at {inplace}" if inplace else f": {weight} has that shape, and an optimizer stepped" if weight else ""
     )
+    nan = str(fact.get("nan", ""))
+    words["nan"] = f": {nan}" if nan else ""
     left = str(fact.get("left", ""))
     words["left"] = f": {left}" if left else ""
     return words

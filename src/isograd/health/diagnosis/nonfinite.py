@@ -14,6 +14,15 @@ from isograd.health.case import Case, Table, at
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding
 
+_CLEAN = (
+    "find these rows with torch.isfinite(inputs).all(1), and the same of the targets; drop or fill them before the loop, and "
+    "look at what divides by a deviation, takes a logarithm, or reads an empty cell"
+)
+_TAME = (
+    "look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where the loss "
+    "divides, takes a logarithm or a root"
+)
+
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The first step at which something was not finite, and the first place in it."""
@@ -30,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not loss and not nans and _passes(rows, since):
         yield _remark(since, len(norms))
         return
-    where, text = _first_place(rows, since, anatomy)
+    where, text, source = _told(case) or (*_first_place(rows, since, anatomy), None)
     node = anatomy.node(where)
     seen = max((r.step for r in case.readings.values if r.step < since), default=since - 1)
     gap = f" or earlier (the last look before it was at step {seen})" if seen < since - 1 else ""
@@ -43,11 +52,30 @@ def diagnose(case: Case) -> Iterator[Finding]:
         f"{what} is not finite from step {since} on{gap}: {text}.",
         (Evidence(text, "loss" if loss else "total_gradient_norm", math.nan, bound=math.inf),),
         (where,) if node else (),
-        node.source if node else None,
+        source or (node.source if node else None),
         since,
-        remedy="look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where "
-        "the loss divides, takes a logarithm or a root",
+        remedy=_CLEAN if where == "data" else _TAME,
     )
+
+
+def _told(case: Case) -> tuple[str, str, str | None] | None:
+    """What was found in the backward pass of the first such loss, where that says more than the looks do."""
+    for step, fact in case.facts("loss_broke"):
+        of, looked = fact.get("of", ""), any(one.index == step and one.layers for one in case.steps)
+        if of == "batch":
+            name, rows, column = fact.get("name", ""), int(fact.get("rows", 0)), int(fact.get("column", -1))
+            at = f", all in column {column}" if column >= 0 else ""
+            text = f"the batch itself holds numbers that are not finite ({name}: {fact.get('count', 0):,} in {rows:,} rows{at})"
+            return "data", text, fact.source
+        if of == "weights" and not looked:
+            return fact.where, f"{fact.get('parameter', '')} was not finite any more: the step before it destroyed it", None
+        if of == "pass" and not looked:
+            return (
+                "loss",
+                "batch and weights were finite: the pass itself, or the loss, overflowed or left its domain",
+                fact.source,
+            )
+    return None
 
 
 def _born(anatomy: Anatomy) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 where,
                 f"{opening(spoken(where))} runs without gradients but in training mode ({kinds} active).",
                 (_evidence(found, "training_mode"),),
+                source=found.fact.source,
                 since=found.first,
                 remedy="if these passes are an evaluation: model.eval() before, model.train() after it",
             )
@@ -64,6 +65,7 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
         f"{opening(name)} is trained in evaluation mode{since}: {kinds} {'do' if ',' in kinds else 'does'} "
         f"not work as in training.{effect}",
         (_evidence(found, "evaluation_mode"),),
+        source=found.fact.source,
         since=found.first,
         cause="model.eval() for an evaluation, and no model.train() after it" if turned else "model.eval() before the loop",
         remedy="model.train() at the start of every epoch",
