@@ -331,8 +331,8 @@ class TorchRecorder(Recorder):
         if opened.sampled:
             layers, known = passes.layers.close(), (*opened.facts, *opened.unseen(passes, self._walk), *passes.facts())
             facts = self._program.placed(*known, *self._program.close(layers), *self._between.facts())
-            more = {"parameters": tuple(opened.parameters), "inputs": tuple(passes.inputs.values())}
-            step = dataclasses.replace(step, layers=layers, facts=facts, **more)
+            parameters, inputs = tuple(opened.parameters), tuple(passes.inputs.values())
+            step = dataclasses.replace(step, layers=layers, parameters=parameters, inputs=inputs, facts=facts)
         kept.aside = 0.0
         kept.keep(step, opened.norms, later, wait=late)
         self._entered += kept.aside
