@@ -1,14 +1,16 @@
 """How many faults are repaired, proven, at what price, beside random search, TPE, the textbook list and the preset alone.
 
-    python benchmarks/cure.py [--side calibration|held-out] [--limit 30] [--skip 0] [--twins 6] [--null 8]
+    python benchmarks/cure.py [--side calibration|held-out] [--double] [--limit 30] [--skip 0] [--twins 6] [--null 8]
 
 Every case of benchmarks/faults is a program that can begin again from a seed: its model inputs and its loss are written down
 while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
 runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. The rivals have
 the runs that the search took, on the same seed, examples and pool of edits; "random" and "TPE" take combinations, "textbook"
 single edits from a list. ``--twins`` healthy programs go through the same; ``--null`` healthy programs give pairs of runs that
-differ by their seed alone, from which proofs of nothing are drawn. Cases are appended to .benchmarks/cure_<side>.jsonl as they
-end, and are not run again; the figures go to benchmarks/results/cure_<side>.json, with the number of cases in them.
+differ by their seed alone, from which proofs of nothing are drawn. ``--double`` puts two single faults into one program, of
+which no edit takes both back (``cure_doubles``); "twin" is the program without either. Cases are appended to
+.benchmarks/cure_<side>.jsonl (cure_double.jsonl) as they end, and are not run again; the figures go to
+benchmarks/results/cure_<side>.json (cure_double.json), with the number of cases in them.
 """
 
 from __future__ import annotations
@@ -26,15 +28,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-import optuna
 import torch
 
 from cause import FEW, Replay, shuffled, watched
-from cause_expected import right_kinds
 from cause_tape import Writer, batches_and_loss, judged_by
 from common import RESULTS, machine, table, write
+from cure_doubles import kinds_of, pairs, settings_of
 from faults import harm
-from faults.grounds import OPERATORS, PROGRAMS
+from faults.grounds import PROGRAMS
 from faults.settings import Program, Settings
 from isograd.curing import cured
 from isograd.errors import IsogradError
@@ -45,8 +46,9 @@ from isograd.health.proving import prove
 from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.order import in_order
 from isograd.health.trials import GAIN, Work
+from isograd.proposing import proposer
 from isograd.records.edit import EDITS, Edit
-from isograd.records.proof import Proof, Training
+from isograd.records.proof import Candidate, Proof, Training
 from isograd.records.skill import Skill
 from isograd.spending import Budget
 
@@ -117,8 +119,11 @@ class Ground(TorchBirths):
         return dataclasses.replace(made, seed=seed)
 
 
-def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twin: bool) -> dict[str, Any]:
-    """One case: the proof, what the rivals choose, and what each choice is worth on fresh seeds."""
+def examined(program: Program, settings: Settings, faults: Sequence[frozenset[str]], *, twin: bool) -> dict[str, Any]:
+    """One case: the proof, what the rivals choose, and what each choice is worth on fresh seeds.
+
+    ``faults``: of each fault the kinds of edits that take it back.
+    """
     ground = Ground(program, settings)
     held = ground.validation()
     began = time.process_time()
@@ -130,7 +135,7 @@ def examined(program: Program, settings: Settings, kinds: frozenset[str], *, twi
         "why": proof.why,
         "edits": [(edit.kind, edit.value) for edit in proof.edits],
         "size": sum(edit.size for edit in proof.edits),
-        "inverse": min((EDITS[kind].size for kind in kinds if kind in EDITS), default=0),
+        "inverse": sum(min((EDITS[kind].size for kind in kinds if kind in EDITS), default=0) for kinds in faults),
         "cost_search": proof.cost_search,
         "cost_proof": proof.cost_proof,
         "half": proof.pair_length < proof.length,
@@ -209,22 +214,14 @@ def textbook(ground: Ground) -> list[Edit]:
 
 
 def of_tpe(pool: Sequence[Edit], runs: int, skill: Any) -> Iterator[tuple[float, tuple[Edit, ...]]]:
-    """Optuna's TPE over the same space: each kind off, or with one of its values."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    kinds = dict.fromkeys(edit.kind for edit in pool)
-    for _ in range(runs if pool else 0):
-        trial = study.ask()
-        edits = []
-        for kind in kinds:
-            values = [edit for edit in pool if edit.kind == kind]
-            at = trial.suggest_int(kind, 0, len(values))
-            if at:
-                edits.append(values[at - 1])
-        made = in_order(edits)
-        value = skill(made)
-        study.tell(trial, value)
-        yield value, made
+    """Optuna's TPE over the same combinations as luck, told of each before the next."""
+    propose, known = proposer(pool, lambda edits: True), list[Candidate]()
+    for _ in range(runs):
+        edits = propose(known)
+        if edits is None:
+            return
+        known.append(Candidate(edits, skill(edits), "combination", "TPE", 1.0))
+        yield known[-1].skill or 0.0, edits
 
 
 def best_of(tried: Sequence[tuple[float, tuple[Edit, ...]]], least: float) -> tuple[Edit, ...]:
@@ -298,6 +295,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=30, help="so many cases, spread over the list")
     parser.add_argument("--skip", type=int, default=0, help="so many places further on, for another sample")
     parser.add_argument("--operator", help="cases of operators whose name holds this")
+    parser.add_argument("--double", action="store_true", help="two faults at once, of those whose fault an edit takes back")
     parser.add_argument("--curable", action="store_true", help="cases alone whose fault an edit takes back")
     parser.add_argument("--twins", type=int, default=6, help="so many healthy programs")
     parser.add_argument("--null", type=int, default=0, help="so many healthy programs for proofs of nothing")
@@ -306,23 +304,22 @@ def main() -> None:
     warnings.simplefilter("ignore")
     side = json.loads((RESULTS / "faults_cases.json").read_text("utf-8"))["result"][options.side]
     cases = [case for case in side["cases"] if options.operator is None or options.operator in case["operator"]]
-    if options.curable:
-        cases = [case for case in cases if right_kinds(case["operator"], case["family"], case["program"]) - {"no_signal"}]
-        cases = [case for case in cases if "gan" not in case["program"]]
+    if options.curable or options.double:
+        cases = [case for case in cases if kinds_of(case) and "gan" not in case["program"]]
     whole, wanted = len(cases), min(options.limit, len(cases))
-    cases = [cases[(position * whole // wanted + options.skip) % whole] for position in range(wanted)]
-    log = harm.LOG.with_name(f"cure_{options.side}.jsonl")
+    doubles = pairs(cases, options.limit + options.skip)[options.skip :] if options.double else []
+    cases = [] if options.double else [cases[(place * whole // wanted + options.skip) % whole] for place in range(wanted)]
+    name = "double" if options.double else options.side
+    log = harm.LOG.with_name(f"cure_{name}.jsonl")
     log.parent.mkdir(exist_ok=True)
     done = {} if not log.exists() else {row["key"]: row for row in map(json.loads, log.read_text("utf-8").splitlines())}
     twins = [name for name in side["twins"] if "gan" not in name]
-    tasks: list[tuple[str, str, str | None]] = [(case["key"], case["program"], case["operator"]) for case in cases]
-    tasks += [
-        (f"{name}:healthy", name, None) for name in twins[:: max(1, len(twins) // max(1, options.twins))][: options.twins]
-    ]
-    strengths = {case["key"]: case["strength"] for case in cases}
-    for count, (key, name, operator) in enumerate(tasks, 1):
+    tasks = [(case["key"], case["program"], [case]) for case in cases]
+    tasks += [(f"{a['key']} + {b['operator']}:{b['strength']}", a["program"], [a, b]) for a, b in doubles]
+    tasks += [(f"{one}:healthy", one, []) for one in twins[:: max(1, len(twins) // max(1, options.twins))][: options.twins]]
+    for count, (key, of, faults) in enumerate(tasks, 1):
         if key not in done:
-            done[key] = {"key": key, "twin_of": name if operator is None else None} | one(name, operator, strengths.get(key))
+            done[key] = {"key": key, "twin_of": None if faults else of} | one(of, faults)
             with log.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(done[key]) + "\n")
         print(f"{count}/{len(tasks)} {line(done[key])}", file=sys.stderr, flush=True)
@@ -332,18 +329,17 @@ def main() -> None:
     rows = [(name, told["repaired"][name], told["curable"], told["mean_share_of_twin"][name]) for name in METHODS]
     print(table(rows, ("method", "repaired", "of", "mean share of the twin's skill")))
     print(json.dumps(told, indent=1), machine())
-    print(write(f"cure_{options.side}", {"figures": told, "found": list(done.values())}), file=sys.stderr)
+    print(write(f"cure_{name}", {"figures": told, "found": list(done.values())}), file=sys.stderr)
 
 
-def one(name: str, operator: str | None, strength: Any) -> dict[str, Any]:
+def one(name: str, faults: Sequence[Any]) -> dict[str, Any]:
     """One case or healthy twin, whatever becomes of it."""
     program = PROGRAMS[name]
-    settings = program.settings if operator is None else OPERATORS[operator].settings(program, strength)
-    family = "healthy" if operator is None else OPERATORS[operator].family
-    kinds = frozenset[str]() if operator is None else right_kinds(operator, family, name)
     try:
+        settings = settings_of(faults) if faults else program.settings
         assert settings is not None
-        return {"operator": operator} | examined(program, settings, kinds - {"no_signal"}, twin=operator is None)
+        operator = " + ".join(fault["operator"] for fault in faults) or None
+        return {"operator": operator} | examined(program, settings, [kinds_of(fault) for fault in faults], twin=not faults)
     except (LookupError, IsogradError, RuntimeError) as error:
         return {"why_not": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
 

@@ -18,14 +18,14 @@ from isograd.health.found import Plan
 from isograd.health.present import present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
 from isograd.health.remedies import companions
-from isograd.health.remedies.luck import combinations
 from isograd.health.remedies.preset import preset
 from isograd.health.trials import SEARCH_SEED, WORST, Work, said
 from isograd.parallel import Ahead, processes_here
 from isograd.ports import Births, Patient
+from isograd.proposing import proposer
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
-from isograd.records.proof import Candidate, Part, Proof, Tried
+from isograd.records.proof import Part, Proof, Tried
 from isograd.records.skill import Skill
 from isograd.records.trace import Trace
 from isograd.reporting import report_of
@@ -284,11 +284,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         raise ModelError("the edits cannot be made in this program", met=fits.why)
     pairs = () if program.learned else companions(singles, seen.present)
     together = tuple(pair for pair in pairs if fits(pair))
-    draw = random.Random(1).random
-    proposed = combinations([one.edit for one in singles], draw)
-
-    def propose(_: Sequence[Candidate]) -> tuple[Edit, ...] | None:
-        return next((edits for edits in islice(proposed, 100) if fits(edits)), None)
+    propose = proposer([one.edit for one in singles], fits)
 
     def explain(allowed: int, way: dict[int, float]) -> Explanation | None:
         if allowed < 2 * short_of(work.length):
