@@ -44,7 +44,6 @@ from isograd.health.case import case_of
 from isograd.health.habits import loop_of
 from isograd.health.proving import prove
 from isograd.health.remedies.luck import combinations
-from isograd.health.remedies.order import in_order
 from isograd.health.trials import GAIN, Work
 from isograd.proposing import proposer
 from isograd.records.edit import EDITS, Edit
