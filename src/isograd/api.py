@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import sys
 import time
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from isograd.aiding import MOST, Aiding
+from isograd.doors import door_of, part, patient_of, recorder_of, stepping
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
 from isograd.health.case import DEFAULT_STEPS, case_of
 from isograd.health.forecasting import of_check
 from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
-from isograd.ports import Patient, Recorder
 from isograd.proofs import Proof, places_of, sources_of
 from isograd.recordings import read_trace
 from isograd.records.anatomy import Anatomy
@@ -73,25 +72,25 @@ def check(
     """
     _positive("steps", steps)
     began = time.perf_counter()
-    door = _door(model)
+    door = door_of(model)
     remarks: list[str] = []
     probe = None
     needed = (("batch", batch), ("loss", loss if step is None else step), ("optimizer", optimizer))
     missing = [name for name, given in needed if given is None]
     if missing and (missing != ["optimizer"] or door == "reference" or step is not None):
-        anatomy = _module(door, "describe").describe(model, batch, loss, optimizer)
+        anatomy = part(door, "describe").describe(model, batch, loss, optimizer)
         trace = Trace(anatomy, planned_steps=steps)
         remarks.append(f"theory alone: no step was tried without {', '.join(missing)}")
     else:
-        patient = _patient(door, model, batch, loss, optimizer)
+        patient = patient_of(door, model, batch, loss, optimizer)
         if step is not None:
-            patient = _stepping(door, patient, model, step)
+            patient = stepping(door, patient, model, step)
         looks = _LOOKS if optimizer is not None else 1
         trace = replace(patient.observe([batch] * looks, looks), planned_steps=steps)
         if optimizer is None:
             remarks.append("one forward and backward pass was measured, and no update: no optimizer was given")
         elif door == "torch":
-            probe, trace = _module(door, "probing").tried(patient, trace, steps or DEFAULT_STEPS, deep=deep, remarks=remarks)
+            probe, trace = part(door, "probing").tried(patient, trace, steps or DEFAULT_STEPS, deep=deep, remarks=remarks)
     if not trace.anatomy.traced:
         remarks.append("the order of the layers was taken from their registration; with a batch it is seen")
     seconds = time.perf_counter() - began
@@ -149,7 +148,7 @@ def watch(
         raise RequestError(
             f"budget is a share of the step time in (0, 1], not {budget}", remedy="budget=0.03, or None for no limit"
         )
-    door = _door(model)
+    door = door_of(model)
     if trace is not None and not isinstance(trace, str | PathLike):
         raise RequestError(f"trace is the name of a file, not {type(trace).__name__}", remedy='trace="run.trace.jsonl"')
     if on_finding is not None and not callable(on_finding):
@@ -158,9 +157,9 @@ def watch(
         raise RequestError(f"loss is a function of outputs and targets, not {type(loss).__name__}")
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
     optimizers = None if optimizer is None else tuple(optimizer) if isinstance(optimizer, tuple | list) else (optimizer,)
-    recorder = _recorder(door, models, optimizers, budget, steps)
+    recorder = recorder_of(door, models, optimizers, budget, steps)
     name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
-    start = _module(door, "started").TorchStart(models, optimizers or ()) if keep_start else None
+    start = part(door, "started").TorchStart(models, optimizers or ()) if keep_start else None
     aid = _aid(door, models, optimizers, act)
     return Watch(recorder, None if trace is None else Path(trace), name, on_finding, start, aid)
 
@@ -197,7 +196,7 @@ def explain(exception: BaseException) -> Report:
             f"an exception is to be explained, not {type(exception).__name__}", remedy="except Exception as e: explain(e)"
         )
     if "torch" in sys.modules:
-        fact = _module("torch", "exceptions").raised(exception)
+        fact = part("torch", "exceptions").raised(exception)
     else:
         told = (("type", type(exception).__name__), ("message", str(exception)), ("own", False))
         fact = Fact("raised", settings=told)
@@ -228,12 +227,12 @@ def name_cause(
     ``ModelError`` where model, batches and loss do not fit.
     """
     _positive("steps", steps)
-    allowed, door = allowance(budget, steps), _door(model)
+    allowed, door = allowance(budget, steps), door_of(model)
     if door == "reference":
         raise ModelError("a reference network has no program around it to replay", remedy="a torch.nn.Module")
     models = tuple(model) if isinstance(model, tuple | list) else (model,)
     steppers = tuple(optimizer) if isinstance(optimizer, tuple | list) else () if optimizer is None else (optimizer,)
-    start = _module(door, "started").TorchStart(models, steppers)
+    start = part(door, "started").TorchStart(models, steppers)
     start.keep()
     brought = [one if one is None or step is not None else start.batches(one, loss) for one in (batches, held_out)]
     given = examples(*brought)
@@ -297,7 +296,7 @@ def cure(
     _factories(build, optimizer, loss, step, score)
     sources = sources_of(build, optimizer, loss, step)  # as they are now, whatever is written into them during the search
     places = places_of(model=build, optimizer=optimizer, loss=loss, loop=step)
-    births = _module("torch", "births").TorchBirths(build, loss, optimizer, step, score)
+    births = part("torch", "births").TorchBirths(build, loss, optimizer, step, score)
     record = cured(
         births,
         batches,
@@ -334,55 +333,6 @@ def _factories(build: Any, optimizer: Any, loss: Any, step: Any, score: Any) -> 
         raise RequestError("loss or step is given, not both: the step function has its loss inside")
 
 
-def _door(model: Any) -> str:
-    """The framework a model belongs to, by what is loaded already; a framework the caller has not is never imported."""
-    models = tuple(model) if isinstance(model, tuple | list) else (model,)
-    if not models:
-        raise ModelError("there is no model", remedy="give a module, or a tuple of modules")
-    torch = sys.modules.get("torch")
-    if torch is not None and all(isinstance(one, torch.nn.Module) for one in models):
-        return "torch"
-    reference = sys.modules.get("isograd.frameworks.reference.network")
-    if reference is not None and all(isinstance(one, reference.Network) for one in models):
-        return "reference"
-    known = torch.nn.Module if torch is not None else ()
-    odd = next(one for one in models if not isinstance(one, known))
-    raise ModelError(
-        f"a model is a torch.nn.Module or a tuple of them, not {type(odd).__module__}.{type(odd).__qualname__}",
-        remedy="pass the model itself, not its class, its parameters or its output",
-    )
-
-
-def _module(door: str, name: str) -> Any:
-    return importlib.import_module(f"isograd.frameworks.{door}.{name}")
-
-
-def _patient(door: str, model: Any, batch: Any, loss: Any, optimizer: Any) -> Patient:
-    module = _module(door, "patient")
-    kind = module.TorchPatient if door == "torch" else module.ReferencePatient
-    patient: Patient = kind.copy_of(model, batch, loss, optimizer)
-    return patient
-
-
-def _stepping(door: str, patient: Any, model: Any, step: Any) -> Any:
-    if door != "torch":
-        raise RequestError("step= is for torch models", remedy="give the loss instead")
-    stepping = _module(door, "stepping")
-    stepping.check_step(step, tuple(model) if isinstance(model, tuple | list) else (model,))
-    return replace(patient, step=step)
-
-
-def _recorder(
-    door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None, budget: float | None, steps: int | None
-) -> Recorder:
-    if door == "reference":
-        raise ModelError(
-            "a reference network has no loop of its own to watch", remedy="use isograd.check, or observe() of its patient"
-        )
-    recorder: Recorder = _module(door, "recorder").TorchRecorder(models, optimizers, budget=budget, planned_steps=steps)
-    return recorder
-
-
 def _aid(door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None, act: bool | int | None) -> Aiding | None:
     if act is None or act is False:
         return None
@@ -390,7 +340,7 @@ def _aid(door: str, models: tuple[Any, ...], optimizers: tuple[Any, ...] | None,
         raise RequestError(
             f"act is True, or a number of actions of at least 1, not {act!r}", remedy="act=True, or act=None for no first aid"
         )
-    return Aiding(_module(door, "guarding").TorchGuard(models, optimizers), MOST if act is True else act)
+    return Aiding(part(door, "guarding").TorchGuard(models, optimizers), MOST if act is True else act)
 
 
 def _positive(name: str, value: int | None) -> None:
