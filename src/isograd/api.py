@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from isograd.aiding import MOST, Aiding
-from isograd.doors import door_of, part, patient_of, recorder_of, stepping
+from isograd.checking import checked
+from isograd.doors import door_of, part, recorder_of
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples
-from isograd.health.case import DEFAULT_STEPS, case_of
-from isograd.health.forecasting import of_check
+from isograd.health.case import case_of
 from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
 from isograd.proofs import Proof, places_of, sources_of
@@ -26,7 +25,7 @@ from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.loop import Loop
 from isograd.records.proof import Tried
-from isograd.records.trace import Meter, Step, Trace
+from isograd.records.trace import Step, Trace
 from isograd.reporting import Report, report_of
 from isograd.spending import budget_of
 from isograd.trying import OnTried
@@ -36,8 +35,6 @@ __all__ = ["Proof", "Report", "Watch", "check", "cure", "diagnose", "explain", "
 
 _OBSERVED = 40
 """Real steps, all of them measured, before a cause is searched: what they show proposes hypotheses."""
-_LOOKS = 2
-"""Real steps of a check: the second shows what a layer that starts at zero, or a rate that warms up, does next."""
 
 
 def check(
@@ -71,32 +68,7 @@ def check(
     True
     """
     _positive("steps", steps)
-    began = time.perf_counter()
-    door = door_of(model)
-    remarks: list[str] = []
-    probe = None
-    needed = (("batch", batch), ("loss", loss if step is None else step), ("optimizer", optimizer))
-    missing = [name for name, given in needed if given is None]
-    if missing and (missing != ["optimizer"] or door == "reference" or step is not None):
-        anatomy = part(door, "describe").describe(model, batch, loss, optimizer)
-        trace = Trace(anatomy, planned_steps=steps)
-        remarks.append(f"theory alone: no step was tried without {', '.join(missing)}")
-    else:
-        patient = patient_of(door, model, batch, loss, optimizer)
-        if step is not None:
-            patient = stepping(door, patient, model, step)
-        looks = _LOOKS if optimizer is not None else 1
-        trace = replace(patient.observe([batch] * looks, looks), planned_steps=steps)
-        if optimizer is None:
-            remarks.append("one forward and backward pass was measured, and no update: no optimizer was given")
-        elif door == "torch":
-            probe, trace = part(door, "probing").tried(patient, trace, steps or DEFAULT_STEPS, deep=deep, remarks=remarks)
-    if not trace.anatomy.traced:
-        remarks.append("the order of the layers was taken from their registration; with a batch it is seen")
-    seconds = time.perf_counter() - began
-    meter = Meter(seconds, seconds, len(trace.steps), sum(step.sampled for step in trace.steps))
-    case = case_of(replace(trace, meter=meter))
-    return report_of("check", replace(trace, meter=meter), remarks, case, forecast=of_check(case, probe, base_rate))
+    return checked(model, batch, loss, optimizer, step=step, steps=steps, deep=deep, base_rate=base_rate)
 
 
 def watch(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isograd.health import risk, signs
 from isograd.health.case import DEFAULT_STEPS, Case, case_of
+from isograd.health.diagnosis.recurrent import short_memory
 from isograd.records.forecast import Basis, Forecast
 from isograd.records.probe import Probe
 from isograd.records.trace import Trace
@@ -11,23 +14,31 @@ from isograd.records.trace import Trace
 _BASES: tuple[Basis, ...] = ("look 2 %", "look 12 %", "look 25 %")
 
 
-def of_check(case: Case, probe: Probe | None = None, base_rate: float = risk.BASE_RATE) -> Forecast | None:
+def of_check(
+    case: Case, probe: Probe | None = None, base_rate: float = risk.BASE_RATE, reach: float | None = None
+) -> Forecast | None:
     """What a check can tell: by theory alone where no step was tried, by the first step, or by the thin probe as well.
+
+    ``reach`` is how many of the first step the run adds up to, where its learning rates are known; else its planned steps.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> of_check(Case(Anatomy("torch", (), ()))) is None
     True
     """
     planned = case.planned or DEFAULT_STEPS
-    known = dict(signs.of_theory(case.anatomy, case.expectations, planned))
+    whole = planned if reach is None else reach
+    known = dict(signs.of_theory(case.anatomy, case.expectations, whole))
     if not case.sampled:
         return None
-    known |= signs.of_step(case, probe)
+    known |= signs.of_step(case, probe, whole)
     basis: Basis = "step"
     if probe is not None and probe.thin is not None:
         known |= signs.of_probe(probe, signs.floor_of(case), planned)
         basis = "probe"
-    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
+    told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
+    if told is not None and told.answer == "will train" and short_memory(case):
+        return replace(told, answer="uncertain")  # the data, not the network, say whether what stands early matters
+    return told
 
 
 def last_look(trace: Trace) -> Basis | None:

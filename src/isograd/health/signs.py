@@ -33,8 +33,8 @@ SMALLEST, LARGEST = 1e-12, 1e12
 """Between these a magnitude is told apart; logarithms are of base 10."""
 
 
-def of_theory(anatomy: Anatomy, expectations: Expectations, planned: int = DEFAULT_STEPS) -> Signs:
-    """What the architecture and the optimizer's constants say.
+def of_theory(anatomy: Anatomy, expectations: Expectations, reach: float = DEFAULT_STEPS) -> Signs:
+    """What the architecture and the optimizer's constants say; the run adds up to ``reach`` steps at their rate.
 
     >>> dict(of_theory(Anatomy("torch", (), ()), Expectations()))
     {'depth': 0.0}
@@ -55,22 +55,25 @@ def of_theory(anatomy: Anatomy, expectations: Expectations, planned: int = DEFAU
         adaptive = optimizer.kind not in ("sgd", "asgd")
         rate = rate / max(1.0 - momentum, 1e-3) if not adaptive else rate
         if rate > 0.0:  # a schedule that warms up from nothing says nothing yet
-            found["run"] = _log(rate * planned)
+            found["run"] = _log(rate * reach)
         decay = float(optimizer.get("weight_decay", 0.0))
-        found["decay"] = rate * decay * planned if optimizer.kind == "adamw" else 0.0
+        found["decay"] = rate * decay * reach if optimizer.kind == "adamw" else 0.0
     return found
 
 
-def of_step(case: Case, probe: Probe | None = None) -> Signs:
-    """What one real batch and the first real step say; ``case`` holds the two looks of a check at the same batch."""
+def of_step(case: Case, probe: Probe | None = None, reach: float | None = None) -> Signs:
+    """What one real batch and the first real step say; ``case`` holds the two looks of a check at the same batch.
+
+    The run adds up to ``reach`` of the first step; to its planned steps where that is not told.
+    """
     rows, anatomy, first = case.rows, case.anatomy, min((step.index for step in case.sampled), default=1)
-    planned = case.planned or DEFAULT_STEPS
+    whole = (case.planned or DEFAULT_STEPS) if reach is None else reach
     found = dict(_inside(case, first))
     ratios = [r.value for p in anatomy.matrices for r in at(rows, "update_ratio", p.name) if r.step == first and r.value > 0.0]
     if ratios:
         found["moved_least"], found["moved"] = _log(min(ratios)), _log(statistics.median(ratios))
         found["moved_most"] = _log(max(ratios))
-        found["path"] = _log(statistics.median(ratios) * planned)
+        found["path"] = _log(statistics.median(ratios) * whole)
     floor = floor_of(case)
     losses = [step.loss for step in case.steps if step.loss is not None]
     facts = case.facts("first_step")
@@ -79,7 +82,7 @@ def of_step(case: Case, probe: Probe | None = None) -> Signs:
         over = signals.overshoot(promised, met)
         found["overshoot"] = math.asinh(10.0 * max(-10.0, min(1e4, over))) if not math.isnan(over) else 0.0
         if floor is not None:
-            found["promised"] = _log(abs(promised) * planned / floor)
+            found["promised"] = _log(abs(promised) * whole / floor)
     if floor is not None and losses:
         found["start"] = _bounded(math.log10(max(losses[0], SMALLEST) / floor)) if math.isfinite(losses[0]) else 12.0
         if len(losses) > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isograd import api
+from isograd.checking import checked
 from isograd.errors import DamagedError, ModelError, RequestError
 from isograd.files import write_text
 from isograd.project.affording import afforded, refuse_too_large
@@ -181,7 +182,8 @@ def check(project: Project, *, deep: bool = False, remark: Callable[[str], None]
     batch = tuple(tensor.to(job.recipe.device) for tensor in next(iter(job.batches(0, 0))))
     steps = job.batches_per_epoch * job.recipe.epochs
     optimizer = train.make_optimizer(model.parameters(), job.recipe)
-    return api.check(model, batch, job.loss, optimizer, steps=steps, deep=deep)
+    loop = replace(train.loop_of(job.recipe, steps), steps=steps)
+    return checked(model, batch, job.loss, optimizer, steps=steps, deep=deep, loop=loop)
 
 
 def program(project: Project) -> dict[str, Any]:

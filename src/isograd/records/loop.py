@@ -65,6 +65,18 @@ class Loop:
         gone = min(1.0, max(0.0, (step - 1 - rise) / max(1, steps - rise)))
         return rising * (0.5 * (1.0 + math.cos(math.pi * gone)) if self.schedule == "cosine" else 1.0 - gone)
 
+    def reach(self, steps: int) -> float:
+        r"""How many of its first step a run of ``steps`` adds up to: the sum of its learning rates over the first.
+
+        A rate that rises from nothing counts from its second step on.
+
+        >>> Loop().reach(100), Loop(schedule="linear", warm_up=2).reach(6)
+        (100.0, 8.0)
+        """
+        shares = [self.share(step, self.steps or steps) for step in range(1, steps + 1)]
+        first = next((share for share in shares if share > 0.0), 1.0)
+        return sum(shares) / first
+
     @property
     def _risen(self) -> int:
         """The step at which the recorded rates have risen to their highest; 1 where they do not begin with a rise."""

@@ -56,6 +56,8 @@ def _no_alarm(report: Report) -> str:
             return "This will not train well, though no gradient is ill."
         if report.forecast is not None and report.forecast.probability > DOUBTFUL:
             return "No fault was found, but most runs that begin like this one fail: watch it."
+        if any(evidence.signal == "time_reach" for finding in report.findings for evidence in finding.evidence):
+            return "No fault was found, but the gradient does not reach the early steps of the sequences: see below."
         more = ", and this will train" if told == "will train" else ""
         return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":

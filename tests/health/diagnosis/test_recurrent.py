@@ -120,3 +120,26 @@ def test_an_answer_that_is_read_at_the_first_time_step_has_seen_one_input():
     (learned,) = found([1.0] + [0.0] * 19, lambda t: 2.0 / t)
     assert learned.severity == "note"
     assert found([1.0] * 20) == [], "a target at every step"
+
+
+def test_what_reads_only_the_end_of_its_sequences_is_not_foretold_to_train():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = torch.nn.RNN(1, 32, batch_first=True), torch.nn.Linear(32, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    def foretold(length):
+        torch.manual_seed(0)
+        net = Net()
+        x = torch.randn(64, length, 1)
+        batch = x, (x[:, -1, 0] > 0).long()
+        return isograd.check(net, batch, torch.nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters(), lr=3e-3))
+
+    assert "early steps of the sequences" in str(foretold(80)) and foretold(80).forecast.answer == "uncertain"
+    assert "early steps" not in str(foretold(9))

@@ -222,3 +222,14 @@ def test_best_weights_that_are_not_there_are_a_clear_error(tmp_path: Path) -> No
     (tmp_path / "checkpoints" / "0" / "state.json").unlink()
     with pytest.raises(DamagedError, match="is damaged"):
         load_best(tmp_path, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("", None), ("0", None), ("some", None), ("4096", None)])
+def test_training_takes_no_more_threads_than_omp_num_threads_allows(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = resolved(Recipe(device="cpu")).threads
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert resolved(Recipe(device="cpu")).threads == (threads or cores)
+    assert resolved(Recipe(device="cpu", threads=3)).threads == 3, "what the project says stands"

@@ -54,7 +54,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             judged = outcome(case) if judged is None else judged
             yield _unread(case, node, int(steps), _harmful(case, node, judged))
             continue
-        if reach < PART * (steps - 1) and share < 1.0:
+        if _short(steps, reach, share):
             kind = "vanishing"
         elif share > FORETOLD:
             kind = "exploding"
@@ -62,6 +62,20 @@ def diagnose(case: Case) -> Iterator[Finding]:
             continue
         judged = outcome(case) if judged is None else judged
         yield (_vanishing if kind == "vanishing" else _exploding)(case, node, _harmful(case, node, judged))
+
+
+def short_memory(case: Case) -> bool:
+    """Whether a recurrent layer cannot learn now what stands early in its sequences: some tasks need that, and some do not."""
+    for node in case.anatomy.nodes:
+        series = [case.series(name, node.path) for name in ("time_steps", "time_reach", "first_step_share")]
+        steps, reach, share = map(middle, series)
+        if steps is not None and reach is not None and share is not None and steps >= STEPS and _short(steps, reach, share):
+            return True
+    return False
+
+
+def _short(steps: float, reach: float, share: float) -> bool:
+    return reach < PART * (steps - 1) and share < 1.0
 
 
 def _first_alone(case: Case, node: Node) -> bool:

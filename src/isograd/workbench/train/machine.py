@@ -25,7 +25,7 @@ _LIBRARIES = ("torch", "numpy", "safetensors", "onnxruntime")
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The recipe with this machine's device for "auto" and its cores for 0 threads.
+    """The recipe with this machine's device for "auto" and its cores for 0 threads, or as many as OMP_NUM_THREADS allows.
 
     Raises ``RequestError`` where the device that was asked for is not here.
 
@@ -41,8 +41,14 @@ def resolved(recipe: Recipe) -> Recipe:
         raise RequestError(
             f"there is no {device} on this machine", where="device", met=f"devices: {present}", remedy='device = "auto"'
         )
+    return replace(recipe, device=device, threads=recipe.threads or _cores())
+
+
+def _cores() -> int:
+    """The cores that this process may use; fewer where OMP_NUM_THREADS says so, as every library that counts threads reads it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return replace(recipe, device=device, threads=recipe.threads or cores)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
 
 
 def environment(recipe: Recipe) -> Environment:
