@@ -45,7 +45,7 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def _cores() -> int:
-    """The cores that this process may use; fewer where OMP_NUM_THREADS says so, as every library that counts threads reads it."""
+    """The cores that this process may use; fewer where OMP_NUM_THREADS says so, as numerical libraries do."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
