@@ -297,7 +297,7 @@ print(rows, peak[0] - first)
 def test_a_table_of_many_times_the_memory_is_encoded_within_it(suffix: str, tmp_path: Path, encoding: Encoding) -> None:
     from isograd.records import codec
 
-    rows = {name: cells * 1500 for name, cells in rows_of().items()}
+    rows = {name: cells * 800 for name, cells in rows_of().items()}
     rows["text"] = [f"{text} {i}" for i, text in enumerate(rows["text"])]
     large, small = written(tmp_path, f"large{suffix}", rows), written(tmp_path, f"small{suffix}", rows_of(50))
     (tmp_path / "encoding.json").write_text(codec.dumps(encoding))
@@ -305,4 +305,4 @@ def test_a_table_of_many_times_the_memory_is_encoded_within_it(suffix: str, tmp_
     found = subprocess.run(told, capture_output=True, text=True, check=True, timeout=580)
     read, grown = map(int, found.stdout.split())
     print(f"{large.stat().st_size / MIB:.0f} MiB, {grown / MIB:.0f} MiB above what a small file took")
-    assert read == ROWS * 1500 and grown < 64 * MIB
+    assert read == ROWS * 800 and grown < 64 * MIB

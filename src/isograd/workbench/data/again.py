@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from isograd.records.schema import ColumnEncoding, Encoding, Skipped
 from isograd.workbench.data.cleaning.applying import again
 from isograd.workbench.data.columns import Cells, Codes, Numbers, Words, as_labels
 from isograd.workbench.data.features import encode, unseen
+from isograd.workbench.data.places import chosen
 from isograd.workbench.data.sources import few
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.tokens import count_unknown
@@ -79,19 +80,27 @@ def encoded_again(
     strange.see(table, encoding)
     each = rows or max(1, len(table))
     for start in range(0, len(table), each):
-        part = np.arange(start, min(start + each, len(table)))
-        columns = {one.name: _some(table.columns[one.name], part, len(table)) for one in encoding.columns}
-        names = tuple(f"{path.name} {table.places[row]}" for row in range(start, start + len(part)))
-        yield encode(columns, encoding.columns, len(part)), names, table.skipped if not start else ()
+        some = some_rows(table, np.arange(start, min(start + each, len(table))))
+        names = tuple(f"{path.name} {place}" for place in some.places)
+        yield encode(some.columns, encoding.columns, len(some)), names, table.skipped if not start else ()
 
 
-def _some(cells: Cells, part: Codes, rows: int) -> Cells:
-    """Some rows of a column with the words that occur in them alone, so that a block costs what it is long."""
-    if len(part) == rows:
-        return cells
+def some_rows(table: Table, rows: Codes) -> Table:
+    """Some rows of a table, with the words that occur in them alone, so that a block costs what it is long.
+
+    What was left out of the table belongs to its first row.
+    """
+    if len(rows) == len(table):
+        return table
+    columns = {name: _some(cells, rows) for name, cells in table.columns.items()}
+    skipped = table.skipped if rows[0] == 0 else ()
+    return replace(table, columns=columns, places=chosen(table.places, rows), skipped=skipped)
+
+
+def _some(cells: Cells, rows: Codes) -> Cells:
     if isinstance(cells, Numbers):
-        return Numbers(cells.values[part])
-    used, codes = np.unique(cells.codes[part], return_inverse=True)
+        return Numbers(cells.values[rows])
+    used, codes = np.unique(cells.codes[rows], return_inverse=True)
     least = int(used[0] < 0)
     return Words(codes.astype(np.int64) - least, tuple(cells.values[int(code)] for code in used[least:]))
 

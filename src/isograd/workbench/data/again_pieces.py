@@ -12,7 +12,7 @@ import pyarrow.parquet
 from isograd.errors import DataError
 from isograd.records.schema import Encoding
 from isograd.workbench.data import texts, walking
-from isograd.workbench.data.again import Piece, Strange, encoded_again
+from isograd.workbench.data.again import Piece, Strange, encoded_again, some_rows
 from isograd.workbench.data.delimited import csv_pieces
 from isograd.workbench.data.features import width_of_column
 from isograd.workbench.data.json_lines import json_pieces
@@ -35,6 +35,8 @@ from isograd.workbench.data.tables import read_table, several_parquet
 
 _TIMES = 12
 """Bytes that a text file takes while it is read as a whole, for each of its own: its text, words and codes too."""
+_ROWS = 8192
+"""Rows of a piece that are cleaned and looked at together, so that the copies of their words that this takes are few."""
 _AT_ONCE = 2.5
 """How many times its own size an encoded row takes while it is made: float64 before float32, and the answers to it."""
 
@@ -128,7 +130,8 @@ def _tables(path: Path, skip_corrupt: bool, memory: int | None) -> Iterator[tupl
             read = json_pieces if file.suffix.lower() in (".jsonl", ".ndjson") else csv_pieces
             pieces = read(file, memory=piece_again(memory) // 2, skip_corrupt=skip_corrupt)  # two are held at once
         for table in pieces:
-            yield table, file
+            for start in range(0, len(table), _ROWS):
+                yield some_rows(table, np.arange(start, min(start + _ROWS, len(table)))), file
 
 
 def _texts(path: Path, encoding: Encoding, skip_corrupt: bool, memory: int | None) -> Iterator[tuple[Table, Path]]:
