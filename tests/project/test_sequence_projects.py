@@ -150,8 +150,6 @@ def test_what_suits_sequences_is_filled_in() -> None:
     lstm = settled(task="sequence-classification", kind="lstm")
     assert (lstm.train.epochs, lstm.train.clip_norm) == (30, 1.0) and not lstm.model.model_extra
     assert settled(task="text-classification", kind="lstm").train.epochs == 6
-    text = 'task = "sequence-regression"\n[data]\nsource = "x"\n[model]\nkind = "rnn"\ninitialisation = "identity"\n'
-    assert parse(text, Path("isograd.toml")).settings.train.learning_rate == 1e-4 < lstm.train.learning_rate
 
 
 @pytest.mark.parametrize("each", [False, True])

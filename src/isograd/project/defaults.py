@@ -22,6 +22,12 @@ TEXT_TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm"
 STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm": 1.0}
 """Recurrent networks that read quantities have no embedding to learn by heart."""
 
+TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm": 1.0}
+"""Embeddings learn a text by heart soon; the norm of a recurrent gradient now and then leaps (Pascanu et al. 2013)."""
+
+STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm": 1.0}
+"""Recurrent networks that read quantities have no embedding to learn by heart."""
+
 IDENTITY_RATE = 1e-4
 """A step of Adam moves every weight by the rate, and so the gain of a recurrent layer by up to rate x units; over T steps of a
 sequence it moves what comes out of them by (1 + rate x units)^T, which stays below e where the rate is at most 1 / (units T):
@@ -73,8 +79,6 @@ def adapted(settings: ProjectSettings) -> ProjectSettings:
     filled: dict[str, Any] = {"model": settings.model.model_copy(update={"kind": kind, **options})}
     wanted = ENCODING.get(kind, {}) if kind not in RECURRENT or settings.task == "text-classification" else {}
     training = _training(kind, settings.task)
-    if own.get("initialisation") == "identity" and training is STEP_TRAINING:
-        training = {**training, "learning_rate": IDENTITY_RATE}
     for name, usual in (("train", training), ("encoding", wanted)):
         table = getattr(settings, name)
         if name == "encoding" and ":" in kind and settings.task == "text-classification":
