@@ -22,17 +22,6 @@ TEXT_TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm"
 STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm": 1.0}
 """Recurrent networks that read quantities have no embedding to learn by heart."""
 
-TRAINING: dict[str, Any] = {"epochs": 6, "learning_rate": 2e-3, "clip_norm": 1.0}
-"""Embeddings learn a text by heart soon; the norm of a recurrent gradient now and then leaps (Pascanu et al. 2013)."""
-
-STEP_TRAINING: dict[str, Any] = {"epochs": 30, "learning_rate": 2e-3, "clip_norm": 1.0}
-"""Recurrent networks that read quantities have no embedding to learn by heart."""
-
-IDENTITY_RATE = 1e-4
-"""A step of Adam moves every weight by the rate, and so the gain of a recurrent layer by up to rate x units; over T steps of a
-sequence it moves what comes out of them by (1 + rate x units)^T, which stays below e where the rate is at most 1 / (units T):
-8e-5 for 64 units and 200 steps. An orthogonal start with tanh is bounded; the identity with ReLU is not."""
-
 TRAINING: dict[str, dict[str, Any]] = {
     "linear": {"learning_rate": 1e-2},
     "bag": {"epochs": 5, "learning_rate": 5e-3, "weight_decay": 0.5},
