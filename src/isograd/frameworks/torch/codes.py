@@ -31,6 +31,11 @@ def code_of(*given: Any) -> Iterator[bytes]:
         yield from _of(one, known)
 
 
+def theirs(one: Any) -> bool:
+    """Whether a function was written by the person: not isograd's, and of no library that is installed."""
+    return isinstance(one, FunctionType) and not one.__code__.co_filename.startswith(_NOT_THEIRS)
+
+
 def _of(one: Any, known: set[int]) -> Iterator[bytes]:
     if id(one) in known:
         return
@@ -61,7 +66,7 @@ def _function(one: FunctionType, known: set[int]) -> Iterator[bytes]:
     if not file.startswith(_NOT_THEIRS):
         yield from _instructions(one.__code__)
         yield repr([value for value in one.__defaults__ or () if isinstance(value, _SCALARS)]).encode()
-        held += [one.__globals__[name] for name in sorted(_names(one.__code__)) if name in one.__globals__]
+        held += [one.__globals__[name] for name in sorted(names(one.__code__)) if name in one.__globals__]
     elif not file.startswith(_OURS):
         return
     for other in held:
@@ -87,8 +92,9 @@ def _instructions(code: CodeType) -> Iterator[bytes]:
             yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant).encode()
 
 
-def _names(code: CodeType) -> set[str]:
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+def names(code: CodeType) -> set[str]:
+    """What the instructions of a function, and of those inside it, look up by name."""
+    inner = (names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*inner)
 
 

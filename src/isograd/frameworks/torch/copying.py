@@ -14,17 +14,22 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError
 from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.places import unwrapped
+from isograd.frameworks.torch.rebinding import rebind_modules, rebound
 
 
 def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | None) -> tuple[tuple[nn.Module, ...], Any, Any]:
     """Deep copies of models, loss and optimizer that share parameters as the originals do; compiled models become plain.
+
+    A function that holds a model from outside, such as a loss with a penalty on its weights, holds the copy.
 
     Raises ``ModelError`` where something in them cannot be copied.
     """
     memo: dict[int, Any] = {}
     try:
         copies = tuple(copy.deepcopy(unwrapped(model), memo) for model in models)
-        return copies, copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss, _optimizer(optimizer, memo)
+        rebind_modules(copies, memo)
+        own_loss = copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else rebound(loss, memo)
+        return copies, own_loss, _optimizer(optimizer, memo)
     except (MemoryError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
             needed = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
