@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -45,11 +46,15 @@ def _refuse(settings: ProjectSettings, prepared: data.Prepared) -> None:
         "data.sampling": settings.data.sampling,
         "train.class_weights": settings.train.class_weights,
         "train.loss": settings.train.loss,
+        "train.label_smoothing": settings.train.label_smoothing,
         "evaluate.threshold": settings.evaluate.threshold,
     }
-    given = {name: value for name, value in asked.items() if value not in ("none", "auto")}
+    given = {name: value for name, value in asked.items() if value not in ("none", "auto", 0.0)}
     if not classes:
-        faults += [Fault(f'{name} = "{value}" needs classes, and this is a regression', name) for name, value in given.items()]
+        faults += [
+            Fault(f"{name} = {json.dumps(value)} needs classes, and this is a regression", name)
+            for name, value in given.items()
+        ]
     elif {"data.sampling", "train.class_weights"} <= given.keys():
         faults.append(
             Fault("sampling and class_weights are two ways to the same, and both at once overdo it", "train", remedy="keep one")
@@ -71,7 +76,9 @@ def loss_for(settings: ProjectSettings, prepared: data.Prepared) -> Callable[[An
         labels = prepared.train.targets
         counts = labels[labels >= 0].bincount(minlength=len(prepared.encoding.classes))
         weights = train.balanced_weights(counts.tolist())
-    loss = train.loss_of(settings.task, kind=chosen.loss, gamma=chosen.focal_gamma, weights=weights)
+    loss = train.loss_of(
+        settings.task, kind=chosen.loss, gamma=chosen.focal_gamma, weights=weights, smoothing=chosen.label_smoothing
+    )
     return train.stepwise(loss) if _each(prepared) else loss
 
 

@@ -199,6 +199,9 @@ class TrainTable(Table):
         "auto", description="auto: cross-entropy, or squared error; focal: rows that are right already count little"
     )
     focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(2.0, description="how little; 0 is cross-entropy (focal)")
+    label_smoothing: Share = Field(
+        0.0, description="share of each label that is spread evenly over all classes, e.g. 0.1; answers become less sure"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: every class counts alike in the loss, however few rows it has"
     )

@@ -202,3 +202,16 @@ def test_any_sizes_make_a_network_of_as_many_parameters_as_they_say(
     expected = sum((before + 1) * after for before, after in itertools.pairwise(widths))
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
     assert model(torch.zeros(rows, features)).shape == (rows, outputs)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "resnet", "mobilenet"])
+def test_a_mirrored_network_answers_a_picture_and_its_mirror_image_alike_and_trains_as_before(kind: str) -> None:
+    plain, mirrored = (
+        build(kind, inputs=(3, 16, 16), outputs=4, options={"mirror": mirror}, seed=0) for mirror in ("no", "yes")
+    )
+    x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(plain(x), mirrored(x))
+    plain.eval(), mirrored.eval()
+    assert torch.allclose(mirrored(x), (plain(x) + plain(x.flip(3))) / 2, atol=1e-6)
+    assert torch.allclose(mirrored(x), mirrored(x.flip(3)), atol=1e-6)
+    assert not torch.allclose(plain(x), plain(x.flip(3)), atol=1e-3)

@@ -67,3 +67,21 @@ def test_an_unknown_loss_is_named_with_what_there_is() -> None:
         Recipe(loss="focl", class_weights="balance", focal_gamma=-1.0)
     assert len(caught.value.faults) == 3
     assert 'did you mean "focal"?' in str(caught.value) and 'did you mean "balanced"?' in str(caught.value)
+
+
+def test_smoothed_labels_are_torchs_own_and_agree_between_the_kinds_of_loss() -> None:
+    expected = F.cross_entropy(SCORES, LABELS, label_smoothing=0.1)
+    assert torch.allclose(loss_of("classification", smoothing=0.1)(SCORES, LABELS), expected)
+    for target in (LABELS, SHARES):
+        found = loss_of("classification", kind="focal", gamma=0.0, smoothing=0.1)(SCORES, target)
+        assert torch.allclose(found, expected, atol=1e-6)
+    weighted = loss_of("classification", weights=(1.0, 1.0, 1.0), smoothing=0.1)
+    assert torch.allclose(weighted(SCORES, LABELS), expected, atol=1e-6)
+
+
+def test_a_smoothed_loss_has_its_least_where_the_answer_is_sure_up_to_the_share() -> None:
+    margins = torch.linspace(0.0, 10.0, 1001)
+    scores = torch.stack([margins, torch.zeros_like(margins)], dim=1)
+    loss = loss_of("classification", smoothing=0.2)
+    values = torch.stack([loss(row[None], torch.tensor([0])) for row in scores])
+    assert math.isclose(float(margins[values.argmin()]), math.log(0.9 / 0.1), abs_tol=0.02)

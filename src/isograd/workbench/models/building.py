@@ -108,6 +108,8 @@ def build(
     if "norm" in settings:
         settings["norm"] = (_FLAT_NORM if kind == "mlp" else _IMAGE_NORM)[settings["norm"]]
         rule = settings.pop("initialisation")
+    if "mirror" in settings:
+        settings["mirror"] = settings["mirror"] == "yes"
     if activation:
         settings["activation"] = ACTIVATION[activation]
     if kind == "text-cnn":

@@ -23,8 +23,10 @@ class CNN(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
         norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
         dropout: float = 0.0,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
+        self.mirror = mirror
         width, height, length = image
         blocks: list[nn.Module] = []
         for count in channels:
@@ -43,5 +45,9 @@ class CNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, outputs)."""
+        logits = self._seen(x)
+        return logits if self.training or not self.mirror else (logits + self._seen(x.flip(3))) / 2
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.dropout(self.flatten(self.body(x))))
         return logits

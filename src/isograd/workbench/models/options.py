@@ -60,6 +60,16 @@ def _dropout(share: float) -> Option:
     return Option("number", share, _DROPOUT, least=0, most=1)
 
 
+def _mirror() -> Option:
+    return Option(
+        "choice",
+        "no",
+        "yes: an answer is the mean of those to a picture and to its mirror image; training goes on as without, answers take "
+        "twice as long",
+        choices=("no", "yes"),
+    )
+
+
 def _pool() -> Option:
     return Option("choice", "max", "what becomes of the states of all steps", choices=("max", "mean", "last"))
 
@@ -86,16 +96,19 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "cnn": {
         "channels": Option("integers", (32, 64, 128), "channels of each conv-norm-act-pool block", least=1, most=4096),
         "convolutions": Option("integer", 1, "convolutions in each block", least=1, most=8),
+        "mirror": _mirror(),
         **_shared("relu", "batch"),
     },
     "resnet": {
         "channels": Option("integers", (16, 32, 64), "channels of each stage; each but the first halves the image", 1, 4096),
         "blocks": Option("integer", 1, "residual blocks of two convolutions in each stage", least=1, most=100),
+        "mirror": _mirror(),
         **_shared("relu", "batch"),
     },
     "mobilenet": {
         "channels": Option("integers", (32, 64, 128), "channels of each stage; each but the first halves the image", 1, 4096),
         "blocks": Option("integer", 2, "separable convolutions in each stage", least=1, most=100),
+        "mirror": _mirror(),
         **_shared("relu", "batch"),
     },
     "crnn": {

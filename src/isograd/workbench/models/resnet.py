@@ -52,8 +52,10 @@ class ResNet(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
         norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
         dropout: float = 0.0,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
+        self.mirror = mirror
         stem_stride = 1
         while min(image[1:]) > 48 * stem_stride:
             stem_stride *= 2
@@ -76,5 +78,9 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, outputs)."""
+        logits = self._seen(x)
+        return logits if self.training or not self.mirror else (logits + self._seen(x.flip(3))) / 2
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.dropout(self.flatten(self.pool(self.stages(self.stem(x))))))
         return logits

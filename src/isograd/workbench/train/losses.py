@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -12,14 +13,17 @@ from isograd.records.schema import REGRESSIONS
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Sequence[float] | None = None) -> Loss:
+def loss_of(
+    task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Sequence[float] | None = None, smoothing: float = 0.0
+) -> Loss:
     r"""The mean loss over the rows of a batch: squared error for values, for classes cross-entropy of logits, or "focal".
 
     .. math:: -\frac1N \sum_i \sum_c w_c \, y_{ic} (1 - p_{ic})^\gamma \log p_{ic}
 
     Targets are class numbers (N,) or shares of classes (N, classes). ``weights`` have the mean 1 over the training rows, so
     that the size of the loss, and a good learning rate, stay what they are; the mean is over rows, not over weights, so that
-    a batch with few rare rows is not blown up. Source: Lin et al. 2017, arXiv:1708.02002 (focal; gamma 0 is cross-entropy).
+    a batch with few rare rows is not blown up. ``smoothing`` spreads so much of each label evenly over all classes.
+    Source: Lin et al. 2017, arXiv:1708.02002 (focal; gamma 0 is cross-entropy); Szegedy et al. 2016, arXiv:1512.00567, section 7.
 
     >>> loss_of("regression")(torch.tensor([[1.0]]), torch.tensor([[3.0]])).item()
     4.0
@@ -31,12 +35,12 @@ def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Seque
     if task in REGRESSIONS:
         return F.mse_loss
     if kind == "auto" and weights is None:
-        return F.cross_entropy
+        return F.cross_entropy if not smoothing else partial(F.cross_entropy, label_smoothing=smoothing)
     scale = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     def weighted(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         weight = None if scale is None else scale.to(outputs.device)
-        return F.cross_entropy(outputs, targets, weight=weight, reduction="sum") / len(outputs)
+        return F.cross_entropy(outputs, targets, weight=weight, reduction="sum", label_smoothing=smoothing) / len(outputs)
 
     def focal(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         log_p = F.log_softmax(outputs, dim=1)
@@ -44,11 +48,23 @@ def loss_of(task: str, *, kind: str = "auto", gamma: float = 2.0, weights: Seque
         hard = (-torch.expm1(log_p)).clamp(min=1e-12) ** gamma * log_p
         if scale is not None:
             hard = hard * scale.to(outputs.device)
+        if smoothing:
+            targets = spread(targets, outputs.shape[1], smoothing)
         if targets.ndim == 1:
             return -hard.gather(1, targets[:, None]).mean()
         return -(targets * hard).sum(dim=1).mean()
 
     return focal if kind == "focal" else weighted
+
+
+def spread(targets: torch.Tensor, classes: int, share: float) -> torch.Tensor:
+    """Class numbers (N,) or shares of classes (N, classes) as shares, of which ``share`` is spread over all classes alike.
+
+    >>> spread(torch.tensor([1]), 2, 0.2)
+    tensor([[0.1000, 0.9000]])
+    """
+    shares = F.one_hot(targets, classes).float() if targets.ndim == 1 else targets
+    return (1.0 - share) * shares + share / classes
 
 
 def stepwise(loss: Loss) -> Loss:

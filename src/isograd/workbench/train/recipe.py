@@ -20,6 +20,7 @@ class Recipe:
     """How to train; every field is recorded with the run. Raises ``RequestError`` with all faults at once.
 
     ``loss`` "auto" is cross-entropy or squared error; ``class_weights`` "balanced" lets every class count alike.
+    ``label_smoothing`` is the share of each label that is spread over all classes.
     ``learning_rate`` is the largest that the schedule reaches; ``warmup`` the share of the steps in which it rises
     (warmup_cosine, one_cycle). ``weight_decay`` acts on matrices and kernels, not on biases and norms. ``ema`` is the decay
     of the average of the weights, None for none. ``patience`` counts epochs without a better validation. ``threads`` 0 takes
@@ -34,6 +35,7 @@ class Recipe:
     batch_size: int = 64
     loss: str = "auto"
     focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
     class_weights: str = "none"
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
@@ -108,6 +110,7 @@ def _numbers(recipe: Recipe) -> list[Fault]:
         ("epochs", whole, 1, True, inf, False),
         ("batch_size", whole, 1, True, inf, False),
         ("focal_gamma", real, 0, True, inf, False),
+        ("label_smoothing", real, 0, True, 1, False),
         ("learning_rate", real, 0, False, inf, False),
         ("momentum", real, 0, True, 1, False),
         ("weight_decay", real, 0, True, inf, False),
