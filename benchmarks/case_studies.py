@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cases import depths, pictures, sequences, small, sounds, texts
+from cases import depths, pictures, sequences, small, sounds, tables, texts
 from cases.running import Row
 from common import RESULTS, machine, table, write
 
@@ -29,6 +29,8 @@ CASES: dict[str, Callable[[Path], list[Row]]] = {
     "memory": sequences.memory,
     "adding": sequences.adding,
     "depths": depths.depths,
+    "census": tables.census,
+    "sentences": texts.sentences,
     "photos": pictures.photos,
     "films": texts.films,
 }

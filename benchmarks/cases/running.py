@@ -108,13 +108,22 @@ def run(
 
 def found(folder: Path) -> Ran:
     """What the latest run of a project found."""
-    latest = max((folder / "runs").glob("*-[0-9][0-9][0-9]"), key=lambda place: place.name)
-    evaluation = codec.loads(Evaluation, (latest / "evaluation.json").read_text("utf-8"))
+    latest, evaluation = latest_of(folder), evaluation_of(folder)
     figures = {metric.name: Figure(metric.name, metric.value, metric.low, metric.high) for metric in evaluation.metrics}
     took = [json.loads(line) for line in (folder / "spent.jsonl").read_text("utf-8").splitlines()]
     seconds = codec.loads(Run, (latest / "run.json").read_text("utf-8")).seconds
     cpu, peak = sum(cpu for cpu, _ in took), max(peak for _, peak in took)
     return Ran(folder, figures, cpu / 60, seconds / 60, peak, health_of(latest / "report.json"))
+
+
+def latest_of(folder: Path) -> Path:
+    """The folder of a project's latest run."""
+    return max((folder / "runs").glob("*-[0-9][0-9][0-9]"), key=lambda place: place.name)
+
+
+def evaluation_of(folder: Path) -> Evaluation:
+    """What the latest run of a project found on its test part."""
+    return codec.loads(Evaluation, (latest_of(folder) / "evaluation.json").read_text("utf-8"))
 
 
 def told(*command: str | Path) -> tuple[Figure, ...]:

@@ -23,7 +23,7 @@ def loss_of(
     Targets are class numbers (N,) or shares of classes (N, classes). ``weights`` have the mean 1 over the training rows, so
     that the size of the loss, and a good learning rate, stay what they are; the mean is over rows, not over weights, so that
     a batch with few rare rows is not blown up. ``smoothing`` spreads so much of each label evenly over all classes.
-    Source: Lin et al. 2017, arXiv:1708.02002 (focal; gamma 0 is cross-entropy); Szegedy et al. 2016, arXiv:1512.00567, section 7.
+    Source: Lin et al. 2017, arXiv:1708.02002 (focal; gamma 0 is cross-entropy); Szegedy et al. 2016, arXiv:1512.00567.
 
     >>> loss_of("regression")(torch.tensor([[1.0]]), torch.tensor([[3.0]])).item()
     4.0
