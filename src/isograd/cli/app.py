@@ -172,6 +172,7 @@ def train(
 
 def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
     from isograd.project.reading import flatten
+    from isograd.project.sizing import foreseen
     from isograd.workbench.models import checked
 
     model = project.settings.model
@@ -179,8 +180,9 @@ def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
     known = given if ":" in model.kind else checked(model.kind, given)
     options = {f"model.{name}": value for name, value in known.items()}
     settings = {**dict(flatten(options)), **dict(project.flat())}
+    suited = foreseen(project)
     if as_json:
-        show.listing("plan", [{"settings": settings, "steps": steps}])
+        show.listing("plan", [{"settings": settings, "steps": steps, "suited": suited}])
     else:
         for name, value in settings.items():
             # Lists and what is not set are JSON text already; a word is shown with the quotes it needs in the file.
@@ -188,7 +190,9 @@ def _dry_run(project: Any, steps: list[str], as_json: bool) -> int:
             show.say(f"{name} = {value if plain else json.dumps(value, ensure_ascii=False)}")
         if settings["augment.policy"] == "auto":
             show.say(f"augment.* = null: what suits the data; isograd data preview {project.path.parent} shows it")
-        show.say(f"steps: {', '.join(steps)}; nothing was read or written")
+        for line in suited:
+            show.say(line)
+        show.say(f"steps: {', '.join(steps)}; nothing was written")
     return OK
 
 

@@ -28,7 +28,7 @@ def refuse_too_large(job: Job) -> None:
     need = train.memory_of(job.model, job.prepared.train.inputs[:4], job.recipe, have)
     if have is None or need.of(job.batch_size) <= have:
         return
-    written = job.project.settings.train.batch_size
+    written = job.recipe.batch_size
     fits = need.rows_in(have) // (job.batch_size // written)
     raise ModelError(
         f"a step with batch_size = {written:,} takes at least {gib(need.of(job.batch_size))} of memory",

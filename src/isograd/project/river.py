@@ -19,6 +19,7 @@ from isograd.project.making import network, recipe_of
 from isograd.project.pretraining import pretrained
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
+from isograd.project.sizing import held, sized, written
 from isograd.records.loop import Loop
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
@@ -64,6 +65,7 @@ class Job:
     recipe: train.Recipe
     augment: Augment | None = None
     sampling: data.Sampling | None = None
+    suited: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -99,7 +101,7 @@ class Job:
     @property
     def batch_size(self) -> int:
         """Rows of one step, those of all bags together."""
-        return self.project.settings.train.batch_size * (self.sampling.bags if self.sampling else 1)
+        return self.recipe.batch_size * (self.sampling.bags if self.sampling else 1)
 
     def outputs(self, inputs: Any) -> Any:
         """What the model gives for encoded rows."""
@@ -149,15 +151,28 @@ def begin(project: Project) -> Job:
     )
     model = network(project, prepared, settings.seed)
     prepared, augment, sampling = fed(settings, prepared)
-    job = Job(project, prepared, model, train.resolved(recipe_of(settings)), augment, sampling)
+    recipe, said = _suited(project, prepared, model, sampling)
+    prepared = replace(prepared, summary=replace(prepared.summary, remarks=(*prepared.summary.remarks, *said)))
+    job = Job(project, prepared, model, recipe, augment, sampling, said)
     if min(job.batch_size, len(prepared.train)) < models.least_rows(model):
         raise ModelError(
             "batch normalisation needs at least two rows in a batch",
             where=str(project.path),
-            met=f"batch_size = {settings.train.batch_size}, {len(prepared.train):,} training rows",
+            met=f"batch_size = {recipe.batch_size}, {len(prepared.train):,} training rows",
             remedy='batch_size = 32 under [train], or norm = "layer" under [model]',
         )
     return job
+
+
+def _suited(
+    project: Project, prepared: data.Prepared, model: Any, sampling: data.Sampling | None
+) -> tuple[train.Recipe, tuple[str, ...]]:
+    """The recipe with what was left open fitted to the data and the machine, and what is to be said of it."""
+    given, bags = written(project), sampling.bags if sampling else 1
+    rows = sampling.length // bags if sampling else len(prepared.train)
+    recipe, said = sized(train.resolved(recipe_of(project.settings)), given, rows)
+    recipe, more = held(recipe, given, model, prepared.train.inputs, bags)
+    return recipe, (*said, *more)
 
 
 def said_of(summary: DataSummary) -> list[str]:

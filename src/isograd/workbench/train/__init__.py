@@ -1,7 +1,7 @@
 """Train a network by a recipe: one loop, watched, checkpointed, resumed to the last bit."""
 
 from isograd.workbench.train.contrasting import contrast
-from isograd.workbench.train.costing import STEPS, memory_here, memory_of, step_seconds
+from isograd.workbench.train.costing import STEPS, memory_here, memory_of, memory_size, step_seconds
 from isograd.workbench.train.habits import loop_of
 from isograd.workbench.train.loop import fit
 from isograd.workbench.train.losses import balanced_weights, loss_of, stepwise
@@ -28,6 +28,7 @@ __all__ = [
     "make_optimizer",
     "memory_here",
     "memory_of",
+    "memory_size",
     "resolved",
     "step_seconds",
     "stepwise",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import statistics
@@ -85,6 +86,17 @@ def memory_of(model: nn.Module, inputs: torch.Tensor, recipe: Recipe, have: int 
             sizes.append(sum(kept.values()))
             del held
     return Memory(fixed, max(0, sizes[1] - sizes[0]) // (_MORE - _FEW))
+
+
+def memory_size(device: str) -> int | None:
+    """Bytes that a device has, free or not: the same in every session on a machine. None where it cannot be asked."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[1])
+    found = []
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        found.append(int(_GROUP.read_text("ascii")))
+    return min(found, default=None)
 
 
 def memory_here(device: str) -> int | None:
