@@ -129,7 +129,7 @@ def test_a_network_of_ones_own_must_answer_every_step_where_every_step_has_a_tar
     [
         ('task = "sequence-classification"\n[data]\nsource = "x.npz"\n[model]\nkind = "transformer"\n', "not for sequence"),
         ('task = "classification"\n[data]\nsource = "x.npz"\n[model]\nkind = "tcn"\n', "tcn is not for classification"),
-        ('task = "sequence-regression"\n[data]\nsource = "x"\n[augment]\njitter = 0.1\n', "sequences are seen as they are"),
+        ('task = "sequence-regression"\n[data]\nsource = "x"\n[augment]\nrotate = 9.0\n', "what is: jitter, scale, crop"),
         ('task = "sequence-clasification"\n[data]\nsource = "x"\n', 'did you mean "sequence-classification"'),
     ],
 )

@@ -110,6 +110,11 @@ class EncodingTable(Table):
         description="tokens of a text that are kept (ids); leave out: as many as 95 % of the training texts have, 512 at most; "
         "steps of a sequence; leave out: as many as the longest of the training part has, 5,000 at most",
     )
+    keep: Literal["first", "last"] = Field(
+        "first",
+        description="which tokens of a text, or steps of a sequence, that is longer than length: reviews say at their end what "
+        "they mean",
+    )
     mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
 
 
@@ -150,10 +155,14 @@ class AugmentTable(Table):
     mask_time: Share | None = Field(None, description="sounds: share of the frames that is hidden at most")
     mask_bands: Share | None = Field(None, description="sounds: share of the bands that is hidden at most")
     jitter: Annotated[float, Field(ge=0.0)] | None = Field(
-        None, description="tables: normal noise on numbers, in deviations, e.g. 0.05"
+        None, description="tables, sequences: normal noise on numbers, in deviations, e.g. 0.05"
     )
     drop_words: Share | None = Field(None, description='texts as "ids": how likely a word is left out')
     crop_words: Share | None = Field(None, description='texts as "ids": share of the text that is cut off at most')
+    scale: Share | None = Field(
+        None, description="sequences: each quantity, at all steps alike, is 1 - share to 1 + share times as large"
+    )
+    crop_steps: Share | None = Field(None, description="sequences: share of the steps that is cut off at most")
 
 
 class ModelTable(Table):

@@ -92,8 +92,8 @@ class CleaningStep:
 class TextEncoding:
     """How texts become numbers: ``tokenizer`` is the JSON of the tokenizers library, ``size`` the number of tokens it knows.
 
-    ``form`` "bag" gives a weighted count of each token (``weights``, one a token), "ids" the first ``length`` tokens, 0 where
-    a text is shorter.
+    ``form`` "bag" gives a weighted count of each token (``weights``, one a token), "ids" ``length`` tokens, the first or
+    the last ones as ``keep`` says, 0 after the end where a text is shorter.
     """
 
     tokenizer: str
@@ -101,6 +101,7 @@ class TextEncoding:
     form: Literal["bag", "ids"]
     length: int = 0
     weights: tuple[float, ...] = ()
+    keep: Literal["first", "last"] = "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ class SequenceEncoding:
 
     Where sequences are ``ragged``, shorter than that, zeros follow and a last feature is 1 where there is a step, 0 after the
     end. ``each``: there is an answer for every step, not one for the whole. ``id`` and ``time`` name the columns that say
-    which sequence a row belongs to and when it was; both are "" where the source is an array.
+    which sequence a row belongs to and when it was; both are "" where the source is an array. Of longer sequences the first
+    or the last steps are kept.
     """
 
     length: int
@@ -132,6 +134,7 @@ class SequenceEncoding:
     each: bool = False
     id: str = ""
     time: str = ""
+    keep: Literal["first", "last"] = "first"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from isograd.workbench.data.columns import Cells, Words, kind_of
 from isograd.workbench.data.features import centre_and_scale, encode, fit_column
 from isograd.workbench.data.recordings import read_recordings
 from isograd.workbench.data.spectra import encode_sounds, log_mel
-from isograd.workbench.data.tokens import count_unknown, encode_texts, fit_texts
+from isograd.workbench.data.tokens import count_unknown, encode_texts, fit_texts, words_of
 
 NUMBERS = st.one_of(st.just(""), st.integers(-(10**9), 10**9).map(str), st.floats(-1e20, 1e20).map(repr))
 DATES = st.one_of(st.just(""), st.dates().map(str), st.datetimes().map(lambda t: t.isoformat(timespec="seconds")))
@@ -225,3 +225,12 @@ def test_recordings_are_no_task_of_pictures_or_tables(tmp_path: Path) -> None:
     source, told = str(chimes(tmp_path)), {"label_pattern": "{label}_{s}_{t}", "split": SplitPlan(), "seed": 0}
     with pytest.raises(DataError, match='task = "sound-classification"'):
         prepare(source, base=Path(), task="classification", target=None, **told)  # type: ignore[arg-type]
+
+
+def test_of_a_long_text_the_first_or_the_last_words_are_kept_and_a_short_one_is_whole() -> None:
+    texts = ["a b c d e", "b c", "e d c"]
+    first = fit_texts(texts, tokens="words", form="ids", vocabulary=20, length=3)
+    last = fit_texts(texts, tokens="words", form="ids", vocabulary=20, length=3, keep="last")
+    assert first is not None and last is not None
+    words = [[" ".join(words_of(row, one)) for row in encode_texts(texts, one)] for one in (first, last)]
+    assert words == [["a b c", "b c", "e d c"], ["c d e", "b c", "e d c"]]

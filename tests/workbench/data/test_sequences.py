@@ -170,7 +170,7 @@ def test_steps_beyond_the_length_are_cut_and_that_is_said(tmp_path: Path) -> Non
         ([], {"time": "our"}, 'did you mean "hour"'),
         ([], {"target": "lable"}, 'did you mean "label"'),
         ([], {"target": "case"}, "has no column 'case' to foretell"),
-        ([], {"clean": ("drop_duplicates",)}, "steps of cleaning are for tables"),
+        ([], {"clean": ("drop_conflicts",)}, "compares whole examples, and rows are steps here"),
         ([",3,1,up,ill"], {}, "1 rows say no 'case'"),
         (["p1,1,1,up,ill"], {}, "have the same 'hour'"),
         (["p99,0,much,up,ill"], {}, "should hold finite numbers"),
@@ -217,3 +217,45 @@ def test_a_task_of_another_kind_says_which_one_is_meant(tmp_path: Path) -> None:
     patients(tmp_path)
     with pytest.raises(DataError, match="sequence is for sequences"):
         made(tmp_path, task="classification", time=None)
+
+
+def test_rows_are_cleaned_before_they_become_steps_and_new_ones_as_the_old(tmp_path: Path) -> None:
+    path = patients(tmp_path)
+    rows = path.read_text("utf-8").splitlines()
+    odd = ["p1,0,-1,low,ill", "p3,0,-1,low,ill", *rows[1:][:2], ",9,1,up,ill"]
+    kept = [row for row in rows if not row.startswith(("p1,0,", "p3,0,"))]
+    path.write_text("\n".join([*kept, *odd]) + "\n", "utf-8")
+    clean = ("drop_missing:case", "drop_duplicates", "blank:pulse=-1", "impute:pulse=median", "derive:twice=pulse * 2")
+    found = made(tmp_path, clean=clean)
+    assert sum(part.rows for part in found.summary.parts) == 30
+    assert any("cleaned by drop_missing:case: 1 rows" in remark for remark in found.summary.remarks)
+    assert any("cleaned by drop_duplicates: 2 rows" in remark for remark in found.summary.remarks)
+    assert {"pulse", "twice"} <= {column.name for column in found.encoding.columns}
+    assert [step.name for step in found.encoding.steps] == ["blank", "derive", "impute"]
+    new = tmp_path / "new.csv"
+    new.write_text("\n".join([*kept, *odd[:2]]) + "\n", "utf-8")  # doubles and rows without a case are the training's own
+    again, names, _ = read_for_prediction(new, found.encoding)
+    parts = {name.removeprefix("new.csv "): row for name, row in zip(names, again, strict=True)}
+    for name, row in zip(found.train.names, found.train.inputs, strict=True):
+        assert np.array_equal(parts[name], row.numpy())
+
+
+def test_steps_of_cleaning_are_not_for_arrays(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="steps of cleaning are for tables"):
+        archive(tmp_path, np.zeros((20, 5, 2)), np.arange(20) % 2, clean=("drop_duplicates",))
+
+
+def test_the_last_steps_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    x = np.arange(40.0)[:, None] + np.arange(5.0)
+    x[:20, 4] = np.nan  # half of them have four steps
+    first, last = (
+        archive(tmp_path, x, np.arange(40) % 2, encode_as=EncodingPlan(length=3, keep=keep)) for keep in ("first", "last")
+    )
+    assert any("their last ones count" in remark for remark in last.summary.remarks)
+    for found, begins in ((first, (0, 0)), (last, (1, 2))):
+        column = found.encoding.columns[0]
+        for name, row in zip(found.train.names, found.train.inputs, strict=True):
+            number = int(name.split()[-1]) if name.split()[-1].isdecimal() else int("".join(filter(str.isdigit, name)))
+            start = begins[number >= 20]
+            seen = (row[:, 0] * column.std + column.mean).round().tolist()
+            assert seen == [number + start + step for step in range(3)]

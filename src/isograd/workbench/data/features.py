@@ -79,7 +79,9 @@ def fit_column(
     if kind == "text":
         labels = as_labels(cells)
         texts = Chosen(labels.values, labels.codes)
-        found = fit_texts(texts, tokens=plan.tokens, form=plan.text, vocabulary=plan.vocabulary, length=plan.length)
+        found = fit_texts(
+            texts, tokens=plan.tokens, form=plan.text, vocabulary=plan.vocabulary, length=plan.length, keep=plan.keep
+        )
         return ColumnEncoding(name, kind, text=found) if found is not None else None
     values, _ = values_of(cells, kind)
     gaps = np.isnan(values)

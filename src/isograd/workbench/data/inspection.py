@@ -59,8 +59,8 @@ def inspect(source: Source, *, task: str | None = None, drop: Sequence[str] = ()
     at all can be read, and for a target or a column to drop that is not there.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:  # what lies in it can be read as long as we look
-        found = _read(replace(source, cache=Path(place)), task)
-        return _inspected(found, source, drop, clean)
+        found = _read(replace(source, cache=Path(place)), task, clean)
+        return _inspected(found, source, drop, () if task in SEQUENCES else clean)
 
 
 def _inspected(found: Table | Pictures | Recordings, source: Source, drop: Sequence[str], clean: Sequence[str]) -> Inspection:
@@ -94,9 +94,9 @@ def _inspected(found: Table | Pictures | Recordings, source: Source, drop: Seque
     )
 
 
-def _read(source: Source, task: str | None) -> Found:
-    if task in SEQUENCES:
-        return summary_of(read_sequences(source, skip_corrupt=True), source.target)
+def _read(source: Source, task: str | None, clean: Sequence[str]) -> Found:
+    if task in SEQUENCES:  # whose steps were cleaned before they are summed up
+        return summary_of(read_sequences(source, skip_corrupt=True, clean=clean), source.target)
     return read(source, task=task, skip_corrupt=True)
 
 

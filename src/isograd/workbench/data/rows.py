@@ -54,7 +54,8 @@ class EncodingPlan:
 
     ``scaling`` of numbers; ``categories`` as "one_hot" or as "index" (a place among the values, for an embedding); texts cut
     into ``tokens``, of which a ``vocabulary`` is learned, and given as ``text`` "bag" (weighted counts) or "ids" (the first
-    ``length`` tokens; None: as many as 95 % of the training texts have, 512 at most); ``mels`` bands of a sound's spectrum.
+    or, as ``keep`` says, the last ``length`` tokens; None: as many as 95 % of the training texts have, 512 at most); ``mels``
+    bands of a sound's spectrum.
     """
 
     scaling: Literal["standard", "minmax", "robust"] = "standard"
@@ -63,6 +64,7 @@ class EncodingPlan:
     text: Literal["bag", "ids"] = "bag"
     vocabulary: int = 2000
     length: int | None = None
+    keep: Literal["first", "last"] = "first"
     mels: int = 64
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isograd.errors import DataError, did_you_mean
-from isograd.records.schema import Skipped
+from isograd.records.schema import CleaningStep, Skipped
 from isograd.workbench.data.arrays import Array, read_arrays
 from isograd.workbench.data.columns import Cells, Codes, Numbers, as_labels, as_numbers, codes_of, kind_of, taken
 from isograd.workbench.data.sources import few
@@ -28,7 +28,8 @@ class Sequences:
     """Sequences one after another: ``steps`` has a row for each step, in order; ``whole`` has a row for each sequence.
 
     Sequence i is the rows ``starts[i]`` to ``starts[i + 1]`` of ``steps``. A column that never changes within a sequence is one
-    of ``whole``, any other one of ``steps``. ``id`` and ``time`` name the columns that it was put together by.
+    of ``whole``, any other one of ``steps``. ``id`` and ``time`` name the columns that it was put together by, ``cleaned`` the
+    steps of cleaning that changed values before.
     """
 
     whole: Table
@@ -36,6 +37,7 @@ class Sequences:
     starts: Codes
     id: str = ""
     time: str = ""
+    cleaned: tuple[CleaningStep, ...] = ()
 
     def __len__(self) -> int:
         return len(self.whole)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from isograd.errors import DataError, Fault, did_you_mean
 from isograd.records.schema import REGRESSIONS, Column, ColumnKind, DataSummary, Encoding, Schema, SequenceEncoding, Skipped
 from isograd.workbench.data.arrays import read_inputs
+from isograd.workbench.data.cleaning.applying import after_split, again, before_split
+from isograd.workbench.data.cleaning.steps import parse_step
 from isograd.workbench.data.columns import Codes, Floats, kind_of
 from isograd.workbench.data.features import describe_column, encode, fit_column
 from isograd.workbench.data.pictures import check_bytes
@@ -42,13 +44,20 @@ AFTER_THE_END = -100
 """The class number of a step that is not there; torch's own ``ignore_index``."""
 
 
-def read_sequences(source: Source, *, skip_corrupt: bool = False) -> Sequences:
-    """The sequences of a table or an archive of arrays; raises ``DataError``."""
+BY_STEP = ("drop_missing", "drop_duplicates")
+"""The steps of cleaning that leave out rows and may leave out steps of a sequence; the others compare whole examples."""
+
+
+def read_sequences(source: Source, *, skip_corrupt: bool = False, clean: Sequence[str] = ()) -> Sequences:
+    """The sequences of a table, whose rows went through steps of cleaning, or of an archive of arrays; raises ``DataError``."""
     path = locate(source.name, source.base) if source.name.lower().endswith(".npz") else None
     if path is not None:
         if source.sequence is not None or source.time is not None:
             key = "sequence" if source.sequence is not None else "time"
             raise DataError(f"{key} names a column of a table, and {path.name} holds arrays", where=f"data.{key}")
+        if clean:
+            met = few(list(clean))
+            raise DataError(f"steps of cleaning are for tables, and {path.name} holds arrays", where="data.clean", met=met)
         return from_arrays(path, source.target or "label")
     found = read(source, skip_corrupt=skip_corrupt)
     if not isinstance(found, Table):
@@ -56,7 +65,19 @@ def read_sequences(source: Source, *, skip_corrupt: bool = False) -> Sequences:
             f"{source.name} holds no sequences",
             remedy="a table with a row for each step, or an .npz archive with x of rows x steps x features",
         )
-    return from_table(found, source.sequence, source.time)
+    odd = [
+        step for step in clean if (name := parse_step(step).name).startswith("drop_") and name not in (*BY_STEP, "drop_column")
+    ]
+    if odd:
+        met, remedy = few(odd), f"of these there are {' and '.join(BY_STEP)}, which leave out single steps"
+        raise DataError(
+            "this step of cleaning compares whole examples, and rows are steps here", where="data.clean", met=met, remedy=remedy
+        )
+    cleaned, said, changes = before_split(found, clean, source.target)
+    assert isinstance(cleaned, Table)
+    table = from_table(cleaned, source.sequence, source.time)
+    whole = replace(table.whole, remarks=(*table.whole.remarks, *said))
+    return replace(table, whole=whole, cleaned=tuple(changes))
 
 
 def prepare_sequences(
@@ -71,11 +92,7 @@ def prepare_sequences(
     clean: Sequence[str] = (),
 ) -> Prepared:
     """Sequences as three encoded parts, with their summary and encoding; raises ``DataError`` for what cannot be used."""
-    if clean:
-        raise DataError(
-            "steps of cleaning are for tables of rows, and these are sequences", where="data.clean", met=few(list(clean))
-        )
-    found = read_sequences(told, skip_corrupt=skip_corrupt)
+    found = read_sequences(told, skip_corrupt=skip_corrupt, clean=clean)
     _, target, each = find_target(found, told.target or ("label" if not found.id else None))
     steering = plan.column if plan.kind in ("group", "time", "given") else None
     if steering is None and found.whole.parts is None and brings_parts(found.whole):
@@ -91,13 +108,20 @@ def prepare_sequences(
     parts, said = split(plan, facts, seed=seed)
     owner = found.owner
     training = np.isin(owner, parts[0])
-    columns = [
-        fit_column(n, rows_of(table, np.flatnonzero(training)).columns[n], kind, replace(encode_as, categories="one_hot"))
-        for n, kind in kinds.items()
-    ]
-    sequence, cut = _shape(found, parts[0], encode_as.length, each)
+    table, learned, fitted = after_split(table, clean, np.flatnonzero(training), target)
+    if fitted:
+        found_kinds = {name: kind_of(cells).kind for name, cells in table.columns.items()}
+        kinds = {name: kind for name, kind in found_kinds.items() if kind is not None}
+    seen = rows_of(table, np.flatnonzero(training))
+    columns = [fit_column(n, seen.columns[n], kind, replace(encode_as, categories="one_hot")) for n, kind in kinds.items()]
+    sequence, cut = _shape(found, parts[0], encode_as, each)
     encoding = Encoding(
-        "sequence", target, columns=tuple(one for one in columns if one is not None), classes=classes, sequence=sequence
+        "sequence",
+        target,
+        columns=tuple(one for one in columns if one is not None),
+        classes=classes,
+        sequence=sequence,
+        steps=(*found.cleaned, *fitted),
     )
     if not encoding.columns:
         raise DataError("no column is left to learn from", where=found.whole.where, met=few(remarks) or "none of them varies")
@@ -113,7 +137,7 @@ def prepare_sequences(
         parts=describe_parts(parts, None if each else labels, classes),
         split=plan.kind,
         skipped=found.whole.skipped,
-        remarks=(*found.whole.remarks, *_told(found, target, each), *remarks, *cut, *_gaps(described), *said),
+        remarks=(*found.whole.remarks, *_told(found, target, each), *remarks, *learned, *cut, *_gaps(described), *said),
     )
     values = labels if quantity is None else quantity
     assert values is not None
@@ -188,17 +212,17 @@ def _facts(
     return Facts(same, labels, classes, parts_of(found.whole, steering))
 
 
-def _shape(found: Sequences, training: Codes, length: int | None, each: bool) -> tuple[SequenceEncoding, list[str]]:
+def _shape(found: Sequences, training: Codes, plan: EncodingPlan, each: bool) -> tuple[SequenceEncoding, list[str]]:
     """How many steps an array has, whether some sequences are shorter, and a remark where some are longer."""
     lengths = found.lengths
-    steps = length or min(int(lengths[training].max()), MOST_STEPS)
+    steps = plan.length or min(int(lengths[training].max()), MOST_STEPS)
     long = int((lengths > steps).sum())
     cut = (
-        [f"{long:,} sequences are longer than {steps:,} steps: their first ones count (length under [encoding])"]
+        [f"{long:,} sequences are longer than {steps:,} steps: their {plan.keep} ones count (length and keep under [encoding])"]
         if long
         else []
     )
-    return SequenceEncoding(steps, bool((lengths < steps).any()), each, found.id, found.time), cut
+    return SequenceEncoding(steps, bool((lengths < steps).any()), each, found.id, found.time, plan.keep), cut
 
 
 def _deviation(training: Floats, target: str, found: Sequences) -> float:
@@ -238,16 +262,19 @@ def encode_sequences(table: Table, starts: Codes, encoding: Encoding) -> NDArray
     )
     inputs = np.zeros((len(lengths), shape.length, steps.shape[1] + shape.ragged), dtype=np.float32)
     there = np.arange(shape.length) < lengths[:, None]
-    inputs[there, : steps.shape[1]] = steps[_kept(starts, shape.length)]
+    inputs[there, : steps.shape[1]] = steps[_kept(starts, shape)]
     if shape.ragged:
         inputs[:, :, -1] = there
     return inputs
 
 
-def _kept(starts: Codes, length: int) -> NDArray[np.bool_]:
-    """Which steps are among the first ``length`` of their sequence."""
+def _kept(starts: Codes, shape: SequenceEncoding) -> NDArray[np.bool_]:
+    """Which steps are among the first, or the last, ``length`` of their sequence."""
     lengths = np.diff(starts)
-    kept: NDArray[np.bool_] = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) < length
+    place = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    if shape.keep == "last":
+        place -= np.repeat(np.maximum(lengths - shape.length, 0), lengths)
+    kept: NDArray[np.bool_] = (place >= 0) & (place < shape.length)
     return kept
 
 
@@ -265,7 +292,7 @@ def _rows(found: Sequences, table: Table, part: Codes, values: Codes | Floats, e
     there = np.arange(shape.length) < chosen.lengths[:, None]
     laid = np.full(there.shape, AFTER_THE_END if encoding.classes else np.nan, dtype=scaled.dtype)
     in_part = np.concatenate([np.arange(found.starts[row], found.starts[row + 1]) for row in part.tolist()])
-    laid[there] = scaled[in_part][_kept(chosen.starts, shape.length)]
+    laid[there] = scaled[in_part][_kept(chosen.starts, shape)]
     return Rows(inputs, torch.from_numpy(laid if encoding.classes else laid[:, :, None]), chosen.whole.places)
 
 
@@ -282,7 +309,8 @@ def read_again(
     if archive:
         found = arrays_again(path, *read_inputs(path))
     else:
-        found = from_table(read_table(path, skip_corrupt=skip_corrupt), shape.id, shape.time or None)
+        rows = again(read_table(path, skip_corrupt=skip_corrupt), encoding.steps)
+        found = from_table(rows, shape.id, shape.time or None)
     names = [column.name for column in encoding.columns]
     known = [*found.steps.columns, *found.whole.columns]
     if absent := [name for name in names if name not in known]:
@@ -311,8 +339,7 @@ def read_again(
     extra = [
         Skipped(f"column {name!r}", "the model does not know it") for name in known if name not in (*names, encoding.target)
     ]
-    lost = (
-        [Skipped(f"steps after the {shape.length:,}th", f"of {longer:,} sequences: the model takes so many")] if longer else []
-    )
+    cut = f"steps after the {shape.length:,}th" if shape.keep == "first" else f"steps before the last {shape.length:,}"
+    lost = [Skipped(cut, f"of {longer:,} sequences: the model takes so many")] if longer else []
     places = tuple(f"{path.name} {place}" for place in found.whole.places)
     return encode_sequences(table, found.starts, encoding), places, (*found.whole.skipped, *extra, *lost)

@@ -34,6 +34,7 @@ def fit_texts(
     form: Literal["bag", "ids"],
     vocabulary: int,
     length: int | None,
+    keep: Literal["first", "last"] = "first",
 ) -> TextEncoding | None:
     """A vocabulary of at most ``vocabulary`` tokens, learned from training texts; nothing where they hold fewer than two.
 
@@ -48,7 +49,7 @@ def fit_texts(
         return None
     written = found.to_str()
     if form == "ids":
-        return TextEncoding(written, size, form, length or usual_length(written, texts))
+        return TextEncoding(written, size, form, length or usual_length(written, texts), keep=keep)
     documents = np.zeros(size, dtype=np.int64)
     for ids, starts in _encoded(written, texts):
         row = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
@@ -178,8 +179,8 @@ def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.flo
     """Texts as features (texts, size) or (texts, length): weighted counts, or token ids, cut or padded with 0.
 
     A bag: log(1 + count) times the inverse document frequency of each token, scaled so that the root mean square over all
-    tokens is 1, as an initialisation of weights expects of its inputs. A sequence: the first
-    ``length`` tokens; ids are exact in float32 up to 16 million. Tokens that training never saw share one id.
+    tokens is 1, as an initialisation of weights expects of its inputs. A sequence: ``length`` tokens, the first or the last
+    ones; ids are exact in float32 up to 16 million. Tokens that training never saw share one id.
     """
     found = np.zeros((len(texts), width_of(encoding)), dtype=np.float32)
     weights, first = np.array(encoding.weights), 0
@@ -189,7 +190,9 @@ def encode_texts(texts: Sequence[str], encoding: TextEncoding) -> NDArray[np.flo
         row = np.repeat(np.arange(len(rows)), np.diff(starts))
         if encoding.form == "ids":
             place = np.arange(len(ids)) - starts[row]
-            kept = place < encoding.length
+            if encoding.keep == "last":
+                place -= np.maximum(np.diff(starts) - encoding.length, 0)[row]
+            kept = (place >= 0) & (place < encoding.length)
             rows[row[kept], place[kept]] = ids[kept]
             continue
         keys, counts = np.unique(row * encoding.size + ids, return_counts=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from isograd.records.schema import Encoding
-from isograd.workbench.data.augment import columns, images, sounds
+from isograd.workbench.data.augment import columns, images, sounds, steps
 from isograd.workbench.data.augment.mixing import mixed
 from isograd.workbench.data.augment.plan import AugmentPlan, Settled, remarks_of
 from isograd.workbench.data.rows import Prepared
@@ -48,6 +48,10 @@ class Augment:
             delayed = sounds.delayed(inputs, plan, self.encoding, seed, epoch, keys)
             noisy = sounds.noisy(delayed, plan, self.encoding, seed, epoch, keys)
             return sounds.masked(noisy, plan, seed, epoch, keys)
+        if self.encoding.kind == "sequence":
+            cropped = steps.cropped(inputs, plan, self.encoding, seed, epoch, keys)
+            resized = steps.resized(cropped, plan, self.encoding, seed, epoch, keys)
+            return steps.jittered(resized, plan, self.encoding, self.spread, seed, epoch, keys)
         jittered = columns.jittered(inputs, plan, self.encoding, self.spread, seed, epoch, keys)
         return columns.thinned(jittered, plan, self.encoding, seed, epoch, keys)
 
@@ -67,5 +71,8 @@ def augment_of(plan: AugmentPlan, prepared: Prepared, seed: int) -> Augment | No
     if not settled.said:
         return None
     inputs = prepared.train.inputs
-    spread = columns.spread_of(inputs, prepared.encoding) if inputs.ndim == 2 else np.zeros(0, dtype=np.float32)
+    if prepared.encoding.kind == "sequence":
+        spread = steps.spread_of(inputs, prepared.encoding)
+    else:
+        spread = columns.spread_of(inputs, prepared.encoding) if inputs.ndim == 2 else np.zeros(0, dtype=np.float32)
     return Augment(settled, prepared.encoding, seed, spread)

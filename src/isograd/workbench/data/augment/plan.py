@@ -19,14 +19,15 @@ IMAGE = (
 SOUND = ("time_shift", "noise", "mask_time", "mask_bands", "mixup")
 TABLE = ("jitter", "mixup")
 TEXT = ("drop_words", "crop_words")
+SEQUENCE = ("jitter", "scale", "crop_steps")
 SUITS: Mapping[str, tuple[str, ...]] = {
     "image-classification": IMAGE,
     "sound-classification": SOUND,
     "text-classification": TEXT,
     "classification": (*TABLE, *TEXT),
     "regression": (*TABLE, *TEXT),
-    "sequence-classification": (),
-    "sequence-regression": (),
+    "sequence-classification": SEQUENCE,
+    "sequence-regression": SEQUENCE,
 }
 """Which settings have a meaning for which task."""
 
@@ -42,8 +43,9 @@ class AugmentPlan:
 
     ``rotate`` and ``shear`` are degrees, ``shift`` and ``zoom`` shares of a side, ``crop`` pixels, ``brightness``, ``contrast``
     and ``saturation`` shares, ``hue`` degrees: each is drawn evenly between minus and plus the value. ``erase``,
-    ``drop_words`` are probabilities, ``crop_words``, ``time_shift``, ``mask_time`` and ``mask_bands`` shares of the length,
-    ``noise`` a share of the power, ``jitter`` deviations. ``mixup`` and ``cutmix`` are the alpha of a Beta distribution.
+    ``drop_words`` are probabilities, ``crop_words``, ``crop_steps``, ``time_shift``, ``mask_time`` and ``mask_bands`` shares of
+    the length, ``scale`` of the size, ``noise`` of the power, ``jitter`` deviations. ``mixup`` and ``cutmix`` are the alpha of
+    a Beta distribution.
     """
 
     policy: Literal["none", "auto"] = "none"
@@ -68,6 +70,8 @@ class AugmentPlan:
     jitter: float | None = None
     drop_words: float | None = None
     crop_words: float | None = None
+    scale: float | None = None
+    crop_steps: float | None = None
 
     def settled(self, encoding: Encoding) -> Settled:
         """The plan for rows of this encoding, every default in its place. Raises ``RequestError`` for what cannot be done."""
@@ -102,6 +106,8 @@ class Settled:
     jitter: float = 0.0
     drop_words: float = 0.0
     crop_words: float = 0.0
+    scale: float = 0.0
+    crop_steps: float = 0.0
 
     @property
     def mixes(self) -> bool:
@@ -145,7 +151,7 @@ def _auto(encoding: Encoding) -> dict[str, Any]:
     if encoding.kind == "sound":
         return {"time_shift": 0.1, "noise": 0.001, "mask_time": 0.1, "mask_bands": 0.1}
     if encoding.kind == "sequence":
-        return {}
+        return {"jitter": 0.05} if any(column.kind in ("number", "date") for column in encoding.columns) else {}
     words = any(column.text is not None and column.text.form == "ids" for column in encoding.columns)
     numbers = any(column.kind in ("number", "date") for column in encoding.columns)
     return ({"jitter": 0.05} if numbers else {}) | ({"drop_words": 0.1} if words else {})
@@ -154,10 +160,17 @@ def _auto(encoding: Encoding) -> dict[str, Any]:
 def refuse_misfits(given: Mapping[str, Any], encoding: Encoding) -> None:
     """Raise ``RequestError``, all faults at once, for what the encoded rows have no use for."""
     asked = {name for name, value in given.items() if value not in (0, "none")}
-    known = {"images": IMAGE, "sound": SOUND, "table": (*TABLE, *TEXT), "sequence": ()}[encoding.kind]
+    known = {"images": IMAGE, "sound": SOUND, "table": (*TABLE, *TEXT), "sequence": SEQUENCE}[encoding.kind]
     faults = [misfit(name, known) for name in given if name not in known]
     if "jitter" in asked and not any(column.kind in ("number", "date") for column in encoding.columns):
         faults.append(Fault("jitter needs a column of numbers", "augment.jitter", "there is none", "leave it out"))
+    if "scale" in asked and not any(column.kind == "number" for column in encoding.columns):
+        faults.append(Fault("scale needs a column of numbers", "augment.scale", "there is none", "leave it out"))
+    if "crop_steps" in asked and encoding.sequence is not None and encoding.sequence.each:
+        met = "a piece of a sequence would have to lose the answers of the other steps"
+        faults.append(
+            Fault("crop_steps needs one answer for a sequence, and here every step has one", "augment.crop_steps", met)
+        )
     texts = [column.text for column in encoding.columns if column.text is not None]
     for name in sorted(asked & set(TEXT)):
         if not any(text.form == "ids" for text in texts):
@@ -177,8 +190,7 @@ def refuse_misfits(given: Mapping[str, Any], encoding: Encoding) -> None:
 def misfit(name: str, known: Sequence[str]) -> Fault:
     """The fault of a setting that such data has no use for."""
     guess = did_you_mean(name, known)
-    what = f"what is: {', '.join(known)}" if known else "nothing is: sequences are seen as they are"
-    return Fault(f"augment.{name} is not for such data", f"augment.{name}", what, guess)
+    return Fault(f"augment.{name} is not for such data", f"augment.{name}", f"what is: {', '.join(known)}", guess)
 
 
 def remarks_of(plan: Settled, encoding: Encoding) -> tuple[str, ...]:
