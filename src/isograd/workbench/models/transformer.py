@@ -42,11 +42,13 @@ class Transformer(nn.Module):
     """Embeddings of words and places, ``layers`` of attention, the mean over the words of a text, a linear head.
 
     Padding is never attended to. Weights have variance 1 / fan_in; the two that write into the residual stream have it divided
-    by 2 ``layers``, so that the sum of all branches is as large as one at any depth.
+    by 2 ``layers``, so that the sum of all branches is as large as one at any depth. Embeddings are drawn with deviation
+    1 / sqrt(width) and multiplied by sqrt(width) where they are read: a step of Adam, which is as long for every weight, then
+    moves what a word means sqrt(width) times as far, and rare words are not left as the noise that they were drawn as.
 
     Input (B, T) token numbers, int64, 0 after the end of a text, T at most ``length``; output (B, ``outputs``), logits.
-    Source: Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745 (pre-norm); Radford et al. 2019 (residual
-    branches scaled by depth).
+    Source: Vaswani et al. 2017, arXiv:1706.03762 (section 3.4: the factor); Xiong et al. 2020, arXiv:2002.04745 (pre-norm);
+    Radford et al. 2019 (residual branches scaled by depth).
     """
 
     places: torch.Tensor
@@ -68,6 +70,9 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, 4 * width, dropout, layers) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs)
+        nn.init.normal_(self.embedding.weight, std=1.0 / math.sqrt(width))
+        with torch.no_grad():
+            self.embedding.weight[0] = 0.0
         nn.init.normal_(self.head.weight, std=1.0 / math.sqrt(width))
         nn.init.zeros_(self.head.bias)
 
@@ -76,7 +81,8 @@ class Transformer(nn.Module):
         there = ids != 0
         first = torch.arange(ids.shape[1], device=ids.device) == 0
         seen = (there | first)[:, None, None, :]  # a text without words attends to its first place
-        x = self.dropout(self.embedding(ids) + self.places[: ids.shape[1]])
+        scale = math.sqrt(self.embedding.embedding_dim)
+        x = self.dropout(scale * self.embedding(ids) + self.places[: ids.shape[1]])
         for layer in self.layers:
             x = layer(x, seen)
         words = there.sum(dim=1, keepdim=True).clamp(min=1)
