@@ -96,8 +96,8 @@ def by_others(source: str, name: str) -> dict[str, float]:
 
     table = pd.read_csv(source, skipinitialspace=True)
     target = (table.pop("income") == RARE).to_numpy()
-    words = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
-    numbers = [column for column in table if column not in words]
+    words = [str(column) for column in table if not pd.api.types.is_numeric_dtype(table[column])]
+    numbers = [str(column) for column in table if column not in words]
     if name == "gradient boosting":
         table[words] = table[words].astype("category")
         model = HistGradientBoostingClassifier(categorical_features="from_dtype", learning_rate=0.06, max_iter=300)
