@@ -253,15 +253,15 @@ class TrainTable(Table):
 
 
 class PretrainTable(Table):
-    """What is learned before the labels, from pictures that have none."""
+    """What is learned before the labels, from pictures or rows of a table that have none."""
 
     source: str | None = Field(
         None,
-        description="a folder of pictures (or an IDX file) without labels, relative to this file: the network learns first to "
-        "tell changed views of one picture from all others; for where labels are few",
+        description="a folder of pictures (or an IDX file), or a table of the same columns, without labels, relative to this "
+        "file: the network learns first to tell changed views of one picture, or row, from all others; where labels are few",
     )
-    epochs: int = Field(15, ge=1, description="how often these pictures, and those of the training part, are seen")
-    batch_size: int = Field(256, ge=2, description="pictures that are told from one another at once; more are better")
+    epochs: int = Field(15, ge=1, description="how often these pictures or rows, and those of the training part, are seen")
+    batch_size: int = Field(256, ge=2, description="pictures or rows that are told from one another at once; more are better")
     learning_rate: Positive = Field(2e-3, description="the largest step size, of adamw with a falling cosine")
 
 
