@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def views_of_rows(
         swapped = uniforms(seed, epoch, keys, _SWAP, len(widths)) < SWAPPED
         other = (uniforms(seed, epoch, keys, _FROM, len(widths)) * len(inputs)).astype(np.int64)
         made = rows.clone()
-        for column, (start, end) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+        for column, (start, end) in enumerate(itertools.pairwise(borders.tolist())):
             taken = torch.from_numpy(np.flatnonzero(swapped[:, column]))
             made[taken, start:end] = inputs[torch.from_numpy(other[:, column])[taken], start:end]
         yield rows, made
