@@ -155,14 +155,14 @@ def test_an_empty_batch_is_refused():
 @pytest.mark.parametrize(
     ("loss", "met"),
     [
-        (lambda o, t: F.cross_entropy(o, t, reduction="none"), r"\(32,\) float32"),
-        (lambda o, t: F.cross_entropy(o, t).item(), "float"),
+        (lambda o, t: F.cross_entropy(o, t, reduction="none"), r"the loss is not one number[\s\S]*\(32,\) float32"),
+        (lambda o, t: F.cross_entropy(o, t).item(), r"the loss is a plain number[\s\S]*no \.item\(\)"),
     ],
     ids=["a vector", "a float"],
 )
 def test_a_loss_that_is_not_one_number_with_a_graph_is_refused(loss, met):
     net, batch, _, optimizer = program()
-    with pytest.raises(ModelError, match=rf"the loss is not one number[\s\S]*{met}"):
+    with pytest.raises(ModelError, match=met):
         isograd.check(net, batch, loss, optimizer)
 
 

@@ -70,8 +70,16 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
             ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
-        shape = _met(value)
-        raise ModelError("the loss is not one number", met=shape, remedy="reduce it (mean), or pass loss=")
+        if isinstance(value, int | float):
+            raise ModelError(
+                "the loss is a plain number, cut off from its graph",
+                met=repr(value),
+                remedy="no .item() or float() in the loss",
+            )
+        remedy = (
+            "let the loss take the mean, such as reduction='mean'" if isinstance(value, Tensor) else "return the loss alone"
+        )
+        raise ModelError("the loss is not one number", met=_met(value), remedy=remedy if loss is not None else "pass loss=")
     if not value.requires_grad:
         raise ModelError(
             "the loss has no graph: nothing can be learned from it", remedy="do not detach it, nor run under no_grad"
