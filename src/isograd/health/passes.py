@@ -6,6 +6,7 @@ last met equally long ago, so a network that only remembers pays the same from t
 next: its loss falls in stairs. What serves other examples falls within passes as well.
 Bounds:
   NEW      the last third of the first pass is no better than a constant answer: by less than 0.01 beyond two standard errors
+  ABOVE    nor more than 0.15 above it: then it was still on its way down from where its weights were born
   WITHIN   of what fell since then, less than half fell within passes, beyond two standard errors; and it fell beyond three
   STEPS    16 steps a pass at least, for the two halves of a pass are compared
   ROWS     256 examples: of fewer, each is so large a part of the data that to remember it and to learn are one
@@ -23,6 +24,7 @@ from isograd.health.worth import CLEAR, GAIN
 
 NEW = 0.01
 WITHIN = 0.5
+ABOVE = -0.15
 STEPS = 16
 ROWS = 256
 NEAR = 1.5
@@ -94,7 +96,7 @@ def repeated(case: Case, curve: Curve) -> Passes | None:
         return None
     first, error = _mean(fresh)
     beat = 1.0 - first / floor
-    if beat >= GAIN or beat > 2.0 * error / floor + NEW:
+    if beat >= GAIN or beat > 2.0 * error / floor + NEW or beat < ABOVE:
         return None
     last, last_error = _mean(_between(curve, later[-1] * length, (later[-1] + 1) * length))
     falls = [_within(curve, n * length, (n + 1) * length) for n in later]

@@ -114,3 +114,11 @@ def test_logits_a_thousandfold_too_large_in_a_real_network_that_learns_nothing(t
 
 def test_a_real_attention_that_learns_is_healthy(trained):
     assert not any(f.alarm for f in trained(8**-0.5))
+
+
+def test_logits_in_the_thousands_are_told_where_half_of_what_could_be_learned_is_missing():
+    (finding,) = found((0.09, 0.09), (2e3, 2e3), loss=1.5)
+    assert finding.severity == "warning" and "2e+03" in finding.evidence[1].text and "constant answer" not in finding.summary
+    assert [f.severity for f in found((0.09, 0.09), (2e3, 2e3), loss=lambda t: 0.1 if t > 20 else 2.0)] == ["note"]
+    assert found((0.09, 0.09), (50.0, 50.0), loss=1.5) == []
+    assert found((0.5, 0.5), (2e3, 2e3), loss=1.5) == []  # most rows still choose

@@ -1,5 +1,7 @@
 """Dead units: counted over enough looks, told where they are most of a layer."""
 
+from dataclasses import replace
+
 import pytest
 from bodies import body, case, looks
 
@@ -90,3 +92,11 @@ def test_a_silent_gate_beside_a_path_around_it_may_wake_and_is_told_when_the_run
     early, late = (case(readings, Anatomy("torch", nodes, ()), ended=ended) for ended in (False, True))
     assert [finding.severity for finding in dead_units.diagnose(early)] == ["note"]
     assert [finding.severity for finding in dead_units.diagnose(late)] == ["critical"]
+
+
+def test_of_a_run_that_has_ended_no_more_looks_will_come():
+    anatomy = body(3)
+    few = looks(anatomy, "a1", [0] * 8 + [5] * 2, seen=dead_units.SILENT)
+    assert found(anatomy, few) == []
+    (finding,) = dead_units.diagnose(replace(case(few, anatomy), ended=True))
+    assert finding.severity == "warning"

@@ -71,3 +71,38 @@ def test_a_real_normalised_network_is_left_alone(train):
 
     report, accuracy = train(build, lambda p: torch.optim.SGD(p, lr=0.1), 60)
     assert accuracy > 0.7 and not [f for f in report.findings if f.disease == "hidden_scale"]
+
+
+def test_weights_born_a_thousand_times_too_long_before_a_norm_never_turn():
+    anatomy = normed("l0", "l1")
+    (finding,) = found(anatomy, weight=lambda *_: 500.0, turning=lambda *_: 1e-9, losses=FLAT)
+    assert finding.severity == "warning" and finding.layers == ("l0", "l1") and "born" in finding.summary
+    (finding,) = found(anatomy, weight=lambda *_: 500.0, turning=lambda *_: 1e-9, losses=LEARNING)
+    assert finding.severity == "note"
+    assert found(anatomy, weight=lambda *_: 500.0, turning=lambda *_: 1e-3, losses=FLAT) == []  # they do turn
+    assert found(anatomy, weight=lambda *_: 0.1, turning=lambda *_: 1e-9, losses=FLAT) == []  # of ordinary length
+
+
+@pytest.mark.parametrize("factor", [3000.0, 1.0])
+def test_a_real_network_whose_normalised_weights_are_born_too_long(digits, factor):
+    import torch
+    from torch import nn
+
+    import isograd
+
+    torch.manual_seed(0)
+    x, y = digits
+    norms = [part for width in (64, 64, 64) for part in (nn.Linear(width, 64), nn.BatchNorm1d(64), nn.ReLU())]
+    model = nn.Sequential(*norms, nn.Linear(64, 10))
+    with torch.no_grad():
+        for place in (0, 3, 6):
+            model[place].weight *= factor
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(60):
+            rows = torch.randint(0, 1400, (64,))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    said = [finding.disease for finding in watch.report().findings if finding.disease == "hidden_scale"]
+    assert said == (["hidden_scale"] if factor > 1.0 else [])

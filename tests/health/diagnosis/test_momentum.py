@@ -89,3 +89,8 @@ def test_a_memory_of_more_than_the_run_is_excused_by_good_answers_only():
 def test_swapped_betas_are_an_alarm_where_the_outcome_cannot_be_known():
     assert any(one.alarm for one in found(adam(beta1=0.999, beta2=0.1), floor=None))
     assert not any(one.alarm for one in found(adam(beta1=0.95, beta2=0.9), floor=None))
+
+
+def test_a_size_that_forgets_too_fast_is_told_where_the_loss_ran_away_although_some_answers_are_right():
+    (finding,) = found(adam(beta1=0.95, beta2=0.1), losses=[2.3 * 1.2**i for i in range(200)])
+    assert finding.alarm and "forgets faster" in finding.summary

@@ -113,3 +113,11 @@ def test_real_labels_that_are_shuffled_are_known_by_the_stairs(shuffled, digits)
                 optimizer.step()
     said = {finding.disease for finding in watch.report().findings if finding.alarm}
     assert ("labels" in said) == shuffled, said
+
+
+def test_a_first_pass_far_above_a_constant_answer_was_still_on_its_way_down():
+    def born_large(p, share):
+        return 8.0 - 6.0 * share if not p else stairs(p, share)
+
+    assert repeated(run(born_large), curves.main(run(born_large))) is None
+    assert repeated(run(stairs), curves.main(run(stairs))) is not None

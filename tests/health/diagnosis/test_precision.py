@@ -126,3 +126,45 @@ def test_real_gradients_underflow_under_autocast_without_a_scaler(digits, mlp, s
             scaler.update()
     told = [finding for finding in watch.findings if finding.disease == "precision" and "underflow" in finding.summary]
     assert bool(told) == (not scaled)
+
+
+def half(gradient, *, dtype="float16", looks=4, facts=()):
+    """Looks at a loss on outputs of this type, with this gradient in each of four layers."""
+    layers = tuple(LayerSample(f"l{i}", 0, 8, Moments.of([1.0]), Moments.of([gradient, 0.0])) for i in range(4))
+    sample = LossSample("cross_entropy", value=2.3, floor=2.3, source="train.py:9", output_dtype=dtype, target_shape=(32,))
+    steps = tuple(Step(i, 2.3, 0.1, layers=layers, losses=(sample,), facts=facts) for i in range(1, looks + 1))
+    return [
+        one for one in precision.diagnose(case_of(Trace(body(4), (), steps, ended=True))) if "every gradient" in one.summary
+    ]
+
+
+def test_gradients_that_are_all_zero_in_float16_from_the_first_look_on_have_underflown():
+    (finding,) = half(0.0)
+    assert finding.severity == "critical" and finding.source == "train.py:9" and "GradScaler" in finding.remedy
+
+
+def test_zeros_in_float32_a_single_gradient_few_looks_or_a_scaler_that_skips_are_something_else():
+    assert half(0.0, dtype="float32") == [] and half(1e-7) == [] and half(0.0, looks=2) == []
+    assert half(0.0, facts=(Fact("scale_skipped", settings=(("scale", 2.0),)),)) == []
+
+
+@pytest.mark.parametrize("factor", [1e-7, 1.0])
+def test_a_real_loss_with_a_tiny_factor_under_autocast(digits, mlp, factor):
+    import torch
+
+    import isograd
+
+    torch.manual_seed(0)
+    x, y = digits
+    model = mlp(3, torch.nn.ReLU)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(30):
+            rows = torch.randint(0, 1400, (64,))
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                loss = factor * torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+    said = [one.severity for one in watch.report().findings if one.disease == "precision"]
+    assert said == (["critical"] if factor < 1.0 else [])

@@ -95,3 +95,36 @@ def test_behind_a_batch_normalisation_a_small_difference_is_large_again():
     nodes[-1:] = [norm, Node("l3", "linear", "Linear", (len(nodes) - 1,), (64,), head.settings, head.parameters)]
     anatomy = type(anatomy)("reference", tuple(nodes), anatomy.parameters, anatomy.optimizer)
     assert found(lost, at_the_floor, anatomy=anatomy) == []
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_real_attention_without_residual_paths_makes_all_positions_equal(skip):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(20, 16), nn.Linear(16, 3)
+            self.layers = nn.ModuleList(nn.MultiheadAttention(16, 2, batch_first=True) for _ in range(8))
+
+        def forward(self, tokens):
+            x = self.embed(tokens)
+            for layer in self.layers:
+                x = layer(x, x, x, need_weights=False)[0] + (x if skip else 0.0)
+            return self.head(x[:, 0])
+
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 20, (512, 12))
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for step in range(60):
+            rows = tokens[step * 8 : step * 8 + 8]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(rows), rows[:, 0] % 3).backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.report().findings if finding.alarm}
+    assert ("rank_collapse" in said) == (not skip)

@@ -89,3 +89,16 @@ def test_before_training_a_decay_that_forgets_within_ten_steps_is_told():
 def test_before_training_usual_decays_and_a_decay_that_adam_scales_with_the_gradient_are_let_be():
     assert found("sgd", 0.5, losses=[2.3, 2.3]) == found("adamw", 0.1, losses=[2.3, 2.3]) == []
     assert found("adam", 2.0, losses=[2.3, 2.3]) == []
+
+
+def test_constants_that_forget_in_three_steps_are_told_of_a_run_that_learned_nothing():
+    adamw = Optimizer("adamw", (("learning_rate", 0.003), ("weight_decay", 100.0)))
+    assert [one.severity for one in weight_decay.diagnose(run(body(4, optimizer=adamw), losses=FLAT))] == ["warning"]
+    assert list(weight_decay.diagnose(run(body(4, optimizer=adamw)))) == []  # it learns
+
+
+def test_real_decoupled_decay_of_a_third_a_step(train, mlp):
+    import torch
+
+    crushed, accuracy = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.AdamW(p, lr=3e-3, weight_decay=100.0), 80)
+    assert accuracy < 0.3 and any(finding.disease == "weight_decay" and finding.alarm for finding in crushed.findings)

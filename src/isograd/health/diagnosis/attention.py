@@ -5,6 +5,8 @@ entropy of about e (1 + log(n / e)). So, with the entropy in units of log(n):
   SHARP     0.05 on average: rows pass back about a fiftieth, and have all but decided where to look
   FROZEN    0.004: a thousandth (for 8 to 1,000 keys), so that what they look at cannot change any more
   GROWN     a largest logit of 100 and more that is 10 times what it was: the road to it (exp(-100) is 0 in half precision)
+  HUGE      logits of a thousand: no difference of scores is a matter of degree any more, and float16 is near its end; twice
+            SHARP is enough then, and a poor (POOR) outcome at the end of the run. Trained attention stays below 100
 Looking at one key is what copying and retrieval are made of: it is an alarm only where the loss has stayed at, or gone back
 to, what a constant answer gets, at the end of the run, after QUARTER of it or LONG steps. Attention that looks everywhere
 alike (EVEN) at every look has not been used; a network can do without, so that this is a remark.
@@ -26,6 +28,7 @@ SHARP = 0.05
 FROZEN = 0.004
 GROWN = 10.0
 LARGE = 100.0
+HUGE, POOR = 1e3, 0.5
 EVEN = 0.999
 LOOKS = 3
 QUARTER = 0.25
@@ -46,17 +49,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not known:
         return
     known.sort(key=lambda row: row[0])
-    sharp = [node for value, node in known if value < SHARP]
+    sharp = [node for value, node in known if value < SHARP or (value < 2.0 * SHARP and _logit(case, node) >= HUGE)]
     judged = outcome(case) if sharp else None
+    if sharp and judged is not None and judged.short_of(POOR) and all(_logit(case, node) >= HUGE for node in sharp):
+        yield _collapsed(case, sharp, known[0][0], "warning")
+        return
     if sharp and judged is not None and _nowhere(case, judged):
         yield _collapsed(case, sharp, known[0][0], "critical" if known[0][0] < FROZEN else "warning")
-    elif sharp and known[0][0] < FROZEN:
-        yield _collapsed(case, [node for value, node in known if value < FROZEN], known[0][0], "note")
+    elif sharp and (known[0][0] < FROZEN or _logit(case, sharp[0]) >= HUGE):
+        yield _collapsed(case, sharp, known[0][0], "note")
     else:
         yield from _growing(case, [node for _, node in known])
     even = [node for _, node in known if _even(case, node)]
     if even and case.taken >= LONG:
         yield _unused(even)
+
+
+def _logit(case: Case, node: Node) -> float:
+    """The largest logit at the middle look."""
+    return middle(case.series("attention_logit", node.path)) or 0.0
 
 
 def _nowhere(case: Case, judged: Outcome) -> bool:
@@ -76,7 +87,8 @@ def _collapsed(case: Case, nodes: list[Node], entropy: float, severity: Severity
     node = nodes[0]
     since = next((r.step for r in case.series("attention_entropy", node.path) if r.value < SHARP), None)
     more = f" {len(nodes) - 1} more are like it." if len(nodes) > 1 else ""
-    harm = " The network does no better than a constant answer." if severity != "note" else ""
+    nowhere = severity != "note" and _nowhere(case, outcome(case))
+    harm = " The network does no better than a constant answer." if nowhere else ""
     return Finding(
         "attention",
         severity,

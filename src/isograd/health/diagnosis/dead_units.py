@@ -3,7 +3,8 @@
 Bounds, from theory:
   LOOKS   at 128 looks three quarters of a layer stay silent only where a typical unit fires for fewer than 1 in 440, so that
           it hardly learns; fewer looks prove nothing. The positions of one example are alike and count for 8 looks at most
-  SILENT  but that all of a layer's units are silent by chance is out of the question after 64 looks
+  SILENT  but that all of a layer's units are silent by chance is out of the question after 64 looks; and of a run that has
+          ended no more will be seen: in one so short a unit that fires for fewer than 1 in 20 (rule of three) learns nothing
   SHARE   a layer of n units with a share d dead is a layer of (1 - d) n units; a warning from 3/4 on (the layer has a quarter
           of its width), critical where 99 % or all are dead: nothing passes, forward or back
 Only activations that are flat at zero below zero can kill a unit: ReLU and its kin; a silent LeakyReLU or GELU still learns.
@@ -43,7 +44,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if node.operation != "activation" or node.activation not in kinds:
                 continue
             series, looks = at(rows, signal, node.path), at(rows, "unit_looks", node.path)
-            enough = SILENT if series and series[-1].value >= 1.0 else LOOKS
+            enough = SILENT if (series and series[-1].value >= 1.0) or case.ended else LOOKS
             if series and looks and looks[-1].value >= enough and series[-1].value >= SHARE:
                 since = next(r.step for r in series if r.value >= SHARE)
                 shares.append((series[-1].value, node, since))

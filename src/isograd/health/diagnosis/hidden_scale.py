@@ -4,6 +4,8 @@ From theory: the output of norm(W x) does not depend on the size of W, so its gr
 a step turns it by rate / |W|**2 (van Laarhoven 2017). Weight decay shortens it again and keeps a balance.
   GROWN   the weight has grown to 3 times its first size or more
   DIED    what a step of the same rate turns it by has fallen to a hundredth
+  BORN    or it was born 30 times as long as He's initialisation makes it, sqrt(2 / fan_in) a weight, and all steps of the run
+          together turned it by less than STILL
 A remark, and an alarm where these layers moved by less than 1 % of their size in the late half while the loss is poor
 (``health.outcome``). Look-alikes: a schedule that lowers the rate (divided out), a network at its goal, Adam's large first
 steps (the first two looks are left out).
@@ -11,6 +13,7 @@ steps (the first two looks are left out).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from isograd.health import layers as gather
@@ -22,8 +25,10 @@ from isograd.records.reading import Reading
 
 GROWN = 3.0
 DIED = 1e-2
+BORN = 30.0
 STILL = 1e-2
 LOOKS = 6
+SHORT = 50
 SKILL = 0.5
 REFERENCES = (
     "van Laarhoven 2017, L2 regularization versus batch and weight normalization, arXiv:1706.05350",
@@ -35,6 +40,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The layers before a normalisation whose steps have died of their own size."""
     rates = {r.step: r.value for r in case.series("learning_rate")}
     found: list[tuple[float, float, float, Node]] = []
+    born: list[tuple[float, Node]] = []
     weighted = gather.layers(case)
     before = {place for node in case.anatomy.nodes if node.operation == "norm" for place in node.inputs}
     normed = {case.anatomy.nodes[place].path for place in before}
@@ -43,14 +49,43 @@ def diagnose(case: Case) -> Iterator[Finding]:
             continue
         sizes = at(case.rows, "weight_rms", layer.weight.name)
         turns = at(case.rows, "turning_ratio", layer.weight.name)
+        size = sizes[0].value * math.sqrt(max(1.0, float(layer.node.get("fan_in", 1))) / 2.0) if sizes else 0.0
+        if size >= BORN and turns and max(r.value for r in turns) * case.taken < STILL and case.taken >= SHORT:
+            born.append((size, layer.node))
+            continue
         fell = _fell(turns, rates)
         if fell is None or not sizes or not sizes[0].value > 0.0:
             continue
         grown = sizes[-1].value / sizes[0].value
         if grown >= GROWN and fell <= DIED:
             found.append((fell, grown, turns[-1].value * case.taken / 2.0, layer.node))
+    if born and len(born) >= len(weighted) / 2:
+        yield _born(case, sorted(born, key=lambda row: -row[0]))
     if found:
         yield _finding(case, sorted(found, key=lambda row: row[0]))
+
+
+def _born(case: Case, born: Sequence[tuple[float, Node]]) -> Finding:
+    size, node = born[0]
+    judged = outcome(case)
+    harm = judged.short_of(SKILL)
+    text = (
+        f"the weight of {spoken(node.path)} was born {size:.2g} times as long as it is drawn by custom, before a normalisation"
+    )
+    return Finding(
+        "hidden_scale",
+        "warning" if harm else "note",
+        0.8,
+        node.path,
+        f"{capital(text)}, which hides it: no step turns it by as much as {100 * STILL:.0f} % in the whole run.",
+        (Evidence(text, "weight_rms", size, "of sqrt(2 / fan_in)", BORN),),
+        tuple(one.path for _, one in born),
+        node.source,
+        1,
+        remedy="draw these weights by torch's own initialisation or He's (nn.init.kaiming_normal_); or a weight decay that "
+        "brings them back",
+        references=REFERENCES,
+    )
 
 
 def _fell(turns: Sequence[Reading], rates: dict[int, float]) -> float | None:

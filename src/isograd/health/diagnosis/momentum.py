@@ -37,6 +37,8 @@ SKILL = 0.7
 NEARLY = 0.8
 """Skill that excuses a velocity that remembers more than the whole run: nothing else speaks for it."""
 LITTLE = 0.5
+AWAY = -1.0
+"""Skill of the loss below which it has run away, whatever the answers are: it pays twice what a constant answer does."""
 HALF = 0.5
 """A beta2 that remembers two steps, beside a beta1 that remembers fifty: swapped, whatever the outcome may be."""
 REFERENCES = (
@@ -96,7 +98,8 @@ def _betas(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding
         return
     text = f"with beta1 = {first:g} and beta2 = {second:g} the size that steps are divided by forgets faster than the gradient"
     far = first >= LONG and second <= HALF and found.skill is None
-    harmed = found.learning is False or found.poor(LITTLE) or far
+    away = found.beat is not None and found.beat[0] + 2.0 * found.beat[1] < AWAY
+    harmed = found.learning is False or found.poor(LITTLE) or far or away
     yield _finding(case, found, text, first * first, second, alarm=found.decided and harmed, sure=0.75)
 
 

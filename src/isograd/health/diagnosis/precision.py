@@ -9,7 +9,8 @@ Bounds, from arithmetic:
   underflow  numbers of float16 below 2**-14 are multiples of 2**-24, and what is below half of that is 0. A layer whose largest
              gradient is such a multiple (by chance one float32 in a million) is computed in float16 without a scale that fits,
              whatever type its weights have; where a fifth of its gradient is 0 that the activations after it do not explain,
-             it has lost what small gradients have to say
+             it has lost what small gradients have to say. Where every gradient is 0 from the first look on, no step changed
+             anything
 Alarms only where the late loss is poor (``health.outcome``), for skipping also where every look was skipped; in float32 and
 above, updates that small are a matter of the rate, and get a remark here.
 Look-alikes that are healthy: a converged network, whose updates are small; sparse gradients (embeddings, dead units), whose
@@ -32,6 +33,8 @@ from isograd.records.moments import Moments
 SWALLOWED = 0.9
 GRADIENT = 0.5
 LOOKS = 4
+ALWAYS = 3
+"""Looks, the first two steps among them, in which every gradient is 0: no chance does that."""
 SKIPPED = 0.5
 SKILL = 0.7
 NORMAL, GRAIN = 2.0**-14, 2.0**-24
@@ -113,7 +116,42 @@ def _skipped(case: Case) -> Iterator[Finding]:
     )
 
 
+def _vanished(case: Case) -> Finding | None:
+    """Every gradient of every look was exactly 0 in float16: no step has ever changed anything."""
+    looks = [[s.gradient for s in step.layers if s.gradient and s.gradient.count] for step in case.sampled]
+    looks = [gradients for gradients in looks if gradients]
+    half = {sample.output_dtype for _, sample in case.losses if sample.training} == {"float16"}
+    if (
+        not half
+        or len(looks) < ALWAYS
+        or case.facts("scale_skipped")
+        or any(gradient.largest for gradients in looks for gradient in gradients)
+    ):
+        return None
+    losses = [sample.value for _, sample in case.losses if sample.training and sample.value]
+    if not losses or case.anatomy.dtype not in DIGITS:
+        return None
+    text = f"in {len(looks)} of {len(looks)} looks every gradient, that of the last layer too, was exactly 0"
+    return Finding(
+        "precision",
+        "critical" if outcome(case).learning is not True else "note",
+        0.95,
+        "loss",
+        f"Gradients underflow in float16: {text}; what is below 6e-08 is 0 there.",
+        (Evidence(text, "gradient_zeros", 1.0, "of its entries", FLUSHED),),
+        source=case.losses[0][1].source,
+        since=case.losses[0][0],
+        remedy="scale the loss (torch.amp.GradScaler), or compute in bfloat16, which reaches as far down as float32; and no "
+        "tiny factor on the loss",
+        references=REFERENCES,
+    )
+
+
 def _underflow(case: Case) -> Iterator[Finding]:
+    whole = _vanished(case)
+    if whole is not None:
+        yield whole
+        return
     nodes = [node for node in case.anatomy.nodes if node.operation in WEIGHTED]
     gradients: dict[str, list[Moments | None]] = defaultdict(list)
     for step in case.sampled:

@@ -11,7 +11,8 @@ hundred steps), so the bound alone proves nothing before the start: it is an ala
 constant answer gets and the difference has not doubled (GROWN), after QUARTER of the run, LONG steps, or at the end of it;
 or where it did come back, but only after WASTED of a run whose loss was still falling, poor (POOR), when it ended.
 
-Where a layer puts out positions of a sequence or nodes of a graph, the same is asked of the positions (over-smoothing).
+Where a layer puts out positions of a sequence or nodes of a graph, the same is asked of the positions (over-smoothing), which
+may come to be equal to the last digit; examples that are equal to it are the work of dead units (``dead_units``).
 
 Look-alikes that are healthy: neural collapse at the end of training (few directions, but classes far apart), a network that
 answers two classes with one direction, small differences before a batch normalisation (which divides by them), an adaptive
@@ -78,7 +79,7 @@ def _judged(
 ) -> Finding | None:
     now, bound = min(late(series)), 1.0 / math.sqrt(steps)
     over = case.ended or (case.planned is not None and case.taken >= case.planned)
-    still = now < bound and now < GROWN * series[0].value
+    still = now < bound and (now < GROWN * series[0].value or (now == 0.0 and things == "positions"))
     told = case.taken >= SHORT if over else (judged.share or 0.0) >= QUARTER or case.taken >= LONG
     if still and told and _nowhere(judged):
         return _finding(case, head, signal, things, series, steps, None)

@@ -12,7 +12,8 @@ The same by a penalty that the program adds to its loss: what is stepped is more
 (PENALTY) at the first looks, weights have half of their size left or less (EMPTIED), and the loss of the data is no better than
 NOTHING below that of the best constant answer.
 Before training, from the constants alone: a step of rate r takes r lambda / (1 - momentum) of a weight away, so that what was
-learned is forgotten after as many steps as that is below 1. At FORGETS, ten steps, nothing that needs more can be learned.
+learned is forgotten after as many steps as that is below 1. At FORGETS, ten steps, nothing that needs more can be learned;
+the same is said of a decided run that has learned nothing, whose weights are too small by then to tell what pulls at them.
 The first two also hold in a network that has converged with sound decay (the gradient is small because all is well), so the
 late loss must be poor as well (``health.outcome``). Look-alikes: AdamW with its usual 0.01 to 0.1; normalised layers, whose
 scale does not matter; large decay that is right.
@@ -71,7 +72,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield from _forgets(optimizer)
         return
     if found is None or optimizer is None:
-        yield from _penalised(case)
+        told = list(_penalised(case))
+        if not told and optimizer is not None and decided(case) and outcome(case).learning is False and _emptied(case):
+            told = list(_forgets(optimizer))
+        yield from told
         return
     judged = outcome(case)
     if not judged.short_of(SKILL):
@@ -95,6 +99,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
     )
+
+
+def _emptied(case: Case) -> bool:
+    """Whether typical weights have half of their first size left or less."""
+    series = [at(case.rows, "weight_rms", weight.name) for weight in gather.weights(case)]
+    sizes = [one[-1].value / one[0].value for one in series if one and one[0].value > 0.0]
+    return bool(sizes) and statistics.median(sizes) <= EMPTIED
 
 
 def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
