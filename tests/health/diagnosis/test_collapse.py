@@ -56,3 +56,38 @@ def test_a_real_network_whose_hidden_layer_is_dead_collapses_and_a_live_one_does
 
     report, _ = train(build, lambda p: torch.optim.Adam(p, lr=3e-3), steps=200)
     assert ("collapse" in {finding.disease for finding in report.findings if finding.alarm}) == cut
+
+
+def test_outputs_and_targets_that_become_one_number_together_have_collapsed():
+    """Two views of one example, and nothing that keeps examples apart."""
+    (finding,) = found(training(lambda t: numbers(t, explained=0.9, scale=max(0.01, 0.97**t))))
+    assert finding.severity == "critical" and "together" in finding.summary and "negatives" in finding.remedy
+
+
+def test_targets_that_keep_their_spread_or_lose_some_of_it_are_data():
+    assert found(training(lambda t: numbers(t, explained=0.9))) == []
+    assert found(training(lambda t: numbers(t, explained=0.9, scale=max(0.3, 0.97**t)))) == []
+
+
+@pytest.mark.parametrize("negatives", [False, True])
+def test_a_real_network_that_is_only_asked_to_agree_with_itself(digits, negatives):
+    import torch
+    from torch import nn
+
+    import isograd
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(150):
+            x = digits[0][torch.randint(0, 1400, (64,))]
+            one, other = (model(x + 0.1 * torch.randn_like(x)) for _ in range(2))
+            loss = nn.functional.mse_loss(one, other)
+            if negatives:
+                loss = nn.functional.cross_entropy(one @ other.T / 4.0, torch.arange(64))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.report().findings if finding.alarm}
+    assert ("collapse" in said) == (not negatives)

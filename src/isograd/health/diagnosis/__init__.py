@@ -41,6 +41,7 @@ from isograd.health.diagnosis import (
     optimizer_restarted,
     overfitting,
     plateau,
+    posterior_collapse,
     precision,
     rank_collapse,
     recurrent,
@@ -110,6 +111,7 @@ FLOW = (
     hidden_scale,
     hidden_softmax,
     adversarial,
+    posterior_collapse,
     surprise,
 )
 """What happens to signals and gradients on their way, whatever the reason."""

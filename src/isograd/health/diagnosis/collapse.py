@@ -7,6 +7,10 @@ than 5 % of the targets' spread; and the loss is no better than the best constan
 LOST: a class with half of its fair share of the targets or more that is not answered once where 30 were due, although the
 rest is learned, is worth a remark: the output of that class may be dead, or the class hides behind another (as words do).
 
+SHRUNK: a network that is asked to answer what it answers itself (two views of one example, its own next state) can do so by
+answering everybody the same. Then the targets themselves lose their variance: in all late looks the best constant answer pays
+less than a hundredth of what it paid in the first, and the outputs shrink with them. Data do not do that: it is an alarm.
+
 Look-alikes that are healthy: one class that is nearly all of the data; a batch of one class; a start before the first steps.
 """
 
@@ -16,7 +20,7 @@ from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.health.curve import Curve, Standing
+from isograd.health.curve import REGRESSIONS, Curve, Standing
 from isograd.health.worth import constant, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -24,12 +28,17 @@ STEPS = 50
 LOOKS = 2
 DUE = 30
 LEARNED = 0.3
+SHRUNK, FEW = 0.01, 3
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that all answers are alike, or that one of them never comes."""
     curve = curves.main(case)
     if curve is None or not case.ended or case.taken < STEPS or len(curve.looks) < LOOKS:
+        return
+    together = _together(curve)
+    if together is not None:
+        yield together
         return
     if constant(curve) and learned_nothing(curve):
         yield _same(case, curve, curve.late())
@@ -64,6 +73,34 @@ def _same(case: Case, curve: Curve, late: Standing) -> Finding:
         since=curve.late_looks()[0][0],
         remedy="look whether the inputs reach the output at all (dead, saturated or cut layers: see the other findings) and "
         "whether inputs and targets belong together",
+    )
+
+
+def _together(curve: Curve) -> Finding | None:
+    """Outputs and targets that have come down to one number together."""
+    looks = [(step, one) for step, one in curve.looks if one.floor is not None and one.output and one.target]
+    first, late = looks[:FEW], [look for look in curve.late_looks() if look in looks]
+    if curve.function not in REGRESSIONS or len(first) < FEW or len(late) < LOOKS or looks.index(late[0]) < FEW:
+        return None
+    before = min(one.floor or 0.0 for _, one in first)
+    now = max(one.floor or 0.0 for _, one in late)
+    spreads = [min(one.output.std for _, one in first if one.output), max(one.output.std for _, one in late if one.output)]
+    if not before > 0.0 or now >= SHRUNK * before or spreads[1] >= spreads[0]:
+        return None
+    text = f"what the targets vary by fell from {before:.2g} to {now:.2g}, and the outputs follow"
+    return Finding(
+        "collapse",
+        "critical",
+        0.9,
+        "loss",
+        f"Outputs and targets have become the same for every example together: {text}. The network is asked to agree with "
+        "itself, and answering everybody alike is the cheapest way.",
+        (Evidence(text, "loss_floor", now, "", SHRUNK * before),),
+        source=late[-1][1].source,
+        since=late[0][0],
+        remedy="negatives or a term that keeps the variance of the outputs (contrastive loss, VICReg); or stop the gradient on one "
+        "side (.detach()) and put a predictor on the other",
+        references=("Chen & He 2021, Exploring simple siamese representation learning, arXiv:2011.10566",),
     )
 
 
