@@ -67,8 +67,15 @@ class Passes:
 
 
 def steps_of_a_pass(case: Case) -> tuple[float, int] | None:
-    """How many steps one pass over the training loader takes, and its examples; nothing where batches do not map to steps."""
+    """How many steps one pass over the training data takes, and its examples; nothing where batches do not map to steps.
+
+    By the training loader; without one by the table that batches are taken from by hand.
+    """
     seen = [(step, fact) for step, fact in case.facts("loader") if int(fact.get("batches", -1)) > 0]
+    again = case.facts("repeats")
+    if not seen and again:
+        fact = again[-1][1]
+        return int(fact.get("dataset", 0)) / max(1, int(fact.get("rows", 1))), int(fact.get("dataset", 0))
     if len(seen) < 2 or len({fact.get("number", 0) for _, fact in seen}) > 1:
         return None
     batches = int(seen[0][1].get("batches", -1))

@@ -27,7 +27,8 @@ FACTS = {
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
     "fresh: whether a batch norm among them has never seen a batch",
-    "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which",
+    "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which; "
+    "times: how often in the whole run, where that was counted",
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
     "restored: whether it is again what it was at first; times: since the last look",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
@@ -38,6 +39,7 @@ FACTS = {
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
     "-1 where unknown; order: sequential, random or other; drop_last; epoch: passes begun; position: batches given in it",
     "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",
+    "repeats": "batches of rows are taken by hand from a table of dataset examples, in passes: none twice in one, some again",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from isograd.frameworks.torch.places import is_persons, persons_line, places_of, tensors_in
+from isograd.frameworks.torch.sameness import variables_of
 from isograd.records.anatomy import Scalar
 from isograd.records.fact import Fact
 from isograd.records.trace import Step
@@ -86,5 +87,5 @@ def _running() -> Iterator[Mapping[str, Any]]:
         if frame is None:
             return
         if is_persons(frame):
-            yield frame.f_locals
+            yield variables_of(frame) or dict(frame.f_globals)
         frame = frame.f_back

@@ -54,10 +54,10 @@ class Conduct:
             self._learning = learning
             if learning and module.training:
                 self.trained.add(path)
-            elif learning and path not in self.evaluated and (kinds := _changed(module, training=False)):
+            elif learning and path not in self.evaluated and (kinds := changed(module, training=False)):
                 self.evaluated[path] = kinds, _untouched(module)
             elif module.training and not learning and path not in self.unlearning:
-                self.unlearning[path] = _changed(module, training=True)
+                self.unlearning[path] = changed(module, training=True)
         elif self._learning and not learning and any(p.requires_grad for p in module.parameters(recurse=False)):
             self._left("no_grad", path)
 
@@ -124,7 +124,7 @@ class Conduct:
             self.facts["clipped", "", None] = Fact("clipped", source=persons_line(), settings=settings)
 
 
-def _changed(module: nn.Module, *, training: bool) -> str:
+def changed(module: nn.Module, *, training: bool) -> str:
     """The kinds of layers inside that behave differently in training, and are in that mode."""
     kinds = {
         type(one).__name__

@@ -76,6 +76,9 @@ class Beside(Protocol):
     heeded: frozenset[str]
     """The names of the functions that it is told of."""
 
+    def given(self, module: nn.Module, path: str, arguments: Sequence[Any], *, learning: bool) -> None:
+        """A model in training mode is called, in a step of which at least the loss is heard; ``learning``: gradients are on."""
+
     def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool, learning: bool) -> None:
         """A module is about to run; not ``known``: it is no part of a watched model but runs inside one."""
 
@@ -234,6 +237,8 @@ class Walk:
         learning = torch.is_grad_enabled()
         tries = not (learning and module.training)
         self._evaluating, self._apart = not module.training, False
+        if module.training and (beside := self._beside) is not None:
+            self._tell(lambda: beside.given(module, path, args, learning=learning))
         heard = self._always or (not tries and not self._waiting)
         heard = heard or ((tries or self._eyes.doubts()) and self._eyes.attends())
         if self._waiting and not heard:

@@ -12,11 +12,12 @@ from torch.optim import Optimizer
 
 from isograd.frameworks.torch import conduct
 from isograd.frameworks.torch.arrivals import DRAWN, Arrivals
-from isograd.frameworks.torch.conduct import Conduct
+from isograd.frameworks.torch.conduct import Conduct, changed
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
 from isograd.frameworks.torch.operations import LOSSES
-from isograd.frameworks.torch.places import persons_line
+from isograd.frameworks.torch.places import persons_line, tensors_in
+from isograd.frameworks.torch.repeats import Repeats
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sequences import Sequences
 from isograd.records.fact import Fact
@@ -48,6 +49,8 @@ class Program:
     def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
         self._roster = roster
         self._arrivals, self._conduct, self._sequences, self._drift = Arrivals(models), Conduct(), Sequences(), Drift()
+        self._repeats = Repeats()
+        self._trials: dict[str, tuple[str, int, str | None]] = {}
         self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
         self._replaced = 1
@@ -61,6 +64,7 @@ class Program:
             self._arrivals.begin(self._held(), again=self._looks <= ALL or self._looks % RARELY == 0)
             self._conduct.begin()
             self._sequences.begin()
+        self._repeats.begin(index)
         self._drift.begin(self._arrivals.places, sampled=sampled)
 
     @property
@@ -91,6 +95,7 @@ class Program:
         arrivals = self._arrivals
         facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
         facts += arrivals.within(self._stepping()) if self._closure else arrivals.close(self._index, self._stepping(), layers)
+        facts += self._repeats.facts(arrivals.backwards)
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
@@ -107,7 +112,10 @@ class Program:
 
         ``error`` is the exception that ended it, ``idle`` are the optimizers that never stepped.
         """
-        found = list(self._drift.take())
+        found = [*self._drift.take(), *self._repeats.facts(self._arrivals.backwards)]
+        for path, (kinds, times, source) in self._trials.items():
+            if kinds:
+                found.append(Fact("training_mode", path, source, (("kinds", kinds), ("times", times))))
         for optimizer in idle if steps else ():
             held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             settings = (("kind", type(optimizer).__name__), ("parameters", sum(one.numel() for one in held)), ("steps", steps))
@@ -125,6 +133,14 @@ class Program:
         self._arrivals, self._optimizers = Arrivals(()), []
         self._sequences.forget()
         self._drift.forget()
+
+    def given(self, module: nn.Module, path: str, arguments: Any, *, learning: bool) -> None:
+        """A model in training mode is called."""
+        if learning:
+            self._repeats.look(next(tensors_in(arguments), None))
+            return
+        kinds, times, _ = self._trials.get(path) or (changed(module, training=True), 0, None)
+        self._trials[path] = kinds, times + 1, persons_line()
 
     def enters(self, module: nn.Module, path: str, *, known: bool, outermost: bool, learning: bool) -> None:
         """A module is about to run."""

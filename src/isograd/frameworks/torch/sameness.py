@@ -62,7 +62,10 @@ def examples_for(size: int, batch: Tensor | None = None) -> int:
         if frame is None:
             break
         if is_persons(frame) and "site-packages" not in frame.f_code.co_filename:
-            for value in (*_locals(frame), *(frame.f_globals.values() if id(frame.f_globals) not in seen else ())):
+            for value in (
+                *variables_of(frame).values(),
+                *(frame.f_globals.values() if id(frame.f_globals) not in seen else ()),
+            ):
                 most = max(most, _examples(value, size), 0 if batch is None else _rows(value, batch))
             seen.add(id(frame.f_globals))
         frame = frame.f_back
@@ -89,12 +92,12 @@ def _rows(value: Any, batch: Tensor) -> int:
     return len(value) if all(bool(there) for there in ends) else 0
 
 
-def _locals(frame: FrameType) -> list[Any]:
-    """The values of a function's variables; none where it is the frame of a module, whose variables are global."""
+def variables_of(frame: FrameType) -> dict[str, Any]:
+    """A function's variables by name; none where it is the frame of a module, whose variables are global."""
     if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
-        return []
+        return {}
     variables = frame.f_locals
-    values = list(variables.values())
+    values = dict(variables)
     # Before Python 3.13 this is a copy that the frame keeps, and with it the person's tensors. It is emptied, unless the
     # person holds it too (it is what locals() gives): three are the frame's, ours, and that of the question itself.
     if sys.version_info < (3, 13) and sys.getrefcount(variables) <= 3:

@@ -157,10 +157,15 @@ def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
 
 
 def explained(found: Sequence[Finding]) -> Iterator[Finding]:
-    """The suspicion that targets follow from nothing is a remark where something else is known to stop the training."""
+    """The suspicion that targets follow from nothing is a remark where something else is known to stop the training.
+
+    That a run ended too early is one where its targets are known to be wrong: more of them would be learned by heart.
+    """
+    targets = any(one.alarm and one.disease == "labels" and _sure(one) for one in found)
     known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
     for finding in found:
-        yield replace(finding, severity="note") if known and finding.disease == "labels" and not _sure(finding) else finding
+        follows = known and finding.disease == "labels" and not _sure(finding)
+        yield replace(finding, severity="note") if follows or (targets and finding.disease == "interrupted") else finding
 
 
 def _sure(finding: Finding) -> bool:

@@ -98,8 +98,8 @@ def _together(curve: Curve) -> Finding | None:
         (Evidence(text, "loss_floor", now, "", SHRUNK * before),),
         source=late[-1][1].source,
         since=late[0][0],
-        remedy="negatives or a term that keeps the variance of the outputs (contrastive loss, VICReg); or stop the gradient on one "
-        "side (.detach()) and put a predictor on the other",
+        remedy="negatives or a term that keeps the variance of the outputs (contrastive loss, VICReg); or stop the gradient on "
+        "one side (.detach()) and put a predictor on the other",
         references=("Chen & He 2021, Exploring simple siamese representation learning, arXiv:2011.10566",),
     )
 

@@ -34,7 +34,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     for where, found in lasting(case, "evaluation_mode").items():
         yield _evaluating(case, where, found)
     for where, found in lasting(case, "training_mode").items():
-        if found.seen >= LEAST:
+        if max(found.seen, int(found.fact.get("times", 0))) >= LEAST:
             kinds = str(found.fact.get("kinds", ""))
             yield Finding(
                 "wrong_mode",

@@ -1,0 +1,86 @@
+"""Passes over the data of a loop that takes its batches by hand: from the table it takes them from, and examples met again.
+
+The table is a variable of the program. That batches are drawn from it without putting back is not taken on trust: within what
+would be one pass no example may come twice, and over the passes some have to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from isograd.frameworks.torch.losses import is_plain
+from isograd.frameworks.torch.sameness import examples_for
+from isograd.records.fact import Fact
+
+ENTRIES = 16
+"""Numbers of an example, spread evenly over it, by which it is known again."""
+LOOKS = 64
+"""Batches that are remembered at most; only hashes of examples are."""
+ROWS = 512
+"""Examples of a batch at most, the first ones."""
+MATCHES = 8
+"""Examples met again in other passes, from which there are passes; one of chance in a pass says that there are none."""
+
+Seen = Sequence[tuple[int, frozenset[int]]]
+"""Steps, and the examples of their batches."""
+
+
+@dataclass
+class Repeats:
+    """The examples of the looks at one training."""
+
+    seen: list[tuple[int, frozenset[int]]] = field(default_factory=list)
+    table: int = -1
+    """Examples of the table that the batches are from; -1: not looked for yet."""
+    size: int = 0
+    _index: int = 0
+    _fresh: bool = False
+
+    def begin(self, index: int) -> None:
+        """A step begins that is looked at."""
+        self._index, self._fresh = index, True
+
+    def look(self, inputs: object) -> None:
+        """The model is given this; of a step the first batch counts."""
+        if not self._fresh or not self.table or len(self.seen) >= LOOKS:
+            return
+        self._fresh = False
+        if not isinstance(inputs, Tensor) or inputs.ndim < 2 or not is_plain(inputs):
+            return
+        if self.table < 0:
+            self.table, self.size = examples_for(len(inputs), inputs.detach()), len(inputs)
+        rows = inputs.detach()[:ROWS].flatten(1)
+        width = min(ENTRIES, rows.shape[1])
+        numbers = rows[:, torch.arange(width) * (rows.shape[1] // width)].tolist()
+        keys = frozenset(hash(tuple(one)) for one in numbers)
+        if len(keys) < len(numbers):
+            self.table = 0  # examples cannot be told apart
+        self.seen.append((self._index, keys))
+
+    def facts(self, passes: int) -> Iterator[Fact]:
+        """How long a pass is, where there are any; ``passes`` are the backward passes of a step."""
+        if self.table > self.size > 0 and passes == 1 and in_passes(self.seen, self.table / self.size):
+            yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size)))
+
+
+def in_passes(seen: Seen, length: float) -> bool:
+    """Whether batches hold none twice within passes of so many steps, and some over passes.
+
+    >>> halves = [frozenset(range(0, 20)), frozenset(range(20, 40))]
+    >>> steps = [(step, halves[(step - 1) % 2]) for step in range(1, 7)]
+    >>> in_passes(steps, 2.0), in_passes(steps, 3.0), in_passes(steps[:2], 2.0)
+    (True, False, False)
+    """
+    within = across = 0
+    for place, (later, one) in enumerate(seen):
+        for step, other in seen[:place]:
+            same = len(one & other)
+            if (later - 1) // length == (step - 1) // length:
+                within += same
+            else:
+                across += same
+    return not within and across >= MATCHES
