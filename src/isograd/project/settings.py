@@ -32,8 +32,8 @@ class DataTable(Table):
     source: str = Field(
         min_length=1,
         description='"builtin:digits", a folder of IDX files, a folder of class folders of images, a .csv, .tsv, .parquet or '
-        ".jsonl table, an .npz archive, a folder of recordings or of texts, or the URL of a database; relative to this "
-        "file; $NAMES come from the environment",
+        ".jsonl table, a folder of Parquet files, an .npz archive, a folder of recordings or of texts, or the URL of a database; "
+        "relative to this file; $NAMES come from the environment",
     )
     query: str | None = Field(None, description="the SQL query whose rows are the table (databases)")
     files: str | None = Field(None, description="the column that names the picture files, in a table that labels pictures")
@@ -73,7 +73,9 @@ class DataTable(Table):
         True, description="keep what took long to read in the project's folder cache/, so that the next time is fast"
     )
     memory: int = Field(
-        1024, ge=64, description="MiB that reading a Parquet table may take; a larger one is read in pieces, kept in cache/"
+        1024,
+        ge=64,
+        description="MiB that Parquet may take, or pictures when they are encoded; more is read in pieces, kept in cache/",
     )
     ahead: int = Field(
         0,

@@ -88,3 +88,15 @@ def test_one_column_of_texts_that_recur_is_read_as_texts_and_a_vocabulary_of_one
     (tmp_path / "t.csv").write_text("text,y\n" + "".join(f"{'go ' * (3 + i % 7)},{'pn'[i % 2]}\n" for i in range(60)))
     with pytest.raises(DataError, match=r"no column is left(.|\n)*fewer than two different words: text"):
         prepare("t.csv", **told)  # type: ignore[arg-type]
+
+
+def test_a_text_that_is_empty_after_cleaning_is_counted_at_prediction_too(tmp_path: Path) -> None:
+    rows = [f"a film of {'good' if i % 2 else 'bad'} taste {i % 9},{'pn'[i % 2]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    found = prepare(
+        *("t.csv",), base=tmp_path, task="text-classification", target="label", split=SplitPlan(), seed=0,
+        clean=("strip_markup:text",),
+    )  # fmt: skip
+    (tmp_path / "new.csv").write_text("text\n<br />\ngood film\n<b></b>\n")
+    inputs, _, skipped = read_for_prediction(tmp_path / "new.csv", found.encoding)
+    assert len(inputs) == 3 and any("2 texts are empty" in skip.reason for skip in skipped)

@@ -32,6 +32,7 @@ class Strange:
     values: dict[str, list[int]] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, list[int]] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=dict)
 
     def see(self, table: Table, encoding: Encoding) -> None:
         """Count what one piece adds."""
@@ -44,6 +45,7 @@ class Strange:
         cells, name = table.columns[column.name], column.name
         if column.text is not None:
             labels, before = as_labels(cells), self.tokens.get(name, [0, 0])
+            self.empty[name] = self.empty.get(name, 0) + int((labels.codes < 0).sum())
             texts = [labels.values[code] for code in labels.codes.tolist() if code >= 0]
             self.tokens[name] = [a + b for a, b in zip(before, count_unknown(texts, column.text), strict=True)]
         elif (trouble := unseen(cells, column)) is not None:
@@ -62,6 +64,9 @@ class Strange:
             if unknown and column.text is not None:
                 kept = f"{unknown:,} of {every:,} tokens are not among the {column.text.size:,} that training kept"
                 said.append(Skipped(f"column {column.name!r}", kept))
+            if count := self.empty.get(column.name, 0):
+                met = f"{count:,} text{'s are' if count != 1 else ' is'} empty, so that there was nothing to read"
+                said.append(Skipped(f"column {column.name!r}", met))
         return tuple(said)
 
 

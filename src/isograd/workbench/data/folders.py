@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -62,7 +63,8 @@ def opened(path: Path, source: Path | io.BytesIO) -> Iterator[Image.Image]:
                     raise _too_large(path, f"{image.width:,} x {image.height:,} pixels")
                 yield image
         except Image.DecompressionBombError as error:
-            raise _too_large(path, str(error)) from error
+            claimed = re.search(r"\d{9,}", str(error))  # Pillow names a bound of its own, which is not the one that counts
+            raise _too_large(path, f"{int(claimed[0]):,} pixels" if claimed else str(error)) from error
         except UnidentifiedImageError as error:
             raise DataError(f"{path.name} is not a picture", where=str(path), remedy=_REMEDY) from error
         except _BROKEN as error:

@@ -18,6 +18,7 @@ from isograd.workbench.data import kept, pictures
 from isograd.workbench.data.cleaning.applying import before_split
 from isograd.workbench.data.hearing import heard
 from isograd.workbench.data.pictures import Pictures
+from isograd.workbench.data.pieces import MIB
 from isograd.workbench.data.reading import Source, read
 from isograd.workbench.data.recordings import Recordings
 from isograd.workbench.data.rows import TASKS, EncodingPlan, Prepared, Rows, SplitKind, SplitPlan
@@ -29,6 +30,9 @@ from isograd.workbench.data.split import split as part_rows
 from isograd.workbench.data.stored import MEMORY
 from isograd.workbench.data.table import Table
 from isograd.workbench.data.tabular import prepare_table
+
+A_PICTURE = 2000
+"""Bytes that are held for each picture of a folder: its path, its name, what its header says, its place in the split."""
 
 
 def prepare(
@@ -60,8 +64,8 @@ def prepare(
     in ``Source``. ``clean`` are steps that are taken in their order; what they touched is in the remarks. ``skip_corrupt``
     leaves out files and rows that cannot be read, and lists them in ``summary.skipped``. ``cache`` is a folder where what took
     long to decode or to encode is kept, so that the next time is fast; what is larger than memory is trained on from there.
-    A Parquet table that would take more than ``memory`` MiB is read in pieces. The result is a function of the content and of
-    the arguments but ``cache`` and ``memory``.
+    Parquet that would take more than ``memory`` MiB is read in pieces, and encoded pictures that would are kept there. The
+    result is a function of the content and of the arguments but ``cache`` and ``memory``.
 
     Raises ``DataError``, one clear message, for anything in the source that cannot be used.
 
@@ -111,7 +115,7 @@ def prepare(
         made = _from_recordings(cleaned, source, task, target, split, seed, encode_as.mels, cache, [*clean])
     else:
         assert isinstance(cleaned, Pictures)
-        made = _from_pictures(cleaned, source, task, target, split, seed, cache)
+        made = _from_pictures(cleaned, source, task, target, split, seed, cache, memory)
     summary = replace(made.summary, remarks=(*made.summary.remarks, *remarks))
     return replace(made, summary=summary, encoding=replace(made.encoding, steps=tuple(steps)))
 
@@ -125,7 +129,14 @@ def _check_request(task: str, plan: SplitPlan) -> None:
 
 
 def _from_pictures(
-    found: Pictures, source: str, task: str, target: str | None, plan: SplitPlan, seed: int, cache: Path | None
+    found: Pictures,
+    source: str,
+    task: str,
+    target: str | None,
+    plan: SplitPlan,
+    seed: int,
+    cache: Path | None,
+    memory: int = MEMORY,
 ) -> Prepared:
     if task != "image-classification":
         raise DataError(f"{source} holds pictures, and the task {task} is for tables", remedy='task = "image-classification"')
@@ -138,11 +149,13 @@ def _from_pictures(
     parts, remarks = part_rows(plan, facts, seed=seed)
     encoding = pictures.fit(found.pixels, found.classes, target or "label", rows=parts[0])
     summary = _summary(found, source, encoding, encoding.image, parts, plan, remarks)
-    made = [_rows(found, part, encoding, cache, name) for part, name in zip(parts, PARTS, strict=True)]
-    large = [name for name, rows in zip(PARTS, made, strict=True) if rows.inputs.nbytes > kept.IN_MEMORY]
-    if large and cache is not None:
-        told = f"the parts {few(large)} are read from {cache.name}/ as needed; at most {kept.BLOCK >> 20} MiB are made at once"
-        summary = replace(summary, remarks=(*summary.remarks, told))
+    need = 4 * len(found.labels) * int(np.prod(found.pixels.shape[1:]))
+    place = cache if need > min(kept.IN_MEMORY, memory * MIB) else None
+    made = [_rows(found, part, encoding, place, name) for part, name in zip(parts, PARTS, strict=True)]
+    if place is not None:
+        told = f"the pictures take {need / MIB:,.0f} MiB when they are encoded, and are read from {place.name}/ as needed"
+        held = f"at most {kept.BLOCK >> 20} MiB of them are made at once, and about {A_PICTURE} bytes for each are held"
+        summary = replace(summary, remarks=(*summary.remarks, f"{told}; {held}"))
     return Prepared(summary, encoding, *made)
 
 
@@ -222,7 +235,7 @@ def _rows(found: Pictures, part: NDArray[np.int64], encoding: Encoding, cache: P
     import torch  # here and not above: who only predicts needs none
 
     size = 4 * len(part) * int(np.prod(found.pixels.shape[1:]))
-    if cache is not None and size > kept.IN_MEMORY:
+    if cache is not None and size:
         inputs = torch.from_numpy(_on_disk(found, part, encoding, cache / name))
     else:
         inputs = torch.from_numpy(pictures.encode(found.pixels[part], encoding))

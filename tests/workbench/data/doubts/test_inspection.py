@@ -1,5 +1,6 @@
 """What an inspection says of data whose faults are known, and what it leaves unsaid of data that only looks odd."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from isograd.records.inspection import Doubt, Inspection
 from isograd.render.html import inspection_page
 from isograd.render.inspection import inspection_text
 from isograd.workbench.data import Source, inspect
+from isograd.workbench.data.doubts import rows
+from isograd.workbench.data.doubts.case import case_of
+from isograd.workbench.data.pictures import Pictures
 
 RANDOM = np.random.default_rng(0)
 
@@ -112,6 +116,14 @@ def test_a_code_in_the_place_of_a_gap_is_remarked_on(tmp_path: Path) -> None:
     age[:9] = -999
     found = of(tmp_path, shop(age=age))
     assert told(found, "code for missing").count == 9 and told(found, "code for missing").fix == "blank:age=-999"
+
+
+def test_a_slip_in_the_same_column_hides_no_code_for_a_gap(tmp_path: Path) -> None:
+    for slip in (4.4e6, -4.4e6):
+        age = np.random.default_rng(5).normal(40, 10, 400).round(2)
+        age[:16], age[40] = -999, slip
+        found = of(tmp_path, shop(age=age))
+        assert told(found, "code for missing").count == 16 and told(found, "outliers").count == 1
 
 
 def test_a_missing_target_and_a_column_of_gaps(tmp_path: Path) -> None:
@@ -315,3 +327,20 @@ def test_odd_small_tables_are_inspected_without_a_fault_of_our_own(tmp_path: Pat
     for text in ("a\n1\n", "a,label\n,\n", "a,label\n1,x\n", "a,label\nx,\ny,\n", "label\na\nb\n", "a,label\n1,1\n1,1\n1,1\n"):
         (tmp_path / "a.csv").write_text(text)
         inspect(Source("a.csv", tmp_path))
+
+
+def test_pictures_on_disk_are_compared_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BLOCK", 1 << 20)
+    pixels = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(400, 160, 160, 3))
+    for i in range(400):
+        pixels[i] = RANDOM.integers(0, 256, (160, 160, 3)) // 2 + i % 100
+    pixels[7] = np.minimum(pixels[3] + 2.0, 255)
+    labels = np.arange(400) % 2
+    found = Pictures(np.asarray(pixels), labels, ("a", "b"), tuple(map(str, range(400))), "")
+    tracemalloc.start()
+    try:
+        copies = rows.near_copies(case_of(found, "label"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert copies.tolist() == [7] and peak < 8e6 < pixels.nbytes / 3

@@ -200,8 +200,9 @@ def sentinel(values: Floats) -> float | None:
     -999.0
     """
     there = values[~np.isnan(values)]
-    for edge in (float(there.min()), float(there.max())):
-        rest = there[there != edge]
+    inner = there[~far_off(there)]  # a slip beyond the code, or at the other end, must not hide it
+    for edge in dict.fromkeys((float(inner.min()), float(inner.max()), float(there.min()), float(there.max()))):
+        rest = inner[inner != edge]
         nines = bool(re.fullmatch(r"-?9{2,}(\.0)?", str(edge)))
         apart = len(rest) > 0 and min(abs(edge - rest.min()), abs(edge - rest.max())) > (rest.max() - rest.min())
         if nines and apart and (there == edge).sum() >= 3:

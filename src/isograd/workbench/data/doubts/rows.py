@@ -14,6 +14,7 @@ from isograd.records.finding import Evidence, Severity
 from isograd.records.inspection import Doubt
 from isograd.workbench.data.columns import Codes, Flags, as_labels, codes_of
 from isograd.workbench.data.doubts.case import Case, parts_in_order
+from isograd.workbench.data.kept import BLOCK
 from isograd.workbench.data.order import alike
 from isograd.workbench.data.pictures import Pictures, png
 from isograd.workbench.data.split import twins
@@ -237,7 +238,9 @@ def _alike_pictures(case: Case) -> Codes | None:
     if not isinstance(found, Pictures) or not 2 <= len(case) <= MOST_COMPARED or min(found.pixels.shape[1:3]) < 8:
         return None
     first, which = np.unique(case.same, return_index=True, return_inverse=True)[1:]
-    small = _standardised(_shrunk(found.pixels[first]))
+    each = max(1, BLOCK // int(np.prod(found.pixels.shape[1:])))  # they may lie on disk
+    blocks = [_shrunk(found.pixels[first[start : start + each]]) for start in range(0, len(first), each)]
+    small = _standardised(np.concatenate(blocks))
     flat: Flags = np.logical_not(np.isfinite(small).all(axis=1))
     group = np.arange(len(first))
     for left, right in _neighbours(np.where(flat[:, None], np.float32(0), small), flat):
