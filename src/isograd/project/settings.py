@@ -32,8 +32,8 @@ class DataTable(Table):
     source: str = Field(
         min_length=1,
         description='"builtin:digits", a folder of IDX files, a folder of class folders of images, a .csv, .tsv, .parquet or '
-        ".jsonl table, a folder of Parquet files, an .npz archive, a folder of recordings or of texts, or the URL of a database; "
-        "relative to this file; $NAMES come from the environment",
+        ".jsonl table, a folder of Parquet files, an .npz archive, a folder of recordings or of texts, or the URL of a "
+        "database; relative to this file; $NAMES come from the environment",
     )
     query: str | None = Field(None, description="the SQL query whose rows are the table (databases)")
     files: str | None = Field(None, description="the column that names the picture files, in a table that labels pictures")
