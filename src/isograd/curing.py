@@ -15,6 +15,7 @@ from isograd.explaining import OnProgress
 from isograd.health import cause, repair
 from isograd.health.case import case_of
 from isograd.health.found import Plan
+from isograd.health.hypotheses import Proposal
 from isograd.health.present import present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
 from isograd.health.remedies import companions
@@ -87,7 +88,7 @@ def _cured(
     program.remarks += remarks
     patient, training, held = program.at(SEARCH_SEED)
     _can_vary(program, training)
-    _validated(program, patient, held)
+    _validated(program, patient, training, held)
     per_step = _timed(program, patient, training, held["search"])
     mark = program.births.fingerprint(patient, (*training, *held["search"], *held["proof"]))
     before = [one for one in known if one.program == mark]
@@ -163,7 +164,7 @@ def _can_vary(program: Program, training: Sequence[Any]) -> None:
         )
 
 
-def _validated(program: Program, patient: Patient, held: dict[Part, tuple[Any, ...]]) -> None:
+def _validated(program: Program, patient: Patient, training: Sequence[Any], held: dict[Part, tuple[Any, ...]]) -> None:
     """Say where the proof cannot have examples of its own."""
     if program.own_score:
         program.fresh = False
@@ -174,6 +175,10 @@ def _validated(program: Program, patient: Patient, held: dict[Part, tuple[Any, .
         program.fresh = False
         program.remarks.append("there are too few validation examples to halve: search and proof are judged by the same")
     if program.validation is not None:
+        return
+    if len(training) < 2 and not callable(program.batches):
+        program.fresh = False
+        program.remarks.append("no validation= was given, and there is one batch: it is judged by what it trains on")
         return
     program.remarks.append("no validation= was given: a fifth of the batches was set aside to judge by")
     if not isinstance(program.batches, list | tuple) and _marked(program, patient, SEARCH_SEED) != _marked(
@@ -273,7 +278,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
     fits = Fits(patient)
     singles = tuple(
         one
-        for one in seen.prescribed
+        for one in (*_of_batches(program), *seen.prescribed)
         if (announced or one.edit.kind != "steps") and (one.edit.keeps_weights or not program.learned) and fits((one.edit,))
     )
     chosen: tuple[Edit, ...] = ()
@@ -293,6 +298,15 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         return _explained(program, work, seen, allowed, enough)
 
     return Plan(chosen, singles, explain, seen.alarmed, not program.own_score, propose, fits, asked, together)
+
+
+def _of_batches(program: Program) -> Iterator[Proposal]:
+    """The batches to leave out, where a batch has one place for all seeds."""
+    if isinstance(program.batches, list | tuple) and program.varies:
+        odd = program.births.odd(program.at(SEARCH_SEED)[1])
+        if odd:
+            said = "; ".join(f"batch {place} is {what}" for place, what in list(odd.items())[:3])
+            yield Proposal(Edit("skip_batch", ", ".join(map(str, odd))), f"fact: {said}", True, "data")
 
 
 def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: float) -> Explanation:

@@ -117,6 +117,10 @@ class Births(Protocol):
         """Every second example of each batch, and the others; None where they cannot be told apart."""
         ...
 
+    def odd(self, batches: Sequence[Batch]) -> dict[int, str]:
+        """The few batches, by place from 1, that are not finite or on another scale than the rest, with what is odd of them."""
+        ...
+
     def processes(self, patient: Any, most: int) -> tuple[int, str]:
         """How many forked processes can train it at once, ``most`` at most, and why it is one alone where it must be."""
         ...

@@ -55,7 +55,7 @@ def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
     assert asked == {
         Patient: {"describe", "observe", "apply", "trained", "followed", "judge", "reborn"},
         Start: {"batches", "keep", "patient"},
-        Births: {"check", "born", "seeded", "paired", "halves", "processes", "apart", "fingerprint"},
+        Births: {"check", "born", "seeded", "paired", "halves", "odd", "processes", "apart", "fingerprint"},
         Recorder: {"attach", "detach", "take", "trace", "on_step", "acted"},
         Guard: {"attach", "detach", "end", "pending", "lowered", "clip", "heed", "treat", "settle", "kept", "keep"},
     }

@@ -5,9 +5,11 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
-  4 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
+  4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
+    or a value speaks for, beside it; two faults hide each other's cure
+  5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
     what keeps KEPT of the ceiling
-  5 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
+  6 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
 A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
 person can read, and what the rule of the proof asks the fewest pairs for.
 """
@@ -31,6 +33,9 @@ from isograd.records.proof import Candidate, Luck, Proof, Stage, Training
 
 NEAR, KEPT = 0.9, 0.95
 SINGLES, COMPANIONS, RACED, PROPOSED = 8, 2, 4, 12
+FIRST, ROUNDS, BESIDE, PARTS = 3, 2, 3, 3
+"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each; parts of what is
+chosen for being KEPT of the ceiling."""
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
 SHORT = 60
@@ -101,15 +106,21 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     if not plan.natural:
         work.scale = abs(top - value) or 1.0
     helps = top - value >= HELPS * work.scale
-    if not helps and value >= WELL and not plan.alarmed and plan.natural:
+    certain = any(one.urgent and one.edit.kind in FACTS for one in plan.singles)
+    if not helps and value >= WELL and not (plan.alarmed or certain) and plan.natural:
         return
     _explained(work, plan, found, dict(best.curve) if helps else {})
     order, stop = _ordered(plan, found), _hopeless(work, best, control, natural=plan.natural)
     if helps:
-        _singles(work, order, _goal(plan, work, value, top, NEAR), stop)
+        goal = _goal(plan, work, value, top, NEAR)
+        _singles(work, order[:FIRST], goal, stop)
+        _beside(work, plan, control, top)
+        if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
+            _singles(work, order, goal, stop)
         _combined(work, plan, value, top, stop)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
+        _beside(work, plan, control, top)
     else:
         _singles(work, order[:RACED], value + GAIN, stop)
     _chosen(work, plan, found, top if helps else None)
@@ -165,6 +176,52 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], g
         tried += made.steps > 0
         if made.skill.value >= goal:
             return
+
+
+def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
+    """What else is spoken for, one edit after the other beside the best so far, given up where it falls behind.
+
+    Of each kind the likeliest. Where no single edit gains, what is spoken for first stands for the best.
+    """
+    for _ in range(ROUNDS):
+        value, known = control.skill.value, [one for one in work.candidates if one.skill is not None and one.stage != "preset"]
+        best = max(known, key=lambda one: one.skill or 0.0)
+        now, least = best.skill or 0.0, _goal(plan, work, value, top, KEPT)
+        enough = bool(best.edits) and least <= now <= top + HELPS * work.scale
+        if enough or len(best.edits) >= PARTS or (plan.natural and now > 1.0 - GAIN):
+            return
+        gains = bool(best.edits) and now >= value + EQUAL * work.scale
+        way = work.candidate(best.edits, best.stage, best.reason) if gains else control
+        behind = _behind(work, dict(way.curve))
+        choices = [one for one in _paired(plan, best.edits if gains else ()) if not _known(work, one[1])][:BESIDE]
+        work.foresee(work.searching(edits, stop=behind) for _, edits in choices)
+        for reason, edits in choices:
+            if not work.affords(steps_of(edits, work.length)):
+                return
+            if work.candidate(edits, "combination", f"together: {reason}", behind).skill.value >= now + GAIN * work.scale:
+                break
+        else:
+            return
+
+
+def _paired(plan: Plan, edits: tuple[Edit, ...]) -> Iterator[tuple[str, tuple[Edit, ...]]]:
+    """The edits with one more that is spoken for, rates last; with none, the first that is spoken for and one more."""
+    spoken = {one.edit.kind: one for one in reversed(plan.singles) if one.urgent}
+    told = sorted(spoken.values(), key=lambda one: (one.edit.kind == "learning_rate", plan.singles.index(one)))
+    base = edits or tuple(one.edit for one in told[:1])
+    for one in told:
+        made = in_order((*base, one.edit))
+        if all(one.edit.kind != edit.kind for edit in base) and plan.fits(made):
+            yield one.reason, made
+
+
+def _behind(work: Work, way: dict[int, float]) -> Stop:
+    """Given up from the half on, where it is not ahead of another run."""
+
+    def stop(step: int, skill: float) -> bool:
+        return work.length <= 2 * step < 2 * work.length and step in way and skill < way[step] + EQUAL * work.scale
+
+    return stop
 
 
 def _hopeless(work: Work, ceiling: Training, control: Training, *, natural: bool) -> Stop:
@@ -252,9 +309,10 @@ def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None
     if not gained:
         return
     able = able or gained
-    top = max(one.skill for one in able if one.skill is not None) if ceiling is None else ceiling
-    goal = _goal(plan, work, value, top, NEAR)
-    near = [one for one in able if (one.skill or 0.0) >= goal]
+    top = max(one.skill for one in able if one.skill is not None)
+    top = top if ceiling is None else max(top, ceiling)
+    near = [one for one in able if _reaches(one, _goal(plan, work, value, top, KEPT)) and len(one.edits) <= PARTS]
+    near = near or [one for one in able if _reaches(one, _goal(plan, work, value, top, NEAR))]
     best = min(near, key=_bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
 

@@ -8,7 +8,16 @@ from isograd.health.harm import LEAST, Harm
 
 NEUTRAL, CERTAIN = 0.3, 0.5
 """What stands in for a harm that is not known, and the least of what a certain fact asks for."""
-FACTS = ("clear_gradients", "train_mode", "fresh_batches", "keep_weights", "parameters", "keep_graph", "precision")
+FACTS = (
+    "clear_gradients",
+    "train_mode",
+    "fresh_batches",
+    "keep_weights",
+    "parameters",
+    "keep_graph",
+    "precision",
+    "skip_batch",
+)
 """Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""
 
 

@@ -111,11 +111,11 @@ EDITS: dict[str, Kind] = {
     ),
     "reset_state": Kind("let the optimizer forget its moments", "optimizer"),
     # the data
+    "skip_batch": Kind("leave out batch `value`", "data", back="before", off="leave out no batch"),
     "input_scale": Kind("standardise the inputs, feature by feature", "data", back="off", off="take the inputs as they come"),
     "target_scale": Kind("standardise the targets", "data", back="off", off="take the targets as they come"),
     "shuffle": Kind("mix the order of the examples", "data", back="off", off="take the examples in their order"),
     "batch_size": Kind("take `value` examples a step", "data", back="before", off="take the batches as they come"),
-    "skip_batch": Kind("leave out batch `value`", "data", back="before", off="leave out no batch"),
     # the loss
     "loss": Kind("use the loss that fits outputs and targets, on outputs without a last function", "loss"),
     "last": Kind("leave out the functions behind the last weighted layer", "loss"),

@@ -45,7 +45,7 @@ def _inputs(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if edit.off:
         both_scaled = twin.data.targets == twin.data.inputs
         return dataclasses.replace(twin, data=twin.data.but(inputs=(), targets=() if both_scaled else twin.data.targets))
-    by = standard(twin.known, targets=False)
+    by = standard(_used(twin), targets=False)
     both = all(_copied(batch) for batch in twin.known)  # an autoencoder: what is wrong with the one is wrong with the other
     return dataclasses.replace(twin, data=twin.data.but(inputs=by, targets=by if both else twin.data.targets))
 
@@ -59,7 +59,12 @@ def _copied(batch: Any) -> bool:
 
 
 def _targets(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, data=twin.data.but(targets=() if edit.off else standard(twin.known, targets=True)))
+    return dataclasses.replace(twin, data=twin.data.but(targets=() if edit.off else standard(_used(twin), targets=True)))
+
+
+def _used(twin: TorchPatient) -> tuple[Any, ...]:
+    """The known batches that are not left out; all of them where that leaves none."""
+    return tuple(batch for place, batch in enumerate(twin.known, 1) if place not in twin.data.skipped) or twin.known
 
 
 def _shuffle(twin: TorchPatient, edit: Edit) -> TorchPatient:

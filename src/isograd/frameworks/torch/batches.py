@@ -35,6 +35,13 @@ def call(model: nn.Module, inputs: Any) -> Any:
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
     except Exception as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error):
+            raise ModelError(
+                "memory runs out in a pass of the model",
+                where=type(model).__name__,
+                met=f"{_met(inputs)}; {first_line(error)}",
+                remedy="smaller batches",
+            ) from error
         place, came = _refusing(model, error)
         raise ModelError(
             "the model does not take this batch",

@@ -19,6 +19,7 @@ from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.codes import code_of
 from isograd.frameworks.torch.describe import checked
+from isograd.frameworks.torch.odd import odd_ones
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import length_of, mapped
@@ -145,6 +146,10 @@ class TorchBirths(Births):
             one, other = (tuple(mapped(batch, _every_second(first)) for batch in batches) for first in (0, 1))
             return one, other
         return (tuple(batches[::2]), tuple(batches[1::2])) if len(batches) >= 2 else None
+
+    def odd(self, batches: Sequence[Any]) -> dict[int, str]:
+        """The few batches that are not finite or on another scale than the rest, by place from 1."""
+        return odd_ones(batches)
 
     def processes(self, patient: Any, most: int) -> tuple[int, str]:
         """As many as the memory holds; one on an accelerator, which a forked process cannot use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +164,24 @@ def check_step(own: Any, originals: Sequence[nn.Module]) -> None:
         for name, value in {**known.globals, **known.nonlocals}.items():
             if any(value is one for one in originals):
                 raise _on_the_original(name)
+        unused = _unused(own)
+        for name, value in {**known.nonlocals, **known.globals}.items():
+            if 0 in unused and isinstance(value, nn.Module) and next(value.parameters(), None) is not None:
+                raise _on_the_original(name)
+            if 1 in unused and isinstance(value, Optimizer):
+                raise _on_the_original(name, "optimizer")
+
+
+def _unused(own: Any) -> set[int]:
+    """The places of the first two parameters that the code of a function never reads."""
+    code = own.__code__
+    first = list(code.co_varnames[: min(2, code.co_argcount)])
+    read = {name for step in dis.get_instructions(code) if "LOAD" in step.opname for name in _names(step.argval)}
+    return {place for place, name in enumerate(first) if name not in read and name not in code.co_cellvars}
+
+
+def _names(argument: Any) -> tuple[Any, ...]:
+    return argument if isinstance(argument, tuple) else (argument,)
 
 
 def on_copies(own: Own, originals: Sequence[weakref.ref[nn.Module]]) -> Own:
@@ -186,7 +205,7 @@ def on_copies(own: Own, originals: Sequence[weakref.ref[nn.Module]]) -> Own:
 _WAY = "def step(model, optimizer, batch): ...   and use these three, not the names outside of it"
 
 
-def _on_the_original(name: str) -> RequestError:
+def _on_the_original(name: str, what: str = "model") -> RequestError:
     return RequestError(
-        "the step function works on your own model, not on the copy that it is given", met=f"it uses {name}", remedy=_WAY
+        f"the step function works on your own {what}, not on the copy that it is given", met=f"it uses {name}", remedy=_WAY
     )

@@ -18,6 +18,7 @@ CORRECTNESS = frozenset(
         "precision",
         "loss",
         "last",
+        "skip_batch",
     ]
 )
 """Edits that put right what is wrong in any program."""
@@ -42,7 +43,6 @@ SETTINGS = frozenset(
         "warm_up",
         "accumulate",
         "loss_scale",
-        "skip_batch",
         "reset_state",
     ]
 )
