@@ -230,3 +230,73 @@ def test_trials_that_could_not_differ_are_refused():
     trained = net()
     with pytest.raises(RequestError, match="nothing differs"):
         cured(lambda: copy.deepcopy(trained), batches=DATA[:1], validation=DATA[1:3])
+
+
+def test_a_step_that_uses_a_model_or_an_optimizer_of_its_own_is_refused_before_it_runs():
+    own = net()
+    steps = torch.optim.SGD(own.parameters(), lr=0.1)
+    before = copy.deepcopy(own.state_dict())
+
+    def on_its_own_model(m, o, batch):
+        LOSS(own(batch[0]), batch[1]).backward()
+        o.step()
+
+    def with_its_own_optimizer(model, o, batch):
+        steps.zero_grad()
+        LOSS(model(batch[0]), batch[1]).backward()
+        steps.step()
+
+    def from_a_teacher(model, optimizer, batch):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(batch[0]), own(batch[0]).detach()).backward()
+        optimizer.step()
+
+    with pytest.raises(RequestError, match=r"your own model(?s:.*)def step"):
+        cured(loss=None, step=on_its_own_model)
+    with pytest.raises(RequestError, match=r"your own optimizer(?s:.*)it uses steps"):
+        cured(loss=None, step=with_its_own_optimizer)
+    tried(1, loss=None, step=from_a_teacher)
+    assert all(torch.equal(own.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_single_batch_is_told_to_be_what_it_is_judged_by():
+    record = cured(batches=DATA[:1], edits=RATE, optimizer=adam(1e-4)).record
+    assert not record.fresh and any("what it trains on" in remark for remark in record.remarks)
+    assert not any("set aside" in remark for remark in record.remarks)
+
+
+def test_memory_that_runs_out_in_a_trial_is_counted_against_the_edit_and_called_so():
+    class Hungry(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x):
+            if self.inner[0].weight.norm() > 20.0:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
+            return self.inner(x)
+
+    record = cured(Hungry, optimizer=adam(1e-4), edits=(Edit("learning_rate", 3.0),)).record
+    failed = next(one for one in record.candidates if one.edits)
+    assert record.verdict != "proven" and "memory runs out" in failed.failed
+
+
+def test_one_batch_that_is_not_finite_is_left_out_and_it_is_proven():
+    batches = [(x.clone(), y) for x, y in DATA]
+    batches[5][0][3, 2] = float("nan")
+    proof = cured(batches=batches, budget="20 runs")
+    assert proof.verdict == "proven" and [(edit.kind, edit.value) for edit in proof.edits] == [("skip_batch", "6")]
+    assert "leave out batch 6" in proof.diff
+
+
+def test_places_of_a_loader_that_mixes_name_no_batch():
+    class Mixed:
+        def __iter__(self):
+            order = torch.randperm(len(DATA)).tolist()
+            yield from ((DATA[place][0] * (1e6 if place == 5 else 1.0), DATA[place][1]) for place in order)
+
+        def __len__(self):
+            return len(DATA)
+
+    record = cured(batches=Mixed(), validation=DATA[:4]).record
+    assert not any(edit.kind == "skip_batch" for one in record.candidates for edit in one.edits)

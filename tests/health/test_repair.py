@@ -10,7 +10,7 @@ from isograd.health import repair
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.remedies.order import in_order
-from isograd.health.repair import cure
+from isograd.health.repair import PARTS, cure
 from isograd.health.trials import SEARCH_SEED, Work
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import Edit
@@ -318,3 +318,51 @@ def test_the_same_numbers_give_the_same_proof():
     proofs = [cure(program(lambda edits: 0.9 if {LOSS, RELU} <= edits else 0.1), Plan(PRESET, SINGLES), halves()) for _ in "ab"]
     assert proofs[0] == proofs[1]
     assert repair.SINGLES >= 4 and math.isfinite(repair.NEAR)
+
+
+URGENT = tuple(Proposal(edit, "finding: x", True) for edit in (CLEAR, LOSS, RATE, HE))
+
+
+def test_a_second_fault_is_looked_for_beside_the_edit_that_gains_alone():
+    def skill(edits):
+        return 0.9 if {CLEAR, HE} <= edits else 0.5 if CLEAR in edits else 0.1
+
+    work = program(skill)
+    proof = cure(work, Plan(PRESET, URGENT + SINGLES[4:]), halves())
+    assert proof.verdict == "proven" and set(proof.edits) == {CLEAR, HE}
+    assert proof.cost_search < cure(program(skill), Plan(PRESET, SINGLES), halves()).cost_search
+
+
+def test_two_faults_of_which_neither_repair_gains_alone_are_tried_as_a_pair():
+    work = program(lambda edits: 0.9 if {CLEAR, LOSS} <= edits else 0.0)
+    proof = cure(work, Plan(PRESET, URGENT + SINGLES[4:]), halves())
+    assert set(proof.edits) == {CLEAR, LOSS} and proof.cost_search <= 5.0
+
+
+def test_where_one_edit_stands_far_above_the_ceiling_a_second_fault_is_looked_for_all_the_same():
+    def skill(edits):
+        worth = 0.9 if {LOSS, RATE} <= edits else 0.6 if LOSS in edits else 0.1
+        return min(worth, 0.3) if RESIDUAL in edits else worth  # the preset spoils it
+
+    proof = cure(program(skill), Plan(PRESET, URGENT + SINGLES[4:]), halves())
+    assert set(proof.edits) == {LOSS, RATE}
+
+
+def test_a_preset_of_seven_parts_is_not_chosen_for_a_little_more():
+    def skill(edits):
+        return 0.93 if len(edits) > PARTS else 0.85 if edits == {RATE} else 0.1
+
+    assert cure(program(skill), Plan(PRESET, SINGLES), halves()).edits == (RATE,)
+
+
+def test_one_edit_that_is_enough_costs_no_second_look():
+    work = program(lambda edits: 0.9 if CLEAR in edits else 0.1)
+    proof = cure(work, Plan(PRESET, URGENT + SINGLES[4:]), halves())
+    assert proof.edits == (CLEAR,) and proof.cost_search == 3.0
+
+
+def test_a_batch_like_no_other_is_left_out_though_the_program_learns_and_the_preset_is_no_better():
+    skip = Edit("skip_batch", "8")
+    work = program(lambda edits: 0.9 if skip in edits else 0.6)
+    proof = cure(work, Plan((), (Proposal(skip, "fact: batch 8 is not finite", True, "data"), *SINGLES)), halves())
+    assert (proof.verdict, proof.kind, proof.edits) == ("proven", "repair", (skip,))

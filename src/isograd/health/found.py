@@ -60,7 +60,9 @@ class Found:
 
 
 def is_sick(plan: Plan, found: Found) -> bool:
-    """Whether a cause was found by experiment, or the program has not half of what the same one reaches with the change."""
+    """Whether a cause was found by experiment, a batch is like no other, or it has not half of what it reaches changed."""
+    if any(edit.kind == "skip_batch" for edit in found.edits):
+        return True
     if found.edits and found.cause is not None and found.cause.answer == "cause":
         return True
     if found.control is None or not plan.natural:
