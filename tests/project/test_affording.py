@@ -11,7 +11,7 @@ from isograd.errors import ModelError, ProjectError
 from isograd.project import affording, river
 from isograd.project.reading import load
 from isograd.records.run import Afforded
-from isograd.workbench import train
+from isograd.workbench import models, train
 
 
 def digits(folder: Path, more: str) -> Path:
@@ -83,3 +83,16 @@ def test_too_little_memory_is_told_with_the_batch_size_that_fits(
         affording.refuse_too_large(job)
     monkeypatch.setattr(train, "memory_here", lambda device: None)
     affording.refuse_too_large(job)
+
+
+def test_a_network_larger_than_the_memory_is_told_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = digits(tmp_path, "epochs = 1\n")
+    text = (folder / "isograd.toml").read_text("utf-8")
+    (folder / "isograd.toml").write_text(text.replace('"linear"', '"mlp"\nhidden = [65536, 65536]'), "utf-8")
+    monkeypatch.setattr(train, "memory_here", lambda device: 2**33)
+    monkeypatch.setattr(models, "build", lambda *given, **more: pytest.fail("it was made"))
+    assert main(["train", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "the weights of this network alone take 16 GiB of memory" in said and "8 GiB are free" in said

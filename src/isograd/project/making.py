@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from isograd.errors import ModelError
+from isograd.project.affording import gib
 from isograd.project.reading import Project
 from isograd.project.settings import ProjectSettings
 from isograd.workbench import data, models, train
@@ -37,15 +39,21 @@ def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
     numbers, categories, vocabulary = data.features_of(prepared.encoding)
     table, steps = project.settings.model, prepared.encoding.sequence
     ends = (steps.ragged, steps.each) if steps is not None else (False, False)
-    model = models.build(
-        table.kind,
-        inputs=tuple(prepared.train.inputs.shape[1:]),
-        outputs=len(prepared.encoding.classes) or 1,
-        options=table.model_extra or {},
-        seed=seed,
-        known=models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
-        base=project.folder,
-    )
+    told: dict[str, Any] = {
+        "inputs": tuple(prepared.train.inputs.shape[1:]),
+        "outputs": len(prepared.encoding.classes) or 1,
+        "options": table.model_extra or {},
+        "known": models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
+    }
+    need, have = models.size_of_weights(table.kind, **told), train.memory_here("cpu")
+    if have is not None and need > have:  # before a machine is brought to its knees by making them
+        raise ModelError(
+            f"the weights of this network alone take {gib(need)} of memory",
+            where=str(project.path),
+            met=f"{gib(have)} are free",
+            remedy="a smaller network under [model]",
+        )
+    model = models.build(table.kind, **told, seed=seed, base=project.folder)
     if table.weights is not None:
         models.load_weights(model, project.folder / table.weights, fresh=table.fresh)
     models.freeze(model, table.freeze)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from isograd.errors import ModelError
-from isograd.workbench.models import OPTIONS, build, checked
+from isograd.workbench.models import OPTIONS, TOKENS, Known, build, checked, size_of_weights
 from isograd.workbench.models.building import ACTIVATION
 from isograd.workbench.models.initialise import HE_GAIN
 from isograd.workbench.models.options import ACTIVATIONS, INITIALISATIONS, NORMS
@@ -215,3 +215,18 @@ def test_a_mirrored_network_answers_a_picture_and_its_mirror_image_alike_and_tra
     assert torch.allclose(mirrored(x), (plain(x) + plain(x.flip(3))) / 2, atol=1e-6)
     assert torch.allclose(mirrored(x), mirrored(x.flip(3)), atol=1e-6)
     assert not torch.allclose(plain(x), plain(x.flip(3)), atol=1e-3)
+
+
+def test_the_size_of_weights_is_told_without_making_them() -> None:
+    rows = torch.randn(50, 4)
+    cases: dict[str, tuple[tuple[int, ...], Known]] = {
+        "tabular": ((4,), Known(numbers=(0, 1), categories=((2, 5),), rows=rows)),
+        **{kind: ((30,), Known(vocabulary=100)) for kind in TOKENS},
+        "tcn": ((30, 2), Known(ragged=True)),
+    }
+    for kind in OPTIONS:
+        shape, known = cases.get(kind, ((3, 32, 32), Known()))
+        shape = (1, 32, 32) if kind == "crnn" else shape
+        model = build(kind, inputs=shape, outputs=3, seed=0, known=known)
+        told = size_of_weights(kind, inputs=shape, outputs=3, known=known)
+        assert told == sum(parameter.nbytes for parameter in model.parameters()), kind

@@ -97,9 +97,10 @@ class Conduct:
             self.facts[key] = Fact("detached", path, source, (("operation", operation), ("after", self.after)))
 
     def _reshaped(self, operation: str, path: str, tensor: Tensor, sizes: Sequence[Any]) -> None:
-        made = swapped(
-            tuple(tensor.shape), tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
-        )
+        named = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
+        if not all(isinstance(size, int) for size in named):
+            return  # a view of the same bytes as another type
+        made = swapped(tuple(tensor.shape), tuple(named))
         if made and ("reshaped", path, None) not in self.facts:
             left, right = ("x".join(map(str, shape)) for shape in (tensor.shape, made))
             settings = (("left", left), ("right", right), ("operation", operation))

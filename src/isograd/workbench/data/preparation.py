@@ -139,7 +139,7 @@ def _from_pictures(
     memory: int = MEMORY,
 ) -> Prepared:
     if task != "image-classification":
-        raise DataError(f"{source} holds pictures, and the task {task} is for tables", remedy='task = "image-classification"')
+        raise DataError(f"{source} holds pictures, and the task {task} is not for them", remedy='task = "image-classification"')
     if plan.kind in ("group", "time"):
         raise DataError(f"a {plan.kind} split needs a table's column; pictures have none", remedy='split = "stratified"')
     if len(found.classes) < 2:

@@ -104,6 +104,13 @@ def build(
             return made_by(kind, base, inputs, outputs, options or {}, known.rows, answers)
     settings = checked(kind, options or {})
     _fits(kind, inputs, outputs, settings, known)
+    return _drawn(kind, inputs, outputs, settings, seed, known)
+
+
+def _drawn(
+    kind: str, inputs: tuple[int, ...], outputs: int, settings: dict[str, Any], seed: int, known: Known, device: str = "cpu"
+) -> nn.Module:
+    """The network of settings that were checked; on the device "meta" it has shapes and no numbers."""
     activation, rule = settings.get("activation", ""), ""
     if "norm" in settings:
         settings["norm"] = (_FLAT_NORM if kind == "mlp" else _IMAGE_NORM)[settings["norm"]]
@@ -114,22 +121,43 @@ def build(
         settings["activation"] = ACTIVATION[activation]
     if kind == "text-cnn":
         settings["gain"] = HE_GAIN.get(activation, 1.0)
-    with _seeded(seed):
+    with _seeded(seed, device):
         model = _FAMILY[kind](inputs, outputs, settings, known)
-        if rule:  # the other families draw their own
+        if rule and device == "cpu":  # the other families draw their own
             initialise(model, rule, activation, torch.Generator().manual_seed(seed))
     if kind in _PICTURES:  # kernels in the order in which convolutions on CPUs read them: the same numbers, a third faster
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
+def size_of_weights(
+    kind: str,
+    *,
+    inputs: tuple[int, ...],
+    outputs: int,
+    options: Mapping[str, object] | None = None,
+    known: Known = Known(),
+) -> int:
+    """Bytes that the weights of a family's network take, told without making them; 0 for a person's own, which may do anything.
+
+    >>> size_of_weights("mlp", inputs=(64,), outputs=10, options={"hidden": [65536, 65536]}) // 2**30
+    16
+    """
+    if ":" in kind:
+        return 0
+    settings = checked(kind, options or {})
+    _fits(kind, inputs, outputs, settings, known)
+    shapes = _drawn(kind, inputs, outputs, settings, 0, known, "meta")
+    return sum(parameter.nbytes for parameter in shapes.parameters())
+
+
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """Constructors draw from the global generator of the CPU: lend it our seed, then give it back as it was."""
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(seed)
-        with torch.device("cpu"):
+        with torch.device(device):
             yield
     finally:
         torch.set_rng_state(state)
