@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def size_of_weights(
         return 0
     settings = checked(kind, options or {})
     _fits(kind, inputs, outputs, settings, known)
-    shapes = _drawn(kind, inputs, outputs, settings, 0, known, "meta")
+    shapes = _drawn(kind, inputs, outputs, settings, 0, replace(known, rows=None), "meta")  # rows move borders, not shapes
     return sum(parameter.nbytes for parameter in shapes.parameters())
 
 
