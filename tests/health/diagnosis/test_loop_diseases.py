@@ -397,18 +397,3 @@ def test_a_real_convolution_over_axes_that_were_viewed_into_place(turn, said):
             torch.nn.functional.cross_entropy(net(x), y).backward()
             optimizer.step()
     assert any(one.disease == "recurrent_axes" and one.alarm for one in watch.findings) == said
-
-
-def test_a_real_loop_that_looks_at_the_bytes_of_a_tensor_is_watched_on():
-    torch = pytest.importorskip("torch")
-    import isograd
-
-    net = torch.nn.Linear(3, 1)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with isograd.watch(net, optimizer, budget=None) as watch:
-        for _ in range(3):
-            optimizer.zero_grad()
-            net(torch.ones(4, 3)).square().mean().backward()
-            optimizer.step()
-            assert net.weight.detach().view(torch.uint8).numel() == 12
-    assert watch.report() is not None and len(watch.trace.steps) == 3
