@@ -8,7 +8,7 @@ from torch import nn
 import isograd
 from isograd.frameworks.torch.repeats import MATCHES, Repeats
 
-EPOCHS = 24
+EPOCHS = 16
 
 
 def train(x, y, *, draw="shuffled", size=32, lr=3e-3):
@@ -16,7 +16,7 @@ def train(x, y, *, draw="shuffled", size=32, lr=3e-3):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(x.shape[1], 256), nn.ReLU(), nn.Linear(256, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    with isograd.watch(model, optimizer) as watch:
+    with isograd.watch(model, optimizer, budget=None) as watch:
         for _ in range(EPOCHS):
             order = torch.randint(0, len(x), (len(x),)) if draw == "at random" else torch.randperm(len(x))
             for rows in order.split(size):
