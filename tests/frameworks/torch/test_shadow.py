@@ -142,3 +142,20 @@ def test_an_input_that_changed_since_is_not_run_again(graphs):
     recorder.detach()
     assert recorder.stopped_by is None and not recorder.trace().steps[0].layers
     assert recorder._shadow._calls == []
+
+
+def test_layers_that_are_run_again_have_the_line_at_which_the_program_called_the_model(graphs):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))  # torch's own forward: no frame of the program's inside
+    fast, optimizer = torch.compile(net, backend=backend(graphs)), torch.optim.SGD(net.parameters(), lr=0.1)
+    recorder = TorchRecorder([net], [optimizer], budget=None)
+    recorder.attach()
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(fast(torch.randn(8, 4)), torch.randint(0, 3, (8,))).backward()
+        optimizer.step()
+    recorder.detach()
+    sources = {node.source for node in recorder.trace().anatomy.nodes if node.operation == "linear"}
+    (source,) = sources
+    text = Path(__file__).read_text().splitlines()[int(source.rpartition(":")[2]) - 1]
+    assert "fast(" in text

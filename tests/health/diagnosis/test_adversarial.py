@@ -69,7 +69,7 @@ def test_a_classifier_plays_against_nobody():
     assert list(adversarial.diagnose(training(lambda t: classes(t, right=0.9, value=0.3)))) == []
 
 
-def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_first=None, wide=False):
+def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_first=None, wide=False, until=300):
     """A judge j and a generator g: how far real and made-up examples spread in j, what a step turns of j and of g."""
     nodes, parameters = [], []
     for path in "jg":
@@ -78,12 +78,12 @@ def two(*, spreads=(1.0, 1.0), turning=(1e-2, 1e-2), losses=(0.5, 0.5, 1.0), at_
         nodes.append(Node(path, "linear", "Linear", (len(nodes) - 1,), (2,), facts, (f"{path}.weight",), "gan.py:2"))
         parameters.append(Parameter(f"{path}.weight", path, (2, 2), True, True, Moments.of([0.5, -0.5])))
     steps = []
-    for index in sorted({1, 2, *range(10, 301, 10)}):
+    for index in sorted({1, 2, *range(10, until + 1, 10), 300}):
         now = at_first if at_first and index < 150 else spreads
         grams = [Gram(2, (s * s + 9.0, 9.0 - s * s, 9.0 - s * s, s * s + 9.0)) for s in now]
         made = [Moments.of([s, -s]) if wide else None for s in now]
         seen = enumerate(zip(made, grams, strict=True))
-        layers = tuple(LayerSample("j", call, 2, one, gram=gram) for call, (one, gram) in seen)
+        layers = tuple(LayerSample("j", call, 2, one, gram=gram if index <= until else None) for call, (one, gram) in seen)
         moved = tuple(
             ParameterSample(
                 f"{path}.weight", Moments.of([1.0]), Moments.of([0.1]), Moments.of([t]), Pairs.of([t, 0.0], [0.0, 1.0])
@@ -106,6 +106,12 @@ def test_made_up_examples_that_are_all_alike_are_a_mode_collapse():
     ) and "mode collapse" in finding.summary
     assert finding.evidence[0].value == pytest.approx(0.01)
     assert [one.severity for one in two(spreads=(1.0, 0.04))] == ["note"]
+
+
+def test_a_generator_that_never_made_two_that_differ_shows_in_the_looks_of_a_short_run():
+    (finding,) = two(spreads=(1.0, 0.005), until=60)
+    assert finding.severity == "warning" and "mode collapse" in finding.summary
+    assert two(spreads=(1.0, 0.04), until=60) == [] == two(spreads=(1.0, 0.005), until=20)
 
 
 def test_examples_that_differ_or_differ_later_are_healthy():

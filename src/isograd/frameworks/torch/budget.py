@@ -29,7 +29,7 @@ DIAGNOSES = 1 / 4
 ALARMED = 1 / 8
 """The part of the budget that looks right after something alarming may use besides the ordinary ones, and again so much for
 the diagnoses that follow them."""
-FLOOR = 0.12
+FLOOR = 0.2
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -92,15 +93,32 @@ def is_persons(frame: FrameType) -> bool:
     return not frame.f_code.co_filename.startswith((_TORCH, _OURS, "<"))
 
 
+_INSTEAD: list[str | None] = []
+"""Lines that calls of ours stand for, the innermost last."""
+
+
+@contextlib.contextmanager
+def standing_for(line: str | None) -> Iterator[None]:
+    """What is called in here is called by us in place of what the program called at ``line``."""
+    _INSTEAD.append(line)
+    try:
+        yield
+    finally:
+        _INSTEAD.pop()
+
+
 def persons_line() -> str | None:
-    """File and line of the innermost frame that is neither torch's nor ours: "train.py:41"; nothing where we are the caller."""
+    """File and line of the innermost frame that is neither torch's nor ours: "train.py:41"; nothing where we are the caller.
+
+    Where we call in place of the program (``standing_for``), it is the line of what we stand for.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     while frame is not None and frame.f_code.co_filename.startswith((_TORCH, "<", _HOOKS)):  # one watch may be inside another
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(_OURS):
-        return None
+        return _INSTEAD[-1] if _INSTEAD else None
     return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 

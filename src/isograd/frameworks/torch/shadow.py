@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from isograd.frameworks.torch.hooks import Quiet, Walk
 from isograd.frameworks.torch.passes import Passes
-from isograd.frameworks.torch.places import tensors_in, unwrapped
+from isograd.frameworks.torch.places import persons_line, standing_for, tensors_in, unwrapped
 from isograd.frameworks.torch.state import untouched
 
 
@@ -34,6 +34,7 @@ class _Call:
     autocast: tuple[str, torch.dtype, bool]
     versions: list[tuple[Tensor, int]]
     outputs: int
+    line: str | None
     arrived: dict[int, Tensor] = field(default_factory=dict)
 
     @property
@@ -158,7 +159,7 @@ class Shadow:
         device = outputs[0].device.type if outputs else "cpu"
         autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         versions = [(tensor, tensor._version) for tensor in tensors_in((args, kwargs))]
-        kept = _Call(model, args, kwargs, autocast, versions, len(outputs))
+        kept = _Call(model, args, kwargs, autocast, versions, len(outputs), persons_line())
         self._calls.append(kept)
         for place, tensor in enumerate(outputs):
             if tensor.requires_grad and not tensor.is_leaf:
@@ -184,6 +185,7 @@ class Shadow:
         try:
             with (
                 _as_they_were(call.model),
+                standing_for(call.line),
                 torch._C._EnableTorchFunction(),
                 torch.enable_grad(),
                 torch.autocast(device, dtype, enabled, cache_enabled=False),

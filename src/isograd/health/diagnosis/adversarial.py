@@ -17,7 +17,8 @@ Bounds:
           about as much as its layers turn, so that one of the two plays with what it was born with. Of the judge (the one
           that is called more often in a step) that is enough; a generator may stand still before a judge that is even
   ALIKE   what the judge's first layer makes of one kind of examples spreads a twentieth as far as of the other (a 400th of its
-          variance) at every look of the last half: mode collapse; a remark, and an alarm from ONE, a fiftieth, on
+          variance) at every look of the last half: mode collapse; a remark, and an alarm from ONE, a fiftieth, on. At
+          SAME, a hundredth, LOOKS of the whole run will do, the last behind an eighth of it: it never made two that differ
   APART   2 times, at the end of all that was announced: the judge's first layer is affine in what it is shown, so that where
           the generator makes what the real examples are, both kinds spread alike in it. The logarithm of the ratio of two
           deviations over 16 examples in one direction has a standard error of 1 / sqrt(15), so that 2 is 2.7 errors; its
@@ -52,7 +53,7 @@ AGREE = math.log(2.0) / 2.0
 TELLS, FOOLS_NOT = 0.5, 1.0
 STARVED = 1e-3
 STILL, FAR = 0.02, 0.5
-ALIKE, ONE = 0.05, 0.02
+ALIKE, ONE, SAME = 0.05, 0.02, 0.01
 APART, WIDER, FAR_APART, OVER = 2.0, 1.25, 3.0, 0.9
 LOOKS = 3
 STEPS = 100
@@ -155,18 +156,20 @@ def _calls(case: Case, node: Node) -> int:
 
 def _alike(case: Case) -> Finding | None:
     """The judge's first layer sees examples that are all alike beside others that are not."""
-    late = [step for step in case.steps if step.index > case.taken / 2]
     for node in case.anatomy.nodes:
         reads = {case.anatomy.nodes[source].operation for source in node.inputs}
         if node.operation not in ("linear", "conv") or reads != {"input"}:
             continue
-        shares: list[tuple[int, float]] = []
-        for step in late:
+        every: list[tuple[int, float]] = []
+        for step in case.steps:
             spreads = [spread(sample.gram) for sample in step.layers if sample.where == node.path and sample.gram is not None]
             if len(spreads) >= 2 and max(spreads) > 0.0:
-                shares.append((step.index, min(spreads) / max(spreads)))
-        if len(shares) >= LOOKS and max(share for _, share in shares) < ALIKE:
-            return _collapsed(node, shares)
+                every.append((step.index, min(spreads) / max(spreads)))
+        shares = [pair for pair in every if pair[0] > case.taken / 2]
+        most = max((share for _, share in shares), default=0.0)
+        always = len(every) >= LOOKS and max(share for _, share in every) < SAME and every[-1][0] > case.taken / 8
+        if (len(shares) >= LOOKS and most < ALIKE) or always:
+            return _collapsed(node, shares if len(shares) >= LOOKS else every)
     return None
 
 
