@@ -14,6 +14,8 @@ from isograd.records.trace import Step
 
 NORMALS = (0.02, 1.0)
 """Deviations from which parameters of a module's own are drawn by convention."""
+ELSEWHERE = frozenset({"first_aid", "loader_restarted", "loss_broke", "repeats", "training_mode"})
+"""Facts that are told outside of the looks, or for the whole run when it is over."""
 FEWEST = 64
 """Entries from which the extremes of a matrix tell how it was drawn."""
 
@@ -47,7 +49,7 @@ def looked(case: Case) -> tuple[int, ...]:
 def _looked(step: Step) -> bool:
     # How the weights ended is looked up without a step: then no parameter has an update. A loss may be listened to alone.
     # A step that first aid acted on shows that and no more, as what is known of the loaders when all is over.
-    told = any(fact.kind not in ("first_aid", "loader_restarted", "loss_broke") for fact in step.facts)
+    told = any(fact.kind not in ELSEWHERE for fact in step.facts)
     return bool(step.layers) or told or any(p.update is not None for p in step.parameters)
 
 

@@ -32,6 +32,7 @@ FACTS = {
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
     "restored: whether it is again what it was at first; times: since the last look",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
+    "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
     "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, which mixes its entries; left, right: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from isograd.frameworks.torch.places import tensors_in
 from isograd.records.fact import Fact
 
 _READERS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+TABLES = 4
+"""Embeddings whose padding is remembered in a step at most."""
 HEAD = 64
 """Entries of a state that are kept to know it again."""
 
@@ -25,6 +27,9 @@ class Sequences:
     """Length of the time axis and of the batch axis as the layer takes them."""
     targets: set[tuple[int, ...]] = field(default_factory=set)
     carried: dict[str, bool] = field(default_factory=dict)
+    inverted: set[str] = field(default_factory=set)
+    """Attentions that were kept from all but the padding."""
+    _padding: list[Tensor] = field(default_factory=list)
     _left: dict[str, Tensor] = field(default_factory=dict)
     _ends: dict[str, Tensor] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
@@ -32,15 +37,18 @@ class Sequences:
     def begin(self) -> None:
         """A new step."""
         self._left, self._ends = self._ends, {}
-        for kept in (self.axes, self.targets, self.carried, self._begun):
+        for kept in (self.axes, self.targets, self.carried, self._begun, self.inverted, self._padding):
             kept.clear()
 
     def forget(self) -> None:
         """Let go of the states."""
         self._left, self._ends = {}, {}
+        self._padding.clear()
 
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run; ``arguments`` are its positional and keyword arguments."""
+        if isinstance(module, nn.Embedding):
+            self._tokens(module, next(tensors_in(arguments), None))
         if not isinstance(module, _READERS):
             return
         recurrent = not isinstance(module, nn.MultiheadAttention)
@@ -49,6 +57,10 @@ class Sequences:
         if isinstance(first, Tensor) and first.ndim == 3 and not isinstance(module, nn.RNNCellBase):
             a, b = first.shape[:2]
             self.axes[path] = (b, a) if module.batch_first else (a, b)
+        if isinstance(module, nn.MultiheadAttention):
+            masked = args[3] if len(args) > 3 else kwargs.get("key_padding_mask")
+            if isinstance(masked, Tensor) and inverted(masked, self._padding):
+                self.inverted.add(path)
         if recurrent:
             self._state(path, args[1] if len(args) > 1 else kwargs.get("hx"), output, isinstance(module, nn.RNNBase))
 
@@ -60,6 +72,9 @@ class Sequences:
 
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
+        self._padding.clear()
+        for path in sorted(self.inverted):
+            yield Fact("mask_inverted", path)
         for path, graph in self.carried.items():
             yield Fact("state_carried", path, settings=(("graph", graph),))
         for path, (time, batch) in self.axes.items():
@@ -69,6 +84,14 @@ class Sequences:
                 if lengths and time != batch and batch > 1:
                     yield Fact("axes_swapped", path, settings=(("batch", time), ("time", batch)))
                     break
+
+    def _tokens(self, module: nn.Embedding, tokens: Tensor | None) -> None:
+        """Where a batch of token numbers is padding: the embedding's padding index, or zeros that only stand at the end."""
+        if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or len(self._padding) >= TABLES:
+            return
+        padding = tokens == (0 if module.padding_idx is None else module.padding_idx)
+        if module.padding_idx is not None or bool((padding[:, 1:] | ~padding[:, :-1]).all()):
+            self._padding.append(padding.detach())
 
     def _state(self, path: str, given: Any, output: Any, whole: bool) -> None:
         if path not in self._begun:
@@ -81,6 +104,18 @@ class Sequences:
         end = next(tensors_in(output[1] if whole else output), None)
         if end is not None:
             self._ends[path] = _head(end).clone()
+
+
+def inverted(masked: Tensor, paddings: Sequence[Tensor]) -> bool:
+    """Whether a mask of keys hides, in every example, what is no padding and nothing else; True or minus infinity hides.
+
+    >>> padding = torch.tensor([[False, False, True], [False, True, True]])
+    >>> inverted(~padding, [padding]), inverted(padding, [padding]), inverted(torch.zeros(2, 3), [padding])
+    (True, False, False)
+    """
+    hidden = masked.detach() if masked.dtype == torch.bool else torch.isneginf(masked.detach())
+    there = [padding for padding in paddings if padding.shape == hidden.shape and bool(padding.any())]
+    return any(bool((hidden != padding).all()) for padding in there if not bool(padding.all()))
 
 
 def _head(state: Tensor) -> Tensor:

@@ -1,0 +1,64 @@
+"""A padding mask the wrong way round is a certain fact; one that hides the padding is none."""
+
+import pytest
+
+from isograd.health.case import case_of
+from isograd.health.diagnosis import inverted_mask
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.fact import Fact
+from isograd.records.trace import LayerSample, Step, Trace
+
+NET = Anatomy("torch", (Node("attend", "attention", "MultiheadAttention", source="net.py:8"),), ())
+
+
+def found(*seen):
+    """Looks in which the mask was, or was not, the wrong way round."""
+    fact = (Fact("mask_inverted", "attend"),)
+    steps = [Step(i, layers=(LayerSample("attend"),), facts=fact if one else ()) for i, one in enumerate(seen, 1)]
+    return list(inverted_mask.diagnose(case_of(Trace(NET, (), tuple(steps)))))
+
+
+def test_two_looks_are_enough_and_one_without_it_takes_it_back():
+    (finding,) = found(True, True)
+    assert (finding.severity, finding.where, finding.source) == ("warning", "attend", "net.py:8")
+    assert found(True) == [] == found(True, True, False) == found(False, False)
+
+
+def test_what_is_told_when_all_is_over_is_no_look():
+    fact = Fact("mask_inverted", "attend")
+    looks = [Step(i, layers=(LayerSample("attend"),), facts=(fact,)) for i in (1, 2)]
+    last = Step(9, facts=(Fact("repeats"), Fact("training_mode")))
+    assert list(inverted_mask.diagnose(case_of(Trace(NET, (), (*looks, last), ended=True))))
+
+
+@pytest.mark.parametrize("mask", ["wrong", "right", "none"])
+@pytest.mark.parametrize("index", [0, None])
+def test_a_real_transformer_that_is_given_it(mask, index):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+            self.embed = nn.Embedding(20, 8, padding_idx=index)
+            self.body, self.head = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(8, 2)
+
+        def forward(self, tokens):
+            padding = {"wrong": tokens != 0, "right": tokens == 0, "none": None}[mask]
+            return self.head(self.body(self.embed(tokens), src_key_padding_mask=padding).mean(1))
+
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(8):
+            tokens = torch.randint(1, 20, (16, 9))
+            tokens[torch.arange(9) >= torch.randint(3, 9, (16, 1))] = 0
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(tokens), tokens[:, 0] % 2).backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.report().findings}
+    assert ("inverted_mask" in said) == (mask == "wrong")
