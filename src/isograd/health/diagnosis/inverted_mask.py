@@ -1,9 +1,9 @@
 """A padding mask the wrong way round: attention sees the padding and nothing of what the examples say.
 
 The fact is certain: the mask is compared, token by token, with where the padding is (the embedding's padding index, or zeros at
-the end alone), and hides all the rest in every example. ``key_padding_mask`` hides where it is True, which is the opposite of the
-masks that tokenizers hand out. Two looks are enough. What passes around the attention may be learned all the same, so that the
-loss hides it: it is an alarm whatever the loss does.
+the end alone), and hides all the rest in every example. ``key_padding_mask`` hides where it is True, the opposite of the masks
+that tokenizers hand out. Two looks are enough. What passes around the attention may be learned all the same, so that the loss
+hides it: it is an alarm whatever the loss does.
 
 Look-alikes that are healthy: a mask that hides the padding; one that hides nothing; batches without padding.
 """
