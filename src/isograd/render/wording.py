@@ -149,9 +149,13 @@ def learned(found: Learned) -> str:
 
     >>> learned(Learned(0.021, 0.004)), learned(Learned(-0.5, 0.1, falling=True))[:44]
     ('answers are 2 % of the way from the best constant answer to perfect ones', 'answers are worse than the best constant ans')
+    >>> learned(Learned(1.3, 0.1))
+    'the loss is below what perfect answers would pay: it is not the loss that it seems to be'
     """
     if found.skill + 2.0 * found.error < 0.0:
         text = "answers are worse than the best constant answer"
+    elif found.skill - 2.0 * found.error > 1.0:
+        text = "the loss is below what perfect answers would pay: it is not the loss that it seems to be"
     else:
         share = max(0.0, found.skill)
         text = f"answers are {100 * share:.0f} % of the way from the best constant answer to perfect ones"
