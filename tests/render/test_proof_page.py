@@ -122,3 +122,11 @@ def test_a_place_is_said_beside_its_edit(samples):
     edit = Edit("initialisation", "he", where="body.3")
     page = pairs.proof_page(dataclasses.replace(samples.proof(), edits=(edit,)))
     assert "draw the weights again (he), at body.3" in page
+
+
+def test_pictures_speak_of_unseen_examples_only_where_there_are_some(samples):
+    fresh = samples.proof()
+    stale = dataclasses.replace(fresh, fresh=False)
+    assert "unseen examples" in pairs.proof_page(fresh) and "unseen seeds" in pairs.proof_page(stale)
+    assert "unseen examples" not in pairs.proof_page(stale)
+    assert figure.pairs(stale).axes[0].get_ylabel() == "skill with unseen seeds"

@@ -136,9 +136,10 @@ def cause_section(found: Explanation) -> Markup:
         for one in found.tried
     ]
     numbers = table("What was tried", ("change", "proposed by", "skill", "gain", "harm"), rows, text=2)
+    control = f"{found.control.value:.2f}".replace("-", "−")
     picture = chart(
         "What each change gained",
-        f"The untouched program reaches a skill of {found.control.value:.2f} in {found.length} steps; each bar is what one "
+        f"The untouched program reaches a skill of {control} in {found.length} steps; each bar is what one "
         "change adds on held-out examples.",
         bars(found.tried),
         numbers,

@@ -10,7 +10,7 @@ from isograd.errors import MissingExtra
 from isograd.records.proof import Proof
 from isograd.records.report import Report
 from isograd.render.gradients import Flow, drift_of, flow_of, title_of
-from isograd.render.proof import verdict_of
+from isograd.render.proof import measured, verdict_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def figure(report: Report) -> Figure:
 
 
 def pairs(proof: Proof) -> Figure:
-    """The paired trainings of a proof: the skill on unseen examples by step, with the change, without it, and with luck's.
+    """The paired trainings of a proof: the skill by step, with the change, without it, and with luck's.
 
     Raises ``MissingExtra`` where matplotlib is not installed.
 
@@ -52,7 +52,7 @@ def pairs(proof: Proof) -> Figure:
     axes = made.add_subplot(1, 1, 1)
     axes.set_title(textwrap.fill(verdict_of(proof).headline, 52), fontsize=10)
     axes.set_xlabel("step")
-    axes.set_ylabel(f"{proof.measure} on unseen examples")
+    axes.set_ylabel(measured(proof))
     for name, color, style, trainings in (
         ("no change", _FORETOLD, "--", [trial.control for trial in proof.trials]),
         ("a random change", "#009e73", ":", [trial.random for trial in proof.trials if trial.random is not None]),

@@ -16,6 +16,7 @@ from isograd.render.proof import (
     cost_told,
     interval_of,
     luck_told,
+    measured,
     on_what,
     scale_of,
     verdict_of,
@@ -59,8 +60,8 @@ def hero_of(proof: Proof) -> Markup:
         return pair_chart(proof) if proof.trials else Markup("")
     x = axes.fit((at for one in drawn for at, _ in one.points), log=False)
     y = axes.fit((value for one in drawn for _, value in one.points), log=False)
-    title, what = _title(proof), _what(proof)
-    picture = svg.lines(drawn, x, y, title=title, x_label="step", y_label=f"{what} on unseen examples")
+    title = _title(proof)
+    picture = svg.lines(drawn, x, y, title=title, x_label="step", y_label=measured(proof))
     same = (
         "the same weights and see the same batches" if proof.varies == "weights" else "the same weights: only the order differs"
     )
@@ -134,9 +135,7 @@ def pair_chart(proof: Proof) -> Markup:
         *(el("span", _dot(style), f" {one.name}") for one, (_, style) in zip(legend, _SIDES, strict=False)),
         class_="legend",
     )
-    sentence = (
-        f"Each row is one seed; the line goes from no change to the change. {_what(proof).capitalize()} on unseen examples."
-    )
+    sentence = f"Each row is one seed; the line goes from no change to the change. {measured(proof).capitalize()}."
     return chart(title, sentence, picture, _numbers(proof), key=key)
 
 

@@ -81,6 +81,15 @@ def effect_told(proof: Proof) -> str:
     return f"{what} {on_what(proof)}{after} {rises} by {interval_of(proof.effect)}; {pairs}."
 
 
+def measured(proof: Proof) -> str:
+    """What a picture of the pairs shows.
+
+    >>> measured(Proof("proven", (), "nothing", True, fresh=False)), measured(Proof("proven", (), "nothing", True))
+    ('skill with unseen seeds', 'skill on unseen examples')
+    """
+    return f"{proof.measure} {'on unseen examples' if proof.fresh else 'with unseen seeds'}"
+
+
 def on_what(proof: Proof) -> str:
     """What is new to the search in a pair: the examples that it is judged by, or the seed alone.
 
