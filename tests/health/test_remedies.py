@@ -1,5 +1,6 @@
 """What is prescribed, in which order, and what theory makes of the numbers that were seen."""
 
+import dataclasses
 import random
 
 import pytest
@@ -13,6 +14,7 @@ from isograd.health.remedies.preset import preset
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.edit import EDITS, Edit
 from isograd.records.finding import Finding
+from isograd.records.loop import Loop
 from isograd.records.moments import Moments
 from isograd.records.reading import Reading
 
@@ -52,6 +54,25 @@ def test_first_steps_that_tore_the_weights_up_speak_and_not_the_small_ones_after
         return edit.value
 
     assert asked(first=20.0) < 1e-3 < asked(first=0.1)
+
+
+def test_a_gentle_end_is_offered_behind_what_is_wrong_and_only_where_no_schedule_is():
+    def offered(**loop):
+        present = dataclasses.replace(dense(3, learning_rate=1e-3), loop=Loop(steps=300, **loop))
+        return {edit.kind: edit for edit, _ in rates.candidates(case_of(), present)}
+
+    assert offered()["schedule"].value == "cosine" and tier(offered()["schedule"]) == 4
+    assert "schedule" not in offered(rates=((1, 0.1), (100, 0.01)))
+
+
+def test_steps_on_few_examples_may_take_the_mean_of_more_and_half_precision_a_scaled_loss():
+    def offered(dtype="float32", **numbers):
+        anatomy = dataclasses.replace(case_of().anatomy, dtype=dtype)
+        found = rates.candidates(dataclasses.replace(case_of(), anatomy=anatomy), dense(3, learning_rate=1e-3, **numbers))
+        return {edit.kind: edit.value for edit, _ in found}
+
+    assert offered(batch_size=3.0)["accumulate"] == 11.0 and "accumulate" not in offered(batch_size=8.0)
+    assert offered(dtype="float16")["loss_scale"] == 1024.0 and "loss_scale" not in offered(dtype="bfloat16")
 
 
 def test_the_rate_of_plain_sgd_is_the_one_that_stands_in_the_optimizer():

@@ -39,9 +39,7 @@ SETTINGS = frozenset(
         "shuffle",
         "dropout",
         "steps",
-        "schedule",
         "warm_up",
-        "accumulate",
         "loss_scale",
         "reset_state",
     ]

@@ -19,10 +19,14 @@ from isograd.records.edit import Edit
 
 USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
 WILD, FIRST = 0.5, 2
+TINY, TOGETHER = 8.0, 32.0
+"""Examples a step that are few, and those whose mean gradient a step takes instead."""
+SCALE = 1024.0
+"""Of the loss in float16: its smallest number is 2^-24, and gradients of sound networks are some 1e-6 an entry."""
 
 
 def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
-    """The rate that real steps ask for, and a gentle start for what blows up at a rate that is usual otherwise."""
+    """The rate that real steps ask for, a gentle start and end; gradients of more examples, or scaled, where they need it."""
     rate = standing_rate(present)
     if rate is None or rate <= 0.0:
         return
@@ -36,6 +40,13 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
     planned = present.loop.steps
     if planned and planned >= 100:
         yield Edit("warm_up", float(max(10, planned // 10))), "a gentle start"
+        if not present.loop.rates:
+            yield Edit("schedule", "cosine"), "small steps at the end"
+    size = present.number("batch_size")
+    if size is not None and 0.0 < size < TINY:
+        yield Edit("accumulate", float(math.ceil(TOGETHER / size))), f"steps on {size:.0f} examples follow their noise"
+    if case.anatomy.dtype == "float16":
+        yield Edit("loss_scale", SCALE), "gradients below 6e-8 are nothing in float16"
 
 
 def update_ratio(case: Case) -> float | None:
