@@ -28,7 +28,7 @@ from isograd.records.proof import Tried
 from isograd.records.trace import Step, Trace
 from isograd.reporting import Report, report_of
 from isograd.spending import budget_of
-from isograd.trying import OnTried
+from isograd.trying import OnTried, asked_edits
 from isograd.watching import Watch
 
 __all__ = ["Proof", "Report", "Watch", "check", "cure", "diagnose", "explain", "name_cause", "watch"]
@@ -277,7 +277,7 @@ def cure(
         steps=steps,
         own_score=score is not None,
         known=known,
-        asked=(edits,) if isinstance(edits, Edit) else tuple(edits),
+        asked=asked_edits(edits),
         processes=processes,
         on_tried=on_tried,
         on_progress=on_progress,

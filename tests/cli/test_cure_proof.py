@@ -49,6 +49,9 @@ def without():
 
 def odd():
     return {"build": nn.Linear, "batches": data(), "lost": 1}
+
+def breaks():
+    raise KeyError("label")
 """
 
 
@@ -113,6 +116,8 @@ def test_factories_are_taken_as_they_are_and_json_is_the_record(program):
         ("slow", ["--budget", "2 runs"], "too small"),
         ("slow", ["--budget", "soon"], "budget is a time"),
         ("absent", [], "has no attribute 'absent'"),
+        ("breaks", [], "breaks raises"),
+        ("breaks", [], "KeyError: 'label'"),
     ],
 )
 def test_what_cannot_be_cured_gets_one_message_and_status_2(program, function, options, text):

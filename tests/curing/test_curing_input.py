@@ -300,3 +300,21 @@ def test_places_of_a_loader_that_mixes_name_no_batch():
 
     record = cured(batches=Mixed(), validation=DATA[:4]).record
     assert not any(edit.kind == "skip_batch" for one in record.candidates for edit in one.edits)
+
+
+def test_batches_that_raise_on_their_way_are_told_as_the_persons_own():
+    class Corrupt:
+        def __iter__(self):
+            yield from DATA[:6]
+            raise OSError("corrupt file 7")
+
+    with pytest.raises(RequestError, match=r"going through batches raises(?s:.*)OSError: corrupt file 7"):
+        cured(batches=Corrupt())
+    with pytest.raises(RequestError, match=r"going through validation raises"):
+        cured(validation=Corrupt())
+
+
+def test_edits_that_are_none_are_refused():
+    for edits in ("clip_norm", ["clip_norm"], [Edit("residual"), 3]):
+        with pytest.raises(RequestError, match="which is no Edit"):
+            cured(edits=edits)

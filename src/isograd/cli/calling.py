@@ -7,10 +7,11 @@ import importlib
 import inspect
 import random
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from isograd.errors import RequestError
+from isograd.errors import IsogradError, RequestError
 
 
 def function_of(place: str) -> Callable[..., Any]:
@@ -88,7 +89,19 @@ def _begun(factories: dict[str, Any]) -> dict[str, Any]:
 
 
 def _called(function: Callable[..., Any], seed: int) -> Any:
-    return function(seed=seed) if "seed" in inspect.signature(function).parameters else function()
+    """What the person's function gives; raises ``RequestError`` with its line where it raises."""
+    try:
+        return function(seed=seed) if "seed" in inspect.signature(function).parameters else function()
+    except IsogradError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = (str(error).splitlines() or [""])[0]
+        raise RequestError(
+            f"{getattr(function, '__name__', 'the function')} raises",
+            where=f"{last.filename}, line {last.lineno}",
+            met=f"{type(error).__name__}: {said}",
+        ) from error
 
 
 def _again(place: str, function: Callable[..., Any], first: dict[str, Any]) -> dict[str, Any]:

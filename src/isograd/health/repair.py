@@ -123,6 +123,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         _beside(work, plan, control, top)
     else:
         _singles(work, order[:RACED], value + GAIN, stop)
+        _beside(work, plan, control, top)
     _chosen(work, plan, found, top if helps else None)
 
 
