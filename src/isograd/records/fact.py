@@ -18,8 +18,8 @@ FACTS = {
     "ascends": "a step made by hand went along the gradient, not against it; cosine: of update and gradient",
     "cut_off": "a trainable parameter that the optimizer holds gets no gradient; parameter: its name; "
     "used: whether its module ran; count: how many of that layer",
-    "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, no_grad or rewrap; "
-    "after: the layer that ran last",
+    "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, tolist, no_grad or "
+    "rewrap; after: the layer that ran last",
     "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
     "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; shapes: of the first few",
     "hidden_module": "a module with parameters that no optimizer holds runs inside a watched model that does not register it; "

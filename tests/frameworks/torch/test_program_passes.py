@@ -77,13 +77,15 @@ class Cut(nn.Module):
             h = h.data
         if self.way == "numpy":
             h = torch.from_numpy(h.detach().numpy())
+        if self.way == "tolist":
+            h = torch.tensor(h.tolist())
         if self.way == "rewrap":
             h = torch.tensor(h)
         return self.second(torch.relu(h))
 
 
 @pytest.mark.filterwarnings("ignore:To copy construct")
-@pytest.mark.parametrize("way", ["detach", "data", "numpy", "rewrap", "no_grad"])
+@pytest.mark.parametrize("way", ["detach", "data", "numpy", "rewrap", "tolist", "no_grad"])
 def test_a_cut_is_told_with_its_line_and_the_layer_before_it(way):
     torch.manual_seed(0)
     found = trained(Cut(way)).facts()

@@ -143,3 +143,42 @@ def test_what_reads_only_the_end_of_its_sequences_is_not_foretold_to_train():
 
     assert "early steps of the sequences" in str(foretold(80)) and foretold(80).forecast.answer == "uncertain"
     assert "early steps" not in str(foretold(9))
+
+
+def test_a_loss_that_broke_under_a_gradient_that_grows_through_time_is_told_as_that():
+    (finding,) = found(geometric(1.06, steps=80), lambda i: 2.0 if i < 90 else float("nan"))
+    assert finding.severity == "warning" and "grows on its way back" in finding.summary and "the loss broke" in finding.summary
+    assert found(geometric(1.03, steps=80), lambda i: 2.0 if i < 90 else float("nan")) == []  # ten times: not that
+    assert found(geometric(1.06, steps=80)) == []
+    (finding,) = found(geometric(0.82), lambda i: 2.0 / i if i < 90 else float("nan"))
+    assert finding.severity == "note"  # what vanishes breaks nothing
+
+
+@pytest.mark.parametrize("gain", [1.8, 1.0])
+def test_a_real_recurrent_network_whose_gradient_explodes_through_time(gain):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.RNN(2, 32, batch_first=True, nonlinearity="relu"), nn.Linear(32, 2)
+            with torch.no_grad():
+                self.rnn.weight_hh_l0.copy_(gain * nn.init.orthogonal_(torch.empty(32, 32)))
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(60):
+            x = torch.randn(32, 60, 2)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), (x[:, -1, 0] > 0).long()).backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.report().findings if finding.alarm}
+    assert ({"recurrent", "nonfinite"} <= said) == (gain > 1.0)

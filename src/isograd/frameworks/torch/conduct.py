@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from isograd.frameworks.torch.places import persons_line
 from isograd.records.fact import Fact
 
-LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tensor": "rewrap", "as_tensor": "rewrap"}
+LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tolist": "tolist"}
+LEAVING |= {"tensor": "rewrap", "as_tensor": "rewrap"}
 """Functions after which a value has no graph, and what they are called in a fact."""
 CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
 RESHAPING = frozenset({"view", "reshape"})

@@ -7,7 +7,7 @@ zero: there is no path). Intent is not certain, so an alarm needs that it does h
            may be fed in every so many only; or
   BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
            layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
-           graph was left is one that nobody chooses for its own sake (numpy, .data, wrapping in a new tensor)
+           graph was left is one that nobody chooses for its own sake (numpy, .tolist, .data, a new tensor)
   LEAST    three looks (two where the run has ended), and every one since the first
 
 Look-alikes that are healthy: a pretrained trunk under no_grad, target networks and teachers (nothing that learns computes
@@ -26,12 +26,13 @@ from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 SPAN = 8
-BLIND = ("numpy", "data", "rewrap")
+BLIND = ("numpy", "data", "rewrap", "tolist")
 _WORDS = {
     "detach": ".detach()",
     "data": ".data",
     "numpy": ".numpy()",
     "item": ".item()",
+    "tolist": ".tolist()",
     "rewrap": "torch.tensor(...) around a tensor",
     "no_grad": "torch.no_grad()",
 }

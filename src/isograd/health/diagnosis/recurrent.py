@@ -7,6 +7,8 @@ Bounds:
   PART      the reach is less than a quarter of the sequence; where every step has a target of its own the gradient is
             everywhere, so that a short reach says by itself that the loss sits at the end
   STEPS     of sequences of 8 steps and more
+  BROKEN    30 times are enough where the loss has become NaN or infinite: a step that the last time steps bear is that many
+            times too large for the first ones, and the loss is gone (``exploding.CHAOTIC`` says the same of layers)
   FORETOLD  the gradient at the first step is 1e4 times that of the last: no rate fits both (as for layers in ``exploding``)
 None of it is harm by itself: what matters may lie near the end (then a network learns, and it is a remark at most), and
 clipping tames what explodes. So it is an alarm only where the loss has stayed at what a constant answer gets, at the end of
@@ -36,6 +38,7 @@ CONSTANT = 0.1
 SHORT = 50
 """A run of fewer steps ends before anybody could know."""
 GROWN = 1.5
+BROKEN = 30.0
 REFERENCES = (
     "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
     "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
@@ -56,12 +59,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
             continue
         if _short(steps, reach, share):
             kind = "vanishing"
-        elif share > FORETOLD:
+        elif share > (BROKEN if _broke(case) else FORETOLD):
             kind = "exploding"
         else:
             continue
         judged = outcome(case) if judged is None else judged
-        yield (_vanishing if kind == "vanishing" else _exploding)(case, node, _harmful(case, node, judged))
+        harmful = (kind == "exploding" and _broke(case)) or _harmful(case, node, judged)
+        yield (_vanishing if kind == "vanishing" else _exploding)(case, node, harmful)
 
 
 def short_memory(case: Case) -> bool:
@@ -76,6 +80,11 @@ def short_memory(case: Case) -> bool:
 
 def _short(steps: float, reach: float, share: float) -> bool:
     return reach < PART * (steps - 1) and share < 1.0
+
+
+def _broke(case: Case) -> bool:
+    """Whether a loss was not finite, as a rate that is too high for the first time steps makes it."""
+    return any(not math.isfinite(r.value) for r in case.series("loss"))
 
 
 def _first_alone(case: Case, node: Node) -> bool:
@@ -150,9 +159,23 @@ def _exploding(case: Case, node: Node, harmful: bool) -> Finding:
         "warning" if harmful else "note",
         f"The gradient grows on its way back through time: at step 1 of {spoken(node.path)} it is {share:.0e} times that of "
         f"the last of {steps} steps, so that the first steps drown the rest"
-        + (", and the network does no better than a constant answer." if harmful else "."),
+        + (
+            ", and the loss broke."
+            if _broke(case)
+            else ", and the network does no better than a constant answer."
+            if harmful
+            else "."
+        ),
         1,
-        (Evidence("gradient at the first step over the last", "first_step_share", share, bound=FORETOLD), *_gain(keeps)),
+        (
+            Evidence(
+                "gradient at the first step over the last",
+                "first_step_share",
+                share,
+                bound=BROKEN if _broke(case) else FORETOLD,
+            ),
+            *_gain(keeps),
+        ),
         "the recurrent weights amplify: their gain is above 1",
         "clip the gradient's norm (torch.nn.utils.clip_grad_norm_, 1.0); orthogonal or smaller recurrent weights; LSTM or GRU",
         min((r.step for r in case.series("first_step_share", node.path)), default=None),
