@@ -95,4 +95,4 @@ def test_a_network_larger_than_the_memory_is_told_before_it_is_made(
     monkeypatch.setattr(models, "build", lambda *given, **more: pytest.fail("it was made"))
     assert main(["train", str(folder)]) == 2
     said = capsys.readouterr().err
-    assert "the weights of this network alone take 16 GiB of memory" in said and "8 GiB are free" in said
+    assert "the weights of this network and their gradients alone take 32 GiB of memory" in said and "8 GiB are free" in said

@@ -45,10 +45,10 @@ def _member(project: Project, prepared: data.Prepared, seed: int) -> Any:
         "options": table.model_extra or {},
         "known": models.Known(vocabulary, numbers, categories, prepared.train.inputs, *ends),
     }
-    need, have = models.size_of_weights(table.kind, **told), train.memory_here("cpu")
+    need, have = 2 * models.size_of_weights(table.kind, **told), train.memory_here("cpu")
     if have is not None and need > have:  # before a machine is brought to its knees by making them
         raise ModelError(
-            f"the weights of this network alone take {gib(need)} of memory",
+            f"the weights of this network and their gradients alone take {gib(need)} of memory",
             where=str(project.path),
             met=f"{gib(have)} are free",
             remedy="a smaller network under [model]",
