@@ -117,6 +117,12 @@ def test_the_start_is_kept_off_the_persons_objects_and_within_a_bound(monkeypatc
         run(model, optimizer, batches, steps=3).explain(batches, LOSS)
 
 
+class Corrupt:
+    def __iter__(self):
+        yield from problem()[:2]
+        raise OSError("file 2")
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -128,6 +134,8 @@ def test_the_start_is_kept_off_the_persons_objects_and_within_a_bound(monkeypatc
         ({"batches": 7}, "batches are gone through one after the other"),
         ({"batches": [(torch.randn(4, 5), torch.zeros(4, dtype=torch.long))]}, "does not take this batch(?s:.*)mat1 and mat2"),
         ({"batches": [(torch.randn(0, 8), torch.zeros(0, dtype=torch.long))]}, "the batch is empty"),
+        ({"loss": lambda out, y: LOSS(out, y, reduction="none")}, "the loss is not one number"),
+        ({"batches": Corrupt()}, "going through batches raises(?s:.*)OSError: file 2"),
     ],
 )
 def test_bad_input_gets_one_clear_message(options, text):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from isograd.errors import RequestError
+from isograd.errors import IsogradError, RequestError
 from isograd.health import cause
 from isograd.health.case import Case
 from isograd.health.harm import harm_of
@@ -69,11 +70,13 @@ def examples(batches: Any, held_out: Any = None) -> Examples:
 
     Raises ``RequestError`` for what holds no batch.
     """
-    taken = batch_list(batches, BATCHES)
+    with going_through("batches"):
+        taken = batch_list(batches, BATCHES)
     if not taken:
         raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
     if held_out is not None:
-        held = batch_list(held_out, MOST_HELD)
+        with going_through("held_out"):
+            held = batch_list(held_out, MOST_HELD)
         if not held:
             raise RequestError("held_out holds no examples", remedy="leave it out, and a share of the batches is set aside")
         return Examples(taken, held)
@@ -101,6 +104,8 @@ def cause_of(
     present = present_of(case)
     judged = patient.judge(given.held)
     again = patient.judge(given.held)  # raises where a second pass fails
+    if case.taken > 1:
+        patient.trained(given.training, 1)  # what the program did itself must do here: these batches and this loss may not fit
     remarks = list(given.remarks)
     if judged.value != again.value and not (math.isnan(judged.value) and math.isnan(again.value)):
         difference = abs(judged.value - again.value)
@@ -158,6 +163,20 @@ def batch_list(batches: Any, most: int) -> tuple[Any, ...]:
     if not isinstance(batches, Iterable):
         raise RequestError(f"batches are gone through one after the other, not {type(batches).__name__}")
     return tuple(islice(batches, most))
+
+
+@contextmanager
+def going_through(name: str) -> Iterator[None]:
+    """Within, what the person's own data raises is told as theirs."""
+    try:
+        yield
+    except IsogradError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RequestError(
+            f"going through {name} raises", met=said, remedy="a list of batches, or a loader that ends"
+        ) from error
 
 
 OnProgress = Callable[[int, int, str], object]

@@ -7,14 +7,13 @@ import math
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from isograd.errors import IsogradError, ModelError, RequestError
-from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list
+from isograd.errors import ModelError, RequestError
+from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list, going_through
 from isograd.health import cause
 from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop
 from isograd.parallel import Ahead
@@ -61,7 +60,7 @@ class Program:
     @cached_property
     def judged(self) -> tuple[Any, ...]:
         """The validation batches, taken once: a loader that shuffles does not mix what search and proof are judged by."""
-        with self.births.seeded(SEARCH_SEED, self.validation), _told("validation"):
+        with self.births.seeded(SEARCH_SEED, self.validation), going_through("validation"):
             taken = self._first(batch_list(self.validation, MOST_HELD + 1), MOST_HELD, "validation batches")
         return self.births.paired(taken)
 
@@ -73,7 +72,7 @@ class Program:
         return taken[:most]
 
     def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
-        with self.births.seeded(seed, self.batches), _told("batches"):
+        with self.births.seeded(seed, self.batches), going_through("batches"):
             given = _asked(self.batches, seed) if _is_function(self.batches) else self.batches
             taken = self._first(batch_list(given, BATCHES + 1), BATCHES, "batches")
         taken = self.births.paired(taken)
@@ -90,20 +89,6 @@ class Program:
         halves = None if self.own_score else self.births.halves(held)
         one, other = (held, held) if halves is None else halves
         return taken, {"search": one, "proof": other}
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Within, what the person's own data raises is told as theirs."""
-    try:
-        yield
-    except IsogradError:
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(
-            f"going through {name} raises", met=said, remedy="a list of batches, or a loader that ends"
-        ) from error
 
 
 def asked_edits(given: Any) -> tuple[Edit, ...]:
