@@ -5,7 +5,7 @@ import math
 import pytest
 
 import isograd
-from isograd.errors import ModelError, RequestError
+from isograd.errors import DamagedError, ModelError, RequestError
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -74,3 +74,36 @@ def test_a_batch_with_a_number_that_is_none_is_a_finding_and_the_training_goes_o
     finding = next(finding for finding in watch.findings if finding.disease == "nonfinite")
     assert finding.where == "data" and finding.severity == "critical" and watch.meter.steps == 40
     assert any(one.disease == "nonfinite" and one.noticed < 40 for one in told)
+
+
+def test_a_loader_or_arrays_in_place_of_a_batch_are_refused_with_what_to_give():
+    net, x, y = model(), torch.randn(6, 4), torch.zeros(6, dtype=torch.long)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y))
+    with pytest.raises(ModelError) as caught:
+        isograd.check(net, loader, F.cross_entropy)
+    assert "next(iter(loader))" in str(caught.value)
+    with pytest.raises(ModelError) as caught:
+        isograd.check(net, (x.numpy(), y.numpy()), F.cross_entropy)
+    assert "torch.from_numpy" in str(caught.value)
+
+
+def test_a_trace_with_a_damaged_line_or_none_at_all_is_refused_with_the_way_out(tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    net = model()
+    optimizer = sgd(net)
+    with isograd.watch(net, optimizer, trace=trace):
+        for _ in range(6):
+            optimizer.zero_grad()
+            F.cross_entropy(net(torch.randn(6, 4)), torch.zeros(6, dtype=torch.long)).backward()
+            optimizer.step()
+    lines = trace.read_text().split("\n")
+    trace.write_text("\n".join([lines[0], lines[1][:40], *lines[2:]]))
+    with pytest.raises(DamagedError, match="line 2") as caught:
+        isograd.diagnose(trace)
+    assert "take that line out" in str(caught.value)
+    trace.write_text("\n".join([lines[0], *lines[2:]]))
+    assert isograd.diagnose(trace) is not None
+    trace.write_text("")
+    with pytest.raises(DamagedError, match="trace.jsonl") as caught:
+        isograd.diagnose(trace)
+    assert "wrote" in str(caught.value)

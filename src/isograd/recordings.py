@@ -11,6 +11,9 @@ from isograd.errors import DamagedError, RequestError
 from isograd.records import codec
 from isograd.records.trace import Step, Trace
 
+_OURS = 'give a file that isograd.watch(..., trace="trace.jsonl") wrote'
+_WHOLE = "take that line out, and what was recorded before and after it is read; or record the run again"
+
 
 def read_trace(path: Path) -> tuple[Trace, list[str]]:
     """A trace, and remarks on it. Raises ``RequestError`` without a file, ``DamagedError`` for no trace or a newer one."""
@@ -34,11 +37,13 @@ def read_trace(path: Path) -> tuple[Trace, list[str]]:
                 else:
                     header, steps, recordings = found, [], recordings + 1
             elif header is None:
-                raise DamagedError("this is not a trace: it does not begin with the header of one")
+                raise DamagedError("this is not a trace: it does not begin with the header of one", remedy=_OURS)
             else:
                 steps.append(codec.loads(Step, line))
     if header is None:
-        raise DamagedError(f"{path} is not a trace: it is empty or was cut off in its first line", where=str(path))
+        raise DamagedError(
+            f"{path} is not a trace: it is empty or was cut off in its first line", where=str(path), remedy=_OURS
+        )
     if recordings > 1:
         remarks.append(f"the file holds {recordings} recordings, one after the other; this is the last")
     return replace(header, steps=tuple(steps)), remarks
@@ -50,4 +55,4 @@ def _line_of(path: Path, number: int) -> Iterator[None]:
         yield
     except DamagedError as error:
         fault = error.faults[0]
-        raise DamagedError(f"{path}: {fault.what}", where=f"{path}, line {number}", remedy=fault.remedy) from error
+        raise DamagedError(f"{path}: {fault.what}", where=f"{path}, line {number}", remedy=fault.remedy or _WHOLE) from error

@@ -47,6 +47,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
             "the model does not take this batch",
             where=place,
             met=f"{_met(inputs)}{came}; {_said(error)}",
+            remedy=_instead(inputs),
         ) from error
 
 
@@ -131,6 +132,17 @@ def _fits(model: nn.Module, inputs: Any) -> None:
                 met=f"batch is {str(tensor.dtype).removeprefix('torch.')}, model is {wanted.removeprefix('torch.')}",
                 remedy=f"inputs.to({wanted})",
             )
+
+
+def _instead(inputs: Any) -> str:
+    """What to give in place of inputs that hold no tensor."""
+    if any(True for _ in tensors_in(inputs)):
+        return ""
+    if hasattr(inputs, "__array__"):
+        return "torch.from_numpy(inputs), and the same of the targets"
+    return (
+        "one batch of it: next(iter(loader))" if hasattr(inputs, "__iter__") and not isinstance(inputs, str | Mapping) else ""
+    )
 
 
 def _advice(outputs: Any, targets: Any) -> str:
