@@ -3,8 +3,8 @@
 What is decoded is a sample, mean + deviation * noise. The term that keeps the codes close to the prior is cheapest where mean
 and deviation are the same for every example; then the decoder can only answer the mean of the data.
   sampled   some node of the network is the sum of a signal and of a product with an exponential (or softplus) in it
-  EQUAL     the reconstruction, a loss that is known, pays 0.95 of the best constant answer's or more in the median of the late
-            looks, LOOKS at least, of a run that is decided
+  EQUAL     the reconstruction, a loss that is known, is by what is proven no better than a constant answer in the late looks
+            of a run that has ended (``health.worth.learned_nothing``), and pays 1 - GAIN = 0.97 of it or more in each of them
   OTHER     and the loss that is stepped has, or had, another part: it differed from the reconstruction by OTHER of it at some
             look. Without one there is no prior that could outweigh the data
 It is an alarm, for what comes out is the mean, whatever goes in.
@@ -21,12 +21,12 @@ from collections.abc import Iterator, Sequence
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import REGRESSIONS
-from isograd.health.outcome import decided
+from isograd.health.worth import GAIN, learned_nothing
 from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
 from isograd.records.batch import LossSample
 from isograd.records.finding import Evidence, Finding
 
-EQUAL = 0.95
+EQUAL = 1.0 - GAIN
 OTHER = 0.05
 LOOKS = 4
 STEPS = 50
@@ -41,15 +41,15 @@ REFERENCES = (
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the code says nothing."""
     sampled = sample_of(case.anatomy)
-    if sampled is None or case.taken < STEPS or not decided(case):
+    if sampled is None or case.taken < STEPS or not case.ended:
         return
     for curve in curves.curves(case):
         looks = [(step, one) for step, one in curve.looks if one.value is not None and (one.floor or 0.0) > 0.0]
         if len(looks) < LOOKS or curve.function not in RECONSTRUCTIONS or not _with_another_part(case, looks):
             continue
-        shares = [(one.value or 0.0) / (one.floor or 1.0) for _, one in looks[len(looks) // 2 :]]
-        if statistics.median(shares) >= EQUAL:
-            yield _finding(sampled, statistics.median(shares), looks)
+        late = [(one.value or 0.0) / (one.floor or 1.0) for _, one in curve.late_looks() if (one.floor or 0.0) > 0.0]
+        if late and min(late) >= EQUAL and learned_nothing(curve):
+            yield _finding(sampled, statistics.median(late), looks)
             return
 
 
