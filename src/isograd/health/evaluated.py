@@ -17,8 +17,8 @@ ANSWERS = 100
 """Answers of one evaluation from which it says something."""
 FORGOTTEN = 4
 """Evaluations of a kind from which it shows that what they once knew is gone."""
-KNEW, GONE = 0.5, 1.0
-"""A loss in units of the best constant answer's: below the first something was known, at the second and above nothing is."""
+LEFT = 0.5
+"""Share of what right answers were above chance, from which something is left."""
 COMMON = 0.6
 """Share of the most frequent class above which right answers alone are no measure: rare classes may be what counts."""
 
@@ -45,9 +45,9 @@ def knows(one: Evaluation, classes: Sequence[int] = ()) -> bool:
 def forgotten(tried: Series) -> Evaluation | None:
     """The best of some evaluations where it knew something and the last two know nothing; else nothing.
 
-    With classes: more right answers than the most frequent class gives, beyond two standard errors, and no longer, with less
-    than half of what they were above it. With numbers: at most ``KNEW`` of the loss of the best constant answer, and at least
-    ``GONE`` of it. What is merely too sure of itself (overfitted) still answers right.
+    It knew more right answers than the most frequent class gives, beyond two standard errors, and no longer does, with less
+    than half (LEFT) of what they were above it. What is merely too sure of itself (overfitted) still answers right; numbers,
+    whose loss alone is known, cannot be told from that, and are left to ``overfitting``.
 
     >>> knew, lost = (Evaluation(s, classes=(50, 50), answers=100, hits=h) for s, h in ((1, 90), (2, 45)))
     >>> forgotten((knew, knew, lost, lost)) is knew, forgotten((knew, knew, knew, lost))
@@ -59,12 +59,8 @@ def forgotten(tried: Series) -> Evaluation | None:
         best = max(tried, key=lambda one: one.accuracy or 0.0)
         share = max(best.classes) / sum(best.classes)
         above = [(one.accuracy or 0.0) - share for one in (best, *tried[-2:])]
-        gone = not any(knows(one) for one in tried[-2:]) and max(above[1:]) < KNEW * above[0]
+        gone = not any(knows(one) for one in tried[-2:]) and max(above[1:]) < LEFT * above[0]
         return best if knows(best) and gone else None
-    if all(one.accuracy is None and one.value is not None and (one.floor or 0.0) > 0.0 for one in tried):
-        shares = [(one.value or 0.0) / (one.floor or 1.0) for one in tried]
-        if min(shares) <= KNEW and all(math.isfinite(share) and share >= GONE for share in shares[-2:]):
-            return tried[shares.index(min(shares))]
     return None
 
 

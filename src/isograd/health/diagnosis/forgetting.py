@@ -56,13 +56,11 @@ def _tried(case: Case) -> Finding | None:
     """Told from the program's own evaluations."""
     if not decided(case) or not _whole(case):
         return None
-    for tried in by_place(case, lambda one: one.accuracy is not None or one.value is not None):
+    for tried in by_place(case, lambda one: one.accuracy is not None):
         best, last = forgotten(tried), tried[-1]
         if best is None:
             continue
-        right = best.accuracy is not None
-        then, now = (one.accuracy if right else (one.value or 0.0) / (one.floor or 1.0) for one in (best, last))
-        measure = "right answers" if right else "of a constant answer's loss"
+        then, now = best.accuracy or 0.0, last.accuracy or 0.0
         known = max(place for place, one in enumerate(tried) if forgotten((*tried[:-2], one, one)) is None)
         since = tried[min(known + 1, len(tried) - 1)].after
         return Finding(
@@ -70,9 +68,9 @@ def _tried(case: Case) -> Finding | None:
             "warning",
             0.85,
             "loop",
-            f"What was learned is lost: evaluations had {100 * (then or 0.0):.0f} % {measure} after step {best.after:,}, and "
-            f"since step {since:,} they know no more than a constant answer ({100 * (now or 0.0):.0f} %).",
-            (Evidence(f"{measure}, best and last", "hit_rate" if right else "loss", now or 0.0, "", then or 0.0),),
+            f"What was learned is lost: evaluations had {100 * then:.0f} % right answers after step {best.after:,}, and since "
+            f"step {since:,} they know no more than a constant answer ({100 * now:.0f} %).",
+            (Evidence("right answers, best and last", "hit_rate", now, "", then),),
             source=last.source,
             since=since,
             remedy=f"look at what changed near step {since:,}: data of another kind or task, other labels, a rate that rises; "
