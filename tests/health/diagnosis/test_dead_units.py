@@ -96,7 +96,9 @@ def test_a_silent_gate_beside_a_path_around_it_may_wake_and_is_told_when_the_run
 
 def test_of_a_run_that_has_ended_no_more_looks_will_come():
     anatomy = body(3)
-    few = looks(anatomy, "a1", [0] * 8 + [5] * 2, seen=dead_units.SILENT)
+    some = looks(anatomy, "a1", [0] * 8 + [5] * 2, seen=dead_units.SILENT)
+    assert list(dead_units.diagnose(replace(case(some, anatomy), ended=True))) == []
+    few = looks(anatomy, "a1", [0] * 9 + [5], seen=dead_units.SILENT)
     assert found(anatomy, few) == []
     (finding,) = dead_units.diagnose(replace(case(few, anatomy), ended=True))
     assert finding.severity == "warning"

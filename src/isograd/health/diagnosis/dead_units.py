@@ -4,7 +4,8 @@ Bounds, from theory:
   LOOKS   at 128 looks three quarters of a layer stay silent only where a typical unit fires for fewer than 1 in 440, so that
           it hardly learns; fewer looks prove nothing. The positions of one example are alike and count for 8 looks at most
   SILENT  but that all of a layer's units are silent by chance is out of the question after 64 looks; and of a run that has
-          ended no more will be seen: in one so short a unit that fires for fewer than 1 in 20 (rule of three) learns nothing
+          ended no more will be seen: so many tell of MOST of a layer, where a unit that fires for fewer than 1 in 20 (rule of
+          three) learns nothing in so short a time
   SHARE   a layer of n units with a share d dead is a layer of (1 - d) n units; a warning from 3/4 on (the layer has a quarter
           of its width), critical where 99 % or all are dead: nothing passes, forward or back
 Only activations that are flat at zero below zero can kill a unit: ReLU and its kin; a silent LeakyReLU or GELU still learns.
@@ -28,7 +29,7 @@ from isograd.records.finding import Evidence, Finding, Severity
 
 LOOKS = signals.ENOUGH
 SILENT = 64
-SHARE = 0.75
+SHARE, MOST = 0.75, 0.9
 ALL = 0.99
 WELL = 0.6
 BOUNDED = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
@@ -44,7 +45,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if node.operation != "activation" or node.activation not in kinds:
                 continue
             series, looks = at(rows, signal, node.path), at(rows, "unit_looks", node.path)
-            enough = SILENT if (series and series[-1].value >= 1.0) or case.ended else LOOKS
+            most = series[-1].value if series else 0.0
+            enough = SILENT if most >= 1.0 or (case.ended and most >= MOST) else LOOKS
             if series and looks and looks[-1].value >= enough and series[-1].value >= SHARE:
                 since = next(r.step for r in series if r.value >= SHARE)
                 shares.append((series[-1].value, node, since))
