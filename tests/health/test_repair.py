@@ -366,3 +366,11 @@ def test_a_batch_like_no_other_is_left_out_though_the_program_learns_and_the_pre
     work = program(lambda edits: 0.9 if skip in edits else 0.6)
     proof = cure(work, Plan((), (Proposal(skip, "fact: batch 8 is not finite", True, "data"), *SINGLES)), halves())
     assert (proof.verdict, proof.kind, proof.edits) == ("proven", "repair", (skip,))
+
+
+def test_an_edit_that_only_silences_what_fails_is_no_repair():
+    work = program(lambda edits: 0.01 if CLIP in edits else -0.2)
+    proof = cure(work, Plan(PRESET, SINGLES), halves())
+    assert proof.verdict == "not proven" and proof.edits == () and not proof.healthy
+    better = cure(program(lambda edits: 0.6 if RATE in edits else 0.01 if CLIP in edits else -0.2), Plan((), SINGLES), halves())
+    assert better.edits == (RATE,)

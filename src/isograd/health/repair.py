@@ -91,7 +91,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     work.reserve = cost_of_proof((Edit("loss"),), work.length // 2)
     work.foresee(work.searching(edits) for edits in ((), plan.asked or plan.preset))
     control = found.control = work.candidate((), "control", "the program as it is")
-    value = control.skill.value
+    value = _standing(plan, control)
     if plan.asked:
         found.edits, found.reached = plan.asked, work.candidate(plan.asked, "asked", "asked for")
         return
@@ -125,6 +125,11 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         _singles(work, order[:RACED], value + GAIN, stop)
         _beside(work, plan, control, top)
     _chosen(work, plan, found, top if helps else None)
+
+
+def _standing(plan: Plan, control: Training) -> float:
+    """What is to be beaten: the program, or a constant answer where it does worse; a fault is not cured by failing quietly."""
+    return max(control.skill.value, 0.0) if plan.natural else control.skill.value
 
 
 def _goal(plan: Plan, work: Work, control: float, top: float, share: float) -> float:
@@ -185,7 +190,10 @@ def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
     Of each kind the likeliest. Where no single edit gains, what is spoken for first stands for the best.
     """
     for _ in range(ROUNDS):
-        value, known = control.skill.value, [one for one in work.candidates if one.skill is not None and one.stage != "preset"]
+        value, known = (
+            _standing(plan, control),
+            [one for one in work.candidates if one.skill is not None and one.stage != "preset"],
+        )
         best = max(known, key=lambda one: one.skill or 0.0)
         now, least = best.skill or 0.0, _goal(plan, work, value, top, KEPT)
         enough = bool(best.edits) and least <= now <= top + HELPS * work.scale
@@ -302,7 +310,7 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
 def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest; else of what gained."""
     assert found.control is not None
-    value = found.control.skill.value
+    value = _standing(plan, found.control)
     left = work.left(work.spent)
     gained = [one for one in work.candidates if _reaches(one, value + GAIN * work.scale)]
     able = [one for one in gained if cost_of_proof(one.edits, work.length // 2) <= left]
