@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.places import is_persons, persons_line, places_of, tensors_in
 from isograd.frameworks.torch.sameness import variables_of
 from isograd.records.anatomy import Scalar
@@ -76,8 +77,7 @@ def _where(bad: Tensor) -> dict[str, Scalar]:
 def _may_be_batch(tensor: Tensor, longest: int) -> bool:
     if isinstance(tensor, nn.Parameter) or tensor.requires_grad or not tensor.is_floating_point() or not tensor.ndim:
         return False
-    plain = tensor.layout == torch.strided and tensor.device.type != "meta" and not hasattr(tensor, "_local_tensor")
-    return plain and tensor.numel() > 0 and (not longest or len(tensor) <= longest)
+    return is_plain(tensor) and (not longest or len(tensor) <= longest)
 
 
 def _running() -> Iterator[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from isograd.frameworks.torch.breaking import stained
+from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.places import _OURS, _TORCH, modules_of, places_of, tensors_in
 from isograd.records.anatomy import Scalar
 from isograd.records.fact import Fact
@@ -137,7 +138,7 @@ def _not_a_number(message: str, frames: Sequence[tuple[FrameType, int]]) -> dict
         return {}
     inner = [frame.f_locals for frame, _ in reversed(frames)]
     held = [tensor for variables in inner[:DEEP] for tensor in tensors_in(list(variables.values()))]
-    there = [tensor for tensor in held if tensor.is_floating_point() and tensor.layout == torch.strided and tensor.ndim]
+    there = [tensor for tensor in held if tensor.is_floating_point() and tensor.ndim and is_plain(tensor)]
     if not any(bool(torch.isnan(tensor.detach()).any()) for tensor in there):
         return {}
     theirs = [frame.f_locals for frame, _ in reversed(frames) if _is_persons(frame)]

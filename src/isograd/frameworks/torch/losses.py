@@ -115,8 +115,8 @@ def _value(result: Any, given: Mapping[str, Any]) -> float | None:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether its entries are numbers here: of a distributed tensor every rank would have to ask at once."""
-    if hasattr(tensor, "_local_tensor"):
+    """Whether its entries are numbers here: inside ``vmap`` there are none, of a distributed tensor every rank has to ask."""
+    if hasattr(tensor, "_local_tensor") or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
     return tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_complex() and tensor.numel() > 0
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.places import tensors_in
 from isograd.records.fact import Fact
 
@@ -59,7 +60,7 @@ class Sequences:
             self.axes[path] = (b, a) if module.batch_first else (a, b)
         if isinstance(module, nn.MultiheadAttention):
             masked = args[3] if len(args) > 3 else kwargs.get("key_padding_mask")
-            if isinstance(masked, Tensor) and inverted(masked, self._padding):
+            if isinstance(masked, Tensor) and is_plain(masked) and inverted(masked, self._padding):
                 self.inverted.add(path)
         if recurrent:
             self._state(path, args[1] if len(args) > 1 else kwargs.get("hx"), output, isinstance(module, nn.RNNBase))
@@ -87,7 +88,13 @@ class Sequences:
 
     def _tokens(self, module: nn.Embedding, tokens: Tensor | None) -> None:
         """Where a batch of token numbers is padding: the embedding's padding index, or zeros that only stand at the end."""
-        if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or len(self._padding) >= TABLES:
+        if (
+            tokens is None
+            or tokens.ndim != 2
+            or tokens.is_floating_point()
+            or len(self._padding) >= TABLES
+            or not is_plain(tokens)
+        ):
             return
         padding = tokens == (0 if module.padding_idx is None else module.padding_idx)
         if module.padding_idx is not None or bool((padding[:, 1:] | ~padding[:, :-1]).all()):
