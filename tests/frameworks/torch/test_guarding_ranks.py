@@ -13,7 +13,8 @@ RANK = """
 import contextlib, hashlib, json, os, sys, warnings, torch, isograd
 import torch.distributed as dist
 from torch import nn
-rank, kind, meeting = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+rank, kind, meeting = int(sys.argv[1]), sys.argv[2].split()[0], sys.argv[3]
+clipped = "clipped" in sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=2)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 4))
@@ -35,12 +36,16 @@ with isograd.watch(model, optimizer, act=act, keep_start=False) as watch, warnin
             x, y = 100.0 * x, (y + 1) % 4  # one rank has a bad batch
         if step == 40 and rank == 0:
             x = x * float("nan")
+        if clipped and step == 20:
+            watch._aid._guard.clip = 1e-3  # as where trouble lasts
         optimizer.param_groups[0]["lr"] = 10.0 if step == 50 else 1e-2
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
 whole = [(p.full_tensor() if hasattr(p, "full_tensor") else p).detach() for p in model.parameters()]
+local = [getattr(p.grad, "_local_tensor", p.grad) for p in model.parameters()]
 print(json.dumps({
+    "local": 0.0 if not clipped else sum(float(one.square().sum()) for one in local),
     "weights": hashlib.sha256(b"".join(t.contiguous().numpy().tobytes() for t in whole)).hexdigest(),
     "finite": all(bool(t.isfinite().all()) for t in whole),
     "actions": [(action.step, action.kind, action.reason, action.value) for action in watch.actions],
@@ -85,3 +90,12 @@ def test_where_not_every_rank_takes_part_none_acts_and_none_waits(kind: str, tmp
     ends = two_ranks(kind, tmp_path)
     assert [end["actions"] for end in ends] == [[], []]
     assert "every rank must watch" in str(ends[0]["said"])
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_a_bound_on_the_gradient_is_one_for_all_ranks(kind: str, tmp_path: Path) -> None:
+    first, second = two_ranks(f"{kind} clipped", tmp_path)
+    assert first["weights"] == second["weights"] and first["finite"] and not first["said"]
+    square = float(str(first["local"])) + float(str(second["local"]))  # replicas count twice, as in the bound
+    assert square == pytest.approx(1e-6, rel=1e-3)
