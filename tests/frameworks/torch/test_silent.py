@@ -189,3 +189,13 @@ def test_no_hook_is_left_and_evaluation_is_not_heard():
     assert not silence._step
     silence.listen(False)
     assert dict(nn.modules.module._global_forward_hooks) == hooks
+
+
+def test_a_layer_that_was_not_run_in_these_steps_is_not_called_dead():
+    net = network()
+    net.append(nn.Linear(3, 3))
+    aside = net.pop(5)
+    net.spare = aside
+    net.forward = lambda x: nn.Sequential(*list(net)[:5])(x)
+    silence, optimizer = heard(net)
+    assert not silence.revive(optimizer)
