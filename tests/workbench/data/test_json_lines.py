@@ -84,3 +84,10 @@ def test_it_trains_and_predicts_like_the_same_csv(tmp_path: Path) -> None:
     assert one.encoding == two.encoding and bool((one.train.inputs == two.train.inputs).all())
     inputs, names, _ = read_for_prediction(tmp_path / "shop.jsonl", one.encoding)
     assert inputs.shape == (40, 3) and names[0] == "shop.jsonl line 1"
+
+
+def test_a_table_of_lists_alone_is_refused_for_its_lists(tmp_path: Path) -> None:
+    lines = [json.dumps({"x": [i], "y": "ab"[i % 2]}) for i in range(20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="column 'x' holds lists or objects and was left out"):
+        prepare("t.jsonl", base=tmp_path, task="classification", target="y", split=SplitPlan(), seed=0)

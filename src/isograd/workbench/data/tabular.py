@@ -147,7 +147,8 @@ def _kinds(table: Table, features: Sequence[str]) -> tuple[dict[str, ColumnKind]
 
 
 def _nothing_to_learn(table: Table, remarks: Sequence[str]) -> DataError:
-    met = few(list(remarks), MOST_NAMED) or "the target is the only column"
+    unread = [remark for remark in table.remarks if "left out" in remark]
+    met = few([*unread, *remarks], MOST_NAMED) or "the target is the only column"
     return DataError("no column is left to learn from", where=table.where, met=met)
 
 

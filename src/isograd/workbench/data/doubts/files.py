@@ -44,7 +44,7 @@ def unreadable(skipped: Sequence[Skipped], rows: int) -> Iterator[Doubt]:
         "unreadable",
         "warning",
         "files",
-        f"{len(skipped):,} files or rows cannot be read; {rows:,} can.",
+        f"{len(skipped):,} {'files or rows' if len(skipped) != 1 else 'file or row'} cannot be read; {rows:,} can.",
         len(skipped),
         (Evidence("share that cannot be read", "unreadable", len(skipped) / (len(skipped) + rows)),),
         tuple(reasons[:MOST_NAMED]),
