@@ -15,7 +15,7 @@ from isograd.workbench.data.order import alike, in_order
 
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-_AT_ONCE = 1 << 20
+_AT_ONCE, _WORDS = 1 << 20, 1 << 16
 
 
 def on_disk(pieces: Iterable[NDArray[Any]], kind: Any) -> NDArray[Any]:
@@ -41,13 +41,13 @@ def _mapped(file: Any, kind: Any) -> NDArray[Any]:
     return np.asarray(np.memmap(file, dtype=kind, mode="r")) if file.tell() else np.zeros(0, dtype=kind)
 
 
-def firsts(digests: bytearray) -> Codes:
-    """For each word the place of the first that is equal to it, by digests of 16 bytes.
+def firsts(digests: Codes) -> Codes:
+    """For each word the place of the first that is equal to it, by digests of two numbers each.
 
-    >>> firsts(bytearray(b"a" * 16 + b"b" * 16 + b"a" * 16)).tolist()
+    >>> firsts(np.array([1, 1, 2, 2, 1, 1])).tolist()
     [0, 1, 0]
     """
-    halves = np.frombuffer(digests, dtype=np.int64).reshape(-1, 2)
+    halves = digests.reshape(-1, 2)
     which = alike([in_order(halves[:, 0]), in_order(halves[:, 1])])
     first = np.flatnonzero(np.diff(np.maximum.accumulate(which), prepend=-1))
     found: Codes = first[which]
@@ -55,11 +55,11 @@ def firsts(digests: bytearray) -> Codes:
 
 
 class Written:
-    """Words that come one after the other and go to disk; 16 bytes of each are held, by which equal ones are known."""
+    """Words that come one after the other and go to disk, with a digest of each, by which equal ones are known."""
 
     def __init__(self, letters: BinaryIO) -> None:
-        self._letters, self._ends, self.digests = letters, list[NDArray[np.int64]](), bytearray()
-        self._lengths: list[int] = []
+        self._letters, self._lengths, self._new = letters, list[int](), bytearray()
+        self._ends, self._digests = list[Codes](), list[Codes]()
         self.count = self._size = 0
 
     def add(self, word: str) -> None:
@@ -67,21 +67,28 @@ class Written:
         letters = word.encode("utf-8")
         self._letters.write(letters)
         self._lengths.append(len(letters))
-        self.digests += hashlib.blake2b(letters, digest_size=16).digest()
+        self._new += hashlib.blake2b(letters, digest_size=16).digest()
         self.count += 1
-        if len(self._lengths) >= _AT_ONCE:
+        if len(self._lengths) >= _WORDS:
             self._flush()
 
     def _flush(self) -> None:
         ends = self._size + np.cumsum(self._lengths, dtype=np.int64)
         self._size = int(ends[-1]) if len(ends) else self._size
-        self._ends.append(ends)
+        self._ends.append(laid_down(ends))
+        self._digests.append(laid_down(np.frombuffer(bytes(self._new), dtype=np.int64)))
         self._lengths.clear()
+        self._new.clear()
 
-    def ends(self) -> list[NDArray[np.int64]]:
-        """Where each word ends, in pieces."""
+    def ends(self) -> Codes:
+        """Where each word ends (words,)."""
         self._flush()
-        return self._ends
+        return on_disk(self._ends, np.int64)
+
+    def firsts(self) -> Codes:
+        """For each word the place of the first that is equal to it."""
+        self._flush()
+        return firsts(on_disk(self._digests, np.int64))
 
 
 def lexicon_of(words: Iterable[str]) -> tuple[Lexicon, Codes]:
@@ -96,7 +103,7 @@ def lexicon_of(words: Iterable[str]) -> tuple[Lexicon, Codes]:
         for word in words:
             writing.add(word)
         letters = _mapped(file, np.uint8)
-        return Lexicon(letters, on_disk(writing.ends(), np.int64)), firsts(writing.digests)
+        return Lexicon(letters, writing.ends()), writing.firsts()
 
 
 def edited(words: Iterable[str], edit: Callable[[str], str]) -> tuple[Lexicon, Codes, Flags]:

@@ -22,7 +22,7 @@ from isograd.workbench.data.lexicon import Lexicon
 from isograd.workbench.data.parquet import broken_parquet, columns_of_words
 from isograd.workbench.data.pieces import A_COLUMN, FIXED, MIB, parquet_pieces
 from isograd.workbench.data.places import Places
-from isograd.workbench.data.spilled import Written, firsts
+from isograd.workbench.data.spilled import Written
 from isograd.workbench.data.table import Table, lacking, left_out
 
 MEMORY = 1024
@@ -154,7 +154,7 @@ def _write(asked: Asked, aside: Path, memory: int) -> None:
         raise DataError(f"{asked.where.name} has no column that can be read", where=str(asked.where))
     for number, column in enumerate(columns.values()):
         if column.words is not None:
-            np.concatenate(column.words.ends()).tofile(aside / f"{number}.ends")
+            column.words.ends().tofile(aside / f"{number}.ends")
             _join_equal(aside / f"{number}.values", column.words)
     remarks |= dict.fromkeys(left_out(extra, asked.files[0]))
     told = tuple(column.words is not None for column in columns.values())
@@ -163,7 +163,7 @@ def _write(asked: Asked, aside: Path, memory: int) -> None:
 
 def _join_equal(values: Path, words: Written) -> None:
     """Let every row point to the first of all equal words; the others stay, and nothing points to them."""
-    place = firsts(words.digests)
+    place = words.firsts()
     if np.array_equal(place, np.arange(len(place))):
         return
     place = np.append(place, -1)
