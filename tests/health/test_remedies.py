@@ -123,6 +123,34 @@ def test_what_a_finding_speaks_for_comes_first_and_correctness_before_settings()
     assert len({(one.edit.kind, one.edit.value) for one in spoken}) == len(spoken)
 
 
+def test_against_a_gradient_that_vanishes_weights_come_first_then_what_keeps_the_signal_and_rates_after_it():
+    case, found = case_of(2e-5), Finding("vanishing", "critical", 0.97, "a", "")
+    case = dataclasses.replace(
+        case, anatomy=dataclasses.replace(case.anatomy, optimizer=Optimizer("sgd", (("learning_rate", 0.1),)))
+    )
+    present = dataclasses.replace(
+        dense(20, learning_rate=0.1), words=(("activation", "relu"), ("optimizer", "sgd")), loop=Loop(steps=300)
+    )
+    order = [one.edit.kind for one in prescribe(case, (found,), present) if one.urgent]
+    assert order.index("initialisation") < order.index("activation") < order.index("learning_rate")
+    assert {"normalisation", "residual"} <= set(order)
+    remark = dataclasses.replace(found, severity="note")
+    told = [one.edit.kind for one in prescribe(case, (remark,), present) if one.urgent]
+    assert told.index("learning_rate") < told.index("initialisation"), "settings first, where it is a remark"
+
+
+def test_pictures_are_normalised_over_the_batch_where_it_is_large_enough():
+    def norms(family, size):
+        present = dataclasses.replace(dense(9, batch_size=size), family=family)
+        offered = [edit.value for edit, _ in signal.candidates(case_of(), present) if edit.kind == "normalisation"]
+        (chosen,) = (edit.value for edit in preset((), present) if edit.kind == "normalisation")
+        assert chosen == offered[0]
+        return offered
+
+    assert norms("convolutional", 64.0) == ["batch", "layer"]
+    assert norms("convolutional", 4.0) == norms("dense", 64.0) == ["layer"]
+
+
 def test_the_preset_has_every_correctness_fix_and_only_what_changes_something():
     case = case_of(2.0)
     present = dense(12, "tanh")

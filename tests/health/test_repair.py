@@ -314,6 +314,20 @@ def test_what_gained_nothing_in_short_replays_is_tried_last():
     assert proof.edits == (CLIP,) and proof.cost_search == 3.0
 
 
+def test_what_gained_nothing_before_even_the_ceiling_gains_keeps_its_place():
+    useless = tuple(Hypothesis(edit, "list", 0.0, 0.0, None, steps=40) for edit in (RATE, HE))
+    said = Explanation("unknown", Skill(0.0, 10), 40, 200, 400, tried=useless)
+    late = program(lambda edits: 0.9 if edits & {RATE, CLIP} else 0.0)
+    late.work = late.attempt
+
+    def slow(edits, seed, part, steps, stop):
+        made = late.work(edits, seed, part, steps, stop)
+        return Training(made.skill, ((40, 0.0), *made.curve), made.steps)
+
+    late.attempt = slow
+    assert cure(late, Plan(PRESET, SINGLES, lambda allowed, way: said), halves()).edits == (RATE,)
+
+
 def test_the_same_numbers_give_the_same_proof():
     proofs = [cure(program(lambda edits: 0.9 if {LOSS, RELU} <= edits else 0.1), Plan(PRESET, SINGLES), halves()) for _ in "ab"]
     assert proofs[0] == proofs[1]

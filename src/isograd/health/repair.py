@@ -110,7 +110,8 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     if not helps and value >= WELL and not (plan.alarmed or certain) and plan.natural:
         return
     _explained(work, plan, found, dict(best.curve) if helps else {})
-    order, stop = _ordered(plan, found), _hopeless(work, best, control, natural=plan.natural)
+    silent = [step for step, skill in best.curve if skill - value <= GAIN * work.scale] if helps else []
+    order, stop = _ordered(plan, found, max(silent, default=0)), _hopeless(work, best, control, natural=plan.natural)
     if helps:
         goal = _goal(plan, work, value, top, NEAR)
         _singles(work, order[:FIRST], goal, stop)
@@ -147,8 +148,12 @@ def _explained(work: Work, plan: Plan, found: Found, way: dict[int, float]) -> N
             raise KeyboardInterrupt
 
 
-def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, str]]:
-    """What is tried in full: all causes together, each, their rivals, what gained in short replays, then as prescribed."""
+def _ordered(plan: Plan, found: Found, silent: int) -> list[tuple[tuple[Edit, ...], Stage, str]]:
+    """What is tried in full: all causes together, each, their rivals, what gained in short replays, then as prescribed.
+
+    A short replay that gains nothing speaks against an edit only where the ceiling gains in so many steps, and it is ``silent``
+    until then.
+    """
     order: list[tuple[tuple[Edit, ...], Stage, str]] = []
     cause = found.cause
     if cause is not None:
@@ -161,7 +166,7 @@ def _ordered(plan: Plan, found: Found) -> list[tuple[tuple[Edit, ...], Stage, st
     useless = set[Edit]()
     for trial in cause.tried if cause is not None else ():
         certain = trial.edit.kind in FACTS and trial.reason != "list"  # it may show only later than a short replay goes
-        if trial.gain <= 0.0 and not trial.given and not certain:
+        if trial.gain <= 0.0 and trial.steps > silent and not (trial.given or certain):
             useless.add(trial.edit)
     rest = sorted(plan.singles, key=lambda one: one.edit in useless)
     order += [((one.edit,), "single", one.reason) for one in rest]

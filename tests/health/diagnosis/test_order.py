@@ -10,6 +10,7 @@ from runs import FLAT, run
 
 import isograd.health.diagnosis
 from isograd.health.diagnosis import DISEASES, diagnose, explained, in_order
+from isograd.health.diagnosis.learning_rate import SHORT
 from isograd.records.finding import Finding
 
 FILES = sorted(p for p in Path(isograd.health.diagnosis.__file__).parent.glob("*.py") if p.stem != "__init__")
@@ -68,3 +69,30 @@ def test_the_suspicion_that_labels_are_unrelated_is_a_remark_beside_a_cause_that
     assert [one.severity for one in explained([labels, reset])] == ["note", "critical"]
     assert next(explained([labels, Finding("plateau", "critical", 0.97, "loss", "")])).severity == "warning"
     assert [one.severity for one in explained([replace(labels, confidence=0.9), reset])] == ["warning", "critical"]
+
+
+def test_a_rate_that_moves_nothing_is_a_remark_where_the_gradient_never_arrives():
+    low = Finding("learning_rate", "critical", 0.9, "optimizer", "", cause=SHORT)
+    gone = Finding("vanishing", "critical", 0.97, "0", "")
+    assert [one.severity for one in explained([low, gone])] == ["note", "critical"]
+    assert [one.severity for one in explained([low, replace(gone, severity="note")])] == ["critical", "note"]
+    assert [one.severity for one in explained([replace(low, cause=None), gone])] == ["critical", "critical"]
+
+
+def test_a_plain_deep_network_is_told_its_gradient_before_its_rate():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    layers = [layer for _ in range(24) for layer in (torch.nn.Linear(16, 16), torch.nn.ReLU())]
+    net = torch.nn.Sequential(*layers, torch.nn.Linear(16, 4))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    x = torch.randn(256, 16)
+    y = x[:, :4].argmax(1)
+    with isograd.watch(net, optimizer, steps=120, budget=None) as watch:
+        for step in range(120):
+            rows = slice(64 * (step % 4), 64 * (step % 4) + 64)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+            optimizer.step()
+    assert next(iter(watch.report().findings)).disease == "vanishing"

@@ -93,9 +93,9 @@ def test_before_training_usual_decays_and_a_decay_that_adam_scales_with_the_grad
 
 def test_constants_that_forget_in_three_steps_are_told_of_a_run_that_learned_nothing():
     adamw = Optimizer("adamw", (("learning_rate", 0.003), ("weight_decay", 100.0)))
-    assert [
-        one.severity for one in weight_decay.diagnose(run(body(4, optimizer=adamw), losses=FLAT, weight=emptied, turning=1.0))
-    ] == ["warning"]
+    case = run(body(4, optimizer=adamw), losses=FLAT, rates=0.003, weight=emptied, turning=1.0)
+    assert weight_decay.stronger(case) is None, "by its late updates alone nothing is seen"
+    assert [one.severity for one in weight_decay.diagnose(case)] == ["warning"]
     assert list(weight_decay.diagnose(run(body(4, optimizer=adamw)))) == []  # it learns
 
 

@@ -161,13 +161,19 @@ def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:
 def explained(found: Sequence[Finding]) -> Iterator[Finding]:
     """The suspicion that targets follow from nothing is a remark where something else is known to stop the training.
 
-    That a run ended too early is one where its targets are known to be wrong: more of them would be learned by heart.
+    That a run ended too early is one where its targets are known to be wrong: more of them would be learned by heart. And so
+    is a rate that moves nothing where the gradient is lost on its way: no rate brings it to the layers that it does not reach.
     """
+    faded = any(one.alarm and one.disease == "vanishing" for one in found)
     targets = any(one.alarm and one.disease == "labels" and _sure(one) for one in found)
     known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
     for finding in found:
-        follows = known and finding.disease == "labels" and not _sure(finding)
-        yield replace(finding, severity="note") if follows or (targets and finding.disease == "interrupted") else finding
+        follows = (
+            (known and finding.disease == "labels" and not _sure(finding))
+            or (targets and finding.disease == "interrupted")
+            or (faded and finding.cause == learning_rate.SHORT)
+        )
+        yield replace(finding, severity="note") if follows else finding
 
 
 def _sure(finding: Finding) -> bool:

@@ -52,6 +52,8 @@ NOTHING_YET, STRAIGHT, HALF_WAY = 0.4, 0.6, 0.5
 """Paths up to which a rate is too low although looks lie close: where nothing was learned, for nothing says that it was long
 enough; and where the gradient of the late looks still points where it did and half was not reached, for a way that is straight
 and not half of a layer's size long has not come to its first bend."""
+SHORT = "the steps are too short for the length of the run"
+"""The cause of a rate that is too low; it is none where the gradient is lost on its way."""
 UNSURE = 0.05
 """Standard error of the right answers from which the loss is asked as well."""
 LOW_SKILL, STIRRED, DECAY_SKILL = 0.75, 0.3, 0.9
@@ -187,6 +189,7 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
         1,
         f"a learning rate {_factor(moved.planned_path)} times as high, or as many times more steps",
         0.9 if moved.starved else 0.8,
+        SHORT,
     )
 
 
@@ -279,7 +282,13 @@ def _judged(found: Outcome) -> Iterator[Evidence]:
 
 
 def _finding(
-    found: Outcome, summary: str, evidence: tuple[Evidence, ...], since: int, remedy: str, confidence: float
+    found: Outcome,
+    summary: str,
+    evidence: tuple[Evidence, ...],
+    since: int,
+    remedy: str,
+    confidence: float,
+    cause: str | None = None,
 ) -> Finding:
     severity: Severity = "critical" if found.learning is False and (found.share or 0.0) >= 1.0 else "warning"
     return Finding(
@@ -290,6 +299,7 @@ def _finding(
         summary,
         evidence,
         since=since,
+        cause=cause,
         remedy=remedy,
         references=REFERENCES,
     )

@@ -8,9 +8,18 @@ from isograd.health.case import Case
 from isograd.health.hypotheses import DEEP, SUSPECTS, Proposal, proposals
 from isograd.health.present import Present
 from isograd.health.remedies import memory, rates, signal, weights
-from isograd.health.remedies.order import in_order, tier
+from isograd.health.remedies.order import CORRECTNESS, in_order, tier
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
+
+REMEDIES: dict[str, tuple[str, ...]] = {
+    "vanishing": ("normalisation", "residual"),
+    "exploding": ("normalisation", "clip_norm"),
+    "rank_collapse": ("normalisation", "residual"),
+    "symmetry": ("normalisation",),
+    "dead_units": ("normalisation",),
+}
+"""What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
 
 FAMILIES = (rates, weights, signal, memory)
 """What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
@@ -19,8 +28,8 @@ FAMILIES = (rates, weights, signal, memory)
 def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:
     """Every single edit that is worth a trial, each once, in the order in which they deserve one.
 
-    First what a fact, a finding or a value speaks for, then the rest; within each correctness, settings, initialisation,
-    activation, normalisation and paths, architecture; within these as theory ranks them.
+    First what a fact, a finding or a value speaks for, then the rest; within each what an alarm speaks for, and after
+    correctness the likeliest first; then settings, initialisation, activation, normalisation and paths, architecture.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> from isograd.health.present import present_of
@@ -28,13 +37,27 @@ def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tupl
     >>> [one.edit.kind for one in prescribe(case, (), present_of(case))]
     ['loss', 'shuffle', 'clip_norm']
     """
-    spoken = {kind: finding for finding in reversed(findings) for kind in SUSPECTS.get(finding.disease, ())}
+    spoken: dict[str, Finding] = {}
+    for finding in sorted(findings, key=lambda one: not one.alarm):
+        spoken = dict.fromkeys(_answers(finding), finding) | spoken  # the first that speaks for a kind, alarms before remarks
     found: dict[tuple[object, ...], Proposal] = {}
     for one in (*_from_theory(case, present, spoken), *proposals(case, findings, present)):
         if one.edit.value is None or one.edit.value != one.edit.before:
             found.setdefault((one.edit.kind, one.edit.value, one.edit.where), one)
     order = list(found.values())
-    return tuple(sorted(order, key=lambda one: (not one.urgent, tier(one.edit))))
+
+    def rank(one: Proposal) -> tuple[bool, bool, bool, int, int]:
+        finding = spoken.get(one.edit.kind)
+        told = finding is not None and finding.alarm
+        place = _answers(finding).index(one.edit.kind) if finding is not None and told else 0
+        return not one.urgent, one.edit.kind not in CORRECTNESS, not told, place, tier(one.edit)
+
+    return tuple(sorted(order, key=rank))
+
+
+def _answers(finding: Finding) -> tuple[str, ...]:
+    """The kinds of edits that a finding speaks for, the likeliest first."""
+    return *SUSPECTS.get(finding.disease, ()), *REMEDIES.get(finding.disease, ())
 
 
 def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> Iterator[Proposal]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from isograd.health.hypotheses import DEEP, Proposal
+from isograd.health.hypotheses import DEEP, Proposal, usual_norms
 from isograd.health.present import Present
 from isograd.health.remedies.order import CORRECTNESS, in_order
 from isograd.health.remedies.rates import standing_rate
@@ -42,7 +42,7 @@ def _signal(present: Present) -> Iterator[Edit]:
     if activation:
         yield Edit("initialisation", "he", before=present.number("gain"))
     if present.depth > 2:
-        yield Edit("normalisation", "layer")
+        yield Edit("normalisation", usual_norms(present)[0])
     if present.depth > DEEP:
         yield Edit("residual")
 

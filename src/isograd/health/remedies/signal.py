@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.hypotheses import DEEP
+from isograd.health.hypotheses import DEEP, usual_norms
 from isograd.health.present import Present
 from isograd.health.remedies.weights import RELU_LIKE
 from isograd.records.edit import Edit
@@ -27,5 +27,6 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
     if any(node.operation == "attention" for node in case.anatomy.nodes):
         yield Edit("norm_first"), "the gradient has a path that no normalisation shrinks"
     if present.depth > 2:
-        yield Edit("normalisation", "layer"), "the scale of every layer is 1"
+        for kind in usual_norms(present):
+            yield Edit("normalisation", kind), "the scale of every layer is 1"
         yield Edit("residual"), "the gradient has a path of slope 1"

@@ -57,6 +57,7 @@ LINES: dict[str, str] = {
     "activation": "{module}()  # instead of {before}, between the layers",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
+    "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden convolution; nn.BatchNorm1d(width) behind a Linear",
     "residual": "x = x + layer(x)  # for every layer that keeps the shape",
     "norm_first": "nn.TransformerEncoderLayer(..., norm_first=True)",
     "cell": "nn.{cell}(...)  # instead of nn.RNN: the same arguments",
