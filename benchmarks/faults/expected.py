@@ -41,6 +41,7 @@ HEADINGS: dict[Heading, frozenset[str]] = {
             "weights_reset",
             "same_batch",
             "recurrent_axes",
+            "inverted_mask",
             "carried_state",
             "loss_mismatch",
             "unreachable_targets",
@@ -51,7 +52,9 @@ HEADINGS: dict[Heading, frozenset[str]] = {
         ]
     ),
     "data": frozenset(["inputs", "targets", "labels", "initial_loss", "noisy_labels"]),
-    "learning": frozenset(["plateau", "collapse", "underfitting", "overfitting", "forgetting", "interrupted", "adversarial"]),
+    "learning": frozenset(
+        ["plateau", "collapse", "posterior_collapse", "underfitting", "overfitting", "forgetting", "interrupted", "adversarial"]
+    ),
 }
 """The headings of the list of what isograd must know, with the diseases under each."""
 

@@ -45,7 +45,7 @@ def test_a_bag_tells_good_films_from_bad_ones(tmp_path: Path, capsys: pytest.Cap
 def test_every_family_trains_judges_and_answers_the_same_from_its_bundle(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = reviews(tmp_path, kind=kind, more="[train]\nepochs = 2\n")
+    folder = reviews(tmp_path, kind=kind, more="[train]\nepochs = 12\n")
     run = river.run_training(load(folder))
     _, judged = river.evaluate_run(folder)
     _, bundle = river.export_run(folder)
