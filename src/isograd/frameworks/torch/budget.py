@@ -36,8 +36,9 @@ SPREAD = 0.25
 LARGE, EACH = 64, 2e-3
 """Parameters from which a network is so large that even a first diagnosis in the loop is not given away, and the seconds that
 it takes for each of them, as measured on 400."""
-TIMED = 16
-"""Of the steps that are not looked at every so many-th is timed, and counted for all."""
+TIMED = 17
+"""Of the steps that are not looked at every so many-th is timed, and counted for all. It has no divisor in common with 16: what
+hears the losses does more at every 16th of them, and that step would be timed always or never."""
 BRIEFLY = 5e-5
 """Seconds that such a step is counted for at most. It is timed by the wall clock, because to ask for the thread's time costs as
 much as the step itself; what takes longer was another program."""

@@ -39,7 +39,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not loss and not nans and _passes(rows, since):
         yield _remark(since, len(norms))
         return
-    where, text, source = _told(case) or (*_first_place(rows, since, anatomy), None)
+    where, text, source = _told(case, since) or (*_first_place(rows, since, anatomy), None)
     node = anatomy.node(where)
     seen = max((r.step for r in case.readings.values if r.step < since), default=since - 1)
     gap = f" or earlier (the last look before it was at step {seen})" if seen < since - 1 else ""
@@ -58,7 +58,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     )
 
 
-def _told(case: Case) -> tuple[str, str, str | None] | None:
+def _told(case: Case, since: int) -> tuple[str, str, str | None] | None:
     """What was found in the backward pass of the first such loss, where that says more than the looks do."""
     for step, fact in case.facts("loss_broke"):
         of, looked = fact.get("of", ""), any(one.index == step and one.layers for one in case.steps)
@@ -67,7 +67,7 @@ def _told(case: Case) -> tuple[str, str, str | None] | None:
             at = f", all in column {column}" if column >= 0 else ""
             text = f"the batch itself holds numbers that are not finite ({name}: {fact.get('count', 0):,} in {rows:,} rows{at})"
             return "data", text, fact.source
-        if of == "weights" and not looked:
+        if of == "weights" and (step == since or not looked):
             return fact.where, f"{fact.get('parameter', '')} was not finite any more: the step before it destroyed it", None
         if of == "pass" and not looked:
             return (
