@@ -35,7 +35,8 @@ def test_the_best_of_what_was_tried_counts_where_it_is_better_at_all():
 
 
 def test_tpe_searches_the_space_that_it_is_given():
-    pool = [Edit("clip_norm", 1.0), Edit("learning_rate", 0.1), Edit("learning_rate", 0.2)]
-    tried = list(cure.of_tpe(pool, 6, lambda edits: float(len(edits))))
-    assert len(tried) == len({frozenset(edits) for _, edits in tried}) == 5, "there are no more than five combinations"
+    small = [Edit("clip_norm", 1.0), Edit("learning_rate", 0.1), Edit("learning_rate", 0.2)]
+    assert len(list(cure.of_tpe(small, 6, lambda edits: float(len(edits))))) == 5, "there are no more than five combinations"
+    tried = list(cure.of_tpe([*small, Edit("weight_decay", 0.01)], 6, lambda edits: float(len(edits))))
+    assert len(tried) == len({frozenset(edits) for _, edits in tried}) == 6
     assert all(len({edit.kind for edit in edits}) == len(edits) for _, edits in tried)

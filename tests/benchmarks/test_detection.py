@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import detection
-from faults import expected
+from faults import expected, headings
 from faults.grounds import OPERATORS, PROGRAMS, candidates
 from isograd.health.diagnosis import DISEASES
 
@@ -36,7 +36,7 @@ def _alarm(where: str, *layers: str) -> dict[str, Any]:
 
 
 def test_every_fault_has_an_expectation_whose_diseases_stand_under_a_heading() -> None:
-    known = set().union(*expected.HEADINGS.values())
+    known = set().union(*headings.HEADINGS.values())
     for one in OPERATORS.values():
         wanted = expected.of(one.name, one.family)
         assert wanted.diseases <= known
@@ -46,7 +46,7 @@ def test_every_fault_has_an_expectation_whose_diseases_stand_under_a_heading() -
 
 
 def test_every_disease_that_isograd_knows_stands_under_a_heading() -> None:
-    known = set().union(*expected.HEADINGS.values())
+    known = set().union(*headings.HEADINGS.values())
     assert {disease.__name__.rpartition(".")[2] for disease in DISEASES} <= known
 
 
