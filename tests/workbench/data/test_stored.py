@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -255,14 +256,25 @@ print(rows, peak[0] - first)
 """
 
 
-@pytest.mark.proof
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
-def test_a_file_of_many_times_the_memory_is_encoded_and_dealt_in_batches_within_it(tmp_path: Path) -> None:
-    rows = 100_000
-    draw = np.random.default_rng(0)
+def long_texts(rows: int, draw: np.random.Generator) -> dict[str, Any]:
+    """Texts of 40 words, and a number."""
     words = np.array([draw.bytes(12).hex() for _ in range(3000)])
     texts = [" ".join(row) for row in words[draw.integers(0, 3000, (rows, 40))]]
-    table = pa.table({"text": texts, "x": draw.normal(size=rows), "y": np.array(["a", "b"])[draw.integers(0, 2, rows)]})
+    return {"text": texts, "x": draw.normal(size=rows)}
+
+
+def numbers_as_words(rows: int, draw: np.random.Generator) -> dict[str, Any]:
+    """Eight columns of numbers that somebody stored as words, next to each of them different, beside texts."""
+    columns = {f"x{place}": [f"{value:.12f}" for value in draw.normal(size=rows)] for place in range(8)}
+    return {"text": [bytes(row).hex() for row in draw.integers(0, 256, (rows, 600), dtype=np.uint8)], **columns}
+
+
+@pytest.mark.proof
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
+@pytest.mark.parametrize("columns", [long_texts, numbers_as_words])
+def test_a_file_of_many_times_the_memory_is_encoded_and_dealt_in_batches_within_it(tmp_path: Path, columns: Any) -> None:
+    rows, draw = 100_000, np.random.default_rng(0)
+    table = pa.table({**columns(rows, draw), "y": np.array(["a", "b"])[draw.integers(0, 2, rows)]})
     pq.write_table(table, tmp_path / "large.parquet", use_dictionary=False, compression="none")
     pq.write_table(table.slice(0, 300), tmp_path / "small.parquet")
     size = (tmp_path / "large.parquet").stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from isograd.workbench.data.order import alike, in_order
 
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-_AT_ONCE, _WORDS = 1 << 20, 1 << 16
+_AT_ONCE, _WORDS = 1 << 20, 1 << 15
 
 
 def on_disk(pieces: Iterable[NDArray[Any]], kind: Any) -> NDArray[Any]:
@@ -58,7 +59,7 @@ class Written:
     """Words that come one after the other and go to disk, with a digest of each, by which equal ones are known."""
 
     def __init__(self, letters: BinaryIO) -> None:
-        self._letters, self._lengths, self._new = letters, list[int](), bytearray()
+        self._letters, self._lengths, self._new = letters, array("q"), bytearray()
         self._ends, self._digests = list[Codes](), list[Codes]()
         self.count = self._size = 0
 
@@ -73,11 +74,11 @@ class Written:
             self._flush()
 
     def _flush(self) -> None:
-        ends = self._size + np.cumsum(self._lengths, dtype=np.int64)
+        ends = self._size + np.cumsum(np.array(self._lengths, dtype=np.int64))
         self._size = int(ends[-1]) if len(ends) else self._size
         self._ends.append(laid_down(ends))
         self._digests.append(laid_down(np.frombuffer(bytes(self._new), dtype=np.int64)))
-        self._lengths.clear()
+        self._lengths = array("q")
         self._new.clear()
 
     def ends(self) -> Codes:

@@ -131,6 +131,19 @@ class _Column:
 
 def _write(asked: Asked, aside: Path, memory: int) -> None:
     """Every piece's columns, one file of values each and two of words; then equal words of different pieces become one."""
+    columns, counts, remarks = _written(asked, aside, memory)
+    if not columns:
+        raise DataError(f"{asked.where.name} has no column that can be read", where=str(asked.where))
+    for number, column in enumerate(columns.values()):
+        if column.words is not None:
+            column.words.ends().tofile(aside / f"{number}.ends")
+            _join_equal(aside / f"{number}.values", column.words)
+    told = tuple(column.words is not None for column in columns.values())
+    (aside / _FACTS).write_text(codec.dumps(_Facts(tuple(columns), told, tuple(counts), remarks)), "utf-8")
+
+
+def _written(asked: Asked, aside: Path, memory: int) -> tuple[dict[str, _Column], list[int], tuple[str, ...]]:
+    """The columns as all pieces brought them, the rows of each file, and what there is to say; no piece is held afterwards."""
     wordy = {name for path in asked.files for name in columns_of_words(path)}
     columns: dict[str, _Column] = {}
     counts, remarks, extra = [], dict[str, None](), set[str]()
@@ -150,15 +163,8 @@ def _write(asked: Asked, aside: Path, memory: int) -> None:
                     column.take(piece.columns[name])
                 counts[-1] += len(piece)
                 remarks |= dict.fromkeys(piece.remarks)
-    if not columns:
-        raise DataError(f"{asked.where.name} has no column that can be read", where=str(asked.where))
-    for number, column in enumerate(columns.values()):
-        if column.words is not None:
-            column.words.ends().tofile(aside / f"{number}.ends")
-            _join_equal(aside / f"{number}.values", column.words)
     remarks |= dict.fromkeys(left_out(extra, asked.files[0]))
-    told = tuple(column.words is not None for column in columns.values())
-    (aside / _FACTS).write_text(codec.dumps(_Facts(tuple(columns), told, tuple(counts), tuple(remarks))), "utf-8")
+    return columns, counts, tuple(remarks)
 
 
 def _join_equal(values: Path, words: Written) -> None:
