@@ -152,10 +152,29 @@ def test_without_the_start_or_the_optimizer_it_says_what_is_missing():
     with pytest.raises(RequestError, match=r"was not kept(?s:.*)keep_start=True"):
         run(model, optimizer, batches, steps=3, keep_start=False).explain(batches, LOSS)
     del optimizer
-    unknown = run(model, None or torch.optim.SGD(model.parameters(), lr=0.1), batches, steps=3)
+
+    class Mine(torch.optim.SGD):
+        pass
+
+    unknown = run(model, Mine(model.parameters(), lr=0.1), batches, steps=3)
     gc.collect()
     with pytest.raises(RequestError, match=r"no optimizer to replay with(?s:.*)optimizer=optimizer"):
         unknown.explain(batches, LOSS)
+
+
+def test_an_optimizer_that_is_gone_with_the_function_that_trained_is_made_again():
+    def trained(model, batches):
+        body, head = [*model.parameters()][:-2], [*model.parameters()][-2:]
+        groups = [{"params": body, "lr": 3.0}, {"params": head, "lr": 2.0, "betas": (0.8, 0.9)}]
+        optimizer = torch.optim.Adam(groups, eps=1e-6)
+        return run(model, optimizer, batches, steps=20), optimizer
+
+    model, batches = net(), problem()
+    watch, optimizer = trained(model, batches)
+    alive = watch.explain(batches, LOSS, budget=700).cause
+    del optimizer
+    gc.collect()
+    assert watch.explain(batches, LOSS, budget=700).cause == alive and alive.causes[0].edit.kind == "learning_rate"
 
 
 def test_a_watch_that_is_still_at_work_is_left_first():

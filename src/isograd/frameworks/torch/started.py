@@ -25,6 +25,8 @@ from isograd.records.loop import Loop
 
 MOST_BYTES = 2 << 30
 """Largest state that is kept: a model beyond is not copied, and says so when it is asked for."""
+_Recipe = tuple[type[Optimizer], list[list[tuple[int, str]]]]
+"""An optimizer without its parameters: its class and, for each group, the model and the name of each of them."""
 
 
 class TorchStart(Start):
@@ -40,6 +42,7 @@ class TorchStart(Start):
         self._state: list[dict[str, Tensor]] = []
         self._moving: list[dict[str, bool]] = []
         self._groups: list[list[dict[str, Any]]] = []
+        self._recipes: list[_Recipe] = []
         self.bytes = 0
         self._why_not = "nothing was kept of the start of this run"
 
@@ -70,7 +73,9 @@ class TorchStart(Start):
         self.bytes = size
         self._state = [{name: tensor.detach().to("cpu", copy=True) for name, tensor in one.items()} for one in state]
         self._moving = [{name: p.requires_grad for name, p in model.named_parameters()} for model in alive]
-        self._groups = [_settings(one) for reference in self._optimizers if (one := reference()) is not None]
+        stepping = [one for reference in self._optimizers if (one := reference()) is not None]
+        self._groups = [_settings(one) for one in stepping]
+        self._recipes = [_recipe(one, alive) for one in stepping]
 
     def batches(self, given: Any, loss: Any, inputs: Sequence[InputSample] = (), compared: LossSample | None = None) -> Any:
         """Batches as people hand them over, in the form that the program was seen to use; see ``handed.batches_of``."""
@@ -89,8 +94,9 @@ class TorchStart(Start):
     ) -> TorchPatient:
         """The program as it was at the start, on copies, with the habits of its loop.
 
-        Raises ``RequestError`` where the start was not kept, a model or the optimizer is gone or there are several optimizers,
-        and where ``step`` works on the original model; ``ModelError`` where something cannot be copied.
+        Raises ``RequestError`` where the start was not kept, a model is gone, or an optimizer that is none of torch's, where
+        several optimizers belong to several models, and where ``step`` works on the original model; ``ModelError`` where
+        something cannot be copied.
         """
         if not self._state:
             raise RequestError(
@@ -101,7 +107,7 @@ class TorchStart(Start):
             raise RequestError("the watched model is gone", remedy="call explain while the model still exists")
         if step is not None:
             check_step(step, models)
-        chosen = self._optimizer(optimizer)
+        chosen = self._optimizer(optimizer, models)
         copies, own_loss, twin = together(models, loss, chosen)
         assert twin is not None
         for model, state, moving in zip(copies, self._state, self._moving, strict=True):
@@ -112,8 +118,11 @@ class TorchStart(Start):
         own = None if step is None else on_copies(step, self._models)
         return dataclasses.replace(made, known=tuple(batches), step=own, score=score)
 
-    def _optimizer(self, given: Any) -> Optimizer:
+    def _optimizer(self, given: Any, models: Sequence[nn.Module]) -> Optimizer:
         alive = [one for reference in self._optimizers if (one := reference()) is not None]
+        if not alive:  # a function that trains has returned: one of torch's own is made again from its settings
+            made = [_made(*each, models) for each in zip(self._recipes, self._groups, strict=True)]
+            alive = [one for one in made if one is not None] if all(made) else []
         if given is not None:
             alive = list(given) if isinstance(given, tuple | list) else [given]
         if len(alive) > 1 and len(self._models) == 1 and all(_is_plain(one) for one in alive):
@@ -138,6 +147,24 @@ class TorchStart(Start):
             return [settings for one in optimizer.members for settings in self._settings_of(one)]
         place = next((place for place, one in enumerate(alive) if one is optimizer), None)
         return self._groups[place] if place is not None and place < len(self._groups) else []
+
+
+def _recipe(optimizer: Optimizer, models: Sequence[nn.Module]) -> _Recipe:
+    """The class, and where the parameters of each group are found: which model, and by what name ("" for one of no model)."""
+    known = {id(p): (place, name) for place, model in enumerate(models) for name, p in model.named_parameters()}
+    return type(optimizer), [[known.get(id(p), (0, "")) for p in group["params"]] for group in optimizer.param_groups]
+
+
+def _made(recipe: _Recipe, settings: Sequence[dict[str, Any]], models: Sequence[nn.Module]) -> Optimizer | None:
+    """An optimizer of torch's own as it was at the start; nothing where it cannot be made, or held what no model holds."""
+    made: Any
+    made, places = recipe
+    held = [dict(unwrapped(model).named_parameters()) for model in models]
+    if not made.__module__.startswith("torch.optim.") or any(n not in held[k] for group in places for k, n in group):
+        return None
+    groups = [[held[k][name] for k, name in group] for group in places]
+    optimizer: Optimizer = made([{"params": some, **copy.deepcopy(one)} for some, one in zip(groups, settings, strict=True)])
+    return optimizer
 
 
 def _is_plain(optimizer: Any) -> bool:
