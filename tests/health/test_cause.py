@@ -58,6 +58,14 @@ def test_two_faults_are_found_one_after_the_other():
     work, _ = asked({frozenset(): 0.0, frozenset([CLEAR]): 0.3, frozenset([RATE]): 0.1, both: 0.9})
     found = search(work, proposed(CLEAR, RATE))
     assert [cause.edit for cause in found.causes] == [CLEAR, RATE]
+
+
+def test_of_two_faults_what_is_wrong_for_certain_is_told_before_a_setting_that_was_found_first():
+    skills = {frozenset(): 0.0, frozenset([CLEAR]): 0.1, frozenset([RATE]): 0.5, frozenset([RATE, CLEAR]): 0.9}
+    work, tried = asked(skills)
+    found = search(work, proposed(CLEAR, RATE))
+    assert (RATE, CLEAR) in [edits for edits, _ in tried]
+    assert [cause.edit for cause in found.causes] == [CLEAR, RATE]
     assert found.tried[-1].given == (CLEAR,)
 
 
@@ -219,7 +227,7 @@ def test_what_a_fact_asks_for_is_tried_beside_a_tenth_of_a_rate_that_was_found_w
     }
     work, _ = asked(skills)
     found = search(work, proposed(fact, whole, urgent=(fact,)))
-    assert [cause.edit for cause in found.causes] == [whole, fact]  # the smaller rate is no third cause
+    assert [cause.edit for cause in found.causes] == [fact, whole]  # the smaller rate is no third cause
 
 
 def test_of_two_that_gain_together_alone_the_activation_comes_before_the_weights_that_suit_it():

@@ -170,7 +170,7 @@ def search(
         work.length,
         work.spent,
         work.budget,
-        tuple(causes),
+        tuple(sorted(causes, key=lambda one: one.edit.kind not in FACTS)),  # what is wrong for certain comes first
         tuple(work.tried),
         tuple(dict.fromkeys(remedies)),
         work.interrupted,
