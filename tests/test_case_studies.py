@@ -128,3 +128,36 @@ def test_a_spoken_digit_is_learned_from_some_takes(tmp_path: Path) -> None:
     assert tested == {"theo"} and "theo" not in {path.stem.split("_")[1] for path in (tmp_path / "no-theo" / "train").iterdir()}
     assert all(int(path.stem.split("_")[2]) < 5 for path in (tmp_path / "takes" / "test").iterdir())
     assert figures("spoken", tmp_path, 8)["accuracy"] > 0.4
+
+
+def test_photos_of_four_kinds_are_copied_and_their_plain_deep_network_is_foretold_to_fail(tmp_path: Path) -> None:
+    given("cifar10-subset")
+    script("photos/few/copy_few.py").main(tmp_path, every=20)
+    kinds = sorted(place.name for place in (tmp_path / "photos" / "train").iterdir())
+    assert kinds == ["automobile", "deer", "frog", "ship"]
+    assert len(list((tmp_path / "photos" / "train" / "frog").iterdir())) == 50
+    project = load(ROOT / "examples" / "photos" / "few")
+    (tmp_path / "isograd.toml").write_text(f"threads = 1\n{project.text}", "utf-8")
+    report = river.check(load(tmp_path))
+    assert any(finding.alarm and finding.disease == "vanishing" for finding in report.record.findings)
+    cured = project.text.replace('norm = "none"', 'norm = "batch"').replace('initialisation = "torch"', 'initialisation = "he"')
+    (tmp_path / "isograd.toml").write_text(f"threads = 1\n{cured}", "utf-8")
+    assert not any(finding.alarm for finding in river.check(load(tmp_path)).record.findings)
+
+
+def test_the_gradient_of_the_last_word_reaches_further_back_in_a_network_with_gates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISOGRAD_DATA", str(tmp_path))
+    (tmp_path / "imdb").mkdir()
+    words = np.random.default_rng(0).integers(0, 50, size=(120, 60))
+    lines = [f'"{" ".join(f"w{word}" for word in row)}",{"good" if row[-1] < 25 else "bad"},1' for row in words]
+    for part in ("train", "test"):
+        (tmp_path / "imdb" / f"{part}.csv").write_text("text,label,rating\n" + "\n".join(lines) + "\n", "utf-8")
+    text = (ROOT / "examples" / "films" / "last" / "isograd.toml").read_text("utf-8")
+    (tmp_path / "isograd.toml").write_text(text.replace("length = 200", "length = 60"), "utf-8")
+    found = script("films/reach.py").main(tmp_path, epochs=1)
+    assert found["rnn"]["before"]["reach"] < 59 and "words" not in found
+    assert found["lstm"]["before"]["reach"] > found["rnn"]["before"]["reach"]
+    assert len(found["gru"]["after"]["gradient"]) == len(found["gru"]["after"]["steps"]) == 60
+    assert "svg" in (tmp_path / "reach.svg").read_text("utf-8")
