@@ -145,7 +145,7 @@ def test_photos_of_four_kinds_are_copied_and_their_plain_deep_network_is_foretol
     assert not any(finding.alarm for finding in river.check(load(tmp_path)).record.findings)
 
 
-def test_the_gradient_of_the_last_word_reaches_further_back_in_a_network_with_gates(
+def test_the_gradient_of_the_last_word_reaches_further_back_through_orthogonal_weights_and_through_gates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ISOGRAD_DATA", str(tmp_path))
@@ -157,7 +157,8 @@ def test_the_gradient_of_the_last_word_reaches_further_back_in_a_network_with_ga
     text = (ROOT / "examples" / "films" / "last" / "isograd.toml").read_text("utf-8")
     (tmp_path / "isograd.toml").write_text(text.replace("length = 200", "length = 60"), "utf-8")
     found = script("films/reach.py").main(tmp_path, epochs=1)
-    assert found["rnn"]["before"]["reach"] < 59 and "words" not in found
-    assert found["lstm"]["before"]["reach"] > found["rnn"]["before"]["reach"]
+    drawn, orthogonal, gated = (found[name]["before"] for name in ("rnn, as torch draws it", "rnn", "lstm"))
+    assert drawn["reach"] < 20 and "nothing earlier than about" in drawn["said"][0]
+    assert orthogonal["reach"] == gated["reach"] == 59 and not gated["said"]
     assert len(found["gru"]["after"]["gradient"]) == len(found["gru"]["after"]["steps"]) == 60
     assert "svg" in (tmp_path / "reach.svg").read_text("utf-8")

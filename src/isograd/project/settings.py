@@ -117,7 +117,12 @@ class EncodingTable(Table):
         description="which tokens of a text, or steps of a sequence, that is longer than length: reviews say at their end what "
         "they mean",
     )
-    mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum")
+    mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum; fewer tell voices apart less, e.g. 32")
+    span: Annotated[float, Field(ge=0.0, le=100.0)] = Field(
+        0.0,
+        description="sounds: decibels from the loudest band of a recording down to silence, e.g. 50, so that how loud it was "
+        "recorded does not matter; 0: powers as they are",
+    )
 
 
 Degrees = Annotated[float, Field(ge=0.0, le=180.0)]
@@ -153,6 +158,11 @@ class AugmentTable(Table):
     time_shift: Share | None = Field(None, description="sounds: begin earlier or later by a share of their length at most")
     noise: Annotated[float, Field(ge=0.0)] | None = Field(
         None, description="sounds: white noise, a share of their power at most"
+    )
+    pitch: Share | None = Field(None, description="sounds: 0.15 is from 1 / 1.15 to 1.15 times as high")
+    tempo: Share | None = Field(None, description="sounds: 0.25 is from 1 / 1.25 to 1.25 times as fast")
+    equalize: Annotated[float, Field(ge=0.0, le=30.0)] | None = Field(
+        None, description="sounds: some bands louder and some quieter, by some such decibels, as other microphones make them"
     )
     mask_time: Share | None = Field(None, description="sounds: share of the frames that is hidden at most")
     mask_bands: Share | None = Field(None, description="sounds: share of the bands that is hidden at most")

@@ -107,7 +107,8 @@ class TextEncoding:
 @dataclass(frozen=True, slots=True)
 class SoundEncoding:
     """How recordings become log-mel spectra: ``samples`` of each at ``rate`` a second, in windows of ``window`` every ``hop``
-    samples; ``mean`` and ``std`` are those of each of the ``mels`` bands.
+    samples; ``mean`` and ``std`` are those of each of the ``mels`` bands. With a ``span`` each recording is measured by its
+    own loudest band, and so many decibels below that is silence; 0: powers as they were recorded.
     """
 
     rate: int
@@ -117,6 +118,7 @@ class SoundEncoding:
     mels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    span: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

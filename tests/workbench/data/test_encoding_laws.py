@@ -1,5 +1,6 @@
 """The same rows give the same bits: in training, after the encoding was written and read again, and one row at a time."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -181,8 +182,9 @@ def of_sounds(folder: Path, **how: object) -> Prepared:
     return prepare(str(folder), base=Path(), task="sound-classification", target=None, seed=0, **told)  # type: ignore[arg-type]
 
 
-def test_sounds_are_the_same_bits_in_training_after_reloading_and_alone(tmp_path: Path) -> None:
-    found = of_sounds(chimes(tmp_path))
+@pytest.mark.parametrize("plan", [EncodingPlan(), EncodingPlan(span=50.0)], ids=["as recorded", "span"])
+def test_sounds_are_the_same_bits_in_training_after_reloading_and_alone(plan: EncodingPlan, tmp_path: Path) -> None:
+    found = of_sounds(chimes(tmp_path), encode_as=plan)
     again = codec.loads(Encoding, codec.dumps(found.encoding))
     for part in (found.train, found.test):
         for name, row in zip(part.names, part.inputs.numpy(), strict=True):
@@ -219,6 +221,24 @@ def test_a_longer_recording_is_cut_and_a_shorter_one_filled_up(tmp_path: Path) -
     long = np.tile(signals[0], 20)
     cut = encode_sounds([long, long[: encoding.sound.samples], np.zeros(1, np.float32)], encoding)
     assert cut[0].tobytes() == cut[1].tobytes() and np.isfinite(cut).all()
+
+
+def test_with_a_span_it_does_not_matter_how_loud_a_recording_was_made(tmp_path: Path) -> None:
+    encoding = of_sounds(chimes(tmp_path), encode_as=EncodingPlan(mels=32, span=50.0)).encoding
+    assert encoding.sound is not None and encoding.sound.span == 50.0
+    signal = read_recordings(tmp_path, pattern="{label}_{speaker}_{take}").signals[0]
+    loud, soft = encode_sounds([signal, np.float32(0.05) * signal], encoding)
+    assert loud == pytest.approx(soft, abs=1e-3)
+    nothing, hum = encode_sounds([np.zeros(4000, np.float32), np.full(4000, 1e-8, np.float32)], encoding)
+    assert np.isfinite(nothing).all() and nothing == pytest.approx(hum, abs=1e-3)  # what is faint throughout stays silence
+    floor = (-50 / 10 * np.log(10) - np.array(encoding.sound.mean)) / np.array(encoding.sound.std)
+    assert nothing.max(axis=(0, 2)) == pytest.approx(floor, abs=1e-5)
+    assert abs(float(loud.max()) - float(nothing.max())) > 1
+    old = codec.to_document(encoding)
+    del old["record"]["sound"]["span"]
+    assert codec.from_document(Encoding, old).sound == dataclasses.replace(
+        encoding.sound, span=0.0
+    )  # made before there was one
 
 
 def test_recordings_are_no_task_of_pictures_or_tables(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def prepare(
         )
     cleaned, remarks, steps = before_split(found, clean, target)
     if isinstance(cleaned, Recordings):
-        made = _from_recordings(cleaned, source, task, target, split, seed, encode_as.mels, cache, [*clean])
+        made = _from_recordings(cleaned, source, task, target, split, seed, encode_as, cache, [*clean])
     else:
         assert isinstance(cleaned, Pictures)
         made = _from_pictures(cleaned, source, task, target, split, seed, cache, memory)
@@ -166,7 +166,7 @@ def _from_recordings(
     target: str | None,
     plan: SplitPlan,
     seed: int,
-    mels: int,
+    encode_as: EncodingPlan,
     cache: Path | None,
     asked: list[str],
 ) -> Prepared:
@@ -181,7 +181,7 @@ def _from_recordings(
     groups = _groups(found, plan.column) if plan.kind == "group" else None
     facts = Facts(same, found.labels, found.classes, found.parts, groups)
     parts, remarks = part_rows(plan, facts, seed=seed)
-    encoding, inputs = heard(found, parts, target or "label", mels, cache, asked)
+    encoding, inputs = heard(found, parts, target or "label", encode_as, cache, asked)
     rows = [_sounds(found, part, one) for part, one in zip(parts, inputs, strict=True)]
     bands, frames = inputs[0].shape[2:]
     summary = _summary(found, source, encoding, (1, bands, frames), parts, plan, remarks)

@@ -55,7 +55,8 @@ class EncodingPlan:
     ``scaling`` of numbers; ``categories`` as "one_hot" or as "index" (a place among the values, for an embedding); texts cut
     into ``tokens``, of which a ``vocabulary`` is learned, and given as ``text`` "bag" (weighted counts) or "ids" (the first
     or, as ``keep`` says, the last ``length`` tokens; None: as many as 95 % of the training texts have, 512 at most); ``mels``
-    bands of a sound's spectrum.
+    bands of a sound's spectrum, each recording measured by its own loudest one with silence ``span`` dB below it (0: as it was
+    recorded).
     """
 
     scaling: Literal["standard", "minmax", "robust"] = "standard"
@@ -66,6 +67,7 @@ class EncodingPlan:
     length: int | None = None
     keep: Literal["first", "last"] = "first"
     mels: int = 64
+    span: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

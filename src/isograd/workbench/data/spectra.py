@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,25 @@ Frames = NDArray[np.float64]
 FRAME_SECONDS, HOP_SECONDS = 0.025, 0.010
 FLOOR = 1e-10
 """Power below which everything is silence: the logarithm must end somewhere (-100 dB of full scale)."""
+FAINT = 1e-8
+"""Power of a band (-80 dB) that no recording is measured by: one that never gets louder stays quiet, whatever the span."""
 MOST_SECONDS = 30.0
 
 
-def fit_sounds(signals: Sequence[Signal], rate: int, classes: Sequence[str], target: str, *, mels: int = 64) -> Encoding:
+def fit_sounds(
+    signals: Sequence[Signal], rate: int, classes: Sequence[str], target: str, *, mels: int = 64, span: float = 0.0
+) -> Encoding:
     """The encoding of recordings, from training signals: frames of 25 ms every 10 ms, ``mels`` bands, mean and std of each.
 
     Every recording is cut, or filled up with silence, to the length that 95 % of the training recordings do not exceed (30 s at
-    most). Mean and deviation of a band are over the frames that were recorded, not those that were filled up.
+    most). Mean and deviation of a band are over the frames that were recorded, not those that were filled up. With a ``span``
+    in decibels each recording is measured by its own loudest band, see ``logarithms``.
     """
     lengths = np.array([len(signal) for signal in signals])
     samples = int(min(math.ceil(float(np.quantile(lengths, 0.95))), MOST_SECONDS * rate))
     window = 2 ** math.ceil(math.log2(max(16, FRAME_SECONDS * rate)))
     hop = max(1, round(HOP_SECONDS * rate))
-    bare = SoundEncoding(rate, samples, window, hop, min(mels, window // 4), (), ())
+    bare = SoundEncoding(rate, samples, window, hop, min(mels, window // 4), (), (), span)
     total, squares, count = np.zeros(bare.mels), np.zeros(bare.mels), 0
     for signal in signals:
         found = log_mel(signal[:samples], bare)
@@ -40,7 +46,7 @@ def fit_sounds(signals: Sequence[Signal], rate: int, classes: Sequence[str], tar
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
-    fitted = SoundEncoding(rate, samples, window, hop, bare.mels, tuple(mean.tolist()), tuple(deviation.tolist()))
+    fitted = replace(bare, mean=tuple(mean.tolist()), std=tuple(deviation.tolist()))
     return Encoding("sound", target, sound=fitted, classes=tuple(classes))
 
 
@@ -61,8 +67,27 @@ def log_mel(signal: Signal, encoding: SoundEncoding) -> Frames:
     window = np.hanning(encoding.window)
     spectrum = np.fft.rfft(padded[starts + np.arange(encoding.window)] * window, axis=1)
     power = (spectrum.real**2 + spectrum.imag**2) / window.sum() ** 2
-    found: Frames = np.log(np.maximum(mel_filters(encoding.rate, encoding.window, encoding.mels) @ power.T, FLOOR))
-    return found
+    return logarithms(mel_filters(encoding.rate, encoding.window, encoding.mels) @ power.T, encoding.span)
+
+
+def logarithms(powers: Frames, span: float) -> Frames:
+    r"""Logarithms of powers (..., mels, frames), those of each recording by its own loudest band where there is a ``span``.
+
+    .. math:: \log \left( \frac{p}{\max(\max p, FAINT)} + 10^{-span/10} \right)
+
+    A gain in front of a recording changes nothing (unless the recording is fainter than ``FAINT`` throughout), and noise that
+    lies deeper than the span hardly anything. Range: -span log(10) / 10 to about 0; with ``span`` 0: log(max(p, FLOOR)).
+
+    >>> powers = np.array([[1e-3, 1e-6]])
+    >>> logarithms(powers, 30.0).round(3).tolist(), logarithms(100 * powers, 30.0).round(3).tolist()
+    ([[0.001, -6.215]], [[0.001, -6.215]])
+    """
+    if not span:
+        found: Frames = np.log(np.maximum(powers, FLOOR))
+        return found
+    loudest = np.maximum(powers.max(axis=(-2, -1), keepdims=True), FAINT)
+    measured: Frames = np.log(powers / loudest + 10 ** (-span / 10))
+    return measured
 
 
 @functools.lru_cache(maxsize=8)

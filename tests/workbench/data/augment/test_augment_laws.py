@@ -18,6 +18,9 @@ DRAW = torch.Generator().manual_seed(5)
 CLASSES = ("cat", "dog", "owl")
 PHOTOS = Encoding("images", "label", image=(3, 9, 7), channel_mean=(0.4, 0.5, 0.6), channel_std=(0.2,) * 3, classes=CLASSES)
 SOUNDS = Encoding("sound", "label", sound=SoundEncoding(8000, 4000, 256, 80, 8, (-9.0,) * 8, (3.0,) * 8), classes=CLASSES)
+SPANNED = Encoding(
+    "sound", "label", sound=SoundEncoding(8000, 4000, 256, 80, 8, (-9.0,) * 8, (3.0,) * 8, 50.0), classes=CLASSES
+)
 TABLE = Encoding(
     "table",
     "y",
@@ -54,6 +57,11 @@ CASES = {
         SOUNDS,
         torch.randn(ROWS, 1, 8, 48, generator=DRAW),
         AugmentPlan(time_shift=0.3, noise=0.2, mask_time=0.3, mask_bands=0.4, mixup=0.2),
+    ),
+    "sounds of other voices": (
+        SPANNED,
+        torch.randn(ROWS, 1, 8, 48, generator=DRAW),
+        AugmentPlan(time_shift=0.3, pitch=0.2, tempo=0.3, equalize=6.0, noise=0.2),
     ),
     "table": (TABLE, table(), AugmentPlan(jitter=0.1, drop_words=0.3, crop_words=0.4)),
 }

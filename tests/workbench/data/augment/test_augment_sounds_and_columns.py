@@ -60,6 +60,49 @@ def test_masks_hide_one_run_of_bands_and_one_of_frames_at_most_as_long_as_asked(
     assert bands.any(dim=0).all() and frames.any(dim=0).all()  # any place may be hidden
 
 
+SPANNED = Encoding("sound", "label", sound=SoundEncoding(RATE, SAMPLES, 256, 80, 40, (-9.0,) * 40, (3.0,) * 40, 50.0))
+
+
+def tone(hertz: float, loud: float = 0.5, seconds: float = 0.25) -> torch.Tensor:
+    signal = loud * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+    return torch.from_numpy(encode_sounds([signal.astype(np.float32)], SPANNED))
+
+
+def test_a_higher_voice_is_the_tone_of_a_higher_pitch() -> None:
+    found = sounds.voiced(tone(1000).expand(200, -1, -1, -1), Settled(pitch=0.25), SPANNED, 0, 1, KEYS)
+    highest = found[:, 0, :, 5].argmax(dim=1).tolist()
+    bands = [int(tone(hertz)[0, 0, :, 5].argmax()) for hertz in (800, 1000, 1250)]
+    assert min(highest) == bands[0] and max(highest) == bands[2] and bands[1] in highest
+
+
+def test_a_faster_recording_ends_sooner_and_silence_follows() -> None:
+    found = sounds.voiced(tone(1000).expand(200, -1, -1, -1), Settled(tempo=0.25), SPANNED, 0, 1, KEYS)
+    sounding = (found[:, 0].amax(dim=1) > tone(1000).max() - 0.1).sum(dim=1)
+    usual = int((tone(1000)[0, 0].amax(dim=0) > tone(1000).max() - 0.1).sum())
+    assert abs(int(sounding.min()) - usual / 1.25) < 2 and abs(int(sounding.max()) - usual * 1.25) < 2
+    assert torch.allclose(found[:, 0, :, -1], tone(1000)[:, 0, :, -1], atol=1e-4)
+
+
+def test_another_microphone_makes_bands_louder_by_so_many_decibels_at_most_and_none_beside_its_neighbour() -> None:
+    even = torch.zeros(200, 1, 16, 48)
+    moved = sounds.voiced(even, Settled(equalize=4.0), SOUND, 0, 1, KEYS)[:, 0, :, 0] * 3 * 10 / np.log(10)
+    assert float(moved.abs().max()) <= 3 * 4.0 and float(moved.abs().max()) > 4.0  # three waves of 4 dB each
+    assert float((moved[:, 1:] - moved[:, :-1]).abs().max()) < 4.0
+
+
+def test_with_a_span_a_changed_recording_is_measured_by_its_own_loudest_band_again() -> None:
+    rows = tone(1000).expand(200, -1, -1, -1)
+    plan = Settled(pitch=0.2, tempo=0.2, equalize=6.0, noise=0.05)
+    found = sounds.noisy(sounds.voiced(rows, plan, SPANNED, 0, 1, KEYS), plan, SPANNED, 0, 1, KEYS)
+    assert torch.allclose(found.amax(dim=(1, 2, 3)), torch.full((200,), 3.0), atol=1e-4)  # (log 1 - mean) / std
+    assert sounds.delayed(rows, Settled(time_shift=0.3), SPANNED, 0, 1, KEYS).min() == rows.min()
+
+
+def test_no_change_of_the_voice_leaves_every_bit() -> None:
+    rows = tone(1000)
+    assert sounds.voiced(rows, Settled(noise=0.1), SPANNED, 0, 1, KEYS[:1]) is rows
+
+
 TABLE = Encoding(
     "table",
     "y",

@@ -45,7 +45,8 @@ class Augment:
             coloured = images.coloured(moved, plan, self.encoding, seed, epoch, keys)
             return images.erased(coloured, plan, seed, epoch, keys)
         if self.encoding.kind == "sound":
-            delayed = sounds.delayed(inputs, plan, self.encoding, seed, epoch, keys)
+            voiced = sounds.voiced(inputs, plan, self.encoding, seed, epoch, keys)
+            delayed = sounds.delayed(voiced, plan, self.encoding, seed, epoch, keys)
             noisy = sounds.noisy(delayed, plan, self.encoding, seed, epoch, keys)
             return sounds.masked(noisy, plan, seed, epoch, keys)
         if self.encoding.kind == "sequence":

@@ -1,22 +1,27 @@
-"""Change spectra of recordings in batches: another beginning, white noise, bands and moments hidden.
+"""Change spectra of recordings in batches: another voice, microphone and beginning, noise, bands and moments hidden.
 
 Legend: N rows, M mel bands, F frames. Inputs are (N, 1, M, F), standardised logarithms of power.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isograd.records.schema import Encoding
+from isograd.records.schema import Encoding, SoundEncoding
 from isograd.workbench.data.augment.images import box
 from isograd.workbench.data.augment.plan import Settled
 from isograd.workbench.data.order import uniforms
-from isograd.workbench.data.spectra import FLOOR, mel_filters
+from isograd.workbench.data.spectra import FLOOR, logarithms, mel_filters
 
 Keys = NDArray[np.int64]
-_SHIFT, _LOUDNESS, _NOISE, _MASKS = 21, 22, 23, 24
+Powers = NDArray[np.float64]
+_SHIFT, _LOUDNESS, _NOISE, _MASKS, _VOICE, _CURVE = 21, 22, 23, 24, 25, 26
+_WAVES = 3
+"""Half waves over all bands of which a microphone's curve is made: smooth, and none the same."""
 
 
 def delayed(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, epoch: int, keys: Keys) -> torch.Tensor:
@@ -31,9 +36,66 @@ def delayed(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, 
     place = torch.arange(frames)[None, :] - torch.from_numpy(later)[:, None]
     there = ((place >= 0) & (place < frames))[:, None, None, :]
     index = place.clamp(0, frames - 1)[:, None, None, :].expand(-1, 1, bands, -1)
-    silence = (np.log(FLOOR) - np.array(encoding.sound.mean)) / np.array(encoding.sound.std)
+    floor = -encoding.sound.span / 10 * math.log(10) if encoding.sound.span else math.log(FLOOR)
+    silence = (floor - np.array(encoding.sound.mean)) / np.array(encoding.sound.std)
     quiet = torch.from_numpy(silence.astype(np.float32))[None, None, :, None]
     return torch.where(there, inputs.gather(3, index), quiet)
+
+
+def voiced(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, epoch: int, keys: Keys) -> torch.Tensor:
+    """Recordings as another voice at another microphone would have made them.
+
+    Everything is 1 / (1 + ``pitch``) to 1 + ``pitch`` times as high (a longer or shorter throat moves all that sounds in it
+    by one factor), 1 / (1 + ``tempo``) to 1 + ``tempo`` times as fast, and bands are louder and quieter by smooth curves of
+    ``equalize`` decibels. Between bands and between frames logarithms of power are interpolated.
+    Source: Jaitly & Hinton 2013, ICML workshop (frequency); Ko et al. 2015, Interspeech (tempo); Nam et al. 2022,
+    arXiv:2110.03282 (bands).
+    """
+    if not (plan.pitch or plan.tempo or plan.equalize):
+        return inputs
+    sound = encoding.sound
+    assert sound is not None
+    found = np.log(np.maximum(_powers(inputs, sound), FLOOR))
+    bands, frames = found.shape[1:]
+    u = 2 * uniforms(seed, epoch, keys, _VOICE, 2) - 1
+    if plan.pitch:
+        mels = np.arange(1, bands + 1) * (2595 * math.log10(1 + sound.rate / 1400) / (bands + 1))
+        hertz = 700 * (10 ** (mels / 2595) - 1)
+        lower = np.log10(1 + hertz / (1 + plan.pitch) ** u[:, :1] / 700) * 2595  # where each band was, in mels
+        found = _between(found, lower / mels[0] - 1, 1)
+    if plan.tempo:
+        place = np.arange(frames) * (1 + plan.tempo) ** u[:, 1:]
+        found = np.where(place[:, None] <= frames - 1, _between(found, place, 2), math.log(FLOOR))
+    if plan.equalize:
+        high = 2 * uniforms(seed, epoch, keys, _CURVE, _WAVES) - 1
+        waves = np.cos(math.pi * np.outer(np.arange(1, _WAVES + 1), np.linspace(0, 1, bands)))
+        curve = sum(high[:, wave, None] * waves[wave] for wave in range(_WAVES)) * (plan.equalize / 10 * math.log(10))
+        found = found + np.asarray(curve)[:, :, None]
+    return _inputs(np.exp(found), sound)
+
+
+def _between(values: Powers, places: Powers, axis: int) -> Powers:
+    """Values (N, M, F) at ``places`` (N, M or F) between those of an axis, in a straight line; beyond the ends, the ends."""
+    last = values.shape[axis] - 1
+    places = np.clip(places, 0, last)
+    below = np.minimum(places.astype(np.int64), max(0, last - 1))
+    index = np.expand_dims(below, 3 - axis)
+    part = np.expand_dims(places - below, 3 - axis)
+    upper = np.take_along_axis(values, np.minimum(index + 1, last), axis)
+    return np.take_along_axis(values, index, axis) * (1 - part) + upper * part
+
+
+def _powers(inputs: torch.Tensor, sound: SoundEncoding) -> Powers:
+    """Standardised spectra (N, 1, M, F) as powers (N, M, F); with a span, of the recording's loudest band."""
+    mean, std = np.array(sound.mean)[:, None], np.array(sound.std)[:, None]
+    found = np.exp(inputs[:, 0].numpy().astype(np.float64) * std + mean)
+    return np.maximum(found - 10 ** (-sound.span / 10), 0.0) if sound.span else found
+
+
+def _inputs(powers: Powers, sound: SoundEncoding) -> torch.Tensor:
+    """Powers (N, M, F) as standardised spectra (N, 1, M, F), each measured by its loudest band where there is a span."""
+    mean, std = np.array(sound.mean)[:, None], np.array(sound.std)[:, None]
+    return torch.from_numpy(((logarithms(powers, sound.span) - mean) / std).astype(np.float32))[:, None]
 
 
 def noisy(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, epoch: int, keys: Keys) -> torch.Tensor:
@@ -46,14 +108,12 @@ def noisy(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, ep
         return inputs
     sound = encoding.sound
     assert sound is not None
-    mean, std = np.array(sound.mean)[:, None], np.array(sound.std)[:, None]
-    power = np.exp(inputs[:, 0].numpy().astype(np.float64) * std + mean)
+    power = _powers(inputs, sound)
     rows, bands, frames = power.shape
     width = mel_filters(sound.rate, sound.window, sound.mels).sum(axis=1)[:, None]
     level = power.reshape(rows, -1).mean(axis=1) / width.mean() * plan.noise * uniforms(seed, epoch, keys, _LOUDNESS)[:, 0]
     varies = -np.log(uniforms(seed, epoch, keys, _NOISE, bands * frames)).reshape(rows, bands, frames)
-    loud = np.log(np.maximum(power + level[:, None, None] * width * varies, FLOOR))
-    return torch.from_numpy(((loud - mean) / std).astype(np.float32))[:, None]
+    return _inputs(power + level[:, None, None] * width * varies, sound)
 
 
 def masked(inputs: torch.Tensor, plan: Settled, seed: int, epoch: int, keys: Keys) -> torch.Tensor:
