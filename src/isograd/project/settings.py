@@ -156,13 +156,13 @@ class AugmentTable(Table):
         None, description="pictures: alpha of the share that a patch of another picture takes, e.g. 1.0"
     )
     time_shift: Share | None = Field(None, description="sounds: begin earlier or later by a share of their length at most")
-    noise: Annotated[float, Field(ge=0.0)] | None = Field(
-        None, description="sounds: white noise, a share of their power at most"
-    )
-    pitch: Share | None = Field(None, description="sounds: 0.15 is from 1 / 1.15 to 1.15 times as high")
     tempo: Share | None = Field(None, description="sounds: 0.25 is from 1 / 1.25 to 1.25 times as fast")
     equalize: Annotated[float, Field(ge=0.0, le=30.0)] | None = Field(
-        None, description="sounds: some bands louder and some quieter, by some such decibels, as other microphones make them"
+        None,
+        description="sounds: bands louder and quieter, as another microphone makes them: waves of so many decibels at most",
+    )
+    noise: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="sounds: white noise, a share of their power at most"
     )
     mask_time: Share | None = Field(None, description="sounds: share of the frames that is hidden at most")
     mask_bands: Share | None = Field(None, description="sounds: share of the bands that is hidden at most")

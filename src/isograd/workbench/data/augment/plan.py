@@ -16,7 +16,7 @@ IMAGE = (
     *("rotate", "shift", "shear", "zoom", "flip", "crop", "fill"),
     *("brightness", "contrast", "saturation", "hue", "erase", "mixup", "cutmix"),
 )
-SOUND = ("time_shift", "pitch", "tempo", "equalize", "noise", "mask_time", "mask_bands", "mixup")
+SOUND = ("time_shift", "tempo", "equalize", "noise", "mask_time", "mask_bands", "mixup")
 TABLE = ("jitter", "mixup")
 TEXT = ("drop_words", "crop_words")
 SEQUENCE = ("jitter", "scale", "crop_steps")
@@ -44,7 +44,7 @@ class AugmentPlan:
     ``rotate`` and ``shear`` are degrees, ``shift`` and ``zoom`` shares of a side, ``crop`` pixels, ``brightness``, ``contrast``
     and ``saturation`` shares, ``hue`` degrees: each is drawn evenly between minus and plus the value. ``erase``,
     ``drop_words`` are probabilities, ``crop_words``, ``crop_steps``, ``time_shift``, ``mask_time`` and ``mask_bands`` shares of
-    the length, ``scale`` of the size, ``pitch`` of the frequency, ``tempo`` of the speed, ``noise`` of the power, ``equalize``
+    the length, ``scale`` of the size, ``tempo`` of the speed, ``noise`` of the power, ``equalize``
     decibels, ``jitter`` deviations. ``mixup`` and ``cutmix`` are the alpha of
     a Beta distribution.
     """
@@ -65,7 +65,6 @@ class AugmentPlan:
     mixup: float | None = None
     cutmix: float | None = None
     time_shift: float | None = None
-    pitch: float | None = None
     tempo: float | None = None
     equalize: float | None = None
     noise: float | None = None
@@ -104,7 +103,6 @@ class Settled:
     mixup: float = 0.0
     cutmix: float = 0.0
     time_shift: float = 0.0
-    pitch: float = 0.0
     tempo: float = 0.0
     equalize: float = 0.0
     noise: float = 0.0

@@ -1,4 +1,4 @@
-"""Change spectra of recordings in batches: another voice, microphone and beginning, noise, bands and moments hidden.
+"""Change spectra of recordings in batches: another tempo, microphone and beginning, noise, bands and moments hidden.
 
 Legend: N rows, M mel bands, F frames. Inputs are (N, 1, M, F), standardised logarithms of power.
 """
@@ -19,7 +19,7 @@ from isograd.workbench.data.spectra import FLOOR, logarithms, mel_filters
 
 Keys = NDArray[np.int64]
 Powers = NDArray[np.float64]
-_SHIFT, _LOUDNESS, _NOISE, _MASKS, _VOICE, _CURVE = 21, 22, 23, 24, 25, 26
+_SHIFT, _LOUDNESS, _NOISE, _MASKS, _TEMPO, _CURVE = 21, 22, 23, 24, 25, 26
 _WAVES = 3
 """Half waves over all bands of which a microphone's curve is made: smooth, and none the same."""
 
@@ -43,52 +43,43 @@ def delayed(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, 
 
 
 def voiced(inputs: torch.Tensor, plan: Settled, encoding: Encoding, seed: int, epoch: int, keys: Keys) -> torch.Tensor:
-    """Recordings as another voice at another microphone would have made them.
+    """Recordings as somebody faster or slower would have made them at another microphone.
 
-    Everything is 1 / (1 + ``pitch``) to 1 + ``pitch`` times as high (a longer or shorter throat moves all that sounds in it
-    by one factor), 1 / (1 + ``tempo``) to 1 + ``tempo`` times as fast, and bands are louder and quieter by smooth curves of
-    ``equalize`` decibels. Between bands and between frames logarithms of power are interpolated.
-    Source: Jaitly & Hinton 2013, ICML workshop (frequency); Ko et al. 2015, Interspeech (tempo); Nam et al. 2022,
-    arXiv:2110.03282 (bands).
+    Everything is 1 / (1 + ``tempo``) to 1 + ``tempo`` times as fast (between frames logarithms of power are interpolated), and
+    bands are louder and quieter by a smooth curve: waves of ``equalize`` decibels at most each.
+    Source: Ko et al. 2015, Interspeech (tempo); Nam et al. 2022, arXiv:2110.03282 (bands).
     """
-    if not (plan.pitch or plan.tempo or plan.equalize):
+    if not (plan.tempo or plan.equalize):
         return inputs
     sound = encoding.sound
     assert sound is not None
     found = np.log(np.maximum(_powers(inputs, sound), FLOOR))
     bands, frames = found.shape[1:]
-    u = 2 * uniforms(seed, epoch, keys, _VOICE, 2) - 1
-    if plan.pitch:
-        mels = np.arange(1, bands + 1) * (2595 * math.log10(1 + sound.rate / 1400) / (bands + 1))
-        hertz = 700 * (10 ** (mels / 2595) - 1)
-        lower = np.log10(1 + hertz / (1 + plan.pitch) ** u[:, :1] / 700) * 2595  # where each band was, in mels
-        found = _between(found, lower / mels[0] - 1, 1)
     if plan.tempo:
-        place = np.arange(frames) * (1 + plan.tempo) ** u[:, 1:]
-        found = np.where(place[:, None] <= frames - 1, _between(found, place, 2), math.log(FLOOR))
+        place = np.arange(frames) * (1 + plan.tempo) ** (2 * uniforms(seed, epoch, keys, _TEMPO) - 1)
+        found = np.where(place[:, None] <= frames - 1, _between(found, place), math.log(FLOOR))
     if plan.equalize:
         high = 2 * uniforms(seed, epoch, keys, _CURVE, _WAVES) - 1
         waves = np.cos(math.pi * np.outer(np.arange(1, _WAVES + 1), np.linspace(0, 1, bands)))
-        curve = sum(high[:, wave, None] * waves[wave] for wave in range(_WAVES)) * (plan.equalize / 10 * math.log(10))
-        found = found + np.asarray(curve)[:, :, None]
+        curve = (high[:, :, None] * waves).sum(axis=1) * (plan.equalize / 10 * math.log(10))
+        found = found + curve[:, :, None]
     return _inputs(np.exp(found), sound)
 
 
-def _between(values: Powers, places: Powers, axis: int) -> Powers:
-    """Values (N, M, F) at ``places`` (N, M or F) between those of an axis, in a straight line; beyond the ends, the ends."""
-    last = values.shape[axis] - 1
-    places = np.clip(places, 0, last)
-    below = np.minimum(places.astype(np.int64), max(0, last - 1))
-    index = np.expand_dims(below, 3 - axis)
-    part = np.expand_dims(places - below, 3 - axis)
-    upper = np.take_along_axis(values, np.minimum(index + 1, last), axis)
-    return np.take_along_axis(values, index, axis) * (1 - part) + upper * part
+def _between(values: Powers, places: Powers) -> Powers:
+    """Values (N, M, F) at ``places`` (N, F) between frames, in a straight line; after the last frame, the last."""
+    last = values.shape[2] - 1
+    places = np.minimum(places, last)[:, None]
+    below = places.astype(np.int64)
+    lower, upper = (np.take_along_axis(values, np.minimum(below + more, last), 2) for more in (0, 1))
+    found: Powers = lower + (upper - lower) * (places - below)
+    return found
 
 
 def _powers(inputs: torch.Tensor, sound: SoundEncoding) -> Powers:
     """Standardised spectra (N, 1, M, F) as powers (N, M, F); with a span, of the recording's loudest band."""
     mean, std = np.array(sound.mean)[:, None], np.array(sound.std)[:, None]
-    found = np.exp(inputs[:, 0].numpy().astype(np.float64) * std + mean)
+    found: Powers = np.exp(inputs[:, 0].numpy().astype(np.float64) * std + mean)
     return np.maximum(found - 10 ** (-sound.span / 10), 0.0) if sound.span else found
 
 
