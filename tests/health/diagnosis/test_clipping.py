@@ -24,6 +24,16 @@ def test_clipping_at_every_step_of_a_good_training_is_a_remark():
     assert finding.severity == "note"
 
 
+def test_steps_of_known_length_that_add_up_to_little_starve_a_network_that_was_looked_at_early_alone():
+    slow = [2.3 * 0.9995**i for i in range(200)]
+    early = lambda step, layer=0: 1e-3 if step < 20 else 1e-2  # noqa: E731
+    case = run(NET, losses=slow, norm=1e-3, turning=early, rates=0.01)
+    (finding,) = clipping.diagnose(case)
+    assert finding.alarm and "the network moved by at most" in finding.summary
+    (remark,) = clipping.diagnose(run(NET, losses=slow, norm=1e-3, turning=early, rates=100.0))
+    assert remark.severity == "note", "a rate that makes up for the bound"
+
+
 def test_norms_that_vary_were_not_clipped():
     assert found(losses=FLAT, norm=lambda step: 1.0 + 0.01 * (step % 7), turning=1e-5) == []
 

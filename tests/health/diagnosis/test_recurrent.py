@@ -117,6 +117,8 @@ def test_the_same_network_that_is_asked_for_the_last_step_is_healthy(trained):
 def test_an_answer_that_is_read_at_the_first_time_step_has_seen_one_input():
     (finding,) = found([1.0] + [0.0] * 19)
     assert finding.severity == "warning" and "first time step alone" in finding.summary and finding.time_step == 1
+    (half,) = found([1.0] + [0.0] * 19, lambda t: 1.6)
+    assert half.severity == "warning" and "most of what there is to learn is left" in half.summary
     (learned,) = found([1.0] + [0.0] * 19, lambda t: 2.0 / t)
     assert learned.severity == "note"
     assert found([1.0] * 20) == [], "a target at every step"

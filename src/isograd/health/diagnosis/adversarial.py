@@ -55,6 +55,8 @@ STARVED = 1e-3
 STILL, FAR = 0.02, 0.5
 ALIKE, ONE, SAME = 0.05, 0.02, 0.01
 APART, WIDER, FAR_APART, OVER = 2.0, 1.25, 3.0, 0.9
+SUM = 0.05
+"""How far the loss that is stepped may be from the sum of the losses heard to be that sum."""
 LOOKS = 3
 STEPS = 100
 REFERENCES = (
@@ -71,8 +73,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     found = [curve for curve in curves.curves(case) if curve.function in BINARY and _asks_one(curve) and len(curve.looks) >= 3]
     if len(found) < 2:
         return
-    if _agree(case, found):
-        yield _helping(case, found)
+    if (paid := _agree(case, found)) is not None:
+        yield _helping(case, found, paid)
         return
     values = {id(curve): [sample.value or 0.0 for _, sample in curve.late_looks()] for curve in found}
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
@@ -227,19 +229,33 @@ def _collapsed(node: Node, shares: Sequence[tuple[int, float]]) -> Finding:
     )
 
 
-def _agree(case: Case, found: list[Curve]) -> bool:
-    """Whether the made-up examples are handed to the judge without their graph, and all three sides together pay too little."""
-    if len(found) < 3 or not case.facts("detached"):
-        return False
-    for side in found:
-        asked = {sample.target_range for _, sample in side.looks}
-        if len(asked) != 1 or not asked <= {(0.0, 0.0), (1.0, 1.0)}:
-            return False
-    return sum(max(sample.value or 0.0 for _, sample in side.late_looks()) for side in found) < AGREE
+def _agree(case: Case, found: list[Curve]) -> float | None:
+    """What all sides pay together, late, where it is too little and the made-up examples go to the judge without their graph.
+
+    A side is what one line asks of one kind of examples: real and made-up ones may share the line. Where the loss that is
+    stepped is their sum, its late median counts, for looks may all be early.
+    """
+    sides: dict[tuple[int, float], list[tuple[int, float]]] = {}
+    for place, curve in enumerate(found):
+        for step, sample in curve.looks:
+            sides.setdefault((place, sample.target_range[0]), []).append((step, sample.value or 0.0))
+    if len(sides) < 3 or not case.facts("detached") or not {asked for _, asked in sides} <= {0.0, 1.0}:
+        return None
+    together: dict[int, float] = {}
+    for looks in sides.values():
+        for step, value in looks:
+            together[step] = together.get(step, 0.0) + value
+    stepped = {r.step: r.value for r in case.series("loss")}
+    known = [abs(stepped[step] - value) <= SUM * abs(stepped[step]) for step, value in together.items() if step in stepped]
+    if len(known) >= LOOKS and sum(known) >= OVER * len(known):
+        paid = statistics.median(value for step, value in stepped.items() if step > (1.0 - curves.LATE) * case.taken)
+    else:
+        late = [curve.late_looks()[0][0] for curve in found]
+        paid = sum(max(value for step, value in looks if step >= late[place]) for (place, _), looks in sides.items())
+    return paid if paid < AGREE else None
 
 
-def _helping(case: Case, found: list[Curve]) -> Finding:
-    paid = sum(statistics.fmean(sample.value or 0.0 for _, sample in side.late_looks()) for side in found)
+def _helping(case: Case, found: list[Curve], paid: float) -> Finding:
     last = found[-1]
     return Finding(
         "adversarial",

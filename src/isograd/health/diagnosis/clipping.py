@@ -5,6 +5,8 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
            differ; or the clip was seen at work in nine of ten looks
   movement the layers come nowhere (a path below 0.3 of their size, ``health.movement``) and the late loss is poor, or still
            falls and is not good
+  BOUND    under plain SGD no look has to be late, for the length of every step is known: learning_rate * bound / (1 - momentum)
+           at most. Where all steps together are shorter than a tenth of the weights, the network stays what it was
 An adaptive optimizer divides by the size of the gradient and undoes the clip; there, and where the layers move, clipping at
 every step is healthy and gets a remark. Look-alikes: full-batch training at a fixed point (its norms are not all the same),
 normalised gradients on purpose with a rate that fits.
@@ -17,7 +19,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import Case, late
-from isograd.health.movement import movement
+from isograd.health.movement import SHORT, movement, rates_so_far
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding
@@ -26,10 +28,14 @@ ALWAYS = 0.9
 SAME = 1e-3
 """How much norms at the bound may differ: clipping divides by the norm plus 1e-6, in float32."""
 SEEN = 10
+DEEP = 30.0
+"""Times its bound that a norm must be for two looks to be enough: gradients of a network that learns do not shrink so much."""
 ALIKE = 0.98
 """Cosine from which successive gradients are one and the same (a full batch that goes nowhere): then so are their norms."""
 MOVES = 0.3
 SKILL, STILL_POOR = 0.7, 0.85
+HALF_WAY = 0.5
+"""Skill below which all steps together are held against the size of the weights."""
 REFERENCES = ("Pascanu et al. 2013, arXiv:1211.5063, section 3.2", "Zhang et al. 2020, arXiv:1905.11881")
 
 
@@ -42,7 +48,8 @@ def pinned(case: Case) -> float | None:
     """
     facts = [fact for _, fact in case.facts("clipped")]
     cut = [fact for fact in facts if float(fact.get("norm", -1.0)) > float(fact.get("bound", math.inf))]
-    if len(facts) >= SEEN // 2 and len(cut) >= ALWAYS * len(facts):
+    deep = len(cut) == len(facts) >= 2 and all(float(one.get("norm", 0.0)) >= DEEP * float(one.get("bound", 0.0)) for one in cut)
+    if deep or (len(facts) >= SEEN // 2 and len(cut) >= ALWAYS * len(facts)):
         return float(cut[-1].get("bound", 0.0))
     norms = [r.value for r in case.series("total_gradient_norm") if math.isfinite(r.value)]
     turns = late(case.series("gradient_turn"))
@@ -51,6 +58,23 @@ def pinned(case: Case) -> float | None:
     top = max(norms)
     alike = sum(norm >= (1.0 - SAME) * top for norm in norms)
     return top if top > 0.0 and alike >= ALWAYS * len(norms) else None
+
+
+def _whole_path(case: Case, bound: float) -> float:
+    r"""How far plain SGD can have moved all weights together, over their size: the longest possible path.
+
+    .. math:: \frac{\sum_t \eta_t \; b}{(1 - \mu) \; \lVert \theta \rVert}
+
+    for learning rates :math:`\eta_t`, a bound b and momentum :math:`\mu`, for a sum of momentum is at most the geometric series
+    of equal steps. Infinite for another optimizer, or where rates or weights are not known. Range: above 0.
+    """
+    optimizer, rates = case.anatomy.optimizer, rates_so_far(case)
+    size = math.sqrt(sum(parameter.values.rms**2 * parameter.values.count for parameter in case.anatomy.parameters))
+    momentum = float(optimizer.get("momentum", 0.0)) if optimizer is not None else 1.0
+    if optimizer is None or optimizer.kind != "sgd" or not rates or not size > 0.0 or not 0.0 <= momentum < 1.0:
+        return math.inf
+    longer = max(1.0, case.planned / case.taken) if case.planned and not case.ended else 1.0
+    return rates[-1] * bound / (1.0 - momentum) / size * longer
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -64,9 +88,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
     evidence = [Evidence(text, "total_gradient_norm", bound, "after clipping", bound)]
     sure = (moved.sure or found.learning is False) and not found.advanced
     short = sure and moved.planned_path < MOVES and found.decided
-    if short and found.poor(STILL_POOR if found.falling else SKILL):
-        way = f"the layer that moved furthest moved by at most {moved.planned_path:.1g} of its size"
-        evidence.append(Evidence(way, "turning_ratio", moved.planned_path, "of its size", MOVES))
+    whole = _whole_path(case, bound) if found.decided and not found.advanced and found.poor(HALF_WAY) else math.inf
+    if whole < SHORT or (short and found.poor(STILL_POOR if found.falling else SKILL)):
+        path, most = (whole, SHORT) if whole < SHORT else (moved.planned_path, MOVES)
+        whom = "the network" if whole < SHORT else "the layer that moved furthest"
+        way = f"{whom} moved by at most {path:.1g} of its size"
+        evidence.append(Evidence(way, "turning_ratio", path, "of its size", most))
         yield Finding(
             "clipping",
             "critical" if found.learning is False else "warning",

@@ -12,7 +12,8 @@ Bounds:
   FORETOLD  the gradient at the first step is 1e4 times that of the last: no rate fits both (as for layers in ``exploding``)
 None of it is harm by itself: what matters may lie near the end (then a network learns, and it is a remark at most), and
 clipping tames what explodes. So it is an alarm only where the loss has stayed at what a constant answer gets, at the end of
-the run, after QUARTER of it or LONG steps, and where the reach has not grown meanwhile.
+the run, after QUARTER of it or LONG steps, and where the reach has not grown meanwhile. That the first time step alone is read
+is an alarm at the end of the run below UNREAD too.
 
 Look-alikes that are healthy: a task that the last steps decide; a converged network (all gradients small, reach as ever);
 a bidirectional layer (both ends are near to a loss); padding at the end, which only shifts the reach.
@@ -38,6 +39,9 @@ CONSTANT = 0.1
 SHORT = 50
 """A run of fewer steps ends before anybody could know."""
 GROWN = 1.5
+UNREAD = 0.5
+"""Skill below which answers that read one time step alone are poor: that they do is a fact and no symptom, and no purpose of a
+layer that reads all steps in turn is known, so that half of what there is to learn is little to ask."""
 BROKEN = 30.0
 REFERENCES = (
     "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
@@ -55,7 +59,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             continue
         if _first_alone(case, node):
             judged = outcome(case) if judged is None else judged
-            yield _unread(case, node, int(steps), _harmful(case, node, judged))
+            yield _unread(case, node, int(steps), _harmful(case, node, judged), judged)
             continue
         if _short(steps, reach, share):
             kind = "vanishing"
@@ -94,13 +98,15 @@ def _first_alone(case: Case, node: Node) -> bool:
     return all(r.value == 0.0 for r in reaches) and all(r.value == 1.0 for r in shares) and not any(later)
 
 
-def _unread(case: Case, node: Node, steps: int, harmful: bool) -> Finding:
+def _unread(case: Case, node: Node, steps: int, harmful: bool, judged: Outcome) -> Finding:
     here = spoken(node.path)
+    stays = case.ended and case.taken >= SHORT and judged.short_of(UNREAD)
+    left = "the network does no better than a constant answer" if harmful else "most of what there is to learn is left"
     return _finding(
         node,
-        "warning" if harmful else "note",
+        "warning" if harmful or stays else "note",
         f"The loss reads {here} at its first time step alone: what it reads in the other {steps - 1} of {steps} steps cannot "
-        "reach the answer" + (", and the network does no better than a constant answer." if harmful else "."),
+        "reach the answer" + (f", and {left}." if harmful or stays else "."),
         1,
         (Evidence("the gradient is exactly 0 at every later time step", "time_gradient", 0.0, "", 0.0),),
         "the output is taken at index 0 of the time axis, or axes are swapped",
