@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import isograd  # noqa: E402
-from isograd.frameworks.torch.backward import BACKWARD  # noqa: E402
+from isograd.frameworks.torch.backward import BACKWARD, GRAD  # noqa: E402
 
 STEPS = 40
 RATE = 0.5
@@ -130,3 +130,72 @@ def test_where_an_optimizer_steps_nothing_is_taken_for_a_hand():
             with torch.no_grad():
                 model.weight.clamp_(-0.2, 0.2)
     assert watch.meter.steps == 10 and watch.trace.anatomy.optimizer.kind == "sgd"
+
+
+def derived(update, watched=True, create_graph=False):
+    """A loop whose gradients come from torch.autograd.grad, and the watch over it where there is one."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 6)
+    y = (x[:, :3].sum(1, keepdim=True) > 0).float()
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+    parameters = list(model.parameters())
+    watch = isograd.watch(model, budget=None) if watched else None
+    if watch is not None:
+        watch.__enter__()
+    for _ in range(STEPS):
+        loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
+        gradients = torch.autograd.grad(loss, parameters, create_graph=create_graph)
+        with torch.no_grad():
+            for p, g in zip(parameters, gradients, strict=True):
+                update(p, g)
+    if watch is not None:
+        watch.__exit__(None, None, None)
+    return model, watch
+
+
+def descend(p, g):
+    p -= RATE * g
+
+
+def climb(p, g):
+    p += RATE * g
+
+
+def rebind(p, g):
+    p = p - RATE * g
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_of_autograd_grad_step_a_healthy_loop_that_is_measured_and_left_as_it_was(create_graph):
+    plain, _ = derived(descend, watched=False, create_graph=create_graph)
+    model, watch = derived(descend, create_graph=create_graph)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
+    assert watch.meter.steps == STEPS and watch.report().healthy
+    assert all(p.grad is None for p in model.parameters())
+    sample = watch.trace.steps[4].parameters[0]
+    assert sample.update.rms == pytest.approx(RATE * sample.gradient.rms, rel=1e-4)
+    assert not GRAD._listeners and not GRAD._over
+
+
+def test_gradients_of_autograd_grad_that_are_added_go_uphill():
+    finding = told(derived(climb)[1])["loss_mismatch"]
+    assert finding.severity == "critical" and "goes up the gradient" in finding.summary
+
+
+def test_gradients_of_autograd_grad_from_which_new_tensors_are_made_move_nothing():
+    finding = told(derived(rebind)[1])["gradients_lost"]
+    assert finding.severity == "critical" and "p -= lr * p.grad" in finding.remedy
+
+
+def test_derivatives_by_the_inputs_are_no_step():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isograd.watch(model, budget=None) as watch:
+        for _ in range(10):
+            x = torch.randn(8, 4, requires_grad=True)
+            (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+            optimizer.zero_grad()
+            (model(x).square().mean() + slope.square().mean()).backward()
+            optimizer.step()
+    assert watch.meter.steps == 10 and not told(watch)

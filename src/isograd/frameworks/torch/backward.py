@@ -1,7 +1,8 @@
 """Hear of every backward pass and of every step of a gradient scaler: one wrapper for all watches, gone with the last.
 
-Only ``torch.autograd.backward`` is wrapped: ``Tensor.backward`` looks it up at every call. Under a function mode torch calls it
-again from within, a checkpoint calls it inside a backward pass: only the outermost call is told.
+``torch.autograd.backward`` is wrapped: ``Tensor.backward`` looks it up at every call. Under a function mode torch calls it
+again from within, a checkpoint calls it inside a backward pass: only the outermost call is told. ``torch.autograd.grad`` is
+wrapped too in a loop that has no optimizer, where what it gives for the weights may be what they are stepped by.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -45,13 +46,13 @@ class Tap:
     def __init__(self, owner: Any, name: str, *, after: bool = False) -> None:
         self._owner, self._name, self._after = owner, name, after
         self._listeners: tuple[Listener, ...] = ()
-        self._over: tuple[Callable[[], None], ...] = ()
+        self._over: tuple[Callable[[Any], None], ...] = ()
         self._busy: set[int] = set()
         self._original: Any = None
         self._wrapper: Any = None
 
-    def add(self, listener: Listener, over: Callable[[], None] | None = None) -> None:
-        """Tell ``listener`` from here on, and ``over`` each time that the function has returned."""
+    def add(self, listener: Listener, over: Callable[[Any], None] | None = None) -> None:
+        """Tell ``listener`` from here on, and ``over`` what the function has returned each time."""
         self._listeners = (*self._listeners, listener)
         self._over = (*self._over, over) if over is not None else self._over
         if self._wrapper is None:
@@ -59,7 +60,7 @@ class Tap:
             self._wrapper = self._wrapped(self._original)
             setattr(self._owner, self._name, self._wrapper)
 
-    def remove(self, listener: Listener, over: Callable[[], None] | None = None) -> None:
+    def remove(self, listener: Listener, over: Callable[[Any], None] | None = None) -> None:
         """Tell ``listener`` no more. With the last one the wrapper goes, unless others have put theirs around it."""
         self._listeners = tuple(one for one in self._listeners if one != listener)
         self._over = tuple(one for one in self._over if one != over)
@@ -86,7 +87,7 @@ class Tap:
                     listener(args, kwargs)
                 result = original(*args, **kwargs)
                 for over in self._over:
-                    over()
+                    over(result)
                 return result
             finally:
                 busy.discard(here)
@@ -97,6 +98,7 @@ class Tap:
 
 
 BACKWARD = Tap(torch.autograd, "backward")
+GRAD = Tap(torch.autograd, "grad")
 SCALE = Tap(GradScaler, "scale")
 UPDATE = Tap(GradScaler, "update")
 
@@ -170,8 +172,11 @@ class Hand(Protocol):
     def settle(self) -> None:
         """A backward pass is about to begin."""
 
-    def backward_over(self) -> None:
-        """A backward pass has run."""
+    def backward_over(self, gradients: Mapping[int, Tensor] | None = None) -> None:
+        """A backward pass has run; ``gradients`` of parameters, by identity, that it gave out and did not put away."""
+
+    def asks_for(self, inputs: Any) -> bool:
+        """Whether any of these is a parameter that is watched for steps by hand."""
 
 
 class Ear:
@@ -199,6 +204,7 @@ class Ear:
         """Told where a backward pass begins and ends, in a loop that has no optimizer so far."""
         self._failed, self._scaled, self._skipped = failed, scaled, skipped
         self._stepped: set[int] = set()
+        self._asked: tuple[Any, ...] = ()
         self._taps = ((BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates))
 
     def open(self) -> None:
@@ -206,11 +212,14 @@ class Ear:
         self._thread = threading.get_ident()
         for tap, listener in self._taps:
             tap.add(listener, self._returned if tap is BACKWARD and self.hand is not None else None)
+        if self.hand is not None:
+            GRAD.add(self._derives, self._derived)
 
     def close(self) -> None:
         """Hear no more."""
         for tap, listener in self._taps:
             tap.remove(listener, self._returned)
+        GRAD.remove(self._derives, self._derived)
         self.loss.clear()
         self.loss.scaler = self.hand = None
 
@@ -249,12 +258,32 @@ class Ear:
         if self.timed:
             self.spent += clock() - start
 
-    def _returned(self) -> None:
+    def _returned(self, _: Any) -> None:
         if self.hand is None or threading.get_ident() != self._thread:
             return
         try:
             self.hand.backward_over()
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's backward pass
+            self._failed(error)
+
+    def _derives(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Derivatives are asked for: those by watched weights are a backward pass, of whose gradients a step may be made."""
+        if self.hand is None or threading.get_ident() != self._thread:
+            return
+        inputs = args[1] if len(args) > 1 else kwargs.get("inputs")
+        asked = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs) if isinstance(inputs, Sequence) else ()
+        self._asked = asked if self.hand.asks_for(asked) else ()
+        if self._asked:
+            self._hear(args[:1], {"tensors": kwargs.get("outputs")})
+
+    def _derived(self, result: Any) -> None:
+        asked, self._asked = self._asked, ()
+        if not asked or self.hand is None or threading.get_ident() != self._thread:
+            return
+        try:
+            given = {id(of): one for of, one in zip(asked, result, strict=False) if isinstance(one, Tensor)}
+            self.hand.backward_over(given)
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's program
             self._failed(error)
 
     def _scales(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -288,5 +317,5 @@ def _fact(scale: float) -> Fact:
     return Fact("scale_skipped", settings=(("scale", scale),))
 
 
-for _listener in (Ear._hear, Ear._returned, Ear._scales, Ear._updates):
+for _listener in (Ear._hear, Ear._returned, Ear._scales, Ear._updates, Ear._derives, Ear._derived):
     untraced(_listener, within=True)

@@ -1,13 +1,13 @@
 """Steps that a program makes by hand: weights that change between two backward passes although no optimizer stepped.
 
-An update written out (``p -= lr * p.grad``, ``p.data.sub_(...)``) passes no optimizer, so nothing tells of it. It shows in the
-weights: what a backward pass left and the next forward pass finds otherwise was stepped in between. A pass that finds them as
-they were goes on with the same step, as one that accumulates does.
+An update written out (``p -= lr * p.grad``, ``p.data.sub_(...)``, ``p -= lr * g`` with g of ``torch.autograd.grad``) passes
+no optimizer, so nothing tells of it. It shows in the weights: what a backward pass left and the next forward pass finds
+otherwise was stepped in between. A pass that finds them as they were goes on with the same step, as one that accumulates does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,14 +84,30 @@ class ByHand:
             self._hand = self._hand or Hand(self._parameters)
             self._stepped(self._hand, (), {})
 
-    def backward_over(self) -> None:
-        """A backward pass has run."""
+    def asks_for(self, inputs: Sequence[Any]) -> bool:
+        """Whether any of these is a parameter that is watched."""
+        mine = set(map(id, self._parameters))
+        return self._handle is not None and any(id(one) in mine for one in inputs)
+
+    def backward_over(self, gradients: Mapping[int, Tensor] | None = None) -> None:
+        """A backward pass has run; ``gradients`` of parameters, by identity, that it gave out and did not put away.
+
+        These stand where gradients are looked for while the pass is told, and are gone after it.
+        """
         if self._handle is None:
             return
         with Quiet():
             self._left = [(p._version, _entries(p)) for p in self._watched]
-        if self._hand is not None:
+        if self._hand is None:
+            return
+        lent = [p for p in self._parameters if gradients and p.grad is None and _fits(p, gradients.get(id(p)))]
+        try:
+            for parameter in lent:
+                parameter.grad = (gradients or {})[id(parameter)].detach()
             self._passed(self._hand)
+        finally:
+            for parameter in lent:
+                parameter.grad = None
 
     def _enters(self, module: nn.Module, arguments: Any) -> None:
         if not self._left or id(module) not in self._models or is_recomputation():
@@ -107,6 +123,10 @@ class ByHand:
         if any(p._version != version for p, (version, _) in zip(self._watched, self._left, strict=True)):
             return True
         return any(not torch.equal(_entries(p), values) for p, (_, values) in zip(self._watched, self._left, strict=True))
+
+
+def _fits(parameter: nn.Parameter, gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.shape == parameter.shape and gradient.dtype == parameter.dtype
 
 
 def _entries(parameter: nn.Parameter) -> Tensor:

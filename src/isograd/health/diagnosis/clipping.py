@@ -48,7 +48,9 @@ def pinned(case: Case) -> float | None:
     """
     facts = [fact for _, fact in case.facts("clipped")]
     cut = [fact for fact in facts if float(fact.get("norm", -1.0)) > float(fact.get("bound", math.inf))]
-    deep = len(cut) == len(facts) >= 2 and all(float(one.get("norm", 0.0)) >= DEEP * float(one.get("bound", 0.0)) for one in cut)
+    deep = len(cut) == len(facts) >= 2 and all(
+        float(one.get("norm", 0.0)) >= DEEP * float(one.get("bound", 0.0)) for one in cut
+    )
     if deep or (len(facts) >= SEEN // 2 and len(cut) >= ALWAYS * len(facts)):
         return float(cut[-1].get("bound", 0.0))
     norms = [r.value for r in case.series("total_gradient_norm") if math.isfinite(r.value)]

@@ -26,6 +26,8 @@ from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 SPAN = 8
+STILL = 1e-6
+"""Part of its size by which a weight that nothing moves may differ from look to look: sums of float32 in another order."""
 BLIND = ("numpy", "data", "rewrap", "tolist")
 _WORDS = {
     "detach": ".detach()",
@@ -136,7 +138,9 @@ def _came(case: Case, outside: Lasting) -> bool:
     if any(reading.step >= outside.first for name in names for reading in case.series("gradient_norm", name)):
         return True
     sizes = ({r.value for r in case.series("weight_rms", name) if r.step >= outside.first} for name in names)
-    return bool(layers) and any(len(several) > 1 for several in sizes)
+    return bool(layers) and any(
+        max(several, default=0.0) - min(several, default=0.0) > STILL * max(several, default=0.0) for several in sizes
+    )
 
 
 def _evidence(first: Lasting, new: Sequence[str]) -> Iterator[Evidence]:
