@@ -37,6 +37,7 @@ HEADINGS: dict[str, frozenset[str]] = {
             "same_batch",
             "recurrent_axes",
             "inverted_mask",
+            "leak",
             "carried_state",
             "loss_mismatch",
             "unreachable_targets",

@@ -33,6 +33,9 @@ FACTS = {
     "restored: whether it is again what it was at first; times: since the last look",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
+    "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "
+    "attentions: how many; tokens: how many were compared",
+    "targets_given": "the targets are the tokens in their own places, in a network with causal attention; as for targets_ahead",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
     "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, which mixes its entries; left, right: "

@@ -15,6 +15,7 @@ from isograd.frameworks.torch.arrivals import DRAWN, Arrivals
 from isograd.frameworks.torch.conduct import Conduct, changed
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
+from isograd.frameworks.torch.leaks import ATTENDS
 from isograd.frameworks.torch.operations import LOSSES
 from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.frameworks.torch.repeats import Repeats
@@ -44,7 +45,7 @@ LINES = {
 class Program:
     """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
 
-    heeded = conduct.HEEDED | LOSSES
+    heeded = conduct.HEEDED | LOSSES | {ATTENDS}
 
     def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
         self._roster = roster
@@ -172,6 +173,8 @@ class Program:
         """A heeded function is called."""
         if name in LOSSES:
             self._sequences.target(args, kwargs)
+        elif name == ATTENDS:
+            self._sequences.leaks.attends_by_function(path or "", args, kwargs)
         else:
             self._conduct.calls(name, path, args)
 

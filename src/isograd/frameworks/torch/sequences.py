@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isograd.frameworks.torch.leaks import Leaks
 from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.places import tensors_in
 from isograd.records.fact import Fact
@@ -30,6 +31,7 @@ class Sequences:
     carried: dict[str, bool] = field(default_factory=dict)
     inverted: set[str] = field(default_factory=set)
     """Attentions that were kept from all but the padding."""
+    leaks: Leaks = field(default_factory=Leaks)
     _padding: list[Tensor] = field(default_factory=list)
     _left: dict[str, Tensor] = field(default_factory=dict)
     _ends: dict[str, Tensor] = field(default_factory=dict)
@@ -40,16 +42,20 @@ class Sequences:
         self._left, self._ends = self._ends, {}
         for kept in (self.axes, self.targets, self.carried, self._begun, self.inverted, self._padding):
             kept.clear()
+        self.leaks.begin()
 
     def forget(self) -> None:
         """Let go of the states."""
         self._left, self._ends = {}, {}
+        self.leaks.begin()
         self._padding.clear()
 
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run; ``arguments`` are its positional and keyword arguments."""
         if isinstance(module, nn.Embedding):
-            self._tokens(module, next(tensors_in(arguments), None))
+            tokens = next(tensors_in(arguments), None)
+            self._tokens(module, tokens)
+            self.leaks.looked_up(tokens)
         if not isinstance(module, _READERS):
             return
         recurrent = not isinstance(module, nn.MultiheadAttention)
@@ -59,6 +65,7 @@ class Sequences:
             a, b = first.shape[:2]
             self.axes[path] = (b, a) if module.batch_first else (a, b)
         if isinstance(module, nn.MultiheadAttention):
+            self.leaks.attends(path, module, args, kwargs)
             masked = args[3] if len(args) > 3 else kwargs.get("key_padding_mask")
             if isinstance(masked, Tensor) and is_plain(masked) and inverted(masked, self._padding):
                 self.inverted.add(path)
@@ -70,10 +77,12 @@ class Sequences:
         target = args[1] if len(args) > 1 else kwargs.get("target")
         if isinstance(target, Tensor):
             self.targets.add(tuple(target.shape))
+            self.leaks.target(target)
 
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
         self._padding.clear()
+        yield from self.leaks.close()
         for path in sorted(self.inverted):
             yield Fact("mask_inverted", path)
         for path, graph in self.carried.items():

@@ -1,0 +1,127 @@
+"""Whether the targets of a step stand in its inputs, where the network may look at them: tokens that are to be foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isograd.frameworks.torch.losses import is_plain
+from isograd.records.fact import Fact
+
+ATTENDS = "scaled_dot_product_attention"
+LEAST = 32
+"""Tokens that must agree: of two words chosen by chance so many do once in 4e9 times."""
+KINDS = 2
+"""Different tokens there must be more than, for agreement to say something."""
+TABLES = 4
+LARGE = -1e4
+"""What is added to a logit to hide it is this or less."""
+
+
+@dataclass
+class Leaks:
+    """Tokens, targets and attentions of one step.
+
+    Told is only what admits no other reading: one table of tokens was looked up in the step (positions apart), and the targets
+    are these very tokens, in their places or one place later.
+    """
+
+    _tokens: list[Tensor] = field(default_factory=list)
+    _targets: list[Tensor] = field(default_factory=list)
+    _hides: dict[str, bool] = field(default_factory=dict)
+    """Attentions of a sequence to itself, and whether they hide what comes later."""
+
+    def begin(self) -> None:
+        """A new step."""
+        for kept in (self._tokens, self._targets, self._hides):
+            kept.clear()
+
+    def looked_up(self, tokens: Tensor | None) -> None:
+        """An embedding is given tokens; positions are the same for all examples."""
+        if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or not is_plain(tokens):
+            return
+        same = len(tokens) > 1 and bool((tokens == tokens[:1]).all())
+        known = any(one.shape == tokens.shape and torch.equal(one, tokens) for one in self._tokens)
+        if not same and not known and len(self._tokens) < TABLES:
+            self._tokens.append(tokens.detach().clone())
+
+    def attends(self, path: str, module: nn.MultiheadAttention, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """An attention module is called."""
+        given = dict(zip(_NAMES, args, strict=False)) | dict(kwargs)
+        query, key = given.get("query"), given.get("key")
+        if query is not None and query is key:
+            self._hides[path] = bool(given.get("is_causal")) or hides(given.get("attn_mask"))
+
+    def attends_by_function(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """The function for attention is called."""
+        given = dict(zip(_ARGUMENTS, args, strict=False)) | dict(kwargs)
+        query, key = given.get("query"), given.get("key")
+        if isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2]:
+            hidden = bool(given.get("is_causal")) or hides(given.get("attn_mask"), shows=True)
+            self._hides[path] = hidden or self._hides.get(path, False)
+
+    def target(self, target: Any) -> None:
+        """A loss is called."""
+        if isinstance(target, Tensor) and not target.is_floating_point() and is_plain(target) and len(self._targets) < TABLES:
+            self._targets.append(target.detach())
+
+    def close(self) -> Iterator[Fact]:
+        """What is to be told of this step."""
+        if len(self._tokens) == 1 and self._hides:
+            tokens = self._tokens[0]
+            for kind, hidden in (("targets_ahead", False), ("targets_given", True)):
+                places = [path for path, hides_it in self._hides.items() if hides_it]
+                if bool(places) is not hidden:
+                    continue
+                agreed = max((_agree(tokens, one, ahead=not hidden) for one in self._targets), default=0)
+                if agreed >= LEAST:
+                    where = next(iter(self._hides))
+                    yield Fact(kind, where, settings=(("attentions", len(self._hides)), ("tokens", agreed)))
+        self.begin()
+
+
+_NAMES = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+
+
+def hides(mask: Any, *, shows: bool = False) -> bool:
+    """Whether a mask keeps every place from seeing the next one: True hides (``shows``: True shows), or a very negative number.
+
+    >>> later = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
+    >>> hides(later), hides(~later), hides(~later, shows=True), hides(torch.zeros(3, 3)), hides(None)
+    (True, False, True, False, False)
+    """
+    if not isinstance(mask, Tensor) or mask.ndim < 2 or mask.shape[-1] != mask.shape[-2] or not is_plain(mask):
+        return False
+    later = torch.diagonal(mask.detach().reshape(-1, *mask.shape[-2:])[-1], 1)
+    return bool((later != shows).all() if later.dtype == torch.bool else (later <= LARGE).all())
+
+
+def _agree(tokens: Tensor, target: Tensor, *, ahead: bool) -> int:
+    """How many targets are tokens (of the next place: ``ahead``), where all are; 0 otherwise. Targets below 0 do not count."""
+    for laid in (tokens, tokens.t()):
+        rows, width = laid.shape
+        axis = 1 if laid is tokens else 0
+        length = laid.shape[axis]
+        if ahead:
+            wanted = laid.narrow(axis, 1, length - 1)
+            if target.numel() == laid.numel():
+                given = target.reshape(rows, width).narrow(axis, 0, length - 1)
+            elif target.numel() == wanted.numel():
+                given = target.reshape(wanted.shape)
+            else:
+                return 0
+            stays = bool((laid.narrow(axis, 0, length - 1) == wanted).all())
+        elif target.numel() == laid.numel():
+            wanted, given, stays = laid, target.reshape(rows, width), False
+        else:
+            return 0
+        counts = given >= 0
+        alike = bool(((given == wanted) | ~counts).all())
+        if alike and not stays and len(torch.unique(wanted[counts])) > KINDS:
+            return int(counts.sum())
+    return 0

@@ -1,0 +1,102 @@
+"""Targets that stand in the inputs: certain facts, in a case known by thought and in real language models."""
+
+import pytest
+
+from isograd.health.case import case_of
+from isograd.health.diagnosis import leak
+from isograd.records.anatomy import Anatomy, Node
+from isograd.records.fact import Fact
+from isograd.records.trace import LayerSample, Step, Trace
+
+NET = Anatomy("torch", (Node("attend", "attention", "MultiheadAttention", source="net.py:8"),), ())
+
+
+def found(kind, *seen):
+    """Looks in which the fact was, or was not, there."""
+    fact = (Fact(kind, "attend", settings=(("attentions", 1), ("tokens", 64))),)
+    steps = [Step(i, layers=(LayerSample("attend"),), facts=fact if one else ()) for i, one in enumerate(seen, 1)]
+    return list(leak.diagnose(case_of(Trace(NET, (), tuple(steps)))))
+
+
+def test_a_missing_causal_mask_is_told_at_the_attention_after_two_looks():
+    (finding,) = found("targets_ahead", True, True)
+    assert (finding.severity, finding.where, finding.source) == ("warning", "attend", "net.py:8")
+    assert "causal mask" in finding.cause and "64 targets" in finding.evidence[0].text
+    assert found("targets_ahead", True) == [] == found("targets_ahead", True, True, False)
+
+
+def test_targets_that_were_not_shifted_are_told_at_the_loss():
+    (finding,) = found("targets_given", True, True)
+    assert finding.where == "loss" and "copy" in finding.summary and "tokens[:, 1:]" in finding.remedy
+
+
+def tokens(rows=8, length=12, kinds=20):
+    import torch
+
+    return torch.randint(1, kinds, (rows, length))
+
+
+def trained(mask="causal", shifted=True, own=False, answers=None, batch=tokens):
+    """The diseases named of a little language model of one attention: a module's, or the function's (``own``)."""
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.place = nn.Embedding(20, 16), nn.Embedding(12, 16)
+            self.attend = nn.MultiheadAttention(16, 2, batch_first=True)
+            self.head = nn.Linear(16, 20)
+
+        def forward(self, ids):
+            n = ids.shape[1]
+            x = self.token(ids) + self.place(torch.arange(n))
+            later = torch.triu(torch.ones(n, n, dtype=torch.bool), 1)
+            hidden = {"causal": later, "none": None, "inverted": ~later}[mask]
+            if own:
+                shown = None if hidden is None else ~hidden
+                return self.head(nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=shown))
+            return self.head(self.attend(x, x, x, attn_mask=hidden, need_weights=False)[0])
+
+    torch.manual_seed(0)
+    model = Model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(4):
+            ids = batch()
+            given, wanted = (ids[:, :-1], ids[:, 1:]) if shifted else (ids, ids)
+            wanted = wanted if answers is None else answers(given)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(given).transpose(1, 2), wanted).backward()
+            optimizer.step()
+    return {finding.disease: finding for finding in watch.report().findings if finding.alarm}
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("mask", ["none", "inverted"])
+def test_a_language_model_that_may_look_at_the_next_token_is_told_so(mask, own):
+    assert "may look there" in trained(mask, own=own)["leak"].summary
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_causal_language_model_with_shifted_targets_is_sound(own):
+    assert "leak" not in trained(own=own)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_causal_language_model_whose_targets_are_its_inputs_learns_to_copy(own):
+    assert trained(shifted=False, own=own)["leak"].where == "loss"
+
+
+def test_a_network_that_restores_its_own_tokens_without_a_causal_mask_is_no_leak():
+    assert "leak" not in trained("none", shifted=False)
+
+
+def test_labels_of_the_tokens_are_no_leak():
+    assert "leak" not in trained("none", answers=lambda ids: ids % 2)
+
+
+def test_sequences_that_stay_as_they_are_say_nothing():
+    assert "leak" not in trained("none", batch=lambda: tokens(length=1).expand(8, 12).contiguous())
