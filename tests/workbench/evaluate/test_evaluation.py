@@ -25,10 +25,12 @@ def values(found: Evaluation) -> dict[str, float]:
     return {metric.name: metric.value for metric in found.metrics}
 
 
-def test_answers_that_are_all_right_score_one_with_an_interval_of_no_width() -> None:
+def test_three_right_answers_of_three_score_one_and_prove_little() -> None:
     found = judged([[9, 0], [0, 9], [9, 0]], [0, 1, 0], classes=("a", "b"))
     assert values(found)["accuracy"] == values(found)["f1"] == 1 and found.errors == ()
-    assert (found.metrics[0].low, found.metrics[0].high) == (1, 1)
+    assert (found.metrics[0].low, found.metrics[0].high) == pytest.approx((0.025 ** (1 / 3), 1))  # 1 in 40 to see 3 of 3 there
+    wrong = judged([[9, 0], [0, 9], [9, 0]], [1, 0, 1], classes=("a", "b")).metrics[0]
+    assert (wrong.value, wrong.low, wrong.high) == pytest.approx((0, 0, 1 - 0.025 ** (1 / 3)))
 
 
 def test_equal_scores_for_k_classes_lose_log_k() -> None:

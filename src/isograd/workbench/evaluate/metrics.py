@@ -15,6 +15,7 @@ from isograd.workbench.evaluate.threshold import called
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Sums = dict[str, Floats]
+_SHARES = ("accuracy", "precision", "recall", "f1")
 CELLS = 4_000_000
 """Row draws that a block of resamples makes at once: 32 MB of counts."""
 
@@ -113,11 +114,28 @@ def intervals(
     """The 2.5 % and 97.5 % percentiles of each metric over bootstrap resamples of the rows; a function of its arguments.
 
     A metric is computed from sums of per-row terms, so a resample is a weighted sum, and a block of them one matrix product.
+    Where every row is right, or every one wrong, all resamples agree, which is no certainty: shares have the exact bound then.
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile intervals).
     """
     blocks = [metrics((terms.T @ weights).T) for weights in draws(terms.shape[0], resamples, seed)]
-    return {
+    found = {
         name: (float(low), float(high))
         for name in blocks[0]
         for low, high in [np.percentile(np.concatenate([block[name] for block in blocks]), [2.5, 97.5])]
     }
+    return {name: unanimous(terms.shape[0], *pair) if name in _SHARES else pair for name, pair in found.items()}
+
+
+def unanimous(rows: int, low: float, high: float) -> tuple[float, float]:
+    r"""An interval of a share, and where it is 1 to 1, or 0 to 0, the exact one of so many rows that all agree.
+
+    .. math:: 0.025^{1/n} \text{ to } 1
+
+    For accuracy it is exact; of averages over classes it says as much as there is to say without a model of the classes.
+    Source: Clopper and Pearson 1934, Biometrika 26(4).
+
+    >>> [round(bound, 3) for bound in unanimous(60, 1.0, 1.0)], unanimous(60, 0.9, 1.0)
+    ([0.94, 1.0], (0.9, 1.0))
+    """
+    bound = 0.025 ** (1 / rows)
+    return (bound, 1.0) if low == high == 1.0 else (0.0, 1.0 - bound) if low == high == 0.0 else (low, high)
