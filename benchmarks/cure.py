@@ -1,12 +1,12 @@
 """How many faults are repaired, proven, at what price, beside random search, TPE, the textbook list and the preset alone.
 
-    python benchmarks/cure.py [--side calibration|held-out] [--double] [--limit 30] [--skip 0] [--twins 6] [--null 8]
+    python benchmarks/cure.py [--side calibration|held-out] [--double] [--limit 30] [--skip 0] [--twins 6] [--null 8] [--alone]
 
 Every case of benchmarks/faults is a program that can begin again from a seed: its model inputs and its loss are written down
 while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
 runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. The rivals have
 the runs that the search took, on the same seed, examples and pool of edits; "random" and "TPE" take combinations, "textbook"
-single edits from a list. ``--twins`` healthy programs go through the same; ``--null`` healthy programs give pairs of runs that
+single edits from a list; ``--alone`` leaves them out. ``--twins`` healthy programs go through the same; ``--null`` healthy programs give pairs of runs that
 differ by their seed alone, from which proofs of nothing are drawn. ``--double`` puts two single faults into one program, of
 which no edit takes both back (``cure_doubles``); "twin" is the program without either. Cases are appended to
 .benchmarks/cure_<side>.jsonl (cure_double.jsonl) as they end, and are not run again; the figures go to
@@ -118,8 +118,10 @@ class Ground(TorchBirths):
         return dataclasses.replace(made, seed=seed)
 
 
-def examined(program: Program, settings: Settings, faults: Sequence[frozenset[str]], *, twin: bool) -> dict[str, Any]:
-    """One case: the proof, what the rivals choose, and what each choice is worth on fresh seeds.
+def examined(
+    program: Program, settings: Settings, faults: Sequence[frozenset[str]], *, twin: bool, alone: bool
+) -> dict[str, Any]:
+    """One case: the proof, what the rivals choose (not where ``alone``), and what each choice is worth on fresh seeds.
 
     ``faults``: of each fault the kinds of edits that take it back.
     """
@@ -146,7 +148,7 @@ def examined(program: Program, settings: Settings, faults: Sequence[frozenset[st
     }
     if twin:
         return row
-    chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | rivals(ground, held, proof)
+    chosen = {"cure": proof.edits if proof.verdict == "proven" else ()} | ({} if alone else rivals(ground, held, proof))
     sound = Ground(program, program.settings)
     row["twin"] = [round(fresh(sound, (), seed, sound.validation()), 4) for seed in seeds()]
     row["methods"] = {name: [round(fresh(ground, edits, seed, held), 4) for seed in seeds()] for name, edits in chosen.items()}
@@ -265,8 +267,11 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "not_run": [f"{row['key']}: {row['why_not']}" for row in rows if "why_not" in row],
         "proven": len(proven),
         "repaired": {name: sum(row["repaired"].get(name, False) for row in curable) for name in METHODS},
+        "of": {name: sum(name in row["methods"] for row in curable) for name in METHODS},
         "mean_share_of_twin": {
-            name: round(statistics.fmean(share(row, name) for row in curable), 3) if curable else None for name in METHODS
+            name: round(statistics.fmean(shares), 3) if shares else None
+            for name in METHODS
+            for shares in [[share(row, name) for row in curable if name in row["methods"]]]
         },
         "twins": len(twins),
         "proven_on_twins": sum(row["verdict"] == "proven" for row in twins),
@@ -296,6 +301,7 @@ def main() -> None:
     parser.add_argument("--operator", help="cases of operators whose name holds this")
     parser.add_argument("--double", action="store_true", help="two faults at once, of those whose fault an edit takes back")
     parser.add_argument("--curable", action="store_true", help="cases alone whose fault an edit takes back")
+    parser.add_argument("--alone", action="store_true", help="without the rivals, which take three quarters of the time")
     parser.add_argument("--twins", type=int, default=6, help="so many healthy programs")
     parser.add_argument("--null", type=int, default=0, help="so many healthy programs for proofs of nothing")
     options = parser.parse_args()
@@ -318,27 +324,28 @@ def main() -> None:
     tasks += [(f"{one}:healthy", one, []) for one in twins[:: max(1, len(twins) // max(1, options.twins))][: options.twins]]
     for count, (key, of, faults) in enumerate(tasks, 1):
         if key not in done:
-            done[key] = {"key": key, "twin_of": None if faults else of} | one(of, faults)
+            done[key] = {"key": key, "twin_of": None if faults else of} | one(of, faults, alone=options.alone)
             with log.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(done[key]) + "\n")
         print(f"{count}/{len(tasks)} {line(done[key])}", file=sys.stderr, flush=True)
     told = figures(list(done.values()))
     if options.null:
         told["proofs_of_nothing"] = nothing_proven(twins[:: max(1, len(twins) // options.null)][: options.null])
-    rows = [(name, told["repaired"][name], told["curable"], told["mean_share_of_twin"][name]) for name in METHODS]
+    rows = [(name, told["repaired"][name], told["of"][name], told["mean_share_of_twin"][name]) for name in METHODS]
     print(table(rows, ("method", "repaired", "of", "mean share of the twin's skill")))
     print(json.dumps(told, indent=1), machine())
     print(write(f"cure_{name}", {"figures": told, "found": list(done.values())}), file=sys.stderr)
 
 
-def one(name: str, faults: Sequence[Any]) -> dict[str, Any]:
+def one(name: str, faults: Sequence[Any], *, alone: bool) -> dict[str, Any]:
     """One case or healthy twin, whatever becomes of it."""
     program = PROGRAMS[name]
     try:
         settings = settings_of(faults) if faults else program.settings
         assert settings is not None
         operator = " + ".join(fault["operator"] for fault in faults) or None
-        return {"operator": operator} | examined(program, settings, [kinds_of(fault) for fault in faults], twin=not faults)
+        kinds = [kinds_of(fault) for fault in faults]
+        return {"operator": operator} | examined(program, settings, kinds, twin=not faults, alone=alone)
     except (LookupError, IsogradError, RuntimeError) as error:
         return {"why_not": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
 

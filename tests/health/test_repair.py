@@ -161,6 +161,15 @@ def test_what_gains_but_cannot_be_paid_is_named_and_not_called_useless():
     assert cure(program(lambda edits: 0.6 if len(edits) >= 6 else 0.0), Plan(PRESET, SINGLES), halves()).verdict == "proven"
 
 
+def test_where_no_proof_can_be_paid_the_likeliest_edits_are_tried_before_the_preset_is_told():
+    work = program(lambda edits: 0.9 if RATE in edits else 0.1, budget_runs=9.6)
+    proof = cure(work, Plan(PRESET, SINGLES), halves())
+    assert (proof.verdict, proof.edits, proof.trials) == ("not proven", (RATE,), ()), "and not ten edits at once"
+    assert "that takes 6 pairs" in proof.why and work.spent <= 500
+    many = program(lambda edits: 0.9 if RESIDUAL in edits else 0.1, budget_runs=9.6)
+    assert cure(many, Plan(PRESET, SINGLES), halves()).cost_search == 3.5, "three of them, and no more"
+
+
 def test_where_no_run_was_left_for_luck_it_is_said():
     work = program(lambda edits: 0.9 if RATE in edits else 0.1, budget_runs=12)
     proof = cure(work, Plan(PRESET, SINGLES), halves())

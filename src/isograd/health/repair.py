@@ -177,11 +177,17 @@ def _ordered(plan: Plan, found: Found, silent: int) -> list[tuple[tuple[Edit, ..
 
 
 def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, stop: Stop) -> None:
-    """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there."""
+    """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there.
+
+    The FIRST of them may take what is kept for a proof where nothing is known that it could pay: a preset of ten edits that no
+    budget proves tells a person less than one edit whose proof is still to be paid.
+    """
     tried = 0
     for place, (edits, stage, reason) in enumerate(order):
         work.foresee(work.searching(one[0], stop=stop) for one in order[place : place + SINGLES - tried])
-        if tried >= SINGLES or not work.affords(steps_of(edits, work.length)):
+        steps = steps_of(edits, work.length)
+        few = tried < FIRST and not any(_reaches(one, goal) and _payable(work, one) for one in work.candidates)
+        if tried >= SINGLES or not work.affords(steps, reserved=few):
             return
         made = work.candidate(edits, stage, reason, stop)
         tried += made.steps > 0
@@ -316,9 +322,8 @@ def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None
     """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest; else of what gained."""
     assert found.control is not None
     value = _standing(plan, found.control)
-    left = work.left(work.spent)
     gained = [one for one in work.candidates if _reaches(one, value + GAIN * work.scale)]
-    able = [one for one in gained if cost_of_proof(one.edits, work.length // 2) <= left]
+    able = [one for one in gained if _payable(work, one)]
     found.payable = bool(able)
     if not gained:
         return
@@ -329,6 +334,10 @@ def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None
     near = near or [one for one in able if _reaches(one, _goal(plan, work, value, top, NEAR))]
     best = min(near, key=_bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
+
+
+def _payable(work: Work, one: Candidate) -> bool:
+    return cost_of_proof(one.edits, work.length // 2) <= work.left(work.spent)
 
 
 def _bulk(one: Candidate) -> tuple[int, int, float]:

@@ -108,7 +108,7 @@ def _tried(source: str, edit: Edit, line: Lines | None) -> str | None:
 
 
 def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
-    from isograd.render.placing import arguments, functions, statements
+    from isograd.render.placing import arguments, functions, layers, statements
 
     constants = dict.fromkeys(("learning_rate", "momentum", "beta1", "beta2", "eps", "weight_decay"), arguments.constant)
     return {
@@ -130,4 +130,5 @@ def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
         "last": functions.last,
         "loss": functions.loss,
         "initialisation": functions.initialisation,
+        "normalisation": layers.normalisation,
     }

@@ -7,6 +7,7 @@ import libcst as cst
 from isograd.records.edit import Edit
 from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import renamed
+from isograd.render.placing.layers import DRAWS, drawn
 from isograd.render.placing.source import Program, Splice, only, within
 
 MODULES = {
@@ -24,13 +25,6 @@ _ON_SCORES = {
     "torch.nn.functional.binary_cross_entropy": "binary_cross_entropy_with_logits",
 }
 """Losses of probabilities or their logarithms, and the ones of the same targets that take scores."""
-DRAWS = {
-    "he": ("kaiming_normal_", ', nonlinearity="relu"'),
-    "glorot": ("xavier_uniform_", ""),
-    "lecun": ("kaiming_normal_", ', nonlinearity="linear"'),
-    "orthogonal": ("orthogonal_", ""),
-}
-"""How weights are drawn by each rule, as it is written behind the weights."""
 _INIT = "torch.nn.init."
 
 
@@ -230,12 +224,12 @@ def loss(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | Non
 
 
 def initialisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
-    """The one rule by which weights are drawn becomes another."""
+    """The one rule by which weights are drawn becomes another; where there is none, lines that draw them are put in."""
     calls = program.every(cst.Call, lambda call: program.name(call.func).startswith(_INIT))
     of_weights = [call for call in calls if call.args and program.text(call.args[0].value).endswith(("weight", "weight.data"))]
     call = only(of_weights, program, line)
     if call is None:
-        return None
+        return drawn(program, edit)
     if not isinstance(call.func, cst.Attribute) or not _of_every_layer(program, call):
         raise UncertainError("not all weights are drawn there")
     if str(edit.value) not in DRAWS or edit.where:

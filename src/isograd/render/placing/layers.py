@@ -1,0 +1,145 @@
+"""Edits that put lines or layers of their own into a network: weights drawn at its end, normalisation behind its layers."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from isograd.records.edit import Edit
+from isograd.render.placing import Lines, UncertainError
+from isograd.render.placing.source import Program, Splice, argument
+
+DRAWS = {
+    "he": ("kaiming_normal_", ', nonlinearity="relu"'),
+    "glorot": ("xavier_uniform_", ""),
+    "lecun": ("kaiming_normal_", ', nonlinearity="linear"'),
+    "orthogonal": ("orthogonal_", ""),
+}
+"""How weights are drawn by each rule, as it is written behind the weights."""
+_PLAIN = ("Linear", "Conv1d", "Conv2d", "Conv3d")
+_OTHER = ("Bilinear", "ConvTranspose", "Embedding", "RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer", "Lazy")
+"""Layers whose weights are drawn in ways of their own."""
+_NORMS = {"layer": {"Linear": "LayerNorm"}, "batch": {f"Conv{n}d": f"BatchNorm{n}d" for n in (1, 2, 3)}}
+"""The normalisation behind a layer, where torch has one that takes its units alone."""
+_CURVES = frozenset("ReLU LeakyReLU ELU SELU GELU SiLU Mish Softplus Tanh Sigmoid ReLU6 PReLU CELU Hardswish Hardtanh".split())
+
+_TOUCHED = re.compile(
+    rb"\.weight\b|\.bias\b|\.data\b|\.init\.|\bin\s[\w.]+\.(named_)?parameters\(|reset_parameters|\.apply\(|load_state_dict"
+)
+"""What may change weights after they were drawn, or draw them again."""
+
+
+def drawn(program: Program, edit: Edit) -> list[Splice] | None:
+    """Lines that draw all weights where the network is made, in a program that leaves them as torch draws them.
+
+    At the end of the ``__init__`` of the one network of the file, or behind the line that assigns it. None where the file makes
+    no layers; uncertain where something else in it may set weights.
+    """
+    layers = _layers(program)
+    if not layers:
+        return None
+    if _TOUCHED.search(program.raw):
+        raise UncertainError("weights are set somewhere else too")
+    at, owner = _made(program, layers)
+    written = list(dict.fromkeys(program.text(call.func) for call in layers))
+    prefixes = {name.rpartition(".")[0] for name in written}
+    if len(prefixes) != 1 or "" in prefixes or str(edit.value) not in DRAWS or edit.where:
+        raise UncertainError("the rule, or the name of torch.nn, is not known")
+    (prefix,), (rule, more) = prefixes, DRAWS[str(edit.value)]
+    kinds = written[0] if len(written) == 1 else f"({', '.join(written)})"
+    zero = [f"        {prefix}.init.zeros_(m.bias)"]
+    if b"bias" in program.raw:  # of a layer without one
+        zero = ["        if m.bias is not None:", f"            {prefix}.init.zeros_(m.bias)"]
+    lines = [f"for m in {owner}.modules():", f"    if isinstance(m, {kinds}):", f"        {prefix}.init.{rule}(m.weight{more})"]
+    return [_behind(program, at, [*lines, *zero])]
+
+
+def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """A normalisation between each hidden layer and the activation that follows it in the same list of modules.
+
+    Certain is: every layer of the file but the last one is followed by an activation, as modules one after the other.
+    """
+    layers, norms = _layers(program), _NORMS.get(str(edit.value), {})
+    if not layers:
+        return None
+    splices: list[Splice] = []
+    for call in layers[:-1]:
+        kind = _kind(program, call)
+        units = argument(call, "out_features" if kind == "Linear" else "out_channels", 1)
+        prefix = program.text(call.func).rpartition(".")[0]
+        if kind not in norms or units is None or not prefix or not _activated(program, call) or edit.where:
+            raise UncertainError("a hidden layer is not followed by an activation in one list of modules")
+        end = program.span(call)[1]
+        splices.append((end, end, f", {prefix}.{norms[kind]}({program.text(units.value)})"))
+    if not splices or _activated(program, layers[-1]):
+        raise UncertainError("which layer is the last is not certain")
+    return splices
+
+
+def _kind(program: Program, call: cst.Call) -> str:
+    name = program.name(call.func)
+    return name.removeprefix("torch.nn.") if name.startswith("torch.nn.") else ""
+
+
+def _layers(program: Program) -> list[cst.Call]:
+    """The calls that make layers; raises ``UncertainError`` where one is of a kind that is drawn in its own way."""
+    every = [call for call in program.every(cst.Call) if _kind(program, call)]
+    if any(_kind(program, call).startswith(_OTHER) for call in every):
+        raise UncertainError("there are layers of other kinds")
+    return [call for call in every if _kind(program, call) in _PLAIN]
+
+
+def _made(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement | cst.BaseSmallStatement, str]:
+    """The statement behind which the whole network is there, and what it is called there."""
+    classes = program.every(cst.ClassDef, lambda one: any(program.name(base.value) == "torch.nn.Module" for base in one.bases))
+    if len(classes) > 1:
+        raise UncertainError("several networks are written there")
+    if classes:
+        starts = [one for one in program.every(cst.FunctionDef) if one.name.value == "__init__"]
+        starts = [one for one in starts if program.inside(one, cst.ClassDef) is classes[0]]
+        if len(starts) != 1 or any(program.function(call) is not starts[0] for call in layers):
+            raise UncertainError("layers are made outside of __init__")
+        body = starts[0].body
+        if not isinstance(body, cst.IndentedBlock) or not starts[0].params.params:
+            raise UncertainError("__init__ has no body of its own")
+        return body.body[-1], starts[0].params.params[0].name.value
+    lines = {program.statement(call) for call in layers}
+    (one, *more) = lines
+    assigned = one.body[0]
+    if more or not isinstance(assigned, cst.Assign) or len(assigned.targets) != 1:
+        raise UncertainError("the network is not assigned in one line")
+    target, value = assigned.targets[0].target, assigned.value
+    if not isinstance(target, cst.Name) or not isinstance(value, cst.Call) or _kind(program, value) not in ("Sequential", *_PLAIN):
+        raise UncertainError("the network is not assigned in one line")
+    return one, target.value
+
+
+def _behind(program: Program, at: cst.CSTNode, lines: list[str]) -> Splice:
+    """Lines of their own behind a statement, as far to the right as it is."""
+    start, end = program.span(at)
+    first = program.raw.rfind(b"\n", 0, start) + 1
+    indent = program.raw[first:start].decode("utf-8")
+    if indent.strip():
+        raise UncertainError("the statement shares its line")
+    ending = "\r\n" if b"\r\n" in program.raw else "\n"
+    close = program.raw.find(b"\n", len(program.raw[:end].rstrip()))
+    lacking = "" if close >= 0 else ending
+    place = len(program.raw) if close < 0 else close + 1
+    return place, place, lacking + "".join(f"{indent}{one}{ending}" for one in lines)
+
+
+def _activated(program: Program, call: cst.Call) -> bool:
+    """Whether an activation follows a layer as its neighbour in a list, a tuple or the arguments of one call."""
+    element = program.parent(call)
+    row = program.parent(element)
+    if isinstance(row, cst.List | cst.Tuple):
+        members: list[cst.CSTNode] = [one.value for one in row.elements]
+    elif isinstance(row, cst.Call) and isinstance(element, cst.Arg):
+        members = [one.value for one in row.args]
+    else:
+        return False
+    if call not in members or members.index(call) + 1 == len(members):
+        return False
+    following = members[members.index(call) + 1]
+    return isinstance(following, cst.Call) and _kind(program, following) in _CURVES
