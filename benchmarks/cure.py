@@ -6,9 +6,10 @@ Every case of benchmarks/faults is a program that can begin again from a seed: i
 while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
 runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. The rivals have
 the runs that the search took, on the same seed, examples and pool of edits; "random" and "TPE" take combinations, "textbook"
-single edits from a list; ``--alone`` leaves them out. ``--twins`` healthy programs go through the same; ``--null`` healthy programs give pairs of runs that
-differ by their seed alone, from which proofs of nothing are drawn. ``--double`` puts two single faults into one program, of
-which no edit takes both back (``cure_doubles``); "twin" is the program without either. Cases are appended to
+single edits from a list; ``--alone`` leaves the rivals out. ``--twins`` healthy programs go through the same; ``--null``
+healthy programs give pairs of runs that differ by their seed alone, from which proofs of nothing are drawn.
+``--double`` puts two single faults into one program, of which no edit takes both back (``cure_doubles``); "twin" is the program
+without either. Cases are appended to
 .benchmarks/cure_<side>.jsonl (cure_double.jsonl) as they end, and are not run again; the figures go to
 benchmarks/results/cure_<side>.json (cure_double.json), with the number of cases in them.
 """

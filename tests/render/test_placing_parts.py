@@ -90,6 +90,20 @@ def test_a_loss_of_log_probabilities_becomes_one_of_scores_and_its_softmax_goes(
     assert placed("import torch.nn as nn\nloss = nn.MSELoss()\n", Edit("loss", before="mse_loss")) is None
 
 
+def test_a_softmax_in_front_of_a_loss_of_scores_goes_and_the_loss_stays():
+    source = (
+        "import torch.nn as nn\nimport torch.nn.functional as F\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        "        x = self.fc(F.relu(x))\n        return F.softmax(x, dim=1)\n\ncriterion = nn.CrossEntropyLoss()\n"
+    )
+    fits = Edit("loss", before="cross_entropy")
+    assert placed(source, fits) == source.replace("F.softmax(x, dim=1)", "x")
+    by_hand = source.replace("criterion = nn.CrossEntropyLoss()", "loss = F.cross_entropy(net(x), y)")
+    assert placed(by_hand, fits) == by_hand.replace("F.softmax(x, dim=1)", "x")
+    for odd in ("nn.CrossEntropyLoss(weight=w)", "nn.CrossEntropyLoss()\nloss = -criterion(net(x), y)"):
+        assert placed(source.replace("nn.CrossEntropyLoss()", odd), fits) is None, "more may be wrong with it"
+    assert placed(source.replace("F.softmax(x, dim=1)", "x"), fits) is None
+
+
 def test_the_one_rule_of_initialisation_is_exchanged():
     source = (
         "from torch import nn\nfor m in net.modules():\n    nn.init.normal_(m.weight, std=5.0)\n    nn.init.zeros_(m.bias)\n"

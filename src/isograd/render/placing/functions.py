@@ -205,22 +205,41 @@ def loss(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | Non
     uses = _uses(program, frozenset(_ON_SCORES))
     use = only(uses, program, line)
     if use is None:
-        return None
+        return _on_scores(program, line)
     if not isinstance(use, cst.BaseExpression):
         raise UncertainError("the loss is of another form")
     splices = renamed(program, [use], _ON_SCORES[program.name(use)])
-    heads = ("softmax", "log_softmax", "sigmoid", "logsigmoid")
+    found = _head(program)
+    if found is None:
+        raise UncertainError("where its probabilities are made is not seen")
+    return [*splices, *found]
+
+
+def _on_scores(program: Program, line: Lines | None) -> list[Splice] | None:
+    """A plain loss of scores that gets probabilities: the function that makes them goes, and the loss stays."""
+    plain = frozenset(name.rpartition(".")[0] + f".{scores}" for name, scores in _ON_SCORES.items())
+    use = only(_uses(program, plain), program, line)
+    if use is None:
+        return None
+    call = program.parent(use)
+    values = 0 if program.name(use).endswith("Loss") else 2
+    negated = [one for one in program.every(cst.UnaryOperation) if isinstance(one.expression, cst.Call | cst.Name)]
+    if not isinstance(call, cst.Call) or len(call.args) != values or negated:
+        raise UncertainError("more than its last function may be wrong with the loss")
+    return _head(program)
+
+
+def _head(program: Program) -> list[Splice] | None:
+    """The one function behind the last layer that makes probabilities or their logarithms left out; None where none is."""
     behind = []
-    for head in heads:  # on outputs without a last function: it goes as well
+    for head in ("softmax", "log_softmax", "sigmoid", "logsigmoid"):
         try:
             behind.append(last(program, Edit("last", before=head), None))
         except UncertainError:
             if _uses(program, _function(head) | {f"torch.nn.{MODULES.get(head, head)}"}):
                 raise
     found = [one for one in behind if one]
-    if len(found) != 1:
-        raise UncertainError("where its probabilities are made is not seen")
-    return [*splices, *found[0]]
+    return found[0] if len(found) == 1 else None
 
 
 def initialisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:

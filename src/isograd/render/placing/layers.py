@@ -22,7 +22,13 @@ _OTHER = ("Bilinear", "ConvTranspose", "Embedding", "RNN", "LSTM", "GRU", "Multi
 """Layers whose weights are drawn in ways of their own."""
 _NORMS = {"layer": {"Linear": "LayerNorm"}, "batch": {f"Conv{n}d": f"BatchNorm{n}d" for n in (1, 2, 3)}}
 """The normalisation behind a layer, where torch has one that takes its units alone."""
-_CURVES = frozenset("ReLU LeakyReLU ELU SELU GELU SiLU Mish Softplus Tanh Sigmoid ReLU6 PReLU CELU Hardswish Hardtanh".split())
+_CURVES = tuple(
+    f"torch.nn.{name}"
+    for name in (
+        *("ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Tanh", "Sigmoid"),
+        *("ReLU6", "PReLU", "CELU", "Hardswish", "Hardtanh"),
+    )
+)
 
 _TOUCHED = re.compile(
     rb"\.weight\b|\.bias\b|\.data\b|\.init\.|\bin\s[\w.]+\.(named_)?parameters\(|reset_parameters|\.apply\(|load_state_dict"
@@ -110,7 +116,11 @@ def _made(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement |
     if more or not isinstance(assigned, cst.Assign) or len(assigned.targets) != 1:
         raise UncertainError("the network is not assigned in one line")
     target, value = assigned.targets[0].target, assigned.value
-    if not isinstance(target, cst.Name) or not isinstance(value, cst.Call) or _kind(program, value) not in ("Sequential", *_PLAIN):
+    if (
+        not isinstance(target, cst.Name)
+        or not isinstance(value, cst.Call)
+        or _kind(program, value) not in ("Sequential", *_PLAIN)
+    ):
         raise UncertainError("the network is not assigned in one line")
     return one, target.value
 
@@ -142,4 +152,4 @@ def _activated(program: Program, call: cst.Call) -> bool:
     if call not in members or members.index(call) + 1 == len(members):
         return False
     following = members[members.index(call) + 1]
-    return isinstance(following, cst.Call) and _kind(program, following) in _CURVES
+    return isinstance(following, cst.Call) and program.name(following.func) in _CURVES
