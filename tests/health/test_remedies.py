@@ -7,7 +7,8 @@ import pytest
 
 from isograd.health.case import Case
 from isograd.health.present import Present, present_of
-from isograd.health.remedies import memory, prescribe, rates, signal, weights
+from isograd.health.hypotheses import Proposal
+from isograd.health.remedies import companions, memory, prescribe, rates, signal, weights
 from isograd.health.remedies.luck import combinations, drawn
 from isograd.health.remedies.order import in_order, tier
 from isograd.health.remedies.preset import preset
@@ -137,6 +138,20 @@ def test_against_a_gradient_that_vanishes_weights_come_first_then_what_keeps_the
     remark = dataclasses.replace(found, severity="note")
     told = [one.edit.kind for one in prescribe(case, (remark,), present) if one.urgent]
     assert told.index("learning_rate") < told.index("initialisation"), "settings first, where it is a remark"
+
+
+def test_paths_go_with_branches_that_begin_at_nothing_and_come_first_where_a_plain_network_is_too_deep():
+    def put(depth, activation, *curves):
+        offered = [*(Edit("activation", curve, before=activation) for curve in curves), Edit("residual")]
+        made = companions([Proposal(edit, "list") for edit in offered], dense(depth, activation))
+        return [tuple((edit.kind, edit.value) for edit in edits) for edits in made]
+
+    paths, leaky = (("residual", None), ("initialisation", "fixup")), (("activation", "leaky_relu"), ("initialisation", "he"))
+    assert put(30, "relu", "leaky_relu") == [paths, leaky]
+    assert put(8, "relu", "leaky_relu") == [leaky, paths]
+    assert put(3, "relu", "leaky_relu") == [leaky]
+    assert put(30, "sigmoid", "relu")[0] == (("activation", "relu"), *paths), "a sigmoid lets no path of slope 1 through"
+    assert put(30, "tanh", "relu")[0] == paths
 
 
 def test_pictures_are_normalised_over_the_batch_where_it_is_large_enough():

@@ -64,6 +64,17 @@ def test_what_theory_puts_together_is_tried_before_the_preset_is_shrunk():
     assert set(without.edits) == {HE, RELU} and proof.cost_search < without.cost_search
 
 
+def test_what_theory_puts_together_comes_after_three_singles_where_something_speaks_for_a_part_of_it():
+    def cost(urgent):
+        singles = [Proposal(edit, "finding", urgent and edit in (RELU, CLEAR)) for edit in (CLEAR, LOSS, RATE, CLIP, HE, RELU)]
+        work = program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1)
+        proof = cure(work, Plan(PRESET, tuple(singles), together=((HE, RELU),)), halves())
+        assert proof.verdict == "proven" and set(proof.edits) == {HE, RELU}
+        return proof.cost_search
+
+    assert cost(urgent=True) < cost(urgent=False)
+
+
 def test_of_several_that_come_near_the_ceiling_the_first_and_smallest_wins():
     work = program(lambda edits: 0.9 if edits & {RESIDUAL, WIDTH, RELU} else 0.1)
     assert cure(work, Plan(PRESET, SINGLES), halves()).edits == (RELU,)

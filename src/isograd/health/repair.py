@@ -5,6 +5,7 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
+    after FIRST of them the first of what theory puts together
   4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
     or a value speaks for, beside it; two faults hide each other's cure
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
@@ -115,6 +116,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     if helps:
         goal = _goal(plan, work, value, top, NEAR)
         _singles(work, order[:FIRST], goal, stop)
+        _together(work, plan, goal, stop)
         _beside(work, plan, control, top)
         if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
             _singles(work, order, goal, stop)
@@ -193,6 +195,15 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], g
         tried += made.steps > 0
         if made.skill.value >= goal:
             return
+
+
+def _together(work: Work, plan: Plan, goal: float, stop: Stop) -> None:
+    """Where the first singles came to nothing: the first of what theory puts together, if something speaks for a part of it."""
+    spoken = {one.edit.kind for one in plan.singles if one.urgent}
+    told = [edits for edits in plan.together if any(edit.kind in spoken for edit in edits)][:1]
+    if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
+        for edits in told:
+            _holds(work, edits, "combination", goal, stop, "theory puts them together")
 
 
 def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
@@ -282,10 +293,12 @@ def _by_gain(work: Work) -> list[tuple[Edit, float]]:
     return sorted(singles, key=lambda one: -one[1])
 
 
-def _holds(work: Work, edits: tuple[Edit, ...], stage: Stage, level: float, stop: Stop) -> bool:
+def _holds(
+    work: Work, edits: tuple[Edit, ...], stage: Stage, level: float, stop: Stop, reason: str = "without what is not needed"
+) -> bool:
     if not edits or not (_known(work, edits) or work.affords(steps_of(edits, work.length))):
         return False
-    return work.candidate(edits, stage, "without what is not needed", stop).skill.value >= level
+    return work.candidate(edits, stage, reason, stop).skill.value >= level
 
 
 def _known(work: Work, edits: tuple[Edit, ...]) -> bool:

@@ -69,6 +69,20 @@ def table(*blocks):
     return patient_of(nn.Sequential(nn.Linear(8, 8), *blocks, nn.Linear(8, 3)), batch=TABLE)[0]
 
 
+def test_paths_that_an_edit_puts_in_begin_at_nothing_too_so_that_depth_and_dead_weights_no_longer_matter():
+    hidden = [part for _ in range(30) for part in (nn.Linear(6, 6), nn.ReLU())]
+    plain = patient_of(nn.Sequential(nn.Linear(8, 6), nn.ReLU(), *hidden, nn.Linear(6, 3)), batch=TABLE)[0]
+    with torch.no_grad():
+        for parameter in plain.models[0].parameters():
+            parameter.zero_()
+    edited = plain.apply(Edit("residual")).apply(Edit("initialisation", "fixup"))
+    first, *others = (layer for layer in edited.models[0] if isinstance(layer, nn.Linear))
+    assert first.weight.all() and not any(layer.weight.any() for layer in others)
+    assert torch.equal(edited.models[0][:-1](TABLE[0]), edited.models[0][:2](TABLE[0])), "nothing but the paths in between"
+    after = edited.trained([TABLE], 3)
+    assert all(bool(layer.weight.any()) for layer in after.models[0] if isinstance(layer, nn.Linear)), "and all of it learns"
+
+
 def test_fixup_scales_the_first_layers_by_the_number_of_branches_and_zeroes_the_last():
     network = table(*(Plain() for _ in range(4)))
     he = network.apply(Edit("initialisation", "he")).models[0]

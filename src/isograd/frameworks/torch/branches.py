@@ -93,7 +93,7 @@ def _heard(models: Sequence[nn.Module], call: Call, inputs: Any) -> _Listening:
     heard, handles = _Listening(), []
     for _, module in modules_of(models):
         handles.append(module.register_forward_pre_hook(heard.entered, with_kwargs=True))
-        handles.append(module.register_forward_hook(heard.left))
+        handles.append(module.register_forward_hook(heard.left, prepend=True))  # what it gives itself, before edits add to it
     fresh = mapped(inputs, lambda x: x.detach().clone().requires_grad_() if x.is_floating_point() else x)
     try:
         with untouched(models), torch.enable_grad(), heard:

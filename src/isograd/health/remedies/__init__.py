@@ -21,6 +21,9 @@ REMEDIES: dict[str, tuple[str, ...]] = {
 }
 """What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
 
+PASSING = frozenset(["", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh"])
+"""Activations whose slope is about 1 where a signal of usual size is; "" is none at all."""
+
 FAMILIES = (rates, weights, signal, memory)
 """What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
 
@@ -72,16 +75,19 @@ def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> It
 
 
 def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Edit, ...], ...]:
-    """Edits that help together where neither does alone, the likeliest first.
+    r"""Edits that help together where neither does alone, the likeliest first.
 
-    An activation with the initial weights that suit it; in a deep network weights that suit the present activation with
-    residual paths: weights of zero, or of one number, add nothing to a path, and the best ones may not do without.
+    An activation with the initial weights that suit it. In a deep network residual paths whose branches begin at nothing, with
+    an activation that has a slope of 1: the network begins as its first and last layer, so that neither depth nor the weights
+    that were there matter. Rules that keep a variance over plain layers double it over each path, :math:`2^L` over L of them.
+    Beyond 2 DEEP layers these come first, as plain ones of finite width n fluctuate by :math:`\exp(L / n)` at best. Source:
+    Zhang et al. 2019, arXiv:1901.09321, sections 2 and 3.
 
     >>> from isograd.records.edit import Edit
     >>> present = Present("dense", 20, 16.0, numbers=(("gain", 0.01),), words=(("activation", "sigmoid"),))
     >>> proposed = [Proposal(Edit("activation", "relu"), ""), Proposal(Edit("residual"), "")]
-    >>> [[edit.kind for edit in pair] for pair in companions(proposed, present)]
-    [['activation', 'initialisation'], ['residual', 'initialisation']]
+    >>> [[(edit.kind, edit.value) for edit in made] for made in companions(proposed, present)]
+    [[('activation', 'relu'), ('residual', None), ('initialisation', 'fixup')], [('activation', 'relu'), ('initialisation', 'he')]]
     """
     edits = [one.edit for one in proposed if not one.edit.where]
     gain, convolutional = present.number("gain"), present.family == "convolutional"
@@ -89,7 +95,11 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     def drawn(curve: str) -> Edit:
         return Edit("initialisation", weights.rules(curve, present.depth, convolutional=convolutional)[0], before=gain)
 
-    pairs = [in_order((edit, drawn(str(edit.value)))) for edit in edits if edit.kind == "activation"]
+    curves = [edit for edit in edits if edit.kind == "activation"]
+    pairs = [in_order((edit, drawn(str(edit.value)))) for edit in curves]
+    passing = () if present.word("activation") in PASSING else tuple(edit for edit in curves if edit.value == "relu")[:1]
+    nothing = Edit("initialisation", "fixup", before=gain)
     paths = [edit for edit in edits if edit.kind == "residual" and not edit.off and present.depth > DEEP]
-    pairs[1:1] = [in_order((edit, drawn(present.word("activation")))) for edit in paths]
+    at = 0 if present.depth > 2 * DEEP else 1
+    pairs[at:at] = [in_order((*passing, edit, nothing)) for edit in paths]
     return tuple(pairs)

@@ -54,6 +54,9 @@ LINES: dict[str, str] = {
     "initialisation:glorot": _EVERY_LAYER + "\n        nn.init.xavier_uniform_(m.weight)" + _ZERO,
     "initialisation:lecun": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="linear")' + _ZERO,
     "initialisation:orthogonal": _EVERY_LAYER + "\n        nn.init.orthogonal_(m.weight)" + _ZERO,
+    "initialisation:fixup": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")' + _ZERO
+    + "\nnn.init.zeros_(layer.weight)  # then, of the last layer of every residual branch, and of the last of the model",
+    "initialisation:zero_residual": "nn.init.zeros_(layer.weight)  # of the last layer of every residual branch, and its bias",
     "activation": "{module}()  # instead of {before}, between the layers",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
