@@ -6,8 +6,8 @@ import random
 import pytest
 
 from isograd.health.case import Case
-from isograd.health.present import Present, present_of
 from isograd.health.hypotheses import Proposal
+from isograd.health.present import Present, present_of
 from isograd.health.remedies import companions, memory, prescribe, rates, signal, weights
 from isograd.health.remedies.luck import combinations, drawn
 from isograd.health.remedies.order import in_order, tier

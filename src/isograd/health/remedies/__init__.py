@@ -86,8 +86,8 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     >>> from isograd.records.edit import Edit
     >>> present = Present("dense", 20, 16.0, numbers=(("gain", 0.01),), words=(("activation", "sigmoid"),))
     >>> proposed = [Proposal(Edit("activation", "relu"), ""), Proposal(Edit("residual"), "")]
-    >>> [[(edit.kind, edit.value) for edit in made] for made in companions(proposed, present)]
-    [[('activation', 'relu'), ('residual', None), ('initialisation', 'fixup')], [('activation', 'relu'), ('initialisation', 'he')]]
+    >>> [[edit.value or edit.kind for edit in made] for made in companions(proposed, present)]
+    [['relu', 'residual', 'fixup'], ['relu', 'he']]
     """
     edits = [one.edit for one in proposed if not one.edit.where]
     gain, convolutional = present.number("gain"), present.family == "convolutional"
