@@ -64,17 +64,6 @@ def test_what_theory_puts_together_is_tried_before_the_preset_is_shrunk():
     assert set(without.edits) == {HE, RELU} and proof.cost_search < without.cost_search
 
 
-def test_what_theory_puts_together_comes_after_three_singles_where_something_speaks_for_a_part_of_it():
-    def cost(urgent):
-        singles = [Proposal(edit, "finding", urgent and edit in (RELU, CLEAR)) for edit in (CLEAR, LOSS, RATE, CLIP, HE, RELU)]
-        work = program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1)
-        proof = cure(work, Plan(PRESET, tuple(singles), together=((HE, RELU),)), halves())
-        assert proof.verdict == "proven" and set(proof.edits) == {HE, RELU}
-        return proof.cost_search
-
-    assert cost(urgent=True) < cost(urgent=False)
-
-
 def test_of_several_that_come_near_the_ceiling_the_first_and_smallest_wins():
     work = program(lambda edits: 0.9 if edits & {RESIDUAL, WIDTH, RELU} else 0.1)
     assert cure(work, Plan(PRESET, SINGLES), halves()).edits == (RELU,)
@@ -170,15 +159,6 @@ def test_what_gains_but_cannot_be_paid_is_named_and_not_called_useless():
     needed = float(proof.why.partition("search ")[2].partition(" runs")[0])
     assert needed > 14
     assert cure(program(lambda edits: 0.6 if len(edits) >= 6 else 0.0), Plan(PRESET, SINGLES), halves()).verdict == "proven"
-
-
-def test_where_no_proof_can_be_paid_the_likeliest_edits_are_tried_before_the_preset_is_told():
-    work = program(lambda edits: 0.9 if RATE in edits else 0.1, budget_runs=9.6)
-    proof = cure(work, Plan(PRESET, SINGLES), halves())
-    assert (proof.verdict, proof.edits, proof.trials) == ("not proven", (RATE,), ()), "and not ten edits at once"
-    assert "that takes 6 pairs" in proof.why and work.spent <= 500
-    many = program(lambda edits: 0.9 if RESIDUAL in edits else 0.1, budget_runs=9.6)
-    assert cure(many, Plan(PRESET, SINGLES), halves()).cost_search == 3.5, "three of them, and no more"
 
 
 def test_where_no_run_was_left_for_luck_it_is_said():

@@ -1,0 +1,47 @@
+"""The order in which a search for a repair spends its budget, on programs whose answer is known by thought."""
+
+from isograd.health.found import Plan
+from isograd.health.hypotheses import Proposal
+from isograd.health.repair import cure
+from isograd.health.trials import Work
+from isograd.records.edit import Edit
+from isograd.records.proof import Training
+from isograd.records.skill import Skill
+
+CLEAR, LOSS, RATE, HE = Edit("clear_gradients"), Edit("loss"), Edit("learning_rate", 0.01), Edit("initialisation", "he")
+RELU, CLIP, RESIDUAL = Edit("activation", "relu"), Edit("clip_norm", 1.0), Edit("residual")
+EVERY = (CLEAR, LOSS, RATE, HE, RELU, CLIP, RESIDUAL)
+SINGLES = tuple(Proposal(edit, "list") for edit in EVERY)
+
+
+def program(skill, runs=60.0):
+    """A program whose skill after a whole run is ``skill(set of edits)``; half of it shows half-way."""
+
+    def attempt(edits, seed, part, steps, stop):
+        value = skill(frozenset(edits))
+        if steps == 100 and stop is not None and stop(50, value / 2):
+            return Training(Skill(value / 2, 10), ((50, value / 2),), 50)
+        curve = tuple((point, value * point / 100) for point in (50, 100) if point <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    return Work(attempt, 100, lambda spent: runs * 100 - spent)
+
+
+def test_what_theory_puts_together_comes_after_three_singles_where_something_speaks_for_a_part_of_it():
+    def cost(urgent):
+        singles = [Proposal(edit, "finding", urgent and edit in (RELU, CLEAR)) for edit in (CLEAR, LOSS, RATE, CLIP, HE, RELU)]
+        work = program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1)
+        proof = cure(work, Plan(EVERY, tuple(singles), together=((HE, RELU),)), lambda: 0.5)
+        assert proof.verdict == "proven" and set(proof.edits) == {HE, RELU}
+        return proof.cost_search
+
+    assert cost(urgent=True) < cost(urgent=False)
+
+
+def test_where_no_proof_can_be_paid_the_likeliest_edits_are_tried_before_the_preset_is_told():
+    work = program(lambda edits: 0.9 if RATE in edits else 0.1, 9.6)
+    proof = cure(work, Plan(EVERY, SINGLES), lambda: 0.5)
+    assert (proof.verdict, proof.edits, proof.trials) == ("not proven", (RATE,), ()), "and not ten edits at once"
+    assert "that takes 6 pairs" in proof.why and work.spent <= 500
+    many = program(lambda edits: 0.9 if RESIDUAL in edits else 0.1, 9.6)
+    assert cure(many, Plan(EVERY, SINGLES), lambda: 0.5).cost_search == 3.5, "three of them, and no more"
