@@ -8,6 +8,7 @@ from typing import Any
 
 from isograd.doors import door_of, part, patient_of, stepping
 from isograd.health.case import DEFAULT_STEPS, case_of
+from isograd.health.diagnosis import diagnose
 from isograd.health.forecasting import of_check
 from isograd.health.risk import BASE_RATE
 from isograd.records.loop import Loop
@@ -63,4 +64,6 @@ def checked(
     meter = Meter(seconds, seconds, len(trace.steps), sum(step.sampled for step in trace.steps))
     case = case_of(replace(trace, meter=meter))
     reach = None if loop is None else loop.reach(steps or DEFAULT_STEPS)
-    return report_of("check", replace(trace, meter=meter), remarks, case, forecast=of_check(case, probe, base_rate, reach))
+    findings = diagnose(case)
+    forecast = of_check(case, probe, base_rate, reach, findings)
+    return report_of("check", replace(trace, meter=meter), remarks, case, findings, forecast)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from isograd.health import risk, signs
 from isograd.health.case import DEFAULT_STEPS, Case, case_of
 from isograd.health.diagnosis.recurrent import short_memory
-from isograd.records.forecast import Basis, Forecast
+from isograd.records.finding import Finding
+from isograd.records.forecast import DOUBTS, Basis, Forecast
 from isograd.records.probe import Probe
 from isograd.records.trace import Trace
 
@@ -15,11 +17,17 @@ _BASES: tuple[Basis, ...] = ("look 2 %", "look 12 %", "look 25 %")
 
 
 def of_check(
-    case: Case, probe: Probe | None = None, base_rate: float = risk.BASE_RATE, reach: float | None = None
+    case: Case,
+    probe: Probe | None = None,
+    base_rate: float = risk.BASE_RATE,
+    reach: float | None = None,
+    findings: Sequence[Finding] = (),
 ) -> Forecast | None:
     """What a check can tell: by theory alone where no step was tried, by the first step, or by the thin probe as well.
 
     ``reach`` is how many of the first step the run adds up to, where its learning rates are known; else its planned steps.
+    With an alarm among the ``findings``, or a remark of ``DOUBTS``, the answer is not "will train": the grounds that the risk
+    was fitted on had inputs of one scale and programs without a slip.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> of_check(Case(Anatomy("torch", (), ()))) is None
@@ -36,8 +44,9 @@ def of_check(
         known |= signs.of_probe(probe, signs.floor_of(case), planned)
         basis = "probe"
     told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
-    if told is not None and told.answer == "will train" and short_memory(case):
-        return replace(told, answer="uncertain")  # the data, not the network, say whether what stands early matters
+    doubted = short_memory(case) or any(one.alarm or one.disease in DOUBTS for one in findings)
+    if told is not None and told.answer == "will train" and doubted:
+        return replace(told, answer="uncertain")  # of a short memory the data say whether what stands early matters
     return told
 
 

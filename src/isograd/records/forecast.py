@@ -9,6 +9,12 @@ Answer = Literal["will fail", "will train", "uncertain"]
 Basis = Literal["theory", "step", "probe", "look 2 %", "look 12 %", "look 25 %"]
 """What was known: the architecture alone, one batch and the first real step, the thin probe too, or the run up to a share."""
 
+DOUBTS = frozenset(
+    ["vanishing", "exploding", "rank_collapse", "inputs", "targets", "labels", "initial_loss", "momentum", "weight_decay"]
+)
+"""Diseases of which a remark before training is enough that nobody says "will train", or "healthy": what is remarked is there,
+and only whether the run gets over it is open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.records.finding import Finding
+from isograd.records.forecast import DOUBTS
 from isograd.records.report import Report
 from isograd.records.run import Epoch, Evaluation, Metric, Run
 from isograd.render.markup import plain
@@ -58,6 +59,8 @@ def _no_alarm(report: Report) -> str:
             return "No fault was found, but most runs that begin like this one fail: watch it."
         if any(evidence.signal == "time_reach" for finding in report.findings for evidence in finding.evidence):
             return "No fault was found, but the gradient does not reach the early steps of the sequences: see below."
+        if any(finding.disease in DOUBTS for finding in report.findings):
+            return "No fault was found for certain; what speaks against it stands below."
         more = ", and this will train" if told == "will train" else ""
         return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":

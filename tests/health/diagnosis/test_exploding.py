@@ -110,7 +110,7 @@ def test_outputs_ten_thousand_times_the_inputs_are_found_where_an_adaptive_step_
 
     for optimizer in ("Adam", None):
         report = torch_check(8, loud, optimizer)
-        assert [(f.disease, f.severity) for f in report.findings] == [("exploding", "critical")]
+        assert [(f.disease, f.severity) for f in report.findings if f.alarm] == [("exploding", "critical")]
         assert "times as large as the inputs" in report.findings[0].summary
         assert torch_check(8, lambda model: None, optimizer).healthy
 

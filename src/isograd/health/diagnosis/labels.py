@@ -6,6 +6,7 @@
               has one class with probability sum(p**n); that most looks have one is then out of the question (binomial,
               below 1e-6). The network learns the class of the hour and forgets the others. Where the few looks all fell on the
               same class, the loss of the steps between tells: it would have fallen to a part, had all been of that class
+              Before training one batch of one class is a remark
   inverted    the rarest class has the smallest weight by a factor of 2, and is hardly ever answered
   ignored     a class weighs a tenth of another that is about as frequent, and is hardly ever answered. Weights that even out
               the classes' frequencies, or soften that, give a class that is not the more frequent one no less than the other
@@ -54,7 +55,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding: what is wrong with the labels."""
     curve = curves.main(case)
     if curve is None or len(curve.looks) < LOOKS:
-        if curve is not None and (found := _other_classes(case, curve)) is not None:
+        if curve is not None and (found := _other_classes(case, curve) or _one_batch(case, curve)) is not None:
             yield found
         return
     found = (
@@ -151,10 +152,8 @@ def _other_classes(case: Case, curve: Curve) -> Finding | None:
     One bias of a last layer is enough to say one class always: the loss would have fallen, as it does for rare classes. Where
     the outputs are no layer's (contrastive losses, whose target is always the first) nothing is said.
     """
-    kinds, last = sum(map(bool, curve.classes)), curve.looks[-1][1]
-    whole = all(sum(sample.classes) >= BATCH for _, sample in curve.looks)
-    layer = all(sample.base in ("linear", "conv") and not sample.head for _, sample in curve.looks)
-    if kinds != 1 or len(curve.classes) < 3 or len(curve.looks) < 2 or not whole or not layer or last.weights:
+    last = curve.looks[-1][1]
+    if not _only_one(curve) or len(curve.looks) < 2:
         return None
     if not case.ended or not curve.told or case.taken < STEPS or len(curve.steps) < STEPS // 2:
         return None
@@ -172,6 +171,33 @@ def _other_classes(case: Case, curve: Curve) -> Finding | None:
         (Evidence(f"loss of the later half, {late:.3g}, against {began:.3g} at first", "loss", late, "", STAYS * began),),
         source=last.source,
         since=curve.looks[0][0],
+        remedy=_shuffle(case),
+    )
+
+
+def _only_one(curve: Curve) -> bool:
+    """Whether all looks hold one class of the three or more that a layer's outputs tell apart."""
+    whole = all(sum(sample.classes) >= BATCH for _, sample in curve.looks)
+    layer = all(sample.base in ("linear", "conv") and not sample.head for _, sample in curve.looks)
+    return sum(map(bool, curve.classes)) == 1 and len(curve.classes) >= 3 and whole and layer and not curve.looks[-1][1].weights
+
+
+def _one_batch(case: Case, curve: Curve) -> Finding | None:
+    """The remark before training that the batch holds one class: of shuffled data that is out of the question."""
+    if not case.ended or case.taken > 2 or not _only_one(curve):
+        return None
+    step, first = curve.looks[0]
+    label = next(i for i, count in enumerate(first.classes) if count)
+    text = f"all {sum(first.classes):,} targets of the batch are class {label}, one of {len(first.classes)}"
+    return Finding(
+        "labels",
+        "note",
+        0.7,
+        "data",
+        f"{text[:1].upper()}{text[1:]}: if the others are like it, the data are sorted by label, or hold one class.",
+        (Evidence(text, "majority_rate", 1.0, "", 1.0),),
+        source=first.source,
+        since=step,
         remedy=_shuffle(case),
     )
 

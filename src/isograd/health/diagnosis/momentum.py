@@ -11,7 +11,8 @@ Bounds, from theory:
                    learning_rate / eps: the adaptation is gone, and layers come nowhere
   eps = 0          0 / 0 as soon as one entry never gets a gradient: a remark
 An alarm only where the late loss is poor (``health.outcome``), and for eps only where the layers hardly move (or, before
-training, would hardly move by steps like the first); 0.99 with a rate that fits is healthy.
+training, would hardly move by steps like the first); 0.99 with a rate that fits is healthy. Before training a velocity that
+remembers more than the planned run is a remark.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
 from isograd.health.layers import ADAPTIVE
-from isograd.health.movement import leads_nowhere, movement
+from isograd.health.movement import FIRST_STEPS, leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding
@@ -30,6 +31,8 @@ FORGETS = 0.5
 """Share of the run that a velocity may remember."""
 LONG = 0.98
 """Momentum below which its memory, 50 steps, is no concern."""
+SHORT = 10
+"""Steps of a run that has ended from which on it says anything of its momentum."""
 DEGENERATE = 10.0
 HALF_WAY = 0.5
 """Path up to which layers count as hardly moved where eps is the reason."""
@@ -76,12 +79,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _velocity(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
     name = "momentum" if optimizer.kind in ("sgd", "rmsprop") else "beta1"
     momentum = float(optimizer.get(name, 0.0))
-    length = case.taken if case.ended else case.planned
+    length = case.taken if case.ended and case.taken > FIRST_STEPS else case.planned
     if momentum >= 1.0:
         text = f"a {name} of {momentum:g} never forgets: the velocity grows with every gradient"
         yield _finding(case, found, text, momentum, 1.0, alarm=not found.well(SKILL), sure=0.95)
         return
-    if momentum < LONG or length is None or case.taken < 10:
+    if momentum < LONG or length is None or FIRST_STEPS < case.taken < SHORT:
         return
     memory = 1.0 / (1.0 - momentum)
     if memory < FORGETS * length:
@@ -115,7 +118,7 @@ def _eps(case: Case, optimizer: Optimizer, found: Outcome) -> Iterator[Finding]:
     if share is None or moved is None:
         return
     nowhere = leads_nowhere(case, moved) is not None
-    if case.taken < 10 and not nowhere:
+    if case.taken < SHORT and not nowhere:
         return
     much = f"{share:.2g} times the largest gradient of a layer"
     text = f"an eps of {float(eps):g} is {much}: the optimizer is plain SGD with tiny steps"

@@ -8,6 +8,7 @@ falls geometrically until both are equal, and what is left of it is small.
   left     what typical weights have left of their first size
   BOUNDS   decay wins, and half is left or less; it is three times as strong, and the weights are on their way (nine tenths);
            it is half as strong, and it has already taken two thirds
+Before training, three times as strong is a remark.
 The same by a penalty that the program adds to its loss: what is stepped is more than twice what the loss of the data is
 (PENALTY) at the first looks, weights have half of their size left or less (EMPTIED), and the loss of the data is no better than
 NOTHING below that of the best constant answer.
@@ -69,7 +70,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that decay empties the network."""
     found, optimizer = stronger(case), case.anatomy.optimizer
     if optimizer is not None and 0 < case.taken <= FIRST_STEPS:
-        yield from _forgets(optimizer)
+        yield from list(_forgets(optimizer)) or _pulls(case, optimizer)
         return
     if found is None or optimizer is None:
         told = list(_penalised(case))
@@ -129,6 +130,27 @@ def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
         (Evidence(text, "learning_rate", share, "a step", FORGETS),),
         since=1,
         remedy=f"a weight decay of {float(optimizer.get('weight_decay', 0.0)) / 100:.1g} or less; none on biases and norms",
+        references=REFERENCES,
+    )
+
+
+def _pulls(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
+    """The remark that the first gradients are weak beside the decay: weights shrink until both pull alike."""
+    decay = float(optimizer.get("weight_decay", 0.0))
+    shares = [share for weight in gather.weights(case) if (share := _share(case, weight.name, optimizer, decay)) is not None]
+    share = statistics.median(shares) if shares and decay > 0.0 else 0.0
+    if share < BOUNDS[-1][0]:
+        return
+    text = f"decay of {decay:g} pulls a typical layer {share:.2g} times as hard as the first gradients do"
+    yield Finding(
+        "weight_decay",
+        "note",
+        0.7,
+        "optimizer",
+        f"Weight {text}: weights shrink until the data pull as hard.",
+        (Evidence(text, "weight_rms", share, "decay over gradient", BOUNDS[-1][0]),),
+        since=1,
+        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
     )
 
