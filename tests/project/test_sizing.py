@@ -12,7 +12,7 @@ from isograd.cli import main
 from isograd.project import sizing
 from isograd.project.reading import load
 from isograd.project.river import begin
-from isograd.project.sizing import EPOCH_STEPS, LARGEST, MOST_EPOCH_STEPS, MOST_EPOCHS, SMALLEST, STEPS, held, sized
+from isograd.project.sizing import EPOCH_STEPS, LARGEST, MOST_EPOCH_STEPS, MOST_EPOCHS, SMALLEST, STEPS, beyond, held, sized
 from isograd.workbench.models import build
 from isograd.workbench.train import Recipe, memory_of
 
@@ -29,6 +29,19 @@ def table(folder: Path, rows: int, train: str = "") -> Path:
 
 def test_a_usual_number_of_rows_changes_nothing() -> None:
     assert sized(Recipe(), (), 10_000) == (Recipe(), ())
+
+
+def test_a_kernel_that_looks_beyond_every_sequence_is_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"word{i % 5} other{i % 3},{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,y", *lines]) + "\n")
+    text = (
+        'task = "text-classification"\n[data]\nsource = "t.csv"\ntarget = "y"\n[model]\nkind = "text-cnn"\nkernels = [2, 9]\n'
+    )
+    (tmp_path / "isograd.toml").write_text(text)
+    assert main(["check", str(tmp_path)]) in (0, 3)
+    said = "model.kernels = [2, 9] looks at 9 words at a time, and no text has more than 2: the rest is zeros"
+    assert said in capsys.readouterr().err
+    assert beyond("tcn", {}, (1, 64, 30)) == beyond("tcn", {}, (5, 2)) == beyond("lstm", {}, (1, 1)) == ()
 
 
 def test_few_rows_are_seen_in_smaller_batches_and_more_often() -> None:

@@ -19,7 +19,7 @@ from isograd.project.making import network, recipe_of
 from isograd.project.pretraining import pretrained
 from isograd.project.reading import Project, parse
 from isograd.project.runs import RunFolder, alone, named, now, open_run, unless_it_never_began
-from isograd.project.sizing import held, sized, written
+from isograd.project.sizing import beyond, held, sized, written
 from isograd.records.loop import Loop
 from isograd.records.report import Report
 from isograd.records.run import Bundle, Evaluation
@@ -172,7 +172,8 @@ def _suited(
     rows = sampling.length // bags if sampling else len(prepared.train)
     recipe, said = sized(train.resolved(recipe_of(project.settings)), given, rows)
     recipe, more = held(recipe, given, model, prepared.train.inputs, bags)
-    return recipe, (*said, *more)
+    table, shape = project.settings.model, tuple(prepared.train.inputs.shape[1:])
+    return recipe, (*said, *more, *beyond(table.kind, table.model_extra or {}, shape))
 
 
 def said_of(summary: DataSummary) -> list[str]:

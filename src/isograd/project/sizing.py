@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from isograd.errors import IsogradError
 from isograd.project.affording import gib
 from isograd.project.reading import Project
-from isograd.workbench import train
+from isograd.workbench import models, train
 
 EPOCH_STEPS, MOST_EPOCH_STEPS = 16, 2_000
 """Steps that an epoch has at least and at most: fewer say little about when to stop, more are mostly overhead."""
@@ -69,6 +69,25 @@ def held(
         return recipe, ()
     why = f"{size} rows take at least {gib(need.of(size * bags))}, and the machine has {gib(have)}"
     return replace(recipe, batch_size=fits), (f"train.batch_size = {fits} instead of {size}: {why}",)
+
+
+def beyond(kind: str, options: Mapping[str, object], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """What is to be said of a kernel that is longer than the sequences or texts it reads, by the ``shape`` of one of them.
+
+    >>> beyond("tcn", {"kernel": 9}, (3, 2))
+    ('model.kernel = 9 looks at 9 steps at a time, and no sequence has more than 3: the rest is zeros',)
+    """
+    if kind not in ("tcn", "text-cnn"):
+        return ()
+    name, what, whole = ("kernel", "steps", "sequence") if kind == "tcn" else ("kernels", "words", "text")
+    given: Any = models.checked(kind, options)[name]
+    longest, steps = max(given) if kind == "text-cnn" else given, shape[2 if len(shape) == 3 else 0]
+    if longest <= steps:
+        return ()
+    text = list(given) if kind == "text-cnn" else given
+    return (
+        f"model.{name} = {text} looks at {longest} {what} at a time, and no {whole} has more than {steps}: the rest is zeros",
+    )
 
 
 def foreseen(project: Project) -> list[str]:

@@ -196,6 +196,15 @@ def _given(plan: SplitPlan, facts: Facts, seed: int) -> tuple[Index, Index, Inde
     return train, validation, test
 
 
+def _elsewhere(facts: Facts, parts: Sequence[Index], absent: Sequence[str]) -> str:
+    """Where the rows of the first class are that a part lacks."""
+    assert facts.labels is not None
+    number = facts.classes.index(absent[0])
+    counts = [(int((facts.labels[part] == number).sum()), name) for name, part in zip(PARTS, parts, strict=True)]
+    found = [f"{count:,} in the {name} part" for count, name in counts if count]
+    return f"{absent[0]}: {', '.join(found)}" if found else f"{absent[0]}: none in any part"
+
+
 def _check_parts(plan: SplitPlan, facts: Facts, parts: Sequence[Index]) -> tuple[str, ...]:
     remarks = []
     for name, part in zip(PARTS, parts, strict=True):
@@ -209,6 +218,7 @@ def _check_parts(plan: SplitPlan, facts: Facts, parts: Sequence[Index]) -> tuple
             raise DataError(
                 f"the {plan.kind} split leaves no row of class {few(absent)} in the {name} part",
                 where="split",
+                met=_elsewhere(facts, parts, absent),
                 remedy='split = "stratified" keeps every class in every part'
                 if plan.kind == "random"
                 else "gather more rows of it",
