@@ -109,3 +109,18 @@ def test_rows_that_cannot_be_read_are_left_out_by_a_fix_of_its_own(project: Path
 
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
     assert main(["data", "clean", str(tmp_path), "--fix", "drop_duplicates"]) == 2
+
+
+def test_what_is_no_project_yet_is_told_the_file_that_makes_it_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i % 17},{i * 7 % 13},{'yes' if (i % 17) + (i * 7 % 13) + i % 5 > 16 else 'no'}" for i in range(120)]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "t.csv").write_text("\n".join(["a,b,y", *rows]) + "\n", "utf-8")
+    assert main(["data", "inspect", "notes/t.csv", "--target", "y"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "Next: isograd check notes"
+    text = said.split("notes/isograd.toml:\n\n")[1].split("\nNext:")[0]
+    (tmp_path / "notes" / "isograd.toml").write_text(text, "utf-8")
+    assert main(["check", "notes"]) in (0, 3)

@@ -27,7 +27,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")] = False,
 ) -> int:
     """Say what is wrong with data before any training does; nothing is changed."""
-    from isograd.project.inspecting import inspect_source, is_project
+    from isograd.project.inspecting import inspect_source, is_project, project_for
     from isograd.render.inspection import inspection_text
 
     found = inspect_source(path, target=target, query=query, files=files, label_pattern=label_pattern, page=page)
@@ -38,8 +38,16 @@ def inspect(
         if page is not None:
             show.say(f"page  {page}")
         fix = next((doubt.fix for doubt in found.doubts if doubt.fix), None)
-        mend = f"isograd data clean {path if is_project(path) else 'PROJECT'} --fix {shlex.quote(fix or '')}"
-        show.say(f"Next: {mend if found.alarms and fix else f'isograd check {path}'}")
+        made = None
+        if not is_project(path):
+            made = project_for(found, path, target=target, query=query, files=files, label_pattern=label_pattern)
+            if made is None:
+                show.say(f"Next: isograd data inspect {path} --target COLUMN   looks at what is to be foretold, too")
+                return NO if found.alarms else OK
+            show.say(f"\nA project that learns from it, {made[0] / 'isograd.toml'}:\n\n{made[1]}")
+        project = path if made is None else made[0]
+        mend = f"isograd data clean {project} --fix {shlex.quote(fix or '')}"
+        show.say(f"Next: {mend if found.alarms and fix else f'isograd check {project}'}")
     return NO if found.alarms else OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,28 @@ def source_of(project: Project) -> data.Source:
 def is_project(where: str) -> bool:
     """Whether a word names a project: a folder with a project file, or the file."""
     return Path(where).name == FILE_NAME or (Path(where) / FILE_NAME).is_file()
+
+
+def project_for(found: Inspection, where: str, **given: str | None) -> tuple[Path, str] | None:
+    """The folder and the first lines of a project for a source that was inspected; None where no column is the target yet.
+
+    ``given`` is what was said of the source beside its place, by the keys of [data].
+
+    >>> folder, text = project_for(Inspection("t.csv", "table", 9, "", "y", classes=("no", "yes")), "notes/t.csv", target="y")
+    >>> str(folder), text.splitlines()
+    ('notes', ['task = "classification"', '', '[data]', 'source = "t.csv"', 'target = "y"'])
+    """
+    if found.holds == "table" and found.target is None:
+        return None
+    others = [column for column in found.columns if column.name != found.target]
+    texts = bool(others) and all(column.kind == "text" for column in others)
+    of_table = ("text-classification" if texts else "classification") if found.classes else "regression"
+    task = {"pictures": "image-classification", "recordings": "sound-classification"}.get(found.holds, of_table)
+    named = "://" not in where and not where.startswith("builtin:") and bool(Path(where).name)
+    target = {"target": found.target} if found.holds == "table" else {}
+    lines = {"source": Path(where).name if named else where, **given, **target}
+    said = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items() if value is not None)
+    return Path(where).parent if named else Path(), f'task = "{task}"\n\n[data]\n{said}'
 
 
 def inspect_source(

@@ -47,7 +47,8 @@ def inspection_text(inspection: Inspection) -> str:
 
 
 def _what(inspection: Inspection) -> str:
-    said = f"{inspection.source}: {_HOLDS[inspection.holds]} of {count(inspection.rows, 'row')}"
+    rows = f"a table of {count(inspection.rows, 'row')}"
+    said = f"{inspection.source}: {rows if inspection.holds == 'table' else count(inspection.rows, inspection.holds[:-1])}"
     if inspection.columns:
         said += f", {count(len(inspection.columns), 'column')}"
     if inspection.target and (inspection.columns or inspection.classes):
@@ -56,9 +57,6 @@ def _what(inspection: Inspection) -> str:
         said += f" of {len(inspection.classes):,} classes"
     parts = [f"{part.rows:,} {part.name}" for part in inspection.parts]
     return said + (f"; {listed(parts)}" if parts else "")
-
-
-_HOLDS = {"table": "a table", "pictures": "pictures", "recordings": "recordings"}
 
 
 def _lines(doubt: Doubt) -> list[str]:
