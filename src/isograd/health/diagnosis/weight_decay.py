@@ -137,6 +137,8 @@ def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
 def _pulls(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
     """The remark that the first gradients are weak beside the decay: weights shrink until both pull alike."""
     decay = float(optimizer.get("weight_decay", 0.0))
+    if optimizer.kind not in COUPLED or optimizer.get("decoupled_weight_decay", False):
+        return
     shares = [share for weight in gather.weights(case) if (share := _share(case, weight.name, optimizer, decay)) is not None]
     share = statistics.median(shares) if shares and decay > 0.0 else 0.0
     if share < BOUNDS[-1][0]:
