@@ -99,6 +99,14 @@ def test_a_rule_that_the_file_has_already_is_no_change(tmp_path):
     assert amended(project, [Edit("initialisation", "orthogonal")]).placed != ()
 
 
+def test_a_rule_that_comes_with_another_activation_needs_no_line_of_its_own(project):
+    relu, he = Edit("activation", "relu", before="sigmoid"), Edit("initialisation", "he")
+    both = amended(project, [relu, he])
+    assert both.left == () and both.text == amended(project, [relu]).text, '"auto" takes He for ReLU'
+    assert 'initialisation = "orthogonal"' in amended(project, [relu, Edit("initialisation", "orthogonal")]).text
+    assert amended(project, [he]).text != project.text, "alone it is a change"
+
+
 def test_a_momentum_that_the_optimizer_does_not_have_is_no_setting(tmp_path):
     project = parse(TEXT.replace('"sgd"', '"adam"'), tmp_path / "isograd.toml")
     assert amended(project, [Edit("momentum", 0.9)]).placed == ()

@@ -47,6 +47,9 @@ def amended(
     """
     now, placed, left = project, list[Edit](), list[Edit]()
     for edit in edits:
+        if edit.kind == "initialisation" and not edit.where and edit.value == _rule(now) != _rule(project):
+            placed.append(edit)  # the file draws by this rule now, as another edit has changed the activation
+            continue
         found = settings_of(edit, now, steps=steps, usual=usual or {})
         text = None if found is None else _text_with(now, found)
         if text is None:
@@ -105,7 +108,7 @@ def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
     name = names.get(edit.kind)
     if edit.kind == "normalisation" and edit.off:
         value = "none"
-    if edit.kind == "initialisation" and value == _rule(given, options):
+    if edit.kind == "initialisation" and value == _rule(project):
         return None  # drawn by this rule already: what was tried differs in more than a setting says
     if name is not None:
         return {("model", name): value} if name in options and options[name].accepts(value) else None
@@ -125,8 +128,11 @@ def _of_model(edit: Edit, project: Project) -> dict[Setting, Any] | None:
     return {("model", key): [max(1, round(units * value)) for units in now[key] or (256, 128)]}
 
 
-def _rule(given: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def _rule(project: Project) -> str:
     """How the weights are drawn now, with "auto" resolved."""
+    options, given = OPTIONS.get(project.settings.model.kind, {}), project.settings.model.model_extra or {}
+    if "initialisation" not in options or "activation" not in options:
+        return ""
     rule, activation = (str(given.get(name, options[name].default)) for name in ("initialisation", "activation"))
     return AUTO.get(activation, "he") if rule == "auto" else rule
 
