@@ -169,8 +169,7 @@ class TorchPatient(Patient):
         recorder = TorchRecorder(twin.models, [twin.optimizer], budget=None, eager=True, only=frozenset(close))
 
         def seen(step: int, now: Self) -> bool:
-            models, loss, _ = together(now.models, now.loss, None)
-            stages.append((step, dataclasses.replace(now, models=models, loss=loss, optimizer=None)))
+            stages.append((step, now._unmoved()))
             return False
 
         error: Exception | None = None
@@ -208,7 +207,7 @@ class TorchPatient(Patient):
         What is judged is found by ``yardsticks.seen``; of several outputs it is the mean. Raises ``ModelError`` where no
         yardstick fits and no ``score`` was given.
         """
-        twin = self.copy()
+        twin = self._unmoved()
         with (
             same_random_streams(),
             torch.no_grad(),
@@ -242,6 +241,11 @@ class TorchPatient(Patient):
         """A patient with copies of everything but the batch."""
         models, loss, optimizer = together(self.models, self.loss, self.optimizer)
         return dataclasses.replace(self, models=models, loss=loss, optimizer=optimizer)
+
+    def _unmoved(self) -> Self:
+        """The same to be judged and not to be trained: the optimizer, whose moments are the larger part, is not copied."""
+        models, loss, _ = together(self.models, self.loss, None)
+        return dataclasses.replace(self, models=models, loss=loss, optimizer=None)
 
     def forgetful(self) -> Self:
         """The same with an optimizer that remembers nothing; uses this one up."""
