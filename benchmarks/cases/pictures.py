@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cases.baselines import linear
 from cases.running import Ran, Row, foretold, mean_interval, run
 
 AUGMENTED = '\n[augment]\npolicy = "auto"\n'
@@ -38,9 +39,10 @@ def digits(work: Path) -> list[Row]:
     accuracies = [[ran.figures["accuracy"].value for ran in runs] for runs in (plain, augmented)]
     over = [mean_interval("mean over seeds", values) for values in accuracies]
     gain = mean_interval("gain over seeds", [b - a for a, b in zip(*accuracies, strict=True)])
+    beside = linear(plain[0].folder)
     return [
-        plain[0].row("cnn", "accuracy", "0.985 in 5 minutes", [over[0]]),
-        augmented[0].row("cnn, augmented", "accuracy", "better than without", [over[1], gain]),
+        plain[0].row("cnn", "accuracy", "0.985 in 5 minutes", [over[0], beside]),
+        augmented[0].row("cnn, augmented", "accuracy", "better than without", [over[1], gain, beside]),
     ]
 
 
@@ -49,7 +51,7 @@ def photos(work: Path) -> list[Row]:
     rows = []
     for name, goal in (("resnet", "0.82 in 20 minutes"), ("depthwise", "0.72 in 20 minutes")):
         ran = run(work, f"photos/{name}")
-        rows.append(ran.row(f"{name}; foretold: {foretold(ran.folder)}", "accuracy", goal))
+        rows.append(ran.row(f"{name}; foretold: {foretold(ran.folder)}", "accuracy", goal, [linear(ran.folder)]))
     for name, edits in CURES.items():
 
         def change(text: str, edits: tuple[tuple[str, str], ...] = edits) -> str:
@@ -58,5 +60,6 @@ def photos(work: Path) -> list[Row]:
             return text
 
         ran = run(work, "photos/few", name=f"photos-few-{len(edits)}", change=change, script="copy_few.py")
-        rows.append(ran.row(f"plain, {name}; foretold: {foretold(ran.folder)}", "accuracy", "" if edits else "does not train"))
+        goal = "better than as it is" if edits else "does not train"
+        rows.append(ran.row(f"plain, {name}; foretold: {foretold(ran.folder)}", "accuracy", goal, [linear(ran.folder)]))
     return rows

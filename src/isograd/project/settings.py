@@ -119,9 +119,9 @@ class EncodingTable(Table):
     )
     mels: int = Field(64, ge=4, le=512, description="bands of a sound's spectrum; fewer tell voices apart less, e.g. 32")
     span: Annotated[float, Field(ge=0.0, le=100.0)] = Field(
-        0.0,
-        description="sounds: decibels from the loudest band of a recording down to silence, e.g. 50, so that how loud it was "
-        "recorded does not matter; 0: powers as they are",
+        50.0,
+        description="sounds: decibels from the loudest band of a recording down to silence, so that how loud it was recorded "
+        "does not matter; 0: powers as they are, where loudness is what tells classes apart",
     )
 
 

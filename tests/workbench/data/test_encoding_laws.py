@@ -181,7 +181,7 @@ def of_sounds(folder: Path, **how: object) -> Prepared:
     return prepare(str(folder), base=Path(), task="sound-classification", target=None, seed=0, **told)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("plan", [EncodingPlan(), EncodingPlan(span=50.0)], ids=["as recorded", "span"])
+@pytest.mark.parametrize("plan", [EncodingPlan(span=0.0), EncodingPlan()], ids=["as recorded", "span"])
 def test_sounds_are_the_same_bits_in_training_after_reloading_and_alone(plan: EncodingPlan, tmp_path: Path) -> None:
     found = of_sounds(chimes(tmp_path), encode_as=plan)
     again = codec.loads(Encoding, codec.dumps(found.encoding))

@@ -67,7 +67,7 @@ class EncodingPlan:
     length: int | None = None
     keep: Literal["first", "last"] = "first"
     mels: int = 64
-    span: float = 0.0
+    span: float = 50.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
