@@ -41,6 +41,7 @@ HEADINGS: dict[str, frozenset[str]] = {
             "carried_state",
             "loss_mismatch",
             "unreachable_targets",
+            "bottomless",
             "broadcast_loss",
             "labels_misfit",
             "structure",

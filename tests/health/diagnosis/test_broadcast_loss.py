@@ -44,6 +44,29 @@ def test_a_real_regression_learns_the_mean_only_and_its_twin_is_silent():
     assert named(trained(torch.nn.Linear(4, 1), loss, x, y[:, None]), "broadcast_loss") == []
 
 
+def log_cosh(output, target):
+    return (output - target).cosh().log().mean()
+
+
+def test_a_loss_of_ones_own_that_spreads_a_column_over_a_row_is_told_too():
+    torch = pytest.importorskip("torch")
+    x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
+    y = x.sum(1)
+    (finding,) = named(trained(torch.nn.Linear(4, 1), log_cosh, x, y), "broadcast_loss")
+    assert finding.severity == "critical" and "test_broadcast_loss.py" in finding.source
+    assert named(trained(torch.nn.Linear(4, 1), log_cosh, x, y[:, None]), "broadcast_loss") == []
+
+
+def test_pairs_that_are_made_on_purpose_are_none():
+    torch = pytest.importorskip("torch")
+    x = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
+
+    def kernel(output, target):  # how far two sets of numbers are apart, by a kernel over all pairs
+        return -(-((output.squeeze(1).unsqueeze(1) - target) ** 2)).exp().mean()
+
+    assert named(trained(torch.nn.Linear(4, 1), kernel, x, x.sum(1)), "broadcast_loss") == []
+
+
 def through(units, output, target, looks=2):
     last = Node("head", "linear", "Linear", settings=(("fan_out", units),))
     calls = (sample("mse_loss", output_shape=output, target_shape=target),)

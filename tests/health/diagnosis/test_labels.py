@@ -35,6 +35,19 @@ def test_batches_of_one_class_each_are_sorted_data():
     assert finding.severity == "warning" and "sorted by label" in finding.summary and "shuffle" in finding.remedy
 
 
+def two_of_eight(t, value, right=None):
+    kind = t // 10 % 7
+    shares = [0.5 if k in (kind, kind + 1) else 0.0 for k in range(8)]
+    return classes(t, kinds=8, shares=shares, right=right, value=value, answer=None if right else kind)
+
+
+def test_batches_of_a_few_classes_each_are_sorted_data_where_the_answers_stay_poor():
+    (finding,) = found(training(lambda t: two_of_eight(t, 1.9)))
+    assert finding.severity == "warning" and "A batch holds 2.0 classes" in finding.summary
+    assert found(training(lambda t: two_of_eight(t, 0.05, right=0.98))) == [], "batches of a few classes on purpose"
+    assert found(training(lambda t: classes(t, kinds=8, value=1.9, answer=3))) == [], "shuffled data that are hard"
+
+
 def test_rare_classes_and_small_batches_may_miss_a_class():
     assert found(training(lambda t: classes(t, kinds=2, rows=8, shares=[0.96, 0.04], value=0.1))) == []
     assert found(training(lambda t: classes(t, kinds=2, rows=2, value=0.1, right=0.9))) == []

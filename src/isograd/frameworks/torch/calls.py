@@ -72,6 +72,9 @@ class Calls:
         if len(self.samples) >= CALLS:
             return
         found = self._written.heard(name, args, output, training=training)
+        if self._written.square is not None:
+            self._spread(*self._written.square, persons_line())
+            self._written.square = None
         if found is not None:
             sample, (made, wanted) = found
             self._keep(sample, output)

@@ -53,6 +53,8 @@ class Written:
     likelihood of classes (``likelihoods``).
     """
 
+    square: tuple[Shape, Shape] | None = None
+    """Shapes of the last difference in which a layer's column met a row, whatever the loss makes of it; taken by ``Calls``."""
     _differences: list[_Difference] = field(default_factory=list)
     _tensors: list[weakref.ref[Tensor]] = field(default_factory=list)
     _done: set[int] = field(default_factory=set)
@@ -90,6 +92,9 @@ class Written:
         made, wanted = sides if sides[0].requires_grad else sides[::-1]
         if kind_of(made.grad_fn or node) == "AccumulateGrad" or made.grad_fn is None:
             return  # a penalty on a parameter
+        rows = len(made)
+        if made.shape == (rows, 1) and wanted.shape == (rows,) and rows > 1 and kind_of(made.grad_fn) != "Unsqueeze":
+            self.square = tuple(made.shape), tuple(wanted.shape)  # unsqueezed, it would be a table of pairs on purpose
         given = {"input": made, "target": wanted}
         squared, absolute = (
             dataclasses.replace(sample_of(function, given, None, training=training, source=None), written=True)

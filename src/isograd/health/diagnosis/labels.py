@@ -7,6 +7,8 @@
               below 1e-6). The network learns the class of the hour and forgets the others. Where the few looks all fell on the
               same class, the loss of the steps between tells: it would have fallen to a part, had all been of that class
               Before training one batch of one class is a remark
+              Or batches of few classes each (FEWER, half of what shuffled data of these shares bring) while classes differ from
+              look to look more than by chance (chi-squared, below 1e-6): an alarm where the answers stay poor (HALF_WAY)
   inverted    the rarest class has the smallest weight by a factor of 2, and is hardly ever answered
   ignored     a class weighs a tenth of another that is about as frequent, and is hardly ever answered. Weights that even out
               the classes' frequencies, or soften that, give a class that is not the more frequent one no less than the other
@@ -20,7 +22,8 @@
               (``health.passes`` has the derivation)
 
 Look-alikes that are healthy: contrastive losses whose target is always index 0 (the loss stays high), rare classes, small
-batches, full batches, the two halves of a GAN's batch, class weights that favour the rare.
+batches, full batches, the two halves of a GAN's batch, class weights that favour the rare, batches of a few classes on purpose
+(metric learning) that are learned from.
 """
 
 from __future__ import annotations
@@ -35,9 +38,10 @@ from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
 from isograd.health.diagnosis.underfitting import barred
-from isograd.health.outcome import decided
+from isograd.health.outcome import decided, outcome
 from isograd.health.passes import repeated
 from isograd.health.worth import constant, falls, learned_nothing
+from isograd.records.batch import LossSample
 from isograd.records.finding import Evidence, Finding
 
 LOOKS = 3
@@ -47,6 +51,7 @@ INVERTED = 2.0
 IGNORED, ALIKE = 10.0, 1.5
 STAYS = 0.5
 TURNED = 0.3
+FEWER, HALF_WAY = 0.5, 0.5
 STEPS = 100
 ABOVE = -0.15
 
@@ -119,6 +124,9 @@ def _sorted(case: Case, curve: Curve) -> Finding | None:
     samples = [sample for _, sample in curve.looks if sum(sample.classes) >= BATCH]
     if len(samples) < LOOKS or sum(map(bool, curve.classes)) < 2:
         return None
+    some = _some_classes(case, curve, samples)
+    if some is not None:
+        return some
     single = sum(sum(map(bool, sample.classes)) == 1 for sample in samples)
     total, rows = sum(curve.classes), min(sum(sample.classes) for sample in samples)
     chance = sum((count / total) ** rows for count in curve.classes)
@@ -137,6 +145,52 @@ def _sorted(case: Case, curve: Curve) -> Finding | None:
         since=curve.looks[0][0],
         remedy=_shuffle(case),
     )
+
+
+def _some_classes(case: Case, curve: Curve, samples: Sequence[LossSample]) -> Finding | None:
+    r"""Batches that bring a few of the classes, others from look to look.
+
+    Shuffled, a batch of n has :math:`\sum_k 1 - (1 - p_k)^n` classes, and the counts of L looks differ from their shares by a
+    chi-squared of :math:`(L - 1)(K - 1)` degrees of freedom (its tail by Wilson and Hilferty 1931).
+    """
+    width = max(len(sample.classes) for sample in samples)
+    table = [[*sample.classes, *[0] * (width - len(sample.classes))] for sample in samples]
+    columns = [sum(column) for column in zip(*table, strict=True)]
+    total, kinds = sum(columns), sum(map(bool, columns))
+    met = statistics.fmean(sum(map(bool, row)) for row in table)
+    expected = statistics.fmean(sum(1.0 - (1.0 - n / total) ** sum(row) for n in columns) for row in table)
+    if met <= 1.0 or met > FEWER * expected or not outcome(case).short_of(HALF_WAY):
+        return None
+    due = [(sum(row) * n / total, seen) for row in table for n, seen in zip(columns, row, strict=True) if n]
+    chance = _tail(sum((seen - mean) ** 2 / mean for mean, seen in due), (len(table) - 1) * (kinds - 1))
+    if chance > CHANCE:
+        return None
+    return Finding(
+        "labels",
+        "warning",
+        0.85,
+        "data",
+        f"A batch holds {met:.1f} classes on average, where shuffled data would bring {expected:.1f}, and they change from "
+        "batch to batch: the data are sorted by label, and what is learned of some is forgotten over the others.",
+        (
+            Evidence(
+                f"shuffled data give such batches with probability {max(chance, 1e-12):.1g} at most",
+                "majority_rate",
+                chance,
+                "",
+                CHANCE,
+            ),
+        ),
+        source=curve.looks[0][1].source,
+        since=curve.looks[0][0],
+        remedy=_shuffle(case),
+    )
+
+
+def _tail(squares: float, freedom: int) -> float:
+    """Probability that chi-squared of so many degrees of freedom is that large."""
+    spread = 2.0 / (9.0 * freedom)
+    return 0.5 * math.erfc(((squares / freedom) ** (1.0 / 3.0) - (1.0 - spread)) / math.sqrt(2.0 * spread))
 
 
 def _shuffle(case: Case) -> str:
