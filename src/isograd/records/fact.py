@@ -40,6 +40,8 @@ FACTS = {
     "time: what it took as batch",
     "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, which mixes its entries; left, right: "
     "shapes as text; operation",
+    "targets_crossed": "a row of outputs was laid out of two axes that the row of targets has the other way round; left and "
+    "right: the two axes of outputs and of targets as text",
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
     "-1 where unknown; order: sequential, random or other; drop_last; epoch: passes begun; position: batches given in it",
     "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",

@@ -371,6 +371,41 @@ def test_a_reshape_to_the_same_shape_in_another_order_mixes_the_rows():
     assert only(recurrent_axes, seen(network(A), fact, every=False)).severity == "note"
 
 
+def test_outputs_that_were_laid_out_the_other_way_round_than_their_targets_meet_those_of_other_places():
+    fact = Fact("targets_crossed", "", "train.py:9", (("left", "12x8"), ("right", "8x12")))
+    found = only(recurrent_axes, seen(network(A), fact))
+    assert (found.severity, found.where, found.source) == ("warning", "loss", "train.py:9")
+    assert "outputs were (12, 8)" in found.summary and "transpose(0, 1)" in found.remedy
+    assert only(recurrent_axes, seen(network(A), fact, every=False)).severity == "note"
+
+
+@pytest.mark.parametrize(("first", "said"), [("time", True), ("batch", False)])
+def test_a_real_network_over_time_whose_outputs_are_flattened_time_first(first, said):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = torch.nn.GRU(6, 8, batch_first=first == "batch"), torch.nn.Linear(8, 6)
+
+        def forward(self, x):
+            return self.out(self.rnn(x if first == "batch" else x.transpose(0, 1))[0])
+
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    with isograd.watch(net, optimizer, budget=None) as watch:
+        for _ in range(5):
+            y = torch.randint(0, 6, (8, 12))
+            x = torch.nn.functional.one_hot(y, 6).float()
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x).reshape(-1, 6), y.reshape(-1)).backward()
+            optimizer.step()
+    named = [f for f in watch.report().findings if f.disease == "recurrent_axes" and f.alarm]
+    assert bool(named) is said and all("test_loop_diseases.py" in (f.source or "") for f in named)
+
+
 @pytest.mark.parametrize(("turn", "said"), [("view", True), ("permute", False)])
 def test_a_real_convolution_over_axes_that_were_viewed_into_place(turn, said):
     torch = pytest.importorskip("torch")

@@ -63,6 +63,9 @@ class Calls:
             self._axis(head_of(output), sample)
             if isinstance(target, Tensor) and function in SPREAD and output.shape != target.shape:
                 self._spread(tuple(output.shape), tuple(target.shape), sample.source)
+            if isinstance(target, Tensor) and (both := crossed(output, target)) is not None:
+                settings = (("left", f"{both[0]}x{both[1]}"), ("right", f"{both[1]}x{both[0]}"))
+                self.facts["targets_crossed", ""] = Fact("targets_crossed", "", sample.source, settings)
 
     def heard(self, name: str, args: Sequence[Any], output: Any, *, training: bool) -> None:
         """Another function outside of the models: a head, or a part of a loss written by hand."""
@@ -135,6 +138,27 @@ def _is_square(made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether a column met a row of the same length: (N, 1) with (N,)."""
     column, row = (made, wanted) if len(made) == 2 else (wanted, made)
     return len(column) == 2 and len(row) == 1 and column == (row[0], 1) and row[0] > 1
+
+
+def crossed(output: Tensor, target: Tensor) -> tuple[int, int] | None:
+    """The two axes that a row of outputs was laid out of, where the row of targets was laid out of the same, swapped.
+
+    >>> import torch
+    >>> out, y = torch.zeros(5, 3, 7, requires_grad=True) + 0.0, torch.zeros(3, 5, dtype=torch.long)
+    >>> crossed(out.reshape(15, 7), y.reshape(15)), crossed(out.transpose(0, 1).reshape(15, 7), y.reshape(15))
+    ((5, 3), None)
+    """
+    node, base = output.grad_fn, target._base
+    if node is None or base is None or base.ndim != 2 or target.ndim != 1 or base.numel() != len(target) or output.ndim != 2:
+        return None
+    if kind_of(node) not in ("View", "UnsafeView", "ReshapeAlias") or len(output) != len(target) or not base.is_contiguous():
+        return None
+    below = node.next_functions[0][0]
+    if below is None or not getattr(below, "_input_metadata", None):
+        return None
+    shape = tuple(below._input_metadata[0].shape)
+    swapped = shape[:2] == tuple(base.shape)[::-1] and shape[0] != shape[1] and min(shape[:2]) > 1
+    return (shape[0], shape[1]) if len(shape) == 3 and shape[2] == output.shape[1] and swapped else None
 
 
 def marks(node: Any, key: str) -> tuple[set[int], bool]:

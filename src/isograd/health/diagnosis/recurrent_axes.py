@@ -5,7 +5,8 @@ Then every example sees the examples before it in the batch, and none of its own
 
 The same shape with its axes in another order is what a transposition makes. A reshape to it keeps the entries in their places
 in memory, so that every row gets parts of several others: nobody means that. An alarm where the training does not go well in
-spite of it (WELL, 0.9).
+spite of it (WELL, 0.9). And where outputs (time, batch, classes) and targets (batch, time) are laid out in rows before the
+loss, no output meets its own target: the lengths say so for certain, and it is an alarm under the same condition.
 
 Bounds:
   LEAST   three looks (two where the run has ended), and every one since the first; lengths that agree prove nothing
@@ -30,8 +31,9 @@ WELL = 0.9
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """One finding a layer, or a line that reshapes."""
+    """One finding a layer, a line that reshapes, or a loss."""
     yield from _reshaped(case)
+    yield from _crossed(case)
     for where, found in lasting(case, "axes_swapped").items():
         batch, time = int(found.fact.get("batch", 0)), int(found.fact.get("time", 0))
         sure = holds(found, case, least=LEAST)
@@ -71,4 +73,24 @@ def _reshaped(case: Case) -> Iterator[Finding]:
             found.first,
             cause=f"{operation} where the axes were to be swapped",
             remedy="transpose or permute: x.permute(0, 2, 1) makes (batch, channels, time) of (batch, time, channels)",
+        )
+
+
+def _crossed(case: Case) -> Iterator[Finding]:
+    for found in lasting(case, "targets_crossed").values():
+        left, right = (str(found.fact.get(side, "")).replace("x", ", ") for side in ("left", "right"))
+        sure = holds(found, case, least=LEAST) and not outcome(case).well(WELL)
+        yield Finding(
+            "recurrent_axes",
+            "warning" if sure else "note",
+            0.95 if sure else 0.6,
+            "loss",
+            f"The outputs were ({left}) before they were laid out in a row for the loss, and the targets ({right}): the axes "
+            "are the other way round, so that outputs meet the targets of other places.",
+            (Evidence(f"seen in {found.seen} of {found.looks} looks", "targets_crossed", float(found.seen), "looks"),),
+            (),
+            found.fact.source,
+            found.first,
+            cause="one side has the batch first and the other has time first when both are flattened",
+            remedy="output.transpose(0, 1) (or batch_first=True) before .reshape(-1, classes), so that both sides begin alike",
         )
