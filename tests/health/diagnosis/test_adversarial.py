@@ -39,6 +39,20 @@ def test_a_judge_that_leads_is_a_remark():
     assert finding.severity == "note"
 
 
+def test_a_generator_of_squared_errors_that_is_asked_for_the_answer_of_the_judge_helps_it_too():
+    def squared(value, target, line):
+        return dataclasses.replace(side(value, target, line), function="mse_loss")
+
+    def sides(*ends):
+        return training(lambda t: tuple(squared(end + 0.5 / t, target, line) for end, target, line in ends))
+
+    (finding,) = adversarial.diagnose(detached(sides((0.01, 1.0, 0), (0.01, 0.0, 1), (0.01, 0.0, 2))))
+    assert "helps it" in finding.summary and "0.5 at least" in finding.summary
+    assert list(adversarial.diagnose(detached(sides((0.2, 1.0, 0), (0.05, 0.0, 1), (0.6, 1.0, 2))))) == []
+    zeros = sides((0.01, 0.0, 0), (0.01, 0.0, 1), (0.01, 0.0, 2))
+    assert list(adversarial.diagnose(detached(zeros))) == [], "residuals that are all to be nothing"
+
+
 @pytest.mark.parametrize("losses", [(0.69, 0.69, 0.69), (0.5, 0.4, 1.1)])
 def test_an_even_game_is_healthy_and_no_plateau(losses):
     case = game(*losses)

@@ -10,7 +10,8 @@ Bounds:
   LOST    3 nats: the generator's examples are taken for real with 5 %; with log 2 = 0.69 it would be even
   AGREE   a quarter of 2 log 2. What the judge pays on made-up examples and what the generator pays for the same outputs add up
           to softplus(x) + softplus(-x) >= 2 log 2 in a game, whoever wins; where all sides together pay less than a quarter of
-          it, the generator is asked for the judge's own answer and helps it: a sign or a target is the wrong way round
+          it, the generator is asked for the judge's own answer and helps it: a sign or a target is the wrong way round.
+          Of squared errors (Mao et al. 2017) d^2 + (1 - d)^2 >= 1 / 2 takes its place
   STARVED one network's layers come 1/1,000 as far as the other's, and not a tenth of their own size, while the judge tells
           both kinds apart (TELLS): the generator is what it was at birth
   STILL   or not a fiftieth of their own size while the other's come half of theirs (FAR): what a network computes changes by
@@ -49,7 +50,9 @@ from isograd.records.finding import Evidence, Finding
 SURE = 0.05
 LOST = 3.0
 LEADS = 0.25
-AGREE = math.log(2.0) / 2.0
+EVEN = {"binary": 2.0 * math.log(2.0), "squared": 0.5}
+"""What judge and generator pay at least together for the same outputs, by kind of loss."""
+AGREE = 0.25
 TELLS, FOOLS_NOT = 0.5, 1.0
 STARVED = 1e-3
 STILL, FAR = 0.02, 0.5
@@ -70,11 +73,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the judge has won, or leads, or that the generator stands still; and that its examples are all alike."""
     if not case.ended or case.taken < STEPS or not curves.contested(case):
         return
-    found = [curve for curve in curves.curves(case) if curve.function in BINARY and _asks_one(curve) and len(curve.looks) >= 3]
+    asking = [curve for curve in curves.curves(case) if _asks_one(curve) and len(curve.looks) >= LOOKS]
+    found = [curve for curve in asking if curve.function in BINARY]
+    for kind, sides in (("binary", found), ("squared", [curve for curve in asking if curve.function == "mse_loss"])):
+        if len(sides) >= 2 and (paid := _agree(case, sides, AGREE * EVEN[kind])) is not None:
+            yield _helping(case, sides, paid, EVEN[kind])
+            return
     if len(found) < 2:
-        return
-    if (paid := _agree(case, found)) is not None:
-        yield _helping(case, found, paid)
         return
     values = {id(curve): [sample.value or 0.0 for _, sample in curve.late_looks()] for curve in found}
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
@@ -229,7 +234,7 @@ def _collapsed(node: Node, shares: Sequence[tuple[int, float]]) -> Finding:
     )
 
 
-def _agree(case: Case, found: list[Curve]) -> float | None:
+def _agree(case: Case, found: list[Curve], least: float) -> float | None:
     """What all sides pay together, late, where it is too little and the made-up examples go to the judge without their graph.
 
     A side is what one line asks of one kind of examples: real and made-up ones may share the line. Where the loss that is
@@ -239,7 +244,7 @@ def _agree(case: Case, found: list[Curve]) -> float | None:
     for place, curve in enumerate(found):
         for step, sample in curve.looks:
             sides.setdefault((place, sample.target_range[0]), []).append((step, sample.value or 0.0))
-    if len(sides) < 3 or not case.facts("detached") or not {asked for _, asked in sides} <= {0.0, 1.0}:
+    if len(sides) < 3 or not case.facts("detached") or {asked for _, asked in sides} != {0.0, 1.0}:
         return None
     together: dict[int, float] = {}
     for looks in sides.values():
@@ -252,19 +257,19 @@ def _agree(case: Case, found: list[Curve]) -> float | None:
     else:
         late = [curve.late_looks()[0][0] for curve in found]
         paid = sum(max(value for step, value in looks if step >= late[place]) for (place, _), looks in sides.items())
-    return paid if paid < AGREE else None
+    return paid if paid < least else None
 
 
-def _helping(case: Case, found: list[Curve], paid: float) -> Finding:
+def _helping(case: Case, found: list[Curve], paid: float, even: float) -> Finding:
     last = found[-1]
     return Finding(
         "adversarial",
         "warning",
         0.85,
         "loop",
-        f"Judge and generator pay {paid:.2g} together after {case.taken:,} steps, and in a game they pay 1.39 at least: the "
-        "generator is asked for the answer that the judge gives, and helps it.",
-        (Evidence(f"all losses together, late: {paid:.2g}", "loss", paid, "nats", 2.0 * math.log(2.0)),),
+        f"Judge and generator pay {paid:.2g} together after {case.taken:,} steps, and in a game they pay {even:.3g} at least: "
+        "the generator is asked for the answer that the judge gives, and helps it.",
+        (Evidence(f"all losses together, late: {paid:.2g}", "loss", paid, "", even),),
         source=last.looks[-1][1].source,
         since=last.late_looks()[0][0],
         remedy="for the generator, turn the targets round: its examples are to be taken for real (ones where the judge is "
