@@ -36,13 +36,25 @@ def headline(found: Explanation) -> str:
     return " And: ".join(cause.summary for cause in found.causes)
 
 
+_WORDS = {
+    "loss": "the loss that fits",
+    "last": "no function behind the last layer",
+    "residual": "residual paths",
+    "input_scale": "inputs standardised",
+    "target_scale": "targets standardised",
+}
+"""Edits whose kind alone does not say what they do."""
+
+
 def change(edit: Edit) -> str:
     """An edit in a few words.
 
-    >>> change(Edit("learning_rate", 0.01, before=1.0)), change(Edit("clear_gradients"))
-    ('learning rate 1 → 0.01', 'clear gradients')
+    >>> change(Edit("learning_rate", 0.01, before=1.0)), change(Edit("clear_gradients")), change(Edit("loss"))
+    ('learning rate 1 → 0.01', 'clear gradients', 'the loss that fits')
     """
     name = edit.kind.replace("_", " ")
+    if edit.kind in _WORDS and not edit.off:
+        return _WORDS[edit.kind]
     if edit.value == OFF:
         return f"{name} off"
     if edit.off and edit.kind != "precision":
