@@ -16,9 +16,6 @@ from isograd.records.finding import Finding
 from isograd.records.forecast import Forecast
 from isograd.records.trace import Trace
 
-WORTH_TELLING = 50
-"""Steps from which on it is said how much was learned."""
-
 
 class Report:
     """What was found, as a person holds it: the record, and the ways to show it.
@@ -114,6 +111,6 @@ def report_of(
 
 def _learned(case: Case) -> records.Learned | None:
     found = outcome(case)
-    if found.skill is None or case.taken < WORTH_TELLING:
+    if found.skill is None or case.taken < coverage.WORTH_TELLING:
         return None
     return records.Learned(found.skill, found.error, found.falling)

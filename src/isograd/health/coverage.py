@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from isograd.records.trace import Trace
 
+WORTH_TELLING = 50
+"""Steps from which on it is said how much was learned, or that nobody knows."""
+
 
 def remarks(trace: Trace) -> tuple[str, ...]:
     """What a person must know of a recording before trusting what it does not say.
@@ -28,4 +31,15 @@ def remarks(trace: Trace) -> tuple[str, ...]:
     norms = [step.gradient_norms for step in trace.steps if step.gradient_norms]
     if norms and all(norm is None for row in norms for norm in row):
         found.append("no gradient was there when the optimizer stepped: the backward pass did not reach this model")
+    if trace.meter.steps >= WORTH_TELLING and _of_ones_own(trace):
+        found.append(
+            "how good the answers are is not known, for the loss is not one of torch's: where the loop calls one on outputs "
+            "and targets now and then, with gradients off (torch.nn.functional.mse_loss, cross_entropy), the watch hears it"
+        )
     return tuple(found)
+
+
+def _of_ones_own(trace: Trace) -> bool:
+    """Whether all losses that were heard are of an unknown kind, and no evaluation says more."""
+    heard = [sample for step in trace.steps for sample in step.losses]
+    return bool(heard) and not any(sample.function for sample in heard) and not any(step.evaluations for step in trace.steps)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from isograd.health.case import Case
+from isograd.health.curve import REGRESSIONS
+from isograd.health.worth import GAIN
 from isograd.records.batch import Evaluation
 
 ERRORS = 2.0
@@ -65,14 +67,18 @@ def forgotten(tried: Series) -> Evaluation | None:
 
 
 def ignorant(case: Case) -> Series:
-    """The last two evaluations of a kind where no kind of them knows more than the most frequent class; else nothing.
+    """The last two evaluations of a kind where no kind of them is better than a constant answer; else nothing.
+
+    Right answers are the measure where they are known; else the loss of numbers, which must be below that of the best constant
+    by ``GAIN``.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> ignorant(Case(Anatomy("torch", (), ())))
     ()
     """
-    late = [tuple(tried[-2:]) for tried in by_place(case, _telling)]
-    if not late or any(len(pair) < 2 or any(knows(one) for one in pair) for pair in late):
+    counted = [tuple(tried[-2:]) for tried in by_place(case, _telling)]
+    late = counted or [tuple(tried[-2:]) for tried in by_place(case, _measured)]
+    if not late or any(len(pair) < 2 or any(knows(one) or _beats(one) for one in pair) for pair in late):
         return ()
     return max(late, key=lambda pair: pair[-1].answers)
 
@@ -102,6 +108,15 @@ def _apart(several: list[Evaluation]) -> Iterator[Series]:
         before = one.after
         found.setdefault(one.loader if lasting else place, []).append(one)
     yield from found.values()
+
+
+def _measured(one: Evaluation) -> bool:
+    """Whether it compares numbers by a loss of torch's, enough of them, which differ."""
+    return one.function in REGRESSIONS and one.examples >= ANSWERS and one.value is not None and (one.floor or 0.0) > 0.0
+
+
+def _beats(one: Evaluation) -> bool:
+    return _measured(one) and (one.value or 0.0) < (1.0 - GAIN) * (one.floor or 0.0)
 
 
 def _telling(one: Evaluation) -> bool:

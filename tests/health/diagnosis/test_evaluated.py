@@ -43,3 +43,23 @@ def test_one_evaluation_few_answers_and_a_class_that_is_nearly_all_say_nothing()
 
 def test_a_run_that_goes_on_may_yet_learn():
     assert alarms(dataclasses.replace(run(0.25), ended=False, planned=10_000)) == []
+
+
+def measured(share, function="mse_loss", floor=4.0):
+    """300 steps of a loss written by hand, and four evaluations that pay ``share`` of what the best constant number pays."""
+    steps = []
+    for index in range(1, 301):
+        one = Evaluation(index, function, "run.py:9", batches=2, examples=200, value=share * floor, floor=floor)
+        steps.append(Step(index, 3.0 - 0.005 * index, evaluations=(one,) if index % 75 == 0 else ()))
+    return case_of(Trace(Anatomy("torch", (), ()), (), tuple(steps), ended=True))
+
+
+def test_numbers_that_are_no_nearer_than_the_best_constant_one_are_a_plateau():
+    (finding,) = alarms(measured(0.99))
+    assert "the mse_loss of an evaluation is 3.96; the best constant answer gets 4" in finding.summary
+    assert alarms(measured(1.4))
+
+
+def test_numbers_that_are_nearer_and_losses_without_a_constant_answer_are_none():
+    for case in (measured(0.9), measured(1.0, function=""), measured(1.0, function="kl_div"), measured(0.0, floor=0.0)):
+        assert alarms(case) == []

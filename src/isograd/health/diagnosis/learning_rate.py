@@ -8,7 +8,8 @@ Bounds, from theory and first runs:
   too low  no layer comes far: n steps that turn a layer by r move it by n r at most, and a path of 0.1 leaves what the network
            computes as it was. Up to a path of 0.3 only where the loss still falls or the gradients of successive looks agree
            (then there is a way, and it is long), or where nothing was learned at all
-           Before training, from the first real steps alone: a path of a hundredth over the whole run
+           Before training, from the first real steps alone: a path of a hundredth over the whole run. The same after 100 steps
+           and more, where a loss of unknown kind did not fall: nothing but the movement can be judged there
   too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r); where
            something was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural
            size (1 / sqrt(fan_in) a weight) that the training has not recovered from
@@ -27,7 +28,7 @@ from collections.abc import Iterator
 
 from isograd.health.case import DEFAULT_STEPS, Case
 from isograd.health.diagnosis import clipping, momentum, weight_decay
-from isograd.health.movement import NOWHERE, Movement, leads_nowhere, movement
+from isograd.health.movement import BRIEF, NOWHERE, Movement, leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding, Severity
@@ -164,7 +165,7 @@ def _falls(values: list[float]) -> bool:
 
 
 def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
-    if case.taken < SOME or not found.decided or not moved.fed or not _poor(found):
+    if case.taken < SOME or not found.decided or not moved.fed or not (_poor(found) or _rests(case, moved, found)):
         return None
     limit = _limit(moved, found)
     if found.advanced or _born_loud(found):
@@ -191,6 +192,12 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
         0.9 if moved.starved else 0.8,
         SHORT,
     )
+
+
+def _rests(case: Case, moved: Movement, found: Outcome) -> bool:
+    """Whether the network is what it was, of a loss that nobody knows a floor of and that has not fallen."""
+    unknown = found.skill is None and found.learning is not True and not found.falling
+    return unknown and case.ended and case.taken >= BRIEF and moved.sure and moved.planned_path < NOWHERE
 
 
 def _poor(found: Outcome) -> bool:

@@ -71,15 +71,23 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _tried(case: Case, tried: Sequence[Evaluation]) -> Finding:
     """Of a loss without a known floor: the program's own evaluations find nothing."""
     last = tried[-1]
-    right, most = 100.0 * (last.accuracy or 0.0), 100.0 * max(last.classes) / last.answers
-    text = f"of {last.answers:,} answers of an evaluation {right:.1f} % are right; the most frequent class gives {most:.1f} %"
+    if last.accuracy is None:
+        value, floor = last.value or 0.0, last.floor or 0.0
+        text = f"the {last.function} of an evaluation is {value:.4g}; the best constant answer gets {floor:.4g}"
+        evidence = Evidence(text, "skill", 1.0 - value / floor, "", GAIN)
+    else:
+        right, most = 100.0 * last.accuracy, 100.0 * max(last.classes) / last.answers
+        text = (
+            f"of {last.answers:,} answers of an evaluation {right:.1f} % are right; the most frequent class gives {most:.1f} %"
+        )
+        evidence = Evidence(text, "hit_rate", right / 100.0, "", most / 100.0)
     return Finding(
         "plateau",
         "critical",
         0.9,
         "loss",
         f"After {case.taken:,} steps {text}: the network has learned nothing that helps.",
-        (Evidence(text, "hit_rate", right / 100.0, "", most / 100.0),),
+        (evidence,),
         source=last.source,
         since=tried[0].after,
         remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
