@@ -76,6 +76,22 @@ def test_a_faster_recording_ends_sooner_and_silence_follows() -> None:
     assert torch.allclose(found[:, 0, :, -1], tone(1000)[:, 0, :, -1], atol=1e-4)
 
 
+def test_a_sound_to_the_last_frame_is_followed_by_silence_where_it_is_faster_and_is_cut_where_it_is_slower() -> None:
+    whole, short = tone(1000, seconds=0.5), tone(1000)
+    ends = sounds.voiced(whole.expand(200, -1, -1, -1), Settled(tempo=0.25), SPANNED, 0, 1, KEYS)[:, 0, :, -1]
+    silent = (ends.amax(dim=1) - short[0, 0, :, -1].max()).abs() < 1e-3
+    loud = ends.amax(dim=1) > whole.max() - 0.5
+    assert int((silent | loud).sum()) == 200 and 70 < int(silent.sum()) < 130
+
+
+def test_between_frames_the_logarithm_of_power_is_interpolated() -> None:
+    rising = (0.1 * torch.arange(48.0) - 3).expand(200, 1, 16, -1)
+    found = sounds.voiced(rising, Settled(tempo=0.25), SOUND, 0, 1, KEYS)[:, 0, 0, :38]  # 47 / 1.25: not beyond the last frame
+    slopes = (found[:, 1:] - found[:, :-1]).double()
+    assert float((slopes - slopes[:, :1]).abs().max()) < 1e-5
+    assert 0.1 / 1.25 - 1e-5 <= float(slopes.min()) < 0.085 and 0.12 < float(slopes.max()) <= 0.125 + 1e-5
+
+
 def test_another_microphone_makes_bands_louder_by_so_many_decibels_at_most_and_none_beside_its_neighbour() -> None:
     even = torch.zeros(200, 1, 16, 48)
     moved = sounds.voiced(even, Settled(equalize=4.0), SOUND, 0, 1, KEYS)[:, 0, :, 0] * 3 * 10 / np.log(10)
