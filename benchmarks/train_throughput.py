@@ -4,7 +4,8 @@ Blocks of many steps alternate between the loops in random order, each from the 
 and wall time of each block, as a ratio to the hand-written block of the same round. Both end with one validation on one batch
 and save model and optimizer once, by hand with torch.save. A block has as many steps as fill ``--seconds`` by hand.
 `python benchmarks/train_throughput.py [--only FAMILY ...] [--rounds 5] [--seconds 7]`; writes
-benchmarks/results/train_throughput.json, family by family; the families that were not asked for keep their figures.
+benchmarks/results/train_throughput.json, family by family, each with the load of the machine and the day; those that were not
+asked for keep their figures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import RESULTS, median_interval, table, write
+from common import RESULTS, machine, median_interval, table, write
 from isograd.workbench import models, train
 
 WORDS = 5_000
@@ -158,7 +159,8 @@ def ratios(kind: str, rounds: int, seconds: float, threads: int) -> dict[str, An
     for _ in range(rounds):
         for loop in chance.sample(sorted(loops), len(loops)):
             times[loop].append(took(loop, steps))
-    result: dict[str, Any] = {"steps": steps, "rounds": rounds}
+    here = machine()
+    result: dict[str, Any] = {"date": here["date"], "load": here["load"], "steps": steps, "rounds": rounds}
     result["step_ms"] = round(1000 * median_interval([cpu for cpu, _ in times["by hand"]])[0] / steps, 3)
     for loop in ("watch off", "watch on"):
         for clock, label in ((0, "cpu"), (1, "wall")):
@@ -182,12 +184,12 @@ def main() -> None:
         results[kind] = ratios(kind, chosen.rounds, chosen.seconds, chosen.threads)
         write("train_throughput", {kind: results[kind] for kind in CASES if kind in results})
     rows = [
-        (kind, result["step_ms"], loop, *result[f"{loop}, cpu"], result[f"{loop}, wall"][0])
+        (kind, result["load"], result["step_ms"], loop, *result[f"{loop}, cpu"], result[f"{loop}, wall"][0])
         for kind, result in results.items()
         if kind in CASES
         for loop in ("watch off", "watch on")
     ]
-    print(table(rows, ("speed of isograd / by hand", "ms a step", "", "cpu", "low", "high", "wall")))
+    print(table(rows, ("speed of isograd / by hand", "load", "ms a step", "", "cpu", "low", "high", "wall")))
 
 
 if __name__ == "__main__":
