@@ -27,15 +27,17 @@ def program(skill, runs=60.0):
     return Work(attempt, 100, lambda spent: runs * 100 - spent)
 
 
-def test_what_theory_puts_together_comes_after_three_singles_where_something_speaks_for_a_part_of_it():
-    def cost(urgent):
-        singles = [Proposal(edit, "finding", urgent and edit in (RELU, CLEAR)) for edit in (CLEAR, LOSS, RATE, CLIP, HE, RELU)]
-        work = program(lambda edits: 0.9 if {RELU, HE} <= edits else 0.1)
-        proof = cure(work, Plan(EVERY, tuple(singles), together=((HE, RELU),)), lambda: 0.5)
-        assert proof.verdict == "proven" and set(proof.edits) == {HE, RELU}
-        return proof.cost_search
+def test_paths_come_after_three_singles_where_a_network_is_too_deep_and_something_speaks_for_them():
+    fixup = Edit("initialisation", "fixup")
 
-    assert cost(urgent=True) < cost(urgent=False)
+    def place(urgent):
+        singles = [Proposal(edit, "finding", urgent) for edit in (CLEAR, LOSS, RATE, CLIP, HE, RELU, RESIDUAL)]
+        work = program(lambda edits: 0.9 if {RESIDUAL, fixup} <= edits or edits >= set(EVERY) else 0.1)
+        proof = cure(work, Plan(EVERY, tuple(singles), together=((RESIDUAL, fixup),)), lambda: 0.5)
+        assert proof.verdict == "proven" and proof.edits == (RESIDUAL, fixup)
+        return [one.edits for one in proof.candidates if one.edits].index((RESIDUAL, fixup))
+
+    assert place(urgent=True) == 4 < place(urgent=False), "behind the preset and three singles"
 
 
 def test_where_no_proof_can_be_paid_the_likeliest_edits_are_tried_before_the_preset_is_told():

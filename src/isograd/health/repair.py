@@ -5,7 +5,7 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
-    after FIRST of them the first of what theory puts together
+    after FIRST of them residual paths from nothing, where it is too deep for any
   4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
     or a value speaks for, beside it; two faults hide each other's cure
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
@@ -198,11 +198,11 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], g
 
 
 def _together(work: Work, plan: Plan, goal: float, stop: Stop) -> None:
-    """Where the first singles came to nothing: the first of what theory puts together, if something speaks for a part of it."""
+    """Where the first singles came to nothing in a network too deep for any: paths, if something speaks for them."""
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
-    told = [edits for edits in plan.together if any(edit.kind in spoken for edit in edits)][:1]
+    deep = [edits for edits in plan.together[:1] if any(one.kind == "residual" and "residual" in spoken for one in edits)]
     if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
-        for edits in told:
+        for edits in deep:
             _holds(work, edits, "combination", goal, stop, "theory puts them together")
 
 
