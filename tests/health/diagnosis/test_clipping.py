@@ -44,6 +44,22 @@ def test_a_clip_that_was_seen_at_work_counts_where_norms_were_not_taken():
     assert finding.alarm and finding.evidence[0].value == 1e-3
 
 
+def clips(bound, norm):
+    return lambda _: (Fact("clipped", settings=(("bound", bound), ("norm", norm))),)
+
+
+def test_a_bound_that_no_gradient_came_near_to_gets_a_remark():
+    (finding,) = found(norm=lambda step: 0.5 + 0.01 * (step % 7), facts=clips(100.0, 0.5))
+    assert finding.severity == "note" and "clipping at 100 never acted" in finding.summary.lower() and "0.56" in finding.summary
+
+
+def test_a_bound_of_a_few_gradients_one_that_only_measures_and_a_run_that_goes_on_get_none():
+    vary = lambda step: 0.5 + 0.01 * (step % 7)  # noqa: E731
+    assert found(norm=vary, facts=clips(2.0, 0.5)) == found(norm=vary, facts=clips(float("inf"), 0.5)) == []
+    assert found(norm=vary, facts=clips(100.0, 0.5), planned=1000, ended=False) == []
+    assert found(norm=lambda step: 20.0 if step == 50 else vary(step), facts=clips(100.0, 0.5)) == [], "one burst came near"
+
+
 def test_a_full_batch_that_goes_nowhere_has_one_norm_without_clipping():
     assert found(losses=FLAT, norm=1.0, turning=1e-6, agreement=1.0) == []
 

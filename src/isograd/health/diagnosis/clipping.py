@@ -8,8 +8,9 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
   BOUND    under plain SGD no look has to be late, for the length of every step is known: learning_rate * bound / (1 - momentum)
            at most. Where all steps together are shorter than a tenth of the weights, the network stays what it was
 An adaptive optimizer divides by the size of the gradient and undoes the clip; there, and where the layers move, clipping at
-every step is healthy and gets a remark. Look-alikes: full-batch training at a fixed point (its norms are not all the same),
-normalised gradients on purpose with a rate that fits.
+every step is healthy and gets a remark; and so does a bound that is ten times above every gradient of the run (LOOSE).
+Look-alikes: full-batch training at a fixed point (its norms are not all the same), normalised gradients on purpose with a rate
+that fits.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ DEEP = 30.0
 """Times its bound that a norm must be for two looks to be enough: gradients of a network that learns do not shrink so much."""
 ALIKE = 0.98
 """Cosine from which successive gradients are one and the same (a full batch that goes nowhere): then so are their norms."""
+LOOSE = 10.0
+"""Times the largest gradient of a run from which a bound is beyond what any burst of it came near to."""
 MOVES = 0.3
 SKILL, STILL_POOR = 0.7, 0.85
 HALF_WAY = 0.5
@@ -79,10 +82,33 @@ def _whole_path(case: Case, bound: float) -> float:
     return rates[-1] * bound / (1.0 - momentum) / size * longer
 
 
+def _idle(case: Case) -> Iterator[Finding]:
+    """The remark that a clip never acted, and was never near to it."""
+    facts = [fact for _, fact in case.facts("clipped")]
+    bound = min((float(fact.get("bound", math.inf)) for fact in facts), default=math.inf)
+    norms = [float(fact.get("norm", math.inf)) for fact in facts]
+    most = max([*norms, *(r.value for r in case.series("total_gradient_norm") if math.isfinite(r.value))], default=math.inf)
+    if not case.ended or len(facts) < SEEN // 2 or not math.isfinite(bound) or LOOSE * most > bound:
+        return
+    text = f"clipping at {bound:.3g} never acted: the largest gradient that was seen had a norm of {most:.2g}"
+    yield Finding(
+        "clipping",
+        "note",
+        0.8,
+        "optimizer",
+        f"{capital(text)}.",
+        (Evidence(text, "total_gradient_norm", most, "before clipping", bound),),
+        remedy="a bound of a few times the usual norm, if a burst is to be caught; else it can go",
+        references=REFERENCES,
+    )
+
+
 def diagnose(case: Case) -> Iterator[Finding]:
     """An alarm where the clip starves the layers, a remark where it is always active."""
     bound = pinned(case)
     moved = movement(case) if bound is not None else None
+    if bound is None:
+        yield from _idle(case)
     if bound is None or moved is None:
         return
     found = outcome(case)
