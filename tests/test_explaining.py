@@ -177,6 +177,16 @@ def test_an_optimizer_that_is_gone_with_the_function_that_trained_is_made_again(
     assert watch.explain(batches, LOSS, budget=700).cause == alive and alive.causes[0].edit.kind == "learning_rate"
 
 
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adafactor", "LBFGS", "RMSprop", "ASGD"])
+def test_every_optimizer_of_torch_can_be_made_again_from_what_is_kept(kind):
+    model = net()
+    optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.02)
+    settings = started._settings(optimizer)
+    again = started._made(started._recipe(optimizer, [model]), settings, [model])
+    assert again is not optimizer and type(again) is type(optimizer) and started._settings(again) == settings
+    assert [id(p) for p in again.param_groups[0]["params"]] == [id(p) for p in model.parameters()]
+
+
 def test_a_watch_that_is_still_at_work_is_left_first():
     model = net()
     with (

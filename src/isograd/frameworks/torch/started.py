@@ -160,10 +160,16 @@ def _made(recipe: _Recipe, settings: Sequence[dict[str, Any]], models: Sequence[
     made: Any
     made, places = recipe
     held = [dict(unwrapped(model).named_parameters()) for model in models]
-    if not made.__module__.startswith("torch.optim.") or any(n not in held[k] for group in places for k, n in group):
+    if made.__module__.split(".")[:2] != ["torch", "optim"] or any(n not in held[k] for group in places for k, n in group):
         return None
-    groups = [[held[k][name] for k, name in group] for group in places]
-    optimizer: Optimizer = made([{"params": some, **copy.deepcopy(one)} for some, one in zip(groups, settings, strict=True)])
+    groups = [
+        {"params": [held[k][name] for k, name in group], **copy.deepcopy(one)}
+        for group, one in zip(places, settings, strict=True)
+    ]
+    try:
+        optimizer: Optimizer = made(groups)
+    except (TypeError, ValueError):  # it asks for what its groups do not hold
+        return None
     return optimizer
 
 
