@@ -47,3 +47,19 @@ def test_where_no_proof_can_be_paid_the_likeliest_edits_are_tried_before_the_pre
     assert "that takes 6 pairs" in proof.why and work.spent <= 500
     many = program(lambda edits: 0.9 if RESIDUAL in edits else 0.1, 9.6)
     assert cure(many, Plan(EVERY, SINGLES), lambda: 0.5).cost_search == 3.5, "three of them, and no more"
+
+
+def test_without_a_ceiling_a_first_gain_does_not_end_what_is_proposed_and_doing_well_does():
+    asked = []
+
+    def propose(candidates):
+        asked.append(len(candidates))
+        return (HE, CLIP)
+
+    def cured(first):
+        asked.clear()
+        plan = Plan((), SINGLES, propose=propose)
+        return cure(program(lambda edits: 0.9 if edits == {HE, CLIP} else first if RATE in edits else 0.0), plan, lambda: 0.5)
+
+    assert set(cured(0.35).edits) == {HE, CLIP} and asked
+    assert cured(0.8).edits == (RATE,) and not asked

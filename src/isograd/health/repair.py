@@ -306,7 +306,7 @@ def _known(work: Work, edits: tuple[Edit, ...]) -> bool:
 
 
 def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], control: float) -> None:
-    """The ceiling does not help: short replays of everything, the best in full, then what is proposed."""
+    """The ceiling does not help: short replays of everything, the best in full, then what is proposed until one does well."""
     short, runs = min(SHORT, work.length), list[tuple[float, tuple[Edit, ...], str]]()
     work.foresee(work.searching(edits, short) for edits, _, _ in order)
     for edits, _, reason in order:
@@ -322,7 +322,8 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
             work.candidate(edits, "race", f"skill {value:.2f} after {short} steps")
     for _ in range(PROPOSED if plan.propose is not None else 0):
         best = max((one.skill for one in work.candidates if one.skill is not None), default=control)
-        if best >= control + HELPS * work.scale or not work.affords(work.length):
+        well = best >= control + HELPS * work.scale and (best >= WELL or not plan.natural)  # a first gain need not be all
+        if well or not work.affords(work.length):
             return
         proposed = plan.propose(work.candidates) if plan.propose is not None else None
         if proposed is None:
