@@ -8,7 +8,7 @@ import isograd
 from isograd.records.forecast import DOUBTS
 
 LOSS = nn.functional.cross_entropy
-OPEN = "No fault was found for certain; what speaks against it stands below."
+OPEN = "No fault is certain, but this may not train well: see below."
 
 
 def batch(scale=None, label=None):
@@ -44,6 +44,8 @@ def test_a_remark_before_training_is_enough_to_leave_the_answer_open(disease, da
     report = checked(data, **options)
     assert disease in DOUBTS and disease in [one.disease for one in report.findings] and report.healthy
     assert report.forecast.answer != "will train" and str(report).startswith(OPEN)
+    remark = next(one.summary for one in report.findings if one.disease == disease)
+    assert remark in report.to_html().partition("</header>")[0], "what it is stands under the headline, unfolded"
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"weight_decay": 1e-3}, {"momentum": 0.99}, {"gain": 2.0}])

@@ -45,7 +45,7 @@ def of_report(report: Report) -> Verdict:
     before = report.origin == "check"
     if not alarms:
         headline = _no_alarm(report)
-        return Verdict("good" if headline.startswith("Healthy") else "unsure", headline)
+        return Verdict("good" if headline.startswith("Healthy") else "unsure", headline, _doubts(report))
     return Verdict(*_state(alarms, before), _told(alarms))
 
 
@@ -59,8 +59,8 @@ def _no_alarm(report: Report) -> str:
             return "No fault was found, but most runs that begin like this one fail: watch it."
         if any(evidence.signal == "time_reach" for finding in report.findings for evidence in finding.evidence):
             return "No fault was found, but the gradient does not reach the early steps of the sequences: see below."
-        if any(finding.disease in DOUBTS for finding in report.findings):
-            return "No fault was found for certain; what speaks against it stands below."
+        if _doubts(report):
+            return "No fault is certain, but this may not train well: see below."
         more = ", and this will train" if told == "will train" else ""
         return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":
@@ -74,6 +74,11 @@ def _no_alarm(report: Report) -> str:
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_norm")):
         return "No alarm: gradients reached the parameters; the layers were not measured."
     return "No alarm, but no gradient was seen."
+
+
+def _doubts(report: Report) -> tuple[str, ...]:
+    """What is remarked before training and leaves open whether it will go well."""
+    return tuple(one.summary for one in report.findings if report.origin == "check" and one.disease in DOUBTS)
 
 
 def next_to_nothing(report: Report) -> bool:

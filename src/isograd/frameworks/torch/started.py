@@ -157,17 +157,17 @@ def _recipe(optimizer: Optimizer, models: Sequence[nn.Module]) -> _Recipe:
 
 def _made(recipe: _Recipe, settings: Sequence[dict[str, Any]], models: Sequence[nn.Module]) -> Optimizer | None:
     """An optimizer of torch's own as it was at the start; nothing where it cannot be made, or held what no model holds."""
-    made: Any
-    made, places = recipe
+    kind: Any
+    kind, places = recipe
     held = [dict(unwrapped(model).named_parameters()) for model in models]
-    if made.__module__.split(".")[:2] != ["torch", "optim"] or any(n not in held[k] for group in places for k, n in group):
+    if kind.__module__.split(".")[:2] != ["torch", "optim"] or any(n not in held[k] for group in places for k, n in group):
         return None
     groups = [
         {"params": [held[k][name] for k, name in group], **copy.deepcopy(one)}
         for group, one in zip(places, settings, strict=True)
     ]
     try:
-        optimizer: Optimizer = made(groups)
+        optimizer: Optimizer = kind(groups)
     except (TypeError, ValueError):  # it asks for what its groups do not hold
         return None
     return optimizer

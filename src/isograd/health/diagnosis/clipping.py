@@ -107,9 +107,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """An alarm where the clip starves the layers, a remark where it is always active."""
     bound = pinned(case)
     moved = movement(case) if bound is not None else None
-    if bound is None:
-        yield from _idle(case)
     if bound is None or moved is None:
+        yield from _idle(case) if bound is None else ()
         return
     found = outcome(case)
     text = f"the gradient had a norm of {bound:.3g} in nearly every step: clipping cut it down to that"

@@ -20,22 +20,23 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import BINARY, ENTROPIES, Curve
+from isograd.health.movement import FIRST_STEPS
 from isograd.records.finding import Evidence, Finding
 
 FAR = 5.0
 POOR = 0.4
-AT_BIRTH, FEW = 2, 5
-"""Steps of a check, and from which on a run is judged."""
+FEW = 5
+"""Steps from which on a run is judged; before training those of a check are."""
 STEPS = 50
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the outputs were far too sure at the start."""
     curve = curves.main(case)
-    if curve is None or AT_BIRTH < case.taken < FEW or curve.floor is None or curve.function not in (*ENTROPIES, *BINARY):
+    if curve is None or FIRST_STEPS < case.taken < FEW or curve.floor is None or curve.function not in (*ENTROPIES, *BINARY):
         return
     step, first = curve.looks[0]
-    if step > AT_BIRTH or first.value is None or first.value < FAR * max(curve.floor, _unsure(curve)):
+    if step > FIRST_STEPS or first.value is None or first.value < FAR * max(curve.floor, _unsure(curve)):
         return
     late = curve.late()
     harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * late.error < POOR

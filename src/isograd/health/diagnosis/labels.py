@@ -38,9 +38,11 @@ from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
 from isograd.health.diagnosis.underfitting import barred
+from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
 from isograd.health.passes import repeated
 from isograd.health.worth import constant, falls, learned_nothing
+from isograd.records.anatomy import capital
 from isograd.records.batch import LossSample
 from isograd.records.finding import Evidence, Finding
 
@@ -238,7 +240,7 @@ def _only_one(curve: Curve) -> bool:
 
 def _one_batch(case: Case, curve: Curve) -> Finding | None:
     """The remark before training that the batch holds one class: of shuffled data that is out of the question."""
-    if not case.ended or case.taken > 2 or not _only_one(curve):
+    if not case.ended or case.taken > FIRST_STEPS or not _only_one(curve):
         return None
     step, first = curve.looks[0]
     label = next(i for i, count in enumerate(first.classes) if count)
@@ -248,7 +250,7 @@ def _one_batch(case: Case, curve: Curve) -> Finding | None:
         "note",
         0.7,
         "data",
-        f"{text[:1].upper()}{text[1:]}: if the others are like it, the data are sorted by label, or hold one class.",
+        f"{capital(text)}: if the others are like it, the data are sorted by label, or hold one class.",
         (Evidence(text, "majority_rate", 1.0, "", 1.0),),
         source=first.source,
         since=step,
