@@ -19,7 +19,7 @@ from isograd.health.hypotheses import Proposal
 from isograd.health.present import present_of
 from isograd.health.proving import FIRST_SEED, PAIRS
 from isograd.health.remedies import companions
-from isograd.health.remedies.preset import preset
+from isograd.health.remedies.preset import other_ways, preset
 from isograd.health.trials import SEARCH_SEED, WORST, Work, said
 from isograd.parallel import Ahead, processes_here
 from isograd.ports import Births, Patient
@@ -297,7 +297,20 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         enough = HALF * way.get(short_of(work.length), math.inf)
         return _explained(program, work, seen, allowed, enough)
 
-    return Plan(chosen, singles, explain, seen.alarmed, not program.own_score, propose, fits, asked, together)
+    ways = other_ways(chosen, [one.edit for one in singles if one.urgent], seen.present)
+    return Plan(
+        chosen,
+        singles,
+        explain,
+        seen.alarmed,
+        not program.own_score,
+        propose,
+        fits,
+        asked,
+        together,
+        tuple(way for way in ways if fits(way)),
+        seen.certain,
+    )
 
 
 def _of_batches(program: Program) -> Iterator[Proposal]:

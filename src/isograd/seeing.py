@@ -9,6 +9,7 @@ from isograd.explaining import candidates
 from isograd.health.case import Case
 from isograd.health.harm import Harm, harm_of
 from isograd.health.hypotheses import Proposal
+from isograd.health.looks import frozen_by_accident
 from isograd.health.present import Present
 from isograd.health.remedies import prescribe
 from isograd.health.remedies.order import tier
@@ -57,6 +58,11 @@ class Seen:
     def alarmed(self) -> bool:
         """Whether the training was found to be sick, at first or later."""
         return any(finding.alarm for finding in (*self.findings, *(self.late.findings if self.late else ())))
+
+    @property
+    def certain(self) -> bool:
+        """Whether layers are frozen that nobody trained: to let them learn is tried, however well the training goes."""
+        return bool(frozen_by_accident(self.case.anatomy))
 
     @property
     def prescribed(self) -> tuple[Proposal, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isograd.health.hypotheses import Proposal
 from isograd.health.proving import Held, cost_of_proof, pairs_needed
+from isograd.health.scoring import FACTS
 from isograd.health.trials import GAIN, Work
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
@@ -28,7 +29,8 @@ class Plan:
     ``explain`` takes the steps that it may spend, which it pays, and the way of the ceiling (skill by step). ``alarmed``: the
     training was found to be sick. ``natural``: the yardstick is skill, where 0 is a constant answer and 1 perfect; a person's
     own score has no such marks. ``fits`` says whether edits can be made at all, at no cost. ``asked`` are edits to be put to
-    proof instead of a search; ``together`` are combinations of which theory says that they belong together.
+    proof instead of a search; ``together`` are combinations of which theory says that they belong together, ``ways`` what the
+    preset may be instead where it does not help. ``certain``: layers are frozen that nobody trained.
     """
 
     preset: tuple[Edit, ...] = ()
@@ -40,6 +42,13 @@ class Plan:
     fits: Callable[[tuple[Edit, ...]], bool] = lambda edits: True
     asked: tuple[Edit, ...] = ()
     together: tuple[tuple[Edit, ...], ...] = ()
+    ways: tuple[tuple[Edit, ...], ...] = ()
+    certain: bool = False
+
+    @property
+    def sure(self) -> bool:
+        """Whether something is wrong whatever the preset gains, so that the search goes on."""
+        return self.certain or any(one.urgent and one.edit.kind in FACTS for one in self.singles)
 
     @property
     def pool(self) -> tuple[Edit, ...]:
@@ -57,6 +66,7 @@ class Found:
     edits: tuple[Edit, ...] = ()
     reached: Training | None = None
     payable: bool = True
+    remarks: list[str] = field(default_factory=list)
 
 
 def is_sick(plan: Plan, found: Found) -> bool:
@@ -132,5 +142,6 @@ def proof_of(
         round((work.spent - searched) / work.length, 3),
         work.spent,
         measure="skill" if plan.natural else "score",
+        remarks=tuple(found.remarks),
         interrupted=interrupted or (held is not None and held.interrupted),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from isograd.health.case import Case
 from isograd.health.harm import FADES
-from isograd.health.looks import fresh
+from isograd.health.looks import frozen_by_accident
 from isograd.health.present import Present
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
@@ -119,7 +119,7 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     if held or case.facts("not_in_optimizer") or case.facts("hidden_module") or case.facts("stale_parameters"):
         yield fact(Edit("parameters"), "not_in_optimizer", "the optimizer does not hold all parameters", "optimizer")
     frozen = [p for p in case.anatomy.parameters if not p.trainable]
-    if any(p.in_optimizer for p in frozen) or fresh(case.anatomy, list(dict.fromkeys(p.layer for p in frozen))):
+    if any(p.in_optimizer for p in frozen) or frozen_by_accident(case.anatomy):
         yield Proposal(Edit("unfreeze"), "fact: parameters ask for no gradient", True, frozen[0].layer)
     if case.facts("detached") or case.facts("cut_off"):
         yield fact(Edit("keep_graph"), "detached", "a signal leaves the graph")

@@ -148,6 +148,24 @@ def fresh(anatomy: Anatomy, layers: Sequence[str]) -> list[str]:
     return [layer for layer in layers if layer in bounds] if known else []
 
 
+def blank(anatomy: Anatomy) -> list[str]:
+    """The frozen layers whose matrices hold nothing but zeros: whatever comes in, the same comes out, for ever.
+
+    No training leaves that behind and no table that was found holds it alone, so that it needs no other sign.
+    """
+    frozen = [one for one in anatomy.matrices if not one.trainable]
+    full = {one.layer for one in anatomy.matrices if one.trainable or one.values.largest > 0.0 or not one.values.count}
+    return [layer for layer in dict.fromkeys(one.layer for one in frozen) if layer not in full]
+
+
+def frozen_by_accident(anatomy: Anatomy) -> list[str]:
+    """The frozen layers that nobody trained or loaded: new ones, judged together and those in the optimizer, and blank ones."""
+    held = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable)
+    given = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable and p.in_optimizer)
+    new = [layer for some in (held, given) for layer in fresh(anatomy, tuple(some))]
+    return list(dict.fromkeys([*new, *blank(anatomy)]))
+
+
 def weighted(anatomy: Anatomy) -> list[str]:
     """The layers that hold a matrix, from input to output where the flow was seen."""
     layers = list(dict.fromkeys(parameter.layer for parameter in anatomy.matrices))

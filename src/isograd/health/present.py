@@ -40,8 +40,8 @@ class Present:
     the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
     theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer).
-    words: optimizer ("sgd" or "adaptive"), decay ("decoupled", or as optimizer), activation (the commonest), activations (all
-    of them), odd_layer (whose weights or biases are far larger than usual), last, loss.
+    words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
+    commonest), activations (all of them), odd_layer (whose weights or biases are far larger than usual), last, loss.
     """
 
     family: Family
@@ -85,6 +85,7 @@ def present_of(case: Case) -> Present:
     loss = _loss(case)
     words = {
         "optimizer": "" if anatomy.optimizer is None else "adaptive" if anatomy.optimizer.kind in ADAPTIVE else "sgd",
+        "algorithm": "" if anatomy.optimizer is None else anatomy.optimizer.kind,
         "decay": "" if anatomy.optimizer is None else _decay(anatomy.optimizer.kind),
         "activation": next(iter(_activations(anatomy)), ""),
         "activations": " ".join(_activations(anatomy)),

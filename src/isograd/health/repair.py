@@ -2,14 +2,15 @@
 
 In this order, from the experiments in dev/LOG.md (24 single and 3 double faults, 30 edits, 20 seeds):
   1 the program as it is, once; where nothing worth speaking of is left to gain, that is all
-  2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling
+  2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling; where it does not, and the program is
+    sick, its other rates and ways in short, the best of them once
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
     after FIRST of them residual paths from nothing, where it is too deep for any
   4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
     or a value speaks for, beside it; two faults hide each other's cure
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
-    what keeps KEPT of the ceiling
+    what loses no more than the tolerance (``combining``)
   6 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
 A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
 person can read, and what the rule of the proof asks the fewest pairs for.
@@ -22,21 +23,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from isograd.health.ceiling import ceiling
+from isograd.health.choosing import KEPT, NEAR, PARTS, choose, goal, payable, reaches, standing
+from isograd.health.combining import combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
 from isograd.health.proving import cost_of_proof, prove
 from isograd.health.remedies.luck import Unit, combinations, drawn
 from isograd.health.remedies.order import in_order
 from isograd.health.scoring import FACTS
-from isograd.health.shrinking import shrunk
 from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
 from isograd.records.edit import Edit
-from isograd.records.proof import Candidate, Luck, Proof, Stage, Training
+from isograd.records.proof import Luck, Proof, Stage, Training
 
-NEAR, KEPT = 0.9, 0.95
-SINGLES, COMPANIONS, RACED, PROPOSED = 8, 2, 4, 12
-FIRST, ROUNDS, BESIDE, PARTS = 3, 2, 3, 3
-"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each; parts of what is
-chosen for being KEPT of the ceiling."""
+SINGLES, RACED, PROPOSED = 8, 4, 12
+FIRST, ROUNDS, BESIDE = 3, 2, 3
+"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each."""
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
 SHORT = 60
@@ -82,9 +83,10 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
     try:
         luck = _luck(work, plan, found.reached.skill.value, searched, unit)
         unpaid = ("the budget ended before it could be seen what luck reaches",) if luck is None and plan.pool else ()
-        return replace(proof, luck=luck, remarks=unpaid, steps=work.spent)
+        return replace(proof, luck=luck, remarks=(*proof.remarks, *unpaid), steps=work.spent)
     except KeyboardInterrupt:
-        return replace(proof, remarks=("what luck reaches was not found out: it was stopped",), steps=work.spent)
+        stopped = "what luck reaches was not found out: it was stopped"
+        return replace(proof, remarks=(*proof.remarks, stopped), steps=work.spent)
 
 
 def search(work: Work, plan: Plan, found: Found) -> None:
@@ -92,54 +94,36 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     work.reserve = cost_of_proof((Edit("loss"),), work.length // 2)
     work.foresee(work.searching(edits) for edits in ((), plan.asked or plan.preset))
     control = found.control = work.candidate((), "control", "the program as it is")
-    value = _standing(plan, control)
+    value = standing(plan, control)
     if plan.asked:
         found.edits, found.reached = plan.asked, work.candidate(plan.asked, "asked", "asked for")
         return
     if plan.natural and value > 1.0 - GAIN:
         return
-    best, top = control, value
-    if plan.preset and work.affords(work.length):
-        made = work.candidate(plan.preset, "preset", "every safe setting at once")
-        found.ceiling = next(one for one in work.candidates if one.stage == "preset")
-        if made.failed is None and made.skill.value > top:
-            best, top = made, made.skill.value
+    best, top = ceiling(work, plan, found, control)
     if not plan.natural:
         work.scale = abs(top - value) or 1.0
     helps = top - value >= HELPS * work.scale
-    certain = any(one.urgent and one.edit.kind in FACTS for one in plan.singles)
-    if not helps and value >= WELL and not (plan.alarmed or certain) and plan.natural:
+    if not helps and value >= WELL and not (plan.alarmed or plan.sure) and plan.natural:
         return
     _explained(work, plan, found, dict(best.curve) if helps else {})
     silent = [step for step, skill in best.curve if skill - value <= GAIN * work.scale] if helps else []
     order, stop = _ordered(plan, found, max(silent, default=0)), _hopeless(work, best, control, natural=plan.natural)
     if helps:
-        goal = _goal(plan, work, value, top, NEAR)
-        _singles(work, order[:FIRST], goal, stop)
-        _together(work, plan, goal, stop)
+        near = goal(plan, work, value, top, NEAR)
+        _singles(work, order[:FIRST], near, stop)
+        _together(work, plan, near, stop)
         _beside(work, plan, control, top)
-        if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
-            _singles(work, order, goal, stop)
-        _combined(work, plan, value, top, stop)
+        if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
+            _singles(work, order, near, stop)
+        combine(work, plan, found, value, top, stop)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
         _beside(work, plan, control, top)
     else:
         _singles(work, order[:RACED], value + GAIN, stop)
         _beside(work, plan, control, top)
-    _chosen(work, plan, found, top if helps else None)
-
-
-def _standing(plan: Plan, control: Training) -> float:
-    """What is to be beaten: the program, or a constant answer where it does worse; a fault is not cured by failing quietly."""
-    return max(control.skill.value, 0.0) if plan.natural else control.skill.value
-
-
-def _goal(plan: Plan, work: Work, control: float, top: float, share: float) -> float:
-    """The skill from which a candidate is near the ceiling."""
-    if not plan.natural:
-        return control + share * (top - control)
-    return max(share * top, control + GAIN)
+    choose(work, plan, found, top if helps else None)
 
 
 def _explained(work: Work, plan: Plan, found: Found, way: dict[int, float]) -> None:
@@ -178,7 +162,7 @@ def _ordered(plan: Plan, found: Found, silent: int) -> list[tuple[tuple[Edit, ..
     return list(first.values())
 
 
-def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], goal: float, stop: Stop) -> None:
+def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], near: float, stop: Stop) -> None:
     """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there.
 
     The FIRST of them may take what is kept for a proof where nothing is known that it could pay: a preset of ten edits that no
@@ -188,22 +172,22 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], g
     for place, (edits, stage, reason) in enumerate(order):
         work.foresee(work.searching(one[0], stop=stop) for one in order[place : place + SINGLES - tried])
         steps = steps_of(edits, work.length)
-        few = tried < FIRST and not any(_reaches(one, goal) and _payable(work, one) for one in work.candidates)
+        few = tried < FIRST and not any(reaches(one, near) and payable(work, one) for one in work.candidates)
         if tried >= SINGLES or not work.affords(steps, reserved=few):
             return
         made = work.candidate(edits, stage, reason, stop)
         tried += made.steps > 0
-        if made.skill.value >= goal:
+        if made.skill.value >= near:
             return
 
 
-def _together(work: Work, plan: Plan, goal: float, stop: Stop) -> None:
+def _together(work: Work, plan: Plan, near: float, stop: Stop) -> None:
     """Where the first singles came to nothing in a network too deep for any: paths, if something speaks for them."""
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
     deep = [edits for edits in plan.together[:1] if any(one.kind == "residual" and "residual" in spoken for one in edits)]
-    if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
+    if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
         for edits in deep:
-            _holds(work, edits, "combination", goal, stop, "theory puts them together")
+            holds(work, edits, "combination", near, stop, "theory puts them together")
 
 
 def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
@@ -212,19 +196,17 @@ def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
     Of each kind the likeliest. Where no single edit gains, what is spoken for first stands for the best.
     """
     for _ in range(ROUNDS):
-        value, known = (
-            _standing(plan, control),
-            [one for one in work.candidates if one.skill is not None and one.stage != "preset"],
-        )
-        best = max(known, key=lambda one: one.skill or 0.0)
-        now, least = best.skill or 0.0, _goal(plan, work, value, top, KEPT)
+        value = standing(plan, control)
+        tried = [one for one in work.candidates if one.skill is not None and one.stage != "preset"]
+        best = max(tried, key=lambda one: one.skill or 0.0)
+        now, least = best.skill or 0.0, goal(plan, work, value, top, KEPT)
         enough = bool(best.edits) and least <= now <= top + HELPS * work.scale
         if enough or len(best.edits) >= PARTS or (plan.natural and now > 1.0 - GAIN):
             return
         gains = bool(best.edits) and now >= value + EQUAL * work.scale
         way = work.candidate(best.edits, best.stage, best.reason) if gains else control
         behind = _behind(work, dict(way.curve))
-        choices = [one for one in _paired(plan, best.edits if gains else ()) if not _known(work, one[1])][:BESIDE]
+        choices = [one for one in _paired(plan, best.edits if gains else ()) if not known(work, one[1])][:BESIDE]
         work.foresee(work.searching(edits, stop=behind) for _, edits in choices)
         for reason, edits in choices:
             if not work.affords(steps_of(edits, work.length)):
@@ -267,44 +249,6 @@ def _hopeless(work: Work, ceiling: Training, control: Training, *, natural: bool
     return stop
 
 
-def _combined(work: Work, plan: Plan, value: float, top: float, stop: Stop) -> None:
-    """Where no single edit comes near: the best together, the preset shrunk; what won with several parts is shrunk too."""
-    goal, keeps = (_goal(plan, work, value, top, share) for share in (NEAR, KEPT))
-    if not any(_reaches(one, goal) for one in work.candidates if one.stage != "preset"):
-        ahead = [edit for edit, skill in _by_gain(work) if skill > value + EQUAL * work.scale]
-        best = [made for count in (2, 3) if len(made := in_order(ahead[:count])) == count]
-        choices = [*plan.together[:COMPANIONS], *best]
-        work.foresee(work.searching(chosen, stop=stop) for chosen in choices)
-        for chosen in choices:
-            if _holds(work, chosen, "combination", goal, stop):
-                break
-    winner = min((one for one in work.candidates if _reaches(one, goal)), key=_bulk, default=None)
-    if winner is not None and len(winner.edits) > 1:
-        rank = {edit: place for place, (edit, _) in enumerate(_by_gain(work))}
-        parts = sorted(winner.edits, key=lambda edit: rank.get(edit, len(rank)))
-        level = min(keeps, KEPT * (winner.skill or 0.0)) if plan.natural else keeps
-        level = max(level, value + GAIN * work.scale)
-        shrunk(parts, lambda kept: _holds(work, in_order(kept), "shrunk", level, stop))
-
-
-def _by_gain(work: Work) -> list[tuple[Edit, float]]:
-    """The single edits with what they reached, the best first."""
-    singles = [(one.edits[0], one.skill) for one in work.candidates if len(one.edits) == 1 and one.skill is not None]
-    return sorted(singles, key=lambda one: -one[1])
-
-
-def _holds(
-    work: Work, edits: tuple[Edit, ...], stage: Stage, level: float, stop: Stop, reason: str = "without what is not needed"
-) -> bool:
-    if not edits or not (_known(work, edits) or work.affords(steps_of(edits, work.length))):
-        return False
-    return work.candidate(edits, stage, reason, stop).skill.value >= level
-
-
-def _known(work: Work, edits: tuple[Edit, ...]) -> bool:
-    return any(one.edits == edits for one in work.candidates)
-
-
 def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], control: float) -> None:
     """The ceiling does not help: short replays of everything, the best in full, then what is proposed until one does well."""
     short, runs = min(SHORT, work.length), list[tuple[float, tuple[Edit, ...], str]]()
@@ -328,38 +272,8 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
         proposed = plan.propose(work.candidates) if plan.propose is not None else None
         if proposed is None:
             return
-        if not _known(work, proposed):
+        if not known(work, proposed):
             work.candidate(proposed, "combination", "proposed")
-
-
-def _chosen(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
-    """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest; else of what gained."""
-    assert found.control is not None
-    value = _standing(plan, found.control)
-    gained = [one for one in work.candidates if _reaches(one, value + GAIN * work.scale)]
-    able = [one for one in gained if _payable(work, one)]
-    found.payable = bool(able)
-    if not gained:
-        return
-    able = able or gained
-    top = max(one.skill for one in able if one.skill is not None)
-    top = top if ceiling is None else max(top, ceiling)
-    near = [one for one in able if _reaches(one, _goal(plan, work, value, top, KEPT)) and len(one.edits) <= PARTS]
-    near = near or [one for one in able if _reaches(one, _goal(plan, work, value, top, NEAR))]
-    best = min(near, key=_bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
-    found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
-
-
-def _payable(work: Work, one: Candidate) -> bool:
-    return cost_of_proof(one.edits, work.length // 2) <= work.left(work.spent)
-
-
-def _bulk(one: Candidate) -> tuple[int, int, float]:
-    return one.size, len(one.edits), -(one.skill or 0.0)
-
-
-def _reaches(one: Candidate, goal: float) -> bool:
-    return bool(one.edits) and one.skill is not None and one.skill >= goal
 
 
 def _size(edits: Sequence[Edit]) -> int:

@@ -13,7 +13,9 @@ from isograd.records.skill import Skill
 WORST = -0.2
 """Skill of what raises or is not finite."""
 SEARCH_SEED = 0
-"""The one seed of the search; a proof never uses it."""
+"""The seed of the search; a proof never uses it."""
+SECOND_SEED = 1
+"""What the seed alone changes is seen on this one, in a search; a proof never uses it either."""
 GAIN, HELPS, EQUAL = 0.08, 0.1, 0.02
 """On the scale of skill: what may be spoken of (silent on 39 of 41 healthy programs), what a preset must gain to count as a
 ceiling, and what is no difference."""

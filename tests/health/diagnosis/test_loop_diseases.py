@@ -18,7 +18,7 @@ from isograd.health.diagnosis import (
     weights_reset,
     wrong_mode,
 )
-from isograd.health.looks import as_drawn, fresh
+from isograd.health.looks import as_drawn, blank, fresh
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import InputSample
 from isograd.records.fact import Fact
@@ -184,6 +184,17 @@ def test_a_frozen_layer_that_was_never_trained_is_an_alarm_and_a_trained_one_is_
         found = only(frozen_layers, seen(anatomy, detached(), steps=(1, 2, 30), ended=True))
         assert (found.severity, found.where) == (severity, "a")
     assert list(frozen_layers.diagnose(seen(network(A, B), detached(), steps=(1, 2, 30)))) == []
+
+
+def test_a_frozen_table_of_zeros_is_an_alarm_and_one_with_any_vector_in_it_is_none():
+    def table(values, *, trainable=False):
+        return Parameter("a.weight", "a", (16, 16), trainable, True, Moments.of(values))
+
+    empty = network(table([0.0] * 256), B)
+    found = only(frozen_layers, seen(empty, detached(), steps=(1, 2, 30), ended=True))
+    assert (found.severity, found.where) == ("warning", "a") and "all zero" in found.summary
+    assert blank(network(table([0.0] * 240 + [0.3] * 16), B)) == [], "words that were found stand beside those that were not"
+    assert blank(network(table([0.0] * 256, trainable=True), B)) == [], "a layer that begins at nothing and learns"
 
 
 @pytest.mark.parametrize(("bound", "crossed", "new"), [(0.25, 1.0, True), (0.25, 1.01, False), (0.2, 1.0, False)])

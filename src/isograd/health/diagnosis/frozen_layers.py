@@ -3,7 +3,7 @@
 That they are frozen is certain, that it is a mistake is not: transfer learning freezes on purpose. What tells them apart is
 the weights themselves: a frozen layer whose weights are still as torch draws them for a new layer (``looks.as_drawn``: uniform
 within 1 / sqrt(fan_in), which a trained or loaded weight crosses) computes random features for ever. A layer drawn by another
-rule is not known as new and gets no more than a remark.
+rule is not known as new and gets no more than a remark. One whose matrices are all zero needs no other sign (``looks.blank``).
 
 Layers are judged together, and those that were handed to the optimizer once more by themselves: of a loaded trunk and new
 layers on top of it, all frozen, only the new ones are meant to be trained.
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import fresh, listed, opening, over, weighted
+from isograd.health.looks import blank, frozen_by_accident, listed, opening, over, weighted
 from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.finding import Evidence, Finding
@@ -40,17 +40,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
     frozen = [layer for layer in order if layer not in moving]
     if not frozen or not moving:
         return
-    held = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable)
-    given = dict.fromkeys(p.layer for p in anatomy.parameters if not p.trainable and p.in_optimizer)
-    new = [layer for some in (held, given) for layer in fresh(anatomy, tuple(some)) if layer in frozen]
-    new = list(dict.fromkeys(new))
+    new = [layer for layer in frozen_by_accident(anatomy) if layer in frozen]
+    empty = bool(new) and set(new) <= set(blank(anatomy))
     enough = (decided(case) and (case.taken >= STEPS or over(case))) or not case.steps
     alarm = bool(new) and enough and not _apart(anatomy, new) and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new
     some = new or frozen
     whom, is_ = listed([spoken(layer) for layer in some]), "is" if len(some) == 1 else "are"
     text = f"{opening(whom)} {is_} frozen (requires_grad=False)"
-    told = f"{text} with the weights of a new layer: what {'it computes' if is_ == 'is' else 'they compute'} stays random."
+    it = "it computes" if is_ == "is" else "they compute"
+    told = f"{text} with the weights of a new layer: what {it} stays random."
+    if empty:
+        told = f"{text} with weights that are all zero: what {it} is the same whatever comes in."
     node = anatomy.node(some[0])
     yield Finding(
         "frozen_layers",
@@ -58,12 +59,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
         (0.95 if last or len(new) > 1 else 0.9) if alarm else 0.6,
         some[-1] if last else some[0],
         told if new else f"{text}; fine where {'it was' if is_ == 'is' else 'they were'} trained before.",
-        (Evidence(f"the weights of {listed(new)} are as torch draws them", "as_drawn", float(len(new))),) if new else (),
+        _evidence(new, empty=empty),
         tuple(some),
         node.source if node else None,
         1 if case.steps else None,
         remedy="requires_grad_(True), and give them to the optimizer; or load trained weights before freezing",
     )
+
+
+def _evidence(new: list[str], *, empty: bool) -> tuple[Evidence, ...]:
+    if empty:
+        return (Evidence(f"the weights of {listed(new)} are zero", "weight_rms", 0.0),)
+    return (Evidence(f"the weights of {listed(new)} are as torch draws them", "as_drawn", float(len(new))),) if new else ()
 
 
 def _apart(anatomy: Anatomy, layers: list[str]) -> bool:

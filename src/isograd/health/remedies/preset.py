@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from isograd.health.hypotheses import DEEP, Proposal, usual_norms
 from isograd.health.present import Present
 from isograd.health.remedies.order import CORRECTNESS, in_order
-from isograd.health.remedies.rates import standing_rate
-from isograd.records.edit import Edit
+from isograd.health.remedies.rates import rounded, standing_rate, to_adam
+from isograd.records.edit import EDITS, Edit
 
 RATE, CLIP = 3e-3, 1.0
 """Adam's rate at which the references of harm learn best in a few hundred steps, and the bound on the gradient."""
@@ -17,9 +17,9 @@ RATE, CLIP = 3e-3, 1.0
 def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]:
     """Every edit of the preset that would change something, in the order in which they are made.
 
-    Correctness: all that a fact speaks for, and the loss that fits. Data: standardised. Steps: Adam at a usual rate, clipped,
-    without weight decay, dropout or schedule. Signal: relu with He's weights, a normalisation behind every hidden layer,
-    and residual paths where the network is deep.
+    Correctness: all that a fact speaks for, and the loss that fits. Data: standardised. Steps: Adam (or its like) at a usual
+    rate, clipped, without weight decay, dropout or schedule. Signal: relu with He's weights, a normalisation behind every
+    hidden layer, and residual paths where the network is deep.
 
     >>> [edit.kind for edit in preset((), Present("dense", 3, 16.0, words=(("activation", "sigmoid"),)))]
     ['activation', 'normalisation', 'initialisation', 'optimizer', 'learning_rate', 'clip_norm']
@@ -48,12 +48,38 @@ def _signal(present: Present) -> Iterator[Edit]:
 
 
 def _steps(present: Present) -> Iterator[Edit]:
-    if present.word("optimizer") != "adaptive":
-        yield Edit("optimizer", "adam", before=present.word("optimizer") or None)
+    if adam := to_adam(present):
+        yield adam
     yield Edit("learning_rate", RATE, before=standing_rate(present))
     for kind, usual in (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8)):
         value = present.number(kind)
-        if value is not None and value != usual and present.word("optimizer") == "adaptive":
+        if value is not None and value != usual and adam is None:
             yield Edit(kind, usual, before=value)
     if present.loop.clip_norm != CLIP:
         yield Edit("clip_norm", CLIP, before=present.loop.clip_norm)
+
+
+def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Present) -> tuple[tuple[Edit, ...], ...]:
+    """What the preset may be instead, where it does not help: a tenth and ten times the rate, paths from nothing, steps alone.
+
+    From nothing: in a deep network residual paths whose branches and last layer begin at zero, without normalisation, so that
+    neither depth nor the first outputs, which paths make large, are in the way. Steps alone: of the preset what the optimizer
+    does, and what a fact or a finding speaks for (``spoken``); data, loss and network stay the person's own, which a loss of
+    their own may ask for. ``chosen`` is the preset as it can be made.
+
+    >>> chosen = preset((), Present("dense", 12, 16.0, words=(("activation", "sigmoid"),)))
+    >>> [[str(edit.value or edit.kind) for edit in way][1:] for way in other_ways(chosen, (), Present("dense", 12, 16.0))[2:]]
+    [['residual', 'fixup', 'adam', '0.003', '1.0'], ['0.003', '1.0']]
+    """
+    rates = [
+        tuple(
+            Edit(one.kind, rounded(RATE * factor), before=one.before) if one.kind == "learning_rate" else one for one in chosen
+        )
+        for factor in (0.1, 10.0)
+    ]
+    ways = rates if any(one.kind == "learning_rate" for one in chosen) else []
+    if any(one.kind == "residual" for one in chosen):
+        network = [one for one in chosen if one.kind not in ("normalisation", "initialisation")]
+        ways.append(in_order((*network, Edit("initialisation", "fixup", before=present.number("gain")))))
+    ways.append(tuple(one for one in chosen if EDITS[one.kind].part in ("optimizer", "loop") or one in spoken))
+    return tuple(way for way in dict.fromkeys(ways) if way and way != tuple(chosen))

@@ -21,6 +21,7 @@ USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
 WILD, FIRST = 0.5, 2
 TINY, TOGETHER = 8.0, 32.0
 """Examples a step that are few, and those whose mean gradient a step takes instead."""
+ADAM_LIKE = ("adam", "adamw", "nadam", "radam", "adamax")
 SCALE = 1024.0
 """Of the loss in float16: its smallest number is 2^-24, and gradients of sound networks are some 1e-6 an entry."""
 
@@ -75,6 +76,19 @@ def rounded(value: float) -> float:
     power = math.floor(math.log10(value))
     choices = [digit * 10.0**place for place in (power, power + 1) for digit in (1.0, 2.0, 3.0, 5.0)]
     return float(f"{min(choices, key=lambda one: abs(math.log(one / value))):.1g}")
+
+
+def to_adam(present: Present) -> Edit | None:
+    """Adam in place of whatever steps now; None where that is Adam or its like.
+
+    Steps that do not grow with the gradient are not yet its kind: those of AdaGrad shrink with their number, and at a rate
+    that suits Adam they are soon nothing (Duchi et al. 2011, section 1.1: the sum of all squares so far).
+
+    >>> [to_adam(Present("dense", 2, 8.0, words=(("algorithm", name),))) is None for name in ("adamw", "adagrad")]
+    [True, False]
+    """
+    standing = present.word("algorithm") or present.word("optimizer")
+    return None if standing in (*ADAM_LIKE, "adaptive") else Edit("optimizer", "adam", before=standing or None)
 
 
 def standing_rate(present: Present) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from isograd.health.case import Case
 from isograd.health.hypotheses import DEEP, usual_norms
 from isograd.health.present import Present
+from isograd.health.remedies.rates import to_adam
 from isograd.health.remedies.weights import RELU_LIKE
 from isograd.records.edit import Edit
 
@@ -20,8 +21,9 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
             yield Edit("activation", "tanh", before=activation), "with orthogonal weights it keeps a signal over any depth"
     elif activation == "relu" and present.depth > 1:
         yield Edit("activation", "leaky_relu", before=activation), "its units cannot die"
-    if present.word("optimizer") == "sgd":
-        yield Edit("optimizer", "adam", before="sgd"), "its steps do not depend on the size of the gradient"
+    adam = to_adam(present)
+    if adam is not None and present.word("optimizer"):
+        yield adam, "its steps depend neither on the size of the gradient nor on their number"
     if present.loop.clip_norm is None:
         yield Edit("clip_norm", 1.0), "no step is led by one batch"
     if any(node.operation == "attention" for node in case.anatomy.nodes):

@@ -1,0 +1,55 @@
+"""What everything robust at once reaches: the ceiling of a search; where it does not help, the preset's own other ways first.
+
+A preset may fail by its rate, by paths that make the first outputs of a deep network large, or by a loss, data or network that
+are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a SHARE of a run, and the
+best of them runs in full where it is ahead of the program and of the preset there.
+"""
+
+from __future__ import annotations
+
+from isograd.health.choosing import standing
+from isograd.health.found import WELL, Found, Plan
+from isograd.health.trials import EQUAL, HELPS, SEARCH_SEED, Work, said
+from isograd.records.proof import Training
+
+SHARE = 0.25
+"""Of a run, after which ways are compared. A run is judged there anyway, so that the preset's own way is known."""
+
+
+def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Training, float]:
+    """The best training so far, and its skill: the program's, or that of a preset; ``found`` is told of it."""
+    best, top = control, standing(plan, control)
+    if not plan.preset or not work.affords(work.length):
+        return best, top
+    made = work.candidate(plan.preset, "preset", "every safe setting at once")
+    found.ceiling = next(one for one in work.candidates if one.stage == "preset")
+    if made.failed is None and made.skill.value > top:
+        best, top = made, made.skill.value
+    sick = standing(plan, control) < WELL or plan.alarmed or plan.sure
+    if plan.natural and top - standing(plan, control) < HELPS and sick and plan.ways:
+        return _other_way(work, plan, found, (control, made), (best, top))
+    return best, top
+
+
+def _other_way(
+    work: Work, plan: Plan, found: Found, known: tuple[Training, Training], so_far: tuple[Training, float]
+) -> tuple[Training, float]:
+    """The preset's other ways in short, and the best of them in full."""
+    short = max(1, round(SHARE * work.length))
+    least = max(dict(one.curve).get(short, 0.0) for one in known) + EQUAL * work.scale
+    work.foresee(work.searching(way, short) for way in plan.ways)
+    runs = []
+    for way in plan.ways:
+        if not work.affords(short + work.length):
+            break
+        went = work.train(way, SEARCH_SEED, "search", short, f"preset: {said(way)}")
+        if went.failed is None and went.skill.value > least:
+            runs.append((went.skill.value, way))
+    if not runs or not work.affords(work.length):
+        return so_far
+    way = max(runs, key=lambda one: one[0])[1]
+    made = work.candidate(way, "preset", "every safe setting at once, in another way")
+    if made.failed is not None or made.skill.value <= so_far[1]:
+        return so_far
+    found.ceiling = next(one for one in work.candidates if one.edits == way)
+    return made, made.skill.value

@@ -1,0 +1,62 @@
+"""What is near the ceiling of a search, and which of the candidates goes to proof: the smallest change that is."""
+
+from __future__ import annotations
+
+from isograd.health.found import Found, Plan
+from isograd.health.proving import cost_of_proof
+from isograd.health.trials import EQUAL, GAIN, HELPS, Work
+from isograd.records.proof import Candidate, Training
+
+NEAR, KEPT = 0.9, 0.95
+PARTS = 3
+"""Parts of what is chosen for being KEPT of the ceiling."""
+
+
+def standing(plan: Plan, control: Training) -> float:
+    """What is to be beaten: the program, or a constant answer where it does worse; a fault is not cured by failing quietly."""
+    return max(control.skill.value, 0.0) if plan.natural else control.skill.value
+
+
+def goal(plan: Plan, work: Work, control: float, top: float, share: float) -> float:
+    """The skill from which a candidate is near the ceiling."""
+    if not plan.natural:
+        return control + share * (top - control)
+    return max(share * top, control + GAIN)
+
+
+def reaches(one: Candidate, least: float) -> bool:
+    """Whether it changes something and is worth so much."""
+    return bool(one.edits) and one.skill is not None and one.skill >= least
+
+
+def bulk(one: Candidate) -> tuple[int, int, float]:
+    """How large a change is, and of two that are as large which is better."""
+    return one.size, len(one.edits), -(one.skill or 0.0)
+
+
+def payable(work: Work, one: Candidate) -> bool:
+    """Whether what is left of the budget holds its proof."""
+    return cost_of_proof(one.edits, work.length // 2) <= work.left(work.spent)
+
+
+def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
+    """Of what is near the ceiling (without one, near the best) and can still be proved, the smallest; else of what gained.
+
+    The best of many candidates is the best by luck as well: it moves the ceiling only where it stands HELPS above it, which is
+    a ceiling that does not fit. Otherwise the longer a search goes on, the larger would be the change that it ends with.
+    """
+    assert found.control is not None
+    value = standing(plan, found.control)
+    gained = [one for one in work.candidates if reaches(one, value + GAIN * work.scale)]
+    able = [one for one in gained if payable(work, one)]
+    found.payable = bool(able)
+    if not gained:
+        return
+    able = able or gained
+    top = max(one.skill for one in able if one.skill is not None)
+    if ceiling is not None and top <= ceiling + HELPS * work.scale:
+        top = ceiling
+    near = [one for one in able if reaches(one, goal(plan, work, value, top, KEPT)) and len(one.edits) <= PARTS]
+    near = near or [one for one in able if reaches(one, goal(plan, work, value, top, NEAR))]
+    best = min(near, key=bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
+    found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)

@@ -1,0 +1,85 @@
+"""What everything robust at once reaches, and what is tried where it does not help: cases whose answer is known by thought."""
+
+from isograd.health.found import Plan
+from isograd.health.hypotheses import Proposal
+from isograd.health.present import Present
+from isograd.health.remedies.preset import other_ways, preset
+from isograd.health.remedies.rates import to_adam
+from isograd.health.repair import cure
+from isograd.health.trials import Work
+from isograd.records.edit import Edit
+from isograd.records.proof import Training
+from isograd.records.skill import Skill
+
+RATE, LOW, HE, RELU = Edit("learning_rate", 3e-3), Edit("learning_rate", 3e-4), Edit("initialisation", "he"), Edit("loss")
+SINGLES = tuple(Proposal(edit, "list") for edit in (RATE, HE, RELU))
+
+
+def program(skill, asked, runs=60.0):
+    """A program whose skill after a whole run is ``skill(set of edits)``, and grows evenly; ``asked`` is told of each run."""
+
+    def attempt(edits, seed, part, steps, stop):
+        asked.append((edits, part, steps))
+        value = skill(frozenset(edits))
+        curve = tuple((at, value * at / 100) for at in (25, 50, 75, 100) if at <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    return Work(attempt, 100, lambda spent: runs * 100 - spent)
+
+
+def test_a_preset_that_fails_at_its_rate_tries_another_in_short_and_that_is_the_ceiling():
+    asked = []
+    way, plan = (HE, LOW), Plan((HE, RATE), SINGLES, ways=((HE, LOW), (RELU, RATE)))
+    work = program(lambda edits: 0.9 if {HE, LOW} <= edits else 0.1, asked)
+    proof = cure(work, plan, lambda: 0.5)
+    assert proof.ceiling.edits == way and proof.ceiling.skill == 0.9
+    assert proof.verdict == "proven" and set(proof.edits) == {HE, LOW}
+    assert [steps for edits, _, steps in asked if edits == way][:2] == [25, 100], "a quarter, then the whole"
+    assert [steps for edits, _, steps in asked if edits == (RELU, RATE)][:1] == [25]
+
+
+def test_other_ways_are_left_where_the_preset_helps_or_the_program_is_well():
+    for skill, well in ((lambda edits: 0.9 if RATE in edits else 0.1, False), (lambda edits: 0.8, True)):
+        asked = []
+        proof = cure(program(skill, asked), Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)
+        assert not [edits for edits, _, _ in asked if LOW in edits]
+        assert proof.healthy is well
+
+
+def test_a_way_that_is_no_better_in_short_is_not_run_in_full():
+    asked = []
+    cure(program(lambda edits: 0.1, asked), Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)
+    assert [steps for edits, _, steps in asked if edits == (HE, LOW)] == [25]
+
+
+def test_a_layer_frozen_by_accident_is_let_learn_though_the_preset_gains_too_little_to_be_a_ceiling():
+    free = Edit("unfreeze")
+    singles = (Proposal(free, "fact: parameters ask for no gradient", True), *SINGLES)
+
+    def cured(certain):
+        work = program(lambda edits: 0.97 if free in edits else 0.85 if RATE in edits else 0.82, [])
+        return cure(work, Plan((RATE, HE), singles, certain=certain), lambda: 0.5)
+
+    assert (cured(certain=True).verdict, cured(certain=True).edits) == ("proven", (free,))
+    assert (cured(certain=False).edits, cured(certain=False).cost_search) == ((), 2.0)
+
+
+def present(algorithm, depth=3):
+    kind = "adaptive" if algorithm in ("adagrad", "adamw", "lion") else "sgd"
+    words = (("optimizer", kind), ("algorithm", algorithm), ("activation", "relu"))
+    return Present("dense", depth, 16.0, numbers=(("learning_rate", 0.01), ("eps", 1e-10)), words=words)
+
+
+def test_an_optimizer_that_is_adaptive_but_not_of_adams_kind_is_replaced_and_one_of_its_kind_gets_its_constants():
+    assert to_adam(present("adagrad")) == Edit("optimizer", "adam", before="adagrad")
+    assert to_adam(present("lion")) is not None and to_adam(present("asgd")).before == "asgd"
+    assert [edit.kind for edit in preset((), present("adagrad"))][-3:] == ["optimizer", "learning_rate", "clip_norm"]
+    assert [edit.kind for edit in preset((), present("adamw"))][-3:] == ["learning_rate", "eps", "clip_norm"]
+
+
+def test_the_other_ways_of_a_deep_network_begin_at_nothing_and_those_of_a_shallow_one_do_not():
+    spoken = Edit("input_scale", "standard")
+    deep, flat = (other_ways((spoken, *preset((), one)), (spoken,), one) for one in (present("sgd", 30), present("sgd")))
+    assert [{edit.value for edit in way if edit.kind == "learning_rate"} for way in deep] == [{3e-4}, {3e-2}, {3e-3}, {3e-3}]
+    assert Edit("initialisation", "fixup") in deep[2] and all(edit.kind != "normalisation" for edit in deep[2])
+    assert len(flat) == 3 and [edit.kind for edit in flat[2]] == ["input_scale", "optimizer", "learning_rate", "clip_norm"]
