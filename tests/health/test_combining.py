@@ -12,19 +12,9 @@ from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Training
 from isograd.records.skill import Skill
 
-RATE, HE, RELU, CLIP = (
-    Edit("learning_rate", 0.01),
-    Edit("initialisation", "he"),
-    Edit("activation", "relu"),
-    Edit("clip_norm", 1.0),
-)
-LOSS, NORM, BATCH, WIDTH = (
-    Edit("clip_norm", 1.0),
-    Edit("loss"),
-    Edit("normalisation", "batch"),
-    Edit("batch_size", 32.0),
-    Edit("width", 2.0),
-)
+RATE, HE, RELU = Edit("learning_rate", 0.01), Edit("initialisation", "he"), Edit("activation", "relu")
+CLIP, LOSS, NORM = Edit("clip_norm", 1.0), Edit("loss"), Edit("normalisation", "batch")
+BATCH, WIDTH = Edit("batch_size", 32.0), Edit("width", 2.0)
 EVERY = in_order((RATE, HE, RELU, CLIP, LOSS, NORM, BATCH, WIDTH))
 
 
