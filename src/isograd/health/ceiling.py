@@ -25,8 +25,8 @@ def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Tr
     found.ceiling = next(one for one in work.candidates if one.stage == "preset")
     if made.failed is None and made.skill.value > top:
         best, top = made, made.skill.value
-    sick = standing(plan, control) < WELL or plan.alarmed or plan.sure
-    if plan.natural and top - standing(plan, control) < HELPS and sick and plan.ways:
+    value = standing(plan, control)  # of a program that does well single edits are tried all the same
+    if plan.natural and top - value < HELPS and value < WELL and plan.ways:
         return _other_way(work, plan, found, (control, made), (best, top))
     return best, top
 

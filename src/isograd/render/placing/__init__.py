@@ -49,12 +49,14 @@ def change_of(
 ) -> Change:
     """Each edit in the one file where it can be placed; what may belong in two files belongs in none.
 
+    Residual paths go first: a normalisation belongs inside of them, behind the layer whose output they add to.
+
     ``lines``: file and lines that an edit is about, where that is known. Without libcst every edit is left.
     """
     texts, done, left, usual = dict(sources), list[Edit](), list[Edit](), dict[str, float]()
     if not can_place():
         return Change(texts, (), tuple(edits))
-    for edit in edits:
+    for edit in sorted(edits, key=lambda one: one.kind != "residual"):
         file, line = (lines or {}).get(edit, ("", None))
         found: dict[str, str] = {}
         now = replace(edit, before=usual[edit.kind]) if edit.kind in usual else edit
@@ -108,7 +110,7 @@ def _tried(source: str, edit: Edit, line: Lines | None) -> str | None:
 
 
 def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
-    from isograd.render.placing import arguments, functions, layers, statements
+    from isograd.render.placing import arguments, functions, layers, paths, statements
 
     constants = dict.fromkeys(("learning_rate", "momentum", "beta1", "beta2", "eps", "weight_decay"), arguments.constant)
     return {
@@ -131,4 +133,5 @@ def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
         "loss": functions.loss,
         "initialisation": functions.initialisation,
         "normalisation": layers.normalisation,
+        "residual": paths.residual,
     }

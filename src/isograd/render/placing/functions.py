@@ -8,6 +8,7 @@ from isograd.records.edit import Edit
 from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import renamed
 from isograd.render.placing.layers import DRAWS, drawn
+from isograd.render.placing.paths import from_nothing
 from isograd.render.placing.source import Program, Splice, only, within
 
 MODULES = {
@@ -248,7 +249,7 @@ def initialisation(program: Program, edit: Edit, line: Lines | None) -> list[Spl
     of_weights = [call for call in calls if call.args and program.text(call.args[0].value).endswith(("weight", "weight.data"))]
     call = only(of_weights, program, line)
     if call is None:
-        return drawn(program, edit)
+        return from_nothing(program, edit) if edit.value in ("fixup", "zero_residual") else drawn(program, edit)
     if not isinstance(call.func, cst.Attribute) or not _of_every_layer(program, call):
         raise UncertainError("not all weights are drawn there")
     if str(edit.value) not in DRAWS or edit.where:

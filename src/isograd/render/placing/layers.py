@@ -30,7 +30,9 @@ _CURVES = tuple(
     )
 )
 
-_TOUCHED = re.compile(
+AROUND = "Residual"
+"""The class that adds a layer's input (``paths``)."""
+TOUCHED = re.compile(
     rb"\.weight\b|\.bias\b|\.data\b|\.init\.|\bin\s[\w.]+\.(named_)?parameters\(|reset_parameters|\.apply\(|load_state_dict"
 )
 """What may change weights after they were drawn, or draw them again."""
@@ -42,12 +44,12 @@ def drawn(program: Program, edit: Edit) -> list[Splice] | None:
     At the end of the ``__init__`` of the one network of the file, or behind the line that assigns it. None where the file makes
     no layers; uncertain where something else in it may set weights.
     """
-    layers = _layers(program)
+    layers = layers_of(program)
     if not layers:
         return None
-    if _TOUCHED.search(program.raw):
+    if TOUCHED.search(program.raw):
         raise UncertainError("weights are set somewhere else too")
-    at, owner = _made(program, layers)
+    at, owner = made_at(program, layers)
     written = list(dict.fromkeys(program.text(call.func) for call in layers))
     prefixes = {name.rpartition(".")[0] for name in written}
     if len(prefixes) != 1 or "" in prefixes or str(edit.value) not in DRAWS or edit.where:
@@ -58,7 +60,7 @@ def drawn(program: Program, edit: Edit) -> list[Splice] | None:
     if b"bias" in program.raw:  # of a layer without one
         zero = ["        if m.bias is not None:", f"            {prefix}.init.zeros_(m.bias)"]
     lines = [f"for m in {owner}.modules():", f"    if isinstance(m, {kinds}):", f"        {prefix}.init.{rule}(m.weight{more})"]
-    return [_behind(program, at, [*lines, *zero])]
+    return [behind(program, at, [*lines, *zero])]
 
 
 def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
@@ -66,37 +68,38 @@ def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Spli
 
     Certain is: every layer of the file but the last one is followed by an activation, as modules one after the other.
     """
-    layers, norms = _layers(program), _NORMS.get(str(edit.value), {})
+    layers, norms = layers_of(program), _NORMS.get(str(edit.value), {})
     if not layers:
         return None
     splices: list[Splice] = []
     for call in layers[:-1]:
-        kind = _kind(program, call)
+        kind = kind_of(program, call)
         units = argument(call, "out_features" if kind == "Linear" else "out_channels", 1)
         prefix = program.text(call.func).rpartition(".")[0]
-        if kind not in norms or units is None or not prefix or not _activated(program, call) or edit.where:
+        if kind not in norms or units is None or not prefix or not activated(program, call) or edit.where:
             raise UncertainError("a hidden layer is not followed by an activation in one list of modules")
         end = program.span(call)[1]
         splices.append((end, end, f", {prefix}.{norms[kind]}({program.text(units.value)})"))
-    if not splices or _activated(program, layers[-1]):
+    if not splices or activated(program, layers[-1]):
         raise UncertainError("which layer is the last is not certain")
     return splices
 
 
-def _kind(program: Program, call: cst.Call) -> str:
+def kind_of(program: Program, call: cst.Call) -> str:
+    """The name of what a call makes, in torch.nn; "" for anything else."""
     name = program.name(call.func)
     return name.removeprefix("torch.nn.") if name.startswith("torch.nn.") else ""
 
 
-def _layers(program: Program) -> list[cst.Call]:
+def layers_of(program: Program) -> list[cst.Call]:
     """The calls that make layers; raises ``UncertainError`` where one is of a kind that is drawn in its own way."""
-    every = [call for call in program.every(cst.Call) if _kind(program, call)]
-    if any(_kind(program, call).startswith(_OTHER) for call in every):
+    every = [call for call in program.every(cst.Call) if kind_of(program, call)]
+    if any(kind_of(program, call).startswith(_OTHER) for call in every):
         raise UncertainError("there are layers of other kinds")
-    return [call for call in every if _kind(program, call) in _PLAIN]
+    return [call for call in every if kind_of(program, call) in _PLAIN]
 
 
-def _made(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement | cst.BaseSmallStatement, str]:
+def made_at(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement | cst.BaseSmallStatement, str]:
     """The statement behind which the whole network is there, and what it is called there."""
     classes = program.every(cst.ClassDef, lambda one: any(program.name(base.value) == "torch.nn.Module" for base in one.bases))
     if len(classes) > 1:
@@ -119,13 +122,13 @@ def _made(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement |
     if (
         not isinstance(target, cst.Name)
         or not isinstance(value, cst.Call)
-        or _kind(program, value) not in ("Sequential", *_PLAIN)
+        or kind_of(program, value) not in ("Sequential", *_PLAIN)
     ):
         raise UncertainError("the network is not assigned in one line")
     return one, target.value
 
 
-def _behind(program: Program, at: cst.CSTNode, lines: list[str]) -> Splice:
+def behind(program: Program, at: cst.CSTNode, lines: list[str]) -> Splice:
     """Lines of their own behind a statement, as far to the right as it is."""
     start, end = program.span(at)
     first = program.raw.rfind(b"\n", 0, start) + 1
@@ -139,10 +142,15 @@ def _behind(program: Program, at: cst.CSTNode, lines: list[str]) -> Splice:
     return place, place, lacking + "".join(f"{indent}{one}{ending}" for one in lines)
 
 
-def _activated(program: Program, call: cst.Call) -> bool:
-    """Whether an activation follows a layer as its neighbour in a list, a tuple or the arguments of one call."""
+def activated(program: Program, call: cst.Call) -> bool:
+    """Whether an activation follows a layer as its neighbour in a list, a tuple or the arguments of one call.
+
+    A class around the layer, which another edit has put there, counts as the layer.
+    """
     element = program.parent(call)
     row = program.parent(element)
+    if isinstance(row, cst.Call) and isinstance(row.func, cst.Name) and row.func.value == AROUND and row.args[-1] is element:
+        return activated(program, row)
     if isinstance(row, cst.List | cst.Tuple):
         members: list[cst.CSTNode] = [one.value for one in row.elements]
     elif isinstance(row, cst.Call) and isinstance(element, cst.Arg):
