@@ -1,6 +1,6 @@
 """Clipping: starving where every gradient is cut to a tiny bound, and harmless where layers move all the same."""
 
-from bodies import body
+from bodies import ADAM, body
 from runs import FLAT, alarms, run
 
 from isograd.health.diagnosis import clipping, learning_rate
@@ -17,6 +17,18 @@ def test_a_bound_that_starves_is_found_and_not_called_a_low_rate():
     case = run(NET, losses=FLAT, norm=1e-4, turning=1e-5)
     (finding,) = clipping.diagnose(case)
     assert finding.severity == "critical" and "0.0001" in finding.summary and list(learning_rate.diagnose(case)) == []
+
+
+def test_a_bound_that_an_adaptive_optimizer_divides_by_again_is_not_why_the_layers_rest():
+    case = run(body(4, optimizer=ADAM), losses=FLAT, norm=1e-4, turning=1e-5)
+    (remark,), (low,) = clipping.diagnose(case), learning_rate.diagnose(case)
+    assert remark.severity == "note" and "divides by its size" in remark.summary and "too low" in low.summary
+
+
+def test_a_bound_below_an_adaptive_optimizer_s_eps_starves_it():
+    case = run(body(4, optimizer=ADAM), losses=FLAT, norm=1e-8, turning=1e-5)  # 128 x 128 entries: 8e-11 each
+    (finding,) = clipping.diagnose(case)
+    assert finding.severity == "critical" and list(learning_rate.diagnose(case)) == []
 
 
 def test_clipping_at_every_step_of_a_good_training_is_a_remark():

@@ -73,3 +73,21 @@ def test_real_trainings_on_signs_and_on_zeros_and_ones():
     assert named(trained(nn.Linear(4, 1), F.binary_cross_entropy_with_logits, x, (y + 1) / 2), "labels_misfit") == []
     smooth = 0.9 * F.one_hot((y[:, 0] > 0).long(), 2) + 0.05
     assert named(trained(nn.Linear(4, 2), F.cross_entropy, x, smooth), "labels_misfit") == []
+
+
+@pytest.mark.parametrize(("smoothing", "told"), [(0.9, "warning"), (0.1, None)])
+def test_label_smoothing_that_leaves_nothing_of_the_labels_is_told(smoothing, told):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 4)
+    optimizer, loss = torch.optim.SGD(model.parameters(), lr=1e-3), torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+    with isograd.watch(model, optimizer, budget=None, steps=60) as watch:
+        for _ in range(60):
+            x = torch.randn(64, 8)
+            optimizer.zero_grad()
+            loss(model(x), x[:, :4].argmax(1)).backward()
+            optimizer.step()
+    found = [one.severity for one in watch.report().findings if one.disease == "labels_misfit"]
+    assert found == ([] if told is None else [told])

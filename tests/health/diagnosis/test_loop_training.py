@@ -1,5 +1,6 @@
 """Faults of the loop in real trainings on digits: each is named with its place, and the sound program is not."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -28,16 +29,26 @@ STEPS = 40
 
 
 class Digits(nn.Module):
-    """Three layers; loses its graph, or hides a layer, where it is told to."""
+    """Three layers; loses its graph, or hides a layer, where it is told to.
+
+    "Nothing" in the name of a fault: the layers that it keeps from training pass on next to nothing as they are.
+    """
 
     def __init__(self, fault=""):
         super().__init__()
         self.first, self.middle, self.last = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
         self.norm, self.drop, self.fault = nn.BatchNorm1d(32), nn.Dropout(0.1), fault
         self.listed = [nn.Linear(32, 32)]
+        if "nothing" in fault:
+            nn.init.normal_(self.first.weight, 0.0, 1.0)
+            nn.init.normal_(self.middle.weight, 0.0, 1e-6)
 
     def forward(self, x):
         h = torch.relu(self.norm(self.first(x)))
+        if self.fault == "nothing under no_grad":
+            with torch.no_grad():
+                h = torch.relu(self.middle(h))
+            return self.last(h)
         if self.fault == "listed":
             h = torch.relu(self.listed[0](h))
         if self.fault == "detached":
@@ -53,8 +64,15 @@ def watched(fault, loop=None):
     net = Digits(fault)
     if fault == "frozen":
         net.first.requires_grad_(False)
+    if fault == "nothing frozen":
+        net.first.requires_grad_(False)
+        net.middle.requires_grad_(False)
     given = [p for name, p in net.named_parameters() if p.requires_grad and not (fault == "missed" and name[:4] == "last")]
     optimizer = torch.optim.Adam(given, 3e-3)
+    if fault == "nothing at rate 0":
+        vectors = {"params": [p for p in given if p.ndim < 2]}
+        optimizer = torch.optim.Adam([{"params": [p for p in given if p.ndim > 1], "lr": 0.0}, vectors], 3e-3)
+    average = copy.deepcopy(net)
     if fault == "replaced":
         net.last = nn.Linear(32, 10)
     if fault == "evaluating":
@@ -74,7 +92,12 @@ def watched(fault, loop=None):
                 optimizer.zero_grad()
             if fault != "unstepped":
                 optimizer.step()
-    return [finding for finding in watch.report().findings if finding.disease in MINE]
+            if fault == "mean copied in":
+                with torch.no_grad():
+                    for mean, p in zip(average.parameters(), net.parameters(), strict=True):
+                        p.copy_(mean.lerp_(p, 0.01))
+    named = MINE | ({"learning_rate"} if "rate" in fault else set())
+    return [finding for finding in watch.report().findings if finding.disease in named]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +114,10 @@ def watched(fault, loop=None):
         ("evaluating", "wrong_mode", "loop"),
         ("restarted", "optimizer_restarted", "optimizer"),
         ("reset", "weights_reset", "middle"),
+        ("mean copied in", "weights_reset", "middle"),
+        ("nothing under no_grad", "cut_graph", "first"),
+        ("nothing frozen", "frozen_layers", "first"),
+        ("nothing at rate 0", "learning_rate", "optimizer"),
     ],
 )
 def test_a_fault_of_the_loop_is_named_with_its_place(fault, disease, where):

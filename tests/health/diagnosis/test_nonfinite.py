@@ -7,6 +7,7 @@ from bodies import body, case, recording
 
 from isograd.health import signals
 from isograd.health.diagnosis import nonfinite
+from isograd.records.anatomy import Anatomy, Node
 from isograd.records.moments import Moments
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
@@ -37,6 +38,17 @@ def test_the_first_step_whose_loss_is_nan_is_named():
 def test_the_first_layer_whose_output_broke_is_where():
     (finding,) = found(Step(4, loss=math.nan, layers=layers(l0=(GOOD, GOOD), l1=(NAN, NAN), l2=(NAN, NAN))))
     assert finding.where == "l1" and finding.since == 4 and finding.source == "net.py:7"
+
+
+def test_minus_infinity_of_a_mask_is_on_purpose_and_what_a_softmax_makes_of_a_hidden_row_is_not():
+    chain = (
+        Node("scores.masked_fill", "other", "masked_fill"),
+        Node("scores.softmax", "softmax", "softmax", (0,), source="net.py:9"),
+    )
+    samples = (LayerSample("scores.masked_fill", 0, 1, INF, GOOD), LayerSample("scores.softmax", 0, 1, NAN, NAN))
+    anatomy = Anatomy("torch", chain, ())
+    (finding,) = nonfinite.diagnose(case(signals.measure(Trace(anatomy, (), (Step(1, math.nan, layers=samples),))), anatomy))
+    assert (finding.where, finding.source) == ("scores.softmax", "net.py:9") and "masked from end to end" in finding.summary
 
 
 def test_where_all_outputs_are_finite_it_is_the_gradient_nearest_to_the_loss():

@@ -55,6 +55,16 @@ def test_examples_learned_by_heart_show_in_evaluations_that_are_no_better_than_a
     assert found(run(lambda t: 1.2, lambda t: 0.02)) == []  # better than a constant
 
 
+def test_less_of_the_way_is_enough_where_evaluations_are_above_a_constant_from_first_to_last():
+    half = lambda value, right: training(  # noqa: E731  the training comes 0.38 of the way
+        lambda t: (classes(t, value=1.39 - 0.0018 * t, right=0.5), evaluated(t, value, right))
+    )
+    (finding,) = found(half(1.8, 0.02))
+    assert finding.severity == "warning" and "prepared in another way" in finding.summary
+    assert not any(f.alarm for f in found(half(1.42, 0.02))), "within a tenth of a constant answer: not yet"
+    assert not any(f.alarm for f in found(half(1.8, 0.8))), "the answers are right"
+
+
 def counted(right, value):
     """The same where evaluations count right answers and call no loss."""
     case = run(lambda t: 1.0, lambda t: right)

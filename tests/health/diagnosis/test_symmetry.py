@@ -7,7 +7,7 @@ from bodies import body
 from runs import FLAT, run
 
 from isograd.health.case import Case
-from isograd.health.diagnosis import symmetry
+from isograd.health.diagnosis import learning_rate, symmetry
 from isograd.records.moments import Moments
 
 
@@ -35,6 +35,14 @@ def test_it_is_foretold_before_the_first_step():
 def test_where_it_trains_well_all_the_same_it_is_a_remark():
     (finding,) = symmetry.diagnose(run(born([0.0] * 3)))
     assert finding.severity == "note"
+
+
+def test_weights_next_to_nothing_are_not_called_a_rate_too_high_because_every_step_turns_them():
+    tiny = born([None] * 3)
+    tiny = replace(tiny, parameters=tuple(replace(p, values=Moments.of([1e-6, -1e-6] * 8)) for p in tiny.parameters))
+    assert [finding.disease for finding in symmetry.diagnose(run(tiny, losses=FLAT))] == ["symmetry"]
+    assert list(learning_rate.diagnose(run(tiny, losses=FLAT, turning=0.5, weight=1e-6))) == []
+    assert [f.alarm for f in learning_rate.diagnose(run(body(3), losses=FLAT, turning=0.5, weight=1e-6))] == [True]
 
 
 @pytest.mark.parametrize("constants", [[None] * 3, [None, None, 0.0], [None, 0.0, None, 0.0, None], [0.0]])

@@ -134,6 +134,7 @@ class Arrivals:
         held = {id(parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]}
         yield from self._unheld(held)
         yield from self._stale(optimizers)
+        yield from self._resting(optimizers)
 
     def within(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
         """A step with a closure is over: whether none of its passes, the first included, found empty gradients, and which
@@ -178,7 +179,18 @@ class Arrivals:
             module = reference()
             own = [] if module is None else [p for p in module.parameters(recurse=False) if p.requires_grad]
             if module is not None and any(p.grad is not None and id(p) not in held for p in own):
-                yield Fact("hidden_module", path, settings=(("kind", type(module).__name__),))
+                settings = (("kind", type(module).__name__), ("holder", self._holder(module)))
+                yield Fact("hidden_module", path, settings=settings)
+
+    def _holder(self, module: nn.Module) -> str:
+        """Where a module that is not registered is kept: the class of what holds it, and the attribute; "" where unknown."""
+        for one in (found for model in self.models for found in model.modules()):
+            for name, held in vars(one).items():
+                kept = held.values() if isinstance(held, dict) else held if isinstance(held, list | tuple) else ()
+                plain = (each for each in kept if isinstance(each, nn.Module) and not name.startswith("_"))
+                if any(part is module for each in plain for part in each.modules()):
+                    return f"{type(one).__name__}.{name}"
+        return ""
 
     def _fresh(self, parameter: nn.Parameter) -> bool:
         """Whether the gradient came in this step: one may lie there from another training."""
@@ -187,6 +199,19 @@ class Arrivals:
             return False
         known = self._before.get(id(parameter))
         return known is None or known[0]() is not gradient or known[1] != gradient._version
+
+    def _resting(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
+        """Layers that got a gradient and stand in a group whose rate is 0, beside one whose rate is not."""
+        groups = [group for one in optimizers for group in one.param_groups if "lr" in group]
+        resting = {id(p) for group in groups if not float(group["lr"]) for p in group["params"]}
+        if not resting or all(not float(group["lr"]) for group in groups):
+            return
+        layers: dict[str, list[Place]] = defaultdict(list)
+        for place in self.places:
+            if id(place.parameter) in resting and self.stepped.get(id(place.parameter)):
+                layers[place.layer].append(place)
+        for layer, some in list(layers.items())[:LAYERS]:
+            yield Fact("rate_zero", layer, settings=(("parameter", some[0].name), ("count", len(some))))
 
     def _stale(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
         mine = {id(place.parameter) for place in self.places}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Drift:
     def step(self, held: Held, *, sampled: bool) -> None:
         """An optimizer is about to step: are its weights what they were?"""
         if sampled:
-            self._compare(held, self._pending)
+            self._compare(held, self._pending, closely=True)
         elif self._tried < PATIENCE and any(parameter._version != version for parameter, version in self._sentinels):
             mine = {id(parameter) for parameter in held.parameters}
             if any(id(parameter) in mine and parameter._version != version for parameter, version in self._sentinels):
@@ -99,7 +100,7 @@ class Drift:
         for parameter in held.parameters:
             self._pending.pop(id(parameter), None)
 
-    def _compare(self, held: Held, kept: dict[int, tuple[str, Tensor]]) -> bool:
+    def _compare(self, held: Held, kept: dict[int, tuple[str, Tensor]], *, closely: bool = False) -> bool:
         pairs = [(*kept[id(p)], _entries(p)) for p in held.parameters if id(p) in kept]
         changed = [(name, old, new) for name, old, new in pairs if old.shape != new.shape or not torch.equal(old, new)]
         told = False
@@ -113,6 +114,9 @@ class Drift:
                 settings = (("parameter", name), ("cosine", cosine), ("restored", restored))
                 self.found.append(Fact("weights_changed", name.rpartition(".")[0], settings=settings))
                 told = True
+            elif closely:
+                settings = (("parameter", name), ("rms", float((new - old).norm()) / math.sqrt(len(new))))
+                self.found.append(Fact("weights_moved", name.rpartition(".")[0], settings=settings))
         return told
 
 

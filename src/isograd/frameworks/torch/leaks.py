@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isograd.frameworks.torch.losses import is_plain
+from isograd.frameworks.torch.places import persons_line
 from isograd.records.fact import Fact
 
 ATTENDS = "scaled_dot_product_attention"
@@ -18,32 +19,38 @@ LEAST = 32
 KINDS = 2
 """Different tokens there must be more than, for agreement to say something."""
 TABLES = 4
-LARGE = -1e4
-"""What is added to a logit to hide it is this or less."""
+LARGE = -9e3
+"""A logit below this is hidden: programs fill with -1e4 and lower, or add as much."""
 
 
 @dataclass
 class Leaks:
     """Tokens, targets and attentions of one step.
 
-    Told is only what admits no other reading: one table of tokens was looked up in the step (positions apart), and the targets
-    are these very tokens, in their places or one place later.
+    Told is only what admits no other reading: one table of tokens was looked up (positions apart) before a loss was called, and
+    its targets are these very tokens, in their places or one place later. In a step of several passes (accumulation) tokens
+    that come after a target are those of the next pass.
     """
 
     _tokens: list[Tensor] = field(default_factory=list)
     _targets: list[Tensor] = field(default_factory=list)
+    _pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Tokens and targets of the passes before this one."""
     _hides: dict[str, bool] = field(default_factory=dict)
     """Attentions of a sequence to itself, and whether they hide what comes later."""
+    _lines: dict[str, str | None] = field(default_factory=dict)
+    """Lines of the attentions, and of the loss (under no name)."""
 
     def begin(self) -> None:
         """A new step."""
-        for kept in (self._tokens, self._targets, self._hides):
+        for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines):
             kept.clear()
 
     def looked_up(self, tokens: Tensor | None) -> None:
         """An embedding is given tokens; positions are the same for all examples."""
         if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or not is_plain(tokens):
             return
+        self._pass()
         same = len(tokens) > 1 and bool((tokens == tokens[:1]).all())
         known = any(one.shape == tokens.shape and torch.equal(one, tokens) for one in self._tokens)
         if not same and not known and len(self._tokens) < TABLES:
@@ -55,6 +62,7 @@ class Leaks:
         query, key = given.get("query"), given.get("key")
         if query is not None and query is key:
             self._hides[path] = bool(given.get("is_causal")) or hides(given.get("attn_mask"))
+            self._lines.setdefault(path, persons_line())
 
     def attends_by_function(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """The function for attention is called."""
@@ -63,24 +71,42 @@ class Leaks:
         if isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2]:
             hidden = bool(given.get("is_causal")) or hides(given.get("attn_mask"), shows=True)
             self._hides[path] = hidden or self._hides.get(path, False)
+            self._lines.setdefault(path, persons_line())
+
+    def attends_by_hand(self, path: str, logits: Any, axis: Any) -> None:
+        """A softmax is called that may be an attention of a sequence to itself: over the last axis of squares."""
+        if not isinstance(logits, Tensor) or logits.ndim < 3 or logits.shape[-1] != logits.shape[-2] or not is_plain(logits):
+            return
+        if axis in (-1, logits.ndim - 1) and any(one.shape[1] == logits.shape[-1] for one in self._tokens):
+            self._hides[path] = hides(logits) or self._hides.get(path, False)
+            self._lines.setdefault(path, persons_line())
 
     def target(self, target: Any) -> None:
         """A loss is called."""
         if isinstance(target, Tensor) and not target.is_floating_point() and is_plain(target) and len(self._targets) < TABLES:
             self._targets.append(target.detach())
+            self._lines.setdefault("", persons_line())
+
+    def _pass(self) -> None:
+        """A pass is over where its targets have come."""
+        if self._targets:
+            if len(self._tokens) == 1 and len(self._pairs) < TABLES:
+                self._pairs += [(self._tokens[0], target) for target in self._targets]
+            self._tokens, self._targets = [], []
 
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
-        if len(self._tokens) == 1 and self._hides:
-            tokens = self._tokens[0]
+        self._pass()
+        if self._pairs and self._hides:
             for kind, hidden in (("targets_ahead", False), ("targets_given", True)):
                 places = [path for path, hides_it in self._hides.items() if hides_it]
                 if bool(places) is not hidden:
                     continue
-                agreed = max((_agree(tokens, one, ahead=not hidden) for one in self._targets), default=0)
+                agreed = max(_agree(tokens, target, ahead=not hidden) for tokens, target in self._pairs)
                 if agreed >= LEAST:
                     where = next(iter(self._hides))
-                    yield Fact(kind, where, settings=(("attentions", len(self._hides)), ("tokens", agreed)))
+                    settings = (("attentions", len(self._hides)), ("tokens", agreed))
+                    yield Fact(kind, where, self._lines.get("" if hidden else where), settings)
         self.begin()
 
 

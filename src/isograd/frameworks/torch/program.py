@@ -45,7 +45,7 @@ LINES = {
 class Program:
     """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
 
-    heeded = conduct.HEEDED | LOSSES | {ATTENDS}
+    heeded = conduct.HEEDED | LOSSES | {ATTENDS, "softmax"}
 
     def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
         self._roster = roster
@@ -175,6 +175,9 @@ class Program:
             self._sequences.target(args, kwargs)
         elif name == ATTENDS:
             self._sequences.leaks.attends_by_function(path or "", args, kwargs)
+        elif name == "softmax":
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            self._sequences.leaks.attends_by_hand(path or "", kwargs.get("input", args[0] if args else None), axis)
         else:
             self._conduct.calls(name, path, args)
 

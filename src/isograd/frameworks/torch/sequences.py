@@ -56,6 +56,8 @@ class Sequences:
             tokens = next(tensors_in(arguments), None)
             self._tokens(module, tokens)
             self.leaks.looked_up(tokens)
+        elif isinstance(module, nn.Softmax):
+            self.leaks.attends_by_hand(path, next(tensors_in(arguments), None), module.dim)
         if not isinstance(module, _READERS):
             return
         recurrent = not isinstance(module, nn.MultiheadAttention)

@@ -7,8 +7,10 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
            falls and is not good
   BOUND    under plain SGD no look has to be late, for the length of every step is known: learning_rate * bound / (1 - momentum)
            at most. Where all steps together are shorter than a tenth of the weights, the network stays what it was
-An adaptive optimizer divides by the size of the gradient and undoes the clip; there, and where the layers move, clipping at
-every step is healthy and gets a remark; and so does a bound that is ten times above every gradient of the run (LOOSE).
+  EPS      an adaptive optimizer divides by the size of the gradient and undoes the clip, unless what is left of it
+           (bound / sqrt(entries) an entry) is a tenth of the optimizer's eps or less, of an eps that is small itself
+Where an adaptive optimizer undoes the clip, and where the layers move, clipping at every step is healthy and gets a remark; and
+so does a bound that is ten times above every gradient of the run (LOOSE).
 Look-alikes: full-batch training at a fixed point (its norms are not all the same), normalised gradients on purpose with a rate
 that fits.
 """
@@ -20,6 +22,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import Case, late
+from isograd.health.layers import ADAPTIVE
 from isograd.health.movement import SHORT, movement, rates_so_far
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital
@@ -36,6 +39,7 @@ ALIKE = 0.98
 LOOSE = 10.0
 """Times the largest gradient of a run from which a bound is beyond what any burst of it came near to."""
 MOVES = 0.3
+EPS, SMALL_EPS = 10.0, 1e-6
 SKILL, STILL_POOR = 0.7, 0.85
 HALF_WAY = 0.5
 """Skill below which all steps together are held against the size of the weights."""
@@ -63,6 +67,22 @@ def pinned(case: Case) -> float | None:
     top = max(norms)
     alike = sum(norm >= (1.0 - SAME) * top for norm in norms)
     return top if top > 0.0 and alike >= ALWAYS * len(norms) else None
+
+
+def undone(case: Case, bound: float) -> bool:
+    """Whether the optimizer divides what a clip leaves by its own size, so that steps are as long as without it.
+
+    >>> from isograd.records.anatomy import Anatomy, Optimizer
+    >>> adam, sgd = (Case(Anatomy("torch", (), (), optimizer=Optimizer(kind))) for kind in ("adam", "sgd"))
+    >>> undone(adam, 1.0), undone(sgd, 1.0)
+    (True, False)
+    """
+    optimizer = case.anatomy.optimizer
+    if optimizer is None or optimizer.kind not in ADAPTIVE:
+        return False
+    entries = max(1, sum(parameter.size for parameter in case.anatomy.parameters if parameter.trainable))
+    eps = float(optimizer.get("eps", 1e-8))
+    return eps > SMALL_EPS or eps < EPS * bound / math.sqrt(entries)
 
 
 def _whole_path(case: Case, bound: float) -> float:
@@ -116,7 +136,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     sure = (moved.sure or found.learning is False) and not found.advanced
     short = sure and moved.planned_path < MOVES and found.decided
     whole = _whole_path(case, bound) if found.decided and not found.advanced and found.poor(HALF_WAY) else math.inf
-    if whole < SHORT or (short and found.poor(STILL_POOR if found.falling else SKILL)):
+    if not undone(case, bound) and (whole < SHORT or (short and found.poor(STILL_POOR if found.falling else SKILL))):
         path, most = (whole, SHORT) if whole < SHORT else (moved.planned_path, MOVES)
         whom = "the network" if whole < SHORT else "the layer that moved furthest"
         way = f"{whom} moved by at most {path:.1g} of its size"
@@ -138,7 +158,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "note",
             0.9,
             "optimizer",
-            f"{capital(text)}; the direction alone is used. The layers move all the same.",
+            f"{capital(text)}; the direction alone is used"
+            + (", and the optimizer divides by its size anyway." if undone(case, bound) else ". The layers move all the same."),
             tuple(evidence),
             remedy="nothing urgent; the learning rate now sets the length of a step by itself",
             references=REFERENCES,

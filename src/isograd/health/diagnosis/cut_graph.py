@@ -7,7 +7,8 @@ zero: there is no path). Intent is not certain, so an alarm needs that it does h
            may be fed in every so many only; or
   BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
            layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
-           graph was left is one that nobody chooses for its own sake (numpy, .tolist, .data, a new tensor)
+           graph was left is one that nobody chooses for its own sake (numpy, .tolist, .data, a new tensor); or nothing at all
+           was learned without them
   LEAST    three looks (two where the run has ended), and every one since the first
 
 Look-alikes that are healthy: a pretrained trunk under no_grad, target networks and teachers (nothing that learns computes
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, fresh, holds, lasting, listed, looked, opening, over
+from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
@@ -78,7 +80,8 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
     operation = str(left.get("operation", "")) if left else ""
     behind = _feeds(anatomy, places) or not anatomy.traced
     new = fresh(anatomy, places)
-    harmful = (behind and bool(new)) or (operation in BLIND and left is not None)
+    missed = bool(case.steps) and behind and decided(case) and outcome(case).learning is False
+    harmful = (behind and bool(new)) or (operation in BLIND and left is not None) or missed
     sure = harmful and all(holds(found, case, least=LEAST) for found in used.values())
     at = f" at {left.source}" if left and left.source else ""
     how = f": {_WORDS.get(operation, operation)}{at} cuts the graph behind it" if operation else ""
@@ -87,7 +90,7 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
     yield Finding(
         "cut_graph",
         "note" if not sure else "critical" if 2 * len(places) > len(_trained(anatomy)) else "warning",
-        0.97 if sure else 0.6,
+        0.6 if not sure else 0.8 if not new and operation not in BLIND else 0.97,
         places[0],
         f"{opening(whom)} {gets} no gradient although the optimizer is to train {'it' if len(places) == 1 else 'them'}{how}.",
         tuple(_evidence(first, new)),

@@ -14,6 +14,8 @@ by gradients, even where it was made new: it is copied or averaged into.
 Bounds:
   STEPS   twenty steps at least, and so much of the run that layers that are thawed on the way would have been (``decided``)
   WELL    a training that reaches three quarters of what is to be had with random features does not need the layer
+Of layers that are not known as new it is an alarm where the training has learned nothing at all, and they hold most of the
+weights: whatever they were meant to be, what is left to be trained does not do.
 
 Look-alikes that are healthy: a loaded trunk, adapters between frozen layers, random projections that suffice.
 """
@@ -46,6 +48,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     alarm = bool(new) and enough and not _apart(anatomy, new) and not outcome(case).well(WELL)
     last = bool(order) and order[-1] in new
     some = new or frozen
+    hollow = not new and bool(case.steps) and enough and _hollow(case, frozen)
     whom, is_ = listed([spoken(layer) for layer in some]), "is" if len(some) == 1 else "are"
     text = f"{opening(whom)} {is_} frozen (requires_grad=False)"
     it = "it computes" if is_ == "is" else "they compute"
@@ -53,12 +56,14 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if empty:
         told = f"{text} with weights that are all zero: what {it} is the same whatever comes in."
     node = anatomy.node(some[0])
+    meant = f"{text}; fine where {'it was' if is_ == 'is' else 'they were'} trained before."
+    meant = f"{text}, and what is left to be trained has learned nothing." if hollow else meant
     yield Finding(
         "frozen_layers",
-        "warning" if alarm else "note",
-        (0.95 if last or len(new) > 1 else 0.9) if alarm else 0.6,
+        "warning" if alarm or hollow else "note",
+        (0.95 if last or len(new) > 1 else 0.9) if alarm else 0.75 if hollow else 0.6,
         some[-1] if last else some[0],
-        told if new else f"{text}; fine where {'it was' if is_ == 'is' else 'they were'} trained before.",
+        told if new else meant,
         _evidence(new, empty=empty),
         tuple(some),
         node.source if node else None,
@@ -71,6 +76,14 @@ def _evidence(new: list[str], *, empty: bool) -> tuple[Evidence, ...]:
     if empty:
         return (Evidence(f"the weights of {listed(new)} are zero", "weight_rms", 0.0),)
     return (Evidence(f"the weights of {listed(new)} are as torch draws them", "as_drawn", float(len(new))),) if new else ()
+
+
+def _hollow(case: Case, frozen: list[str]) -> bool:
+    """Whether nothing was learned where most of the weights are frozen, and not in a network of their own."""
+    sizes = {True: 0, False: 0}
+    for parameter in case.anatomy.matrices:
+        sizes[parameter.layer in frozen] += parameter.size
+    return sizes[True] > sizes[False] and outcome(case).learning is False and not _apart(case.anatomy, frozen)
 
 
 def _apart(anatomy: Anatomy, layers: list[str]) -> bool:

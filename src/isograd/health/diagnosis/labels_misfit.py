@@ -4,6 +4,8 @@ Torch raises for most of them (``isograd.explain`` has those); what it takes sil
   binary cross-entropy with targets outside of [0, 1] (-1 and 1, 1 and 2) has no least value: -t log p falls for ever
   cross-entropy with class probabilities that do not sum to 1: the mean of n rows over C classes is then not 1 / C
   an index loss whose labels are all ignored is 0 / 0
+  label smoothing s leaves the right class 1 - s + s / K: at SMOOTH (half) and more most of each label is noise. An alarm where
+  answers stay poor (POOR); published uses lie between .1 and .3
 These are arithmetic. OFTEN is from chance: at 20 looks a class on average, a class as frequent as the others stays unseen with
 probability exp(-20); a rare one may, so that outputs without a class are a note.
 Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored.
@@ -16,8 +18,11 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, uses
+from isograd.health.outcome import outcome
+from isograd.health.smoothing import smoothing_of
 from isograd.records.finding import Evidence, Finding, Severity
 
+SMOOTH, POOR = 0.5, 0.75
 OFTEN = 20
 MANY = 1_000
 """Classes above which some are rare by nature (words)."""
@@ -26,11 +31,13 @@ MANY = 1_000
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each loss of the program whose labels do not fit."""
     for use in uses(case):
-        wrong = None
+        wrong: Finding | None = None
         if use.last.function in BINARY:
             wrong = _binary(use)
         elif use.last.function in INDEXED:
-            wrong = _indices(use) if use.last.target_shape != use.last.output_shape else _distributions(use)
+            wrong = _distributions(use) if use.last.target_shape == use.last.output_shape else _indices(use)
+            if wrong is None or wrong.severity == "note":
+                wrong = _smoothed(case, use) or wrong
         if wrong is not None:
             yield wrong
 
@@ -96,6 +103,22 @@ def _unseen(use: Use) -> Finding | None:
         f"There are {use.outputs} outputs, and {len(never)} of their classes ({which}) never came in {sum(seen):,} labels.",
         Evidence("classes without a label", "classes", float(len(never)), bound=0.0),
         f"a last layer with {use.outputs - len(never)} outputs, if there are no more classes; labels that count from 0",
+    )
+
+
+def _smoothed(case: Case, use: Use) -> Finding | None:
+    told = [look for look in use.looks if look.floor is not None and any(look.classes)]
+    spread = smoothing_of(told) if told and len(use.last.output_shape) > 1 else None
+    if spread is None or spread < SMOOTH or use.outputs < 2:
+        return None
+    right, other = 1.0 - spread + spread / use.outputs, spread / use.outputs
+    return _finding(
+        use,
+        "warning" if outcome(case).short_of(POOR) else "note",
+        f"Label smoothing of {spread:.2g} leaves the right class a target of {right:.2g}, where each other has {other:.2g}: most "
+        "of what a label says is gone.",
+        Evidence("label smoothing", "floor", spread, "", SMOOTH),
+        "label_smoothing=0.1, or none",
     )
 
 

@@ -45,7 +45,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             "it learns to copy, not to foretell.",
             (Evidence(text, kind, 1.0, "of the targets", 0.0),),
             (where,),
-            node.source if node else first.fact.source,
+            first.fact.source or (node.source if node else None),
             first.first,
             cause="the causal mask is missing or hides the wrong side" if ahead else "inputs and targets were not shifted",
             remedy="attn_mask=nn.Transformer.generate_square_subsequent_mask(length), or is_causal=True in "

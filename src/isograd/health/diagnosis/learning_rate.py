@@ -1,7 +1,9 @@
 """Learning rate: zero, decayed to nothing while there was still something to learn, too low, or too high.
 
 Bounds, from theory and first runs:
-  zero     no weight moved at any look, and the rate was 0 at every step that was seen: nothing can be learned, for certain
+  zero     no weight moved at any look, and the rate was 0 at every step that was seen: nothing can be learned, for certain.
+           Of a group of parameters alone: at every look a gradient came and the rate of the group was 0, that of another was
+           not; an alarm where the weights are as torch draws them and the training is not good, or nothing was learned
   decayed  the rate fell below 1/1,000 of its largest in the first half of the run, for good, while the loss was still falling
            (or within 10 steps of the largest rate, so that nothing can have been learned before; or it was down to a tenth
            within a tenth of the run, which ended at less than half of what there is to learn)
@@ -11,7 +13,8 @@ Bounds, from theory and first runs:
            Before training, from the first real steps alone: a path of a hundredth over the whole run. The same after 100 steps
            and more, where a loss of unknown kind did not fall: nothing but the movement can be judged there
   too high steps that turn a typical layer by 5 % each leave nothing of what was learned after 20 of them (1 / r); where
-           something was learned, 10 % and a loss that stands still. Or a single step of a quarter of the layer's natural
+           something was learned, 10 % and a loss that stands still; not where weights were born next to nothing, for then
+           every step turns them. Or a single step of a quarter of the layer's natural
            size (1 / sqrt(fan_in) a weight) that the training has not recovered from
 All but the first only where the late loss is far from what it could be (``health.outcome``): a run that answers well has the
 right rate, whatever its steps look like. Edge of stability (a loss that goes up and down while it falls) is healthy.
@@ -27,10 +30,11 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import DEFAULT_STEPS, Case
-from isograd.health.diagnosis import clipping, momentum, weight_decay
+from isograd.health.diagnosis import clipping, initial_loss, momentum, symmetry, weight_decay
+from isograd.health.looks import fresh, holds, lasting, listed, opening
 from isograd.health.movement import BRIEF, NOWHERE, Movement, leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
-from isograd.records.anatomy import capital
+from isograd.records.anatomy import capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 NOTHING = 1e-3
@@ -72,6 +76,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield nowhere
     if moved is None or case.taken < AT_ONCE:
         return
+    yield from _resting(case)
     rates = [(r.step, r.value) for r in case.series("learning_rate")]
     if rates and max(rate for _, rate in rates) == 0.0:
         yield from _zero(case, moved)
@@ -123,6 +128,32 @@ def _zero(case: Case, moved: Movement) -> Iterator[Finding]:
     )
 
 
+def _resting(case: Case) -> Iterator[Finding]:
+    """Layers whose group has a rate of 0 while another has not."""
+    found = {where: one for where, one in lasting(case, "rate_zero").items() if holds(one, case)}
+    judged = outcome(case)
+    if not found or not judged.decided:
+        return
+    places = list(found)
+    new = fresh(case.anatomy, places)
+    alarm = judged.learning is False or (bool(new) and not judged.well(LOW_SKILL))
+    whom = listed([spoken(where) for where in places])
+    gets, stand = ("gets", "stands") if len(places) == 1 else ("get", "stand")
+    one = found[places[0]]
+    yield Finding(
+        "learning_rate",
+        "note" if not alarm else "critical" if judged.learning is False else "warning",
+        0.95 if alarm else 0.6,
+        "optimizer",
+        f"{opening(whom)} {gets} gradients and {stand} in a group of the optimizer whose learning rate is 0: nothing of it moves.",
+        (Evidence(f"seen in {one.seen} of {one.looks} looks", "rate_zero", 0.0, "learning rate", 0.0),),
+        tuple(places),
+        since=one.first,
+        cause="a group of parameters with a rate of 0",
+        remedy="give the group a rate above 0; requires_grad_(False) says that layers are to stay as they are",
+    )
+
+
 def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Outcome) -> Finding | None:
     length = case.taken if case.ended else case.planned
     if not rates or length is None:
@@ -168,12 +199,13 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
     if case.taken < SOME or not found.decided or not moved.fed or not (_poor(found) or _rests(case, moved, found)):
         return None
     limit = _limit(moved, found)
-    if found.advanced or _born_loud(found):
+    if found.advanced or _born_loud(found) or any(one.alarm for one in initial_loss.diagnose(case)):
         return None
     way = found.falling or (moved.agreement is not None and moved.agreement > AGREE)
     if not (moved.starved and moved.sure) and not (moved.planned_path < limit and (way or found.learning is not True)):
         return None
-    if clipping.pinned(case) or momentum.swallowed(case) is not None:
+    bound = clipping.pinned(case)
+    if (bound is not None and not clipping.undone(case, bound)) or momentum.swallowed(case) is not None:
         return None
     rate = max((rate for _, rate in rates), default=None)
     how = f" of {rate:.2g}" if rate is not None else ""
@@ -254,7 +286,7 @@ def _high(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Ou
         return None
     lost = found.learning is False and moved.turning >= TURNS
     stirred = moved.turning >= 2.0 * TURNS and found.poor(STIRRED) and not found.falling
-    torn = moved.recent and (lost or stirred)
+    torn = moved.recent and (lost or stirred) and not symmetry.near_zero(case)
     blown = moved.largest >= BLOW and found.poor(0.3) and found.learning is not True
     if not (torn or blown) or weight_decay.stronger(case) is not None:
         return None

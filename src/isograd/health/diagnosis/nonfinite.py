@@ -22,6 +22,8 @@ _TAME = (
     "look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where the loss "
     "divides, takes a logarithm or a root"
 )
+MASKING = ("masked_fill", "where")
+"""Functions that put minus infinity where attention must not look: only NaN is an accident there."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -130,9 +132,14 @@ def _first_place(rows: Table, since: int, anatomy: Anatomy) -> tuple[str, str]:
 
     if any(r.step <= since and r.value > 0 for r in at(rows, "input_nonfinite")):
         return "data", "the batch itself holds numbers that are not finite"
-    forward = [p for p in order if p in {*broken("activation_nans"), *broken("activation_infs")}]
+    masks = {node.path for node in anatomy.nodes if node.path.rpartition(".")[2].startswith(MASKING)}
+    infinite = [place for place in broken("activation_infs") if place not in masks]
+    forward = [p for p in order if p in {*broken("activation_nans"), *infinite}]
     if forward:
-        return forward[0], f"the first output that is not finite is that of {spoken(forward[0])}"
+        node = anatomy.node(forward[0])
+        hidden = node is not None and node.operation == "softmax" and broken("activation_infs") != infinite
+        why = ", of which a row is masked from end to end" if hidden else ""
+        return forward[0], f"the first output that is not finite is that of {spoken(forward[0])}{why}"
     backward = broken("gradient_nonfinite")
     if backward:
         return backward[-1], f"all outputs were finite; the gradient broke first at {spoken(backward[-1])}"

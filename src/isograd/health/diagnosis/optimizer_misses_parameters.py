@@ -109,12 +109,14 @@ def _hidden(case: Case, hidden: dict[str, Lasting]) -> Finding:
     places = tuple(hidden)
     first = hidden[places[0]]
     kinds = sorted({str(found.fact.get("kind", "module")) for found in hidden.values()})
+    holder = str(first.fact.get("holder", ""))
+    inside = f"in {holder}" if holder else f"inside {spoken(places[0].rpartition('.')[0])}"
     return Finding(
         "optimizer_misses_parameters",
         "warning" if _sure(case, first) else "note",
         0.97 if _sure(case, first) else 0.7,
         places[0].rpartition(".")[0] or "optimizer",
-        f"Modules ({', '.join(kinds)}) run inside {spoken(places[0].rpartition('.')[0])} that are not registered in it: "
+        f"Modules ({', '.join(kinds)}) run {inside} that are not registered: "
         "model.parameters() does not list them, so that no optimizer holds them, and they are neither saved nor moved.",
         (Evidence(f"seen in {first.seen} of {first.looks} looks, with gradients", "hidden_module", float(len(places))),),
         places,

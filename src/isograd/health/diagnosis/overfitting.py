@@ -6,8 +6,8 @@ program, one loader):
               cross-entropy that rises on other examples while the answers stay as right is confidence and costs no skill: a
               remark. An alarm where the answers themselves are worse: right answers by WORSE (0.05), beyond three standard
               errors, or the share of variance explained by WORSE_FIT (0.1)
-  by heart    the training loss has come LEARNED (half) of the way down from the constant answer's, and the last two evaluations
-              are no better than the best constant answer: neither in loss nor, where there are classes, in right answers (two
+  by heart    the training loss has come LEARNED (half) of the way down from the constant answer's (BEGUN, a quarter, where the
+              evaluations are RISEN above the best constant answer), and the last two evaluations are no better than it: neither in loss nor, where there are classes, in right answers (two
               standard errors above the most frequent class). Said when the run is decided: batch norm in evaluation mode lags
               behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark.
               Evaluations that count right answers and ask no loss are held against the most frequent class of their targets,
@@ -36,7 +36,7 @@ RISEN = 0.1
 WORSE = 0.05
 WORSE_FIT = 0.1
 LOOKS = 4
-LEARNED = 0.5
+LEARNED, BEGUN = 0.5, 0.25
 EXAMPLES = 32
 SAME = 0.02
 
@@ -113,7 +113,9 @@ def _worse(curve: Curve, tried: Series) -> Finding | None:
 
 def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
     late = curve.late()
-    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED:
+    above = all(one.floor is not None and _value(one) > (1.0 + RISEN) * one.floor for one in tried[-2:])
+    learned = BEGUN if above and not any(knows(one) for one in tried) else LEARNED
+    if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < learned:
         return None
     if forgotten(tried) is not None or any(
         one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]
@@ -129,7 +131,11 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
         "loop",
         f"The training loss is {100 * late.beat:.0f} % below that of the best constant answer, but on other examples the loss "
         f"is {value:.4g}{right}, where a constant answer pays {floor:.4g}: "
-        + ("the answers are better than that and far too sure." if known else "the training examples were learned by heart."),
+        + (
+            "the answers are better than that and far too sure."
+            if known
+            else "the training examples were learned by heart, or these are prepared in another way."
+        ),
         (Evidence(f"evaluation loss over the best constant answer's: {value / floor:.2f}", "loss", value, "", floor),)
         if floor > 0.0
         else (),

@@ -41,8 +41,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     copies = [layer for layer in copies if layer.weight.shape[0] >= UNITS]
     if copies:
         yield _finding(case, [(layer.weight, layer.node) for layer in copies])
-    elif near := [layer for layer in found if _near_zero(layer)]:
-        if len(near) >= UNITS and 2 * len(near) > len(found) and outcome(case).short_of(REACHED):
+    elif near := near_zero(case):
+        if outcome(case).short_of(REACHED):
             yield _small(case, near)
     elif not found:  # tables that are multiplied: rows of zeros get no gradient from each other
         tables = [weight for weight in gather.weights(case) if weight.values.count > 1 and min(weight.shape) >= UNITS]
@@ -52,6 +52,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 def _alike(layer: Layer) -> bool:
     return layer.weight.values.count > 1 and _flat(layer.weight)
+
+
+def near_zero(case: Case) -> list[Layer]:
+    """The layers that were born next to nothing, where they are the most; none otherwise.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> near_zero(Case(Anatomy("torch", (), ())))
+    []
+    """
+    found = gather.layers(case)
+    near = [layer for layer in found if _near_zero(layer)]
+    return near if len(near) >= UNITS and 2 * len(near) > len(found) else []
 
 
 def _near_zero(layer: Layer) -> bool:

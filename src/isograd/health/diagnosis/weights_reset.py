@@ -1,8 +1,12 @@
-"""Weights reset: between two steps another hand draws weights anew, or puts them back to what they were at the start.
+"""Weights reset: between two steps another hand draws weights anew, puts them back, or takes back what a step moved.
 
 Certain as a fact: between the end of one step and the beginning of the next a matrix changed so that it is hardly parallel to
 what it was (cosine below 1/2; two independent draws have 0 +- 1 / sqrt(entries)), or is again exactly as it was first seen.
 What the steps before learned is gone.
+
+Where another hand changes weights little, but at every look by half (BACK) of what a step moves them or more, in most of the
+layers that were looked at, and nothing at all was learned, the steps are taken back: averages copied into the network that is
+trained, a projection onto what it was.
 
 Bounds:
   LEAST   three times, or twice where the run has ended: one reset is a phase of its own
@@ -14,20 +18,58 @@ that depends on data; a reset once a task.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import lasting, listed, over
+from isograd.health.looks import holds, lasting, listed, over
+from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 LEAST = 3
 OFTEN = 0.01
+BACK = 0.5
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
-    """At most one finding, with all layers that are reset."""
+    """At most one finding of each kind."""
+    yield from _reset(case)
+    yield from _taken_back(case)
+
+
+def _taken_back(case: Case) -> Iterator[Finding]:
+    """Changes by another hand as large as the steps, where nothing was learned."""
+    found = {where: one for where, one in lasting(case, "weights_moved").items() if holds(one, case)}
+    if not found or outcome(case).learning is not False or not outcome(case).decided:
+        return
+    shares: dict[str, list[float]] = defaultdict(list)
+    for index, fact in case.facts("weights_moved"):
+        steps = [r.value for r in case.series("update_rms", str(fact.get("parameter", ""))) if r.step == index]
+        if fact.where in found and steps and steps[0] > 0.0:
+            shares[fact.where].append(float(fact.get("rms", 0.0)) / steps[0])
+    back = {where: min(several) for where, several in shares.items() if len(several) >= 2 and min(several) >= BACK}
+    matrices = {p.layer for p in case.anatomy.matrices if p.trainable}
+    if not back or 2 * len(back) < len(matrices):
+        return
+    where, least = min(back.items(), key=lambda item: item[1])
+    text = f"the change between the steps is {least:.2g} times what the step moves, or more, at every look"
+    yield Finding(
+        "weights_reset",
+        "critical",
+        0.9,
+        where,
+        f"Another hand than the optimizer's changes the weights of {listed([spoken(place) for place in back])} between the "
+        "steps, as far as the steps move them, and nothing was learned.",
+        (Evidence(text, "weights_moved", least, "of the step", BACK),),
+        tuple(back),
+        since=found[where].first,
+        cause="weights are overwritten inside the loop: an average copied back, a state loaded, a projection",
+        remedy="keep averages in a copy of the model, and load them into it for evaluation alone",
+    )
+
+
+def _reset(case: Case) -> Iterator[Finding]:
     found = {where: one for where, one in lasting(case, "weights_changed").items() if one.last > 1}
     if not found:
         return
