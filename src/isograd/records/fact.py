@@ -21,8 +21,8 @@ FACTS = {
     "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, tolist, no_grad or "
     "rewrap; after: the layer that ran last",
     "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
-    "rate_zero": "a layer got gradients and stands in a group whose learning rate is 0, beside one whose rate is not; parameter: "
-    "name; count: in the layer",
+    "rate_zero": "a layer got gradients and stands in a group whose learning rate is 0, beside one whose rate is not; "
+    "parameter: name; count: in the layer",
     "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; shapes: of the first few",
     "hidden_module": "a module with parameters that no optimizer holds runs inside a watched model that does not register it; "
     "kind: its class; anew: whether it is made in each pass and gone after it; holder: class and attribute that keep it",
@@ -33,7 +33,7 @@ FACTS = {
     "times: how often in the whole run, where that was counted",
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
     "restored: whether it is again what it was at first; times: since the last look",
-    "weights_moved": "a weight changed between two steps by another hand and stays nearly parallel; parameter; rms: of the change",
+    "weights_moved": "a weight changed between two steps by another hand, and little; parameter; rms: of the change",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
     "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "

@@ -115,8 +115,8 @@ def _smoothed(case: Case, use: Use) -> Finding | None:
     return _finding(
         use,
         "warning" if outcome(case).short_of(POOR) else "note",
-        f"Label smoothing of {spread:.2g} leaves the right class a target of {right:.2g}, where each other has {other:.2g}: most "
-        "of what a label says is gone.",
+        f"Label smoothing of {spread:.2g} leaves the right class a target of {right:.2g}, where each other has {other:.2g}: "
+        "most of what a label says is gone.",
         Evidence("label smoothing", "floor", spread, "", SMOOTH),
         "label_smoothing=0.1, or none",
     )

@@ -145,7 +145,7 @@ def _resting(case: Case) -> Iterator[Finding]:
         "note" if not alarm else "critical" if judged.learning is False else "warning",
         0.95 if alarm else 0.6,
         "optimizer",
-        f"{opening(whom)} {gets} gradients and {stand} in a group of the optimizer whose learning rate is 0: nothing of it moves.",
+        f"{opening(whom)} {gets} gradients and {stand} in a group whose learning rate is 0: nothing of it moves.",
         (Evidence(f"seen in {one.seen} of {one.looks} looks", "rate_zero", 0.0, "learning rate", 0.0),),
         tuple(places),
         since=one.first,
