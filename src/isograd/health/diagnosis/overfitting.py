@@ -9,7 +9,8 @@ program, one loader):
   by heart    the training loss has come LEARNED (half) of the way down from the constant answer's (BEGUN, a quarter, where the
               evaluations are RISEN above the best constant answer), and the last two evaluations are no better than it: neither
               in loss nor, where there are classes, in right answers (two standard errors above the most frequent class).
-              Said when the run is decided: batch norm in evaluation mode lags behind at first. Where the answers are better than that and only the loss is not, it is confidence: a remark.
+              Said when the run is decided: batch norm in evaluation mode lags behind at first. Where the answers are better
+              than that and only the loss is not, it is confidence: a remark.
               Evaluations that count right answers and ask no loss are held against the most frequent class of their targets,
               or of the training's
 
