@@ -115,8 +115,8 @@ class Drift:
                 self.found.append(Fact("weights_changed", name.rpartition(".")[0], settings=settings))
                 told = True
             elif closely:
-                settings = (("parameter", name), ("rms", float((new - old).norm()) / math.sqrt(len(new))))
-                self.found.append(Fact("weights_moved", name.rpartition(".")[0], settings=settings))
+                moved = (("parameter", name), ("rms", float((new - old).norm()) / math.sqrt(len(new))))
+                self.found.append(Fact("weights_moved", name.rpartition(".")[0], settings=moved))
         return told
 
 
