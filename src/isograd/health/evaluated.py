@@ -83,6 +83,16 @@ def ignorant(case: Case) -> Series:
     return max(late, key=lambda pair: pair[-1].answers)
 
 
+def able(case: Case) -> bool:
+    """Whether an evaluation, the last of its kind, is better than a constant answer.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> able(Case(Anatomy("torch", (), ())))
+    False
+    """
+    return any(knows(tried[-1]) or _beats(tried[-1]) for tried in by_place(case, lambda one: _telling(one) or _measured(one)))
+
+
 def by_place(case: Case, wanted: Callable[[Evaluation], bool]) -> list[Series]:
     """Those that are wanted, by their loss, the line that they came from, their size and their loader; each in order.
 

@@ -157,3 +157,32 @@ class Evaluation:
     def accuracy(self) -> float | None:
         """Share of right answers, in [0, 1]; nothing where there were no classes."""
         return self.hits / self.answers if self.hits >= 0 and self.answers else None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A loss of the program's own, computed again from the outputs on with other answers in the place of the model's.
+
+    ``value`` is the loss that was stepped, ``constant`` that of answers that are the mean of the outputs in every row, ``best``
+    the least that was found where every row does what the loss asks of it: ``constant`` where all are asked for the same, minus
+    infinity where there is no least. ``agreement`` pairs how far the outputs of each row are from their mean with what is
+    asked of them, over ``rows`` rows; ``spread`` is the norm of the former over that of the outputs. ``source`` is the line of
+    the backward pass.
+
+    >>> Replay(0.8, 1.0, 0.0).potential, Replay(-1.0, 0.0, -math.inf).potential
+    (1.0, None)
+    """
+
+    value: float
+    constant: float
+    best: float
+    rows: int = 0
+    agreement: Pairs | None = None
+    spread: float = math.nan
+    source: str | None = None
+
+    @property
+    def potential(self) -> float | None:
+        """What is to be gained by answers of their own for every row; None where there is nothing, or no end to it."""
+        found = self.constant - self.best
+        return found if math.isfinite(found) and found > 0.0 else None

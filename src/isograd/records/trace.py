@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isograd.records.anatomy import Anatomy
-from isograd.records.batch import Evaluation, InputSample, LossSample
+from isograd.records.batch import Evaluation, InputSample, LossSample, Replay
 from isograd.records.fact import Fact
 from isograd.records.moments import Gram, Moments, Pairs, Units
 
@@ -105,6 +105,7 @@ class Step:
     """One optimizer step, counted from 1. ``gradient_norms`` follows ``Trace.parameters``; None: no gradient came.
 
     ``evaluations`` are those since the step before (of the last step: also those after it, as their ``after`` says).
+    ``replays`` tell of a loss that nobody knows what other answers would have got.
     Only sampled steps have ``layers``, ``parameters``, ``inputs``, ``losses`` and ``facts``. ``loss`` is the value whose
     gradient was stepped, unscaled; where a closure evaluated it several times, the first.
     """
@@ -119,6 +120,7 @@ class Step:
     losses: tuple[LossSample, ...] = ()
     facts: tuple[Fact, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    replays: tuple[Replay, ...] = ()
 
     @property
     def sampled(self) -> bool:

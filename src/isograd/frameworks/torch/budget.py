@@ -24,6 +24,12 @@ EVALUATED_SPREAD = 0.1
 """As ``SPREAD``, for evaluations: all of the first ten of a program that evaluates at a steady pace, then fewer."""
 HEARD_SPREAD = 0.06
 """As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
+REPLAYED = 1 / 10
+"""The part of the budget that may go into computing an unknown loss again with other answers."""
+REPLAYED_FLOOR = 0.05
+"""Seconds that this may cost in all, however short the run is: without it nothing would be known of how such a run ended."""
+REPLAYS = 12
+"""Times that it is computed again beyond a quarter of a run, or while the number of steps doubles."""
 DIAGNOSES = 1 / 4
 """The part of the budget that diagnoses in the loop may use of what the others have left: they are few in a long run."""
 ALARMED = 1 / 8
@@ -57,6 +63,8 @@ class Look(NamedTuple):
 
 
 NOTHING, NORM, LOSS, ALL = Look(False, False, False), Look(False, False, True), Look(False, True, False), Look(True, True, True)
+AGAIN = Look(False, True, True)
+"""As ``LOSS``, for a loss that nobody knows: it is computed again with other answers."""
 
 
 @dataclass
@@ -102,7 +110,12 @@ class Budget:
     norms: Account = field(default_factory=lambda: Account(NORMS))
     heard: Account = field(default_factory=lambda: Account(HEARD, HEARD_SPREAD))
     evaluations: Account = field(default_factory=lambda: Account(EVALUATED, EVALUATED_SPREAD))
+    replays: Account = field(default_factory=lambda: Account(REPLAYED))
     diagnoses: Account = field(default_factory=Account)
+    unknown: bool = False
+    """Whether the loss that is stepped is one that nobody knows."""
+    replayed: int = 0
+    """The step in which it was last computed again."""
     alarmed: bool = False
     """Whether something alarming was seen that the next look should follow."""
     asked: int = 0
@@ -125,13 +138,15 @@ class Budget:
     @property
     def own(self) -> float:
         """Thread seconds that were ours."""
-        accounts = (self.samples, self.norms, self.heard, self.evaluations, self.diagnoses)
+        accounts = (self.samples, self.norms, self.heard, self.evaluations, self.replays, self.diagnoses)
         return self.overhead + sum(account.spent for account in accounts)
 
     def charge(self, seconds: float, look: Look) -> None:
         """A step is over and has cost so much of ours."""
         if look is NOTHING:
             self.overhead += seconds
+        elif look is AGAIN:
+            self.replays.add(seconds)
         else:
             (self.samples if look.sampled else self.heard if look.heard else self.norms).add(seconds)
 
@@ -163,6 +178,9 @@ class Budget:
         if sampled:
             self._looked = self._listened = index
             return ALL
+        if self.unknown and self._again(index, elapsed):
+            self._listened = index
+            return AGAIN
         fits = self.heard.may(allowance * self.heard.part) and self.heard.last * HIDDEN < left
         if fits and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
@@ -200,6 +218,12 @@ class Budget:
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
         return paid or (first and parameters <= LARGE)
 
+    def _again(self, index: int, elapsed: float) -> bool:
+        """Whether an unknown loss is to be computed again, and that is paid for."""
+        assert self.share is not None
+        due = replay_due(index, self.replayed, self.planned)
+        return due and self.replays.may(max(self.share * elapsed * REPLAYED, REPLAYED_FLOOR))
+
     def _due(self, index: int, elapsed: float, pace: float, account: Account, last: int) -> bool:
         assert self.share is not None
         if self.planned is None and self.share * elapsed > FLOOR:
@@ -215,6 +239,17 @@ class Budget:
         even = ratio <= 1 + account.spread and self.planned is not None
         gap = min(last * account.spread, (end - last) / left) if even else last * (ratio - 1)
         return index >= last + max(gap, 1.0 if self.planned else last * account.spread)
+
+
+def replay_due(index: int, last: int, planned: int | None) -> bool:
+    """Whether an unknown loss is to be computed again in step ``index``: what counts is how a run ends, and that may be early.
+
+    >>> replay_due(24, 0, 100), replay_due(26, 0, 100), replay_due(30, 26, 100), replay_due(100, 96, None)
+    (False, True, False, False)
+    """
+    if planned is None:
+        return index >= last * 2.0 ** (1 / REPLAYS)
+    return 4 * index > planned and index >= last + 0.75 * planned / REPLAYS
 
 
 class Alarm:

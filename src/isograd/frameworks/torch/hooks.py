@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from isograd.frameworks.torch.heads import HEADS
+from isograd.frameworks.torch.modes import enter, leave
 from isograd.frameworks.torch.operations import LOSSES, loss_name, name_of
 from isograd.frameworks.torch.places import modules_of, tensors_in
 from isograd.frameworks.torch.written import WRITTEN
@@ -53,6 +54,12 @@ class Eyes(Protocol):
 
         ``evaluation``: the last pass of a watched model was one in evaluation mode.
         """
+
+    def returned(self, output: Any) -> None:
+        """An outermost watched module in training mode has returned, with gradients on."""
+
+    def follows(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A torch function, whichever, was called outside of all watched modules and gave something that has a graph."""
 
     def answers(self, name: str, args: Sequence[Any], output: Any) -> None:
         """In an evaluation a largest entry was asked for, or two tensors were compared."""
@@ -124,6 +131,7 @@ class _Mode(TorchFunctionMode):
         name = name_of(func)
         walk.coming(func, name, args, kwargs)
         output = func(*args, **kwargs)
+        walk.follows(func, args, kwargs, output)
         if name in _HEEDED and name != "backward":
             walk.outside(name, args, kwargs, output)
         elif name in _ANSWERS:
@@ -278,6 +286,8 @@ class Walk:
             return
         _, path = self.inside.pop()
         leaf, self.blind = bool(self.blind), 0
+        if not self.inside and rest and module.training and not self._apart and torch.is_grad_enabled():
+            self._tell(lambda: self._eyes.returned(rest[-1]))
         if self._skipping:
             self._skipping = False
             if self._was_in:
@@ -331,6 +341,11 @@ class Walk:
         if not self._apart or torch.is_grad_enabled():  # what follows another model's evaluation is not of ours
             self._tell(lambda: self._eyes.outside(name, args, kwargs, output, evaluation=self._evaluating))
 
+    def follows(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """Something with a graph was computed outside of the watched modules."""
+        if (output.requires_grad if isinstance(output, Tensor) else isinstance(output, tuple | list)) and not self._waiting:
+            self._tell(lambda: self._eyes.follows(func, args, kwargs, output))
+
     def answers(self, name: str, args: Sequence[Any], output: Any) -> None:
         """Answers were asked for or compared outside of the watched modules."""
         if not self._apart and (self._evaluating or not torch.is_grad_enabled()):
@@ -348,38 +363,6 @@ class Walk:
             self._eyes.spent(time.thread_time() - start)
         except Exception as error:  # noqa: BLE001  whatever goes wrong in the watching stays out of the person's loop
             self._eyes.failed(error)
-
-
-def enter(mode: TorchFunctionMode) -> None:
-    """Put a mode at the bottom of the stack of modes, so that those of the person come and go above it.
-
-    Only the context of ``torch.set_default_device`` stays below: it insists on being the lowest.
-    """
-    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-    above = []
-    while torch._C._len_torch_function_stack():
-        other = torch._C._pop_torch_function_stack()
-        if other is default and default is not None:
-            torch._C._push_on_torch_function_stack(other)
-            break
-        if other is not mode:
-            above.append(other)
-    torch._C._push_on_torch_function_stack(mode)
-    for other in reversed(above):
-        torch._C._push_on_torch_function_stack(other)
-
-
-def leave(mode: TorchFunctionMode) -> bool:
-    """Take a mode out of the stack, wherever it is; whether it was there."""
-    depth = torch._C._len_torch_function_stack()
-    if not any(torch._C._get_function_stack_at(place) is mode for place in range(depth)):
-        return False
-    above = []
-    while (other := torch._C._pop_torch_function_stack()) is not mode:
-        above.append(other)
-    for other in reversed(above):
-        torch._C._push_on_torch_function_stack(other)
-    return True
 
 
 def is_recomputation() -> bool:

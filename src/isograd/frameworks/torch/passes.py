@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from isograd.frameworks.torch import attention
+from isograd.frameworks.torch.budget import replay_due
 from isograd.frameworks.torch.calls import Calls
 from isograd.frameworks.torch.evaluations import Evaluations
 from isograd.frameworks.torch.flow import Flow
@@ -18,10 +19,12 @@ from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, loss_name, of_module
-from isograd.frameworks.torch.places import tensors_in
+from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.frameworks.torch.recurrent import stream_of
+from isograd.frameworks.torch.replaying import replayed
 from isograd.frameworks.torch.sameness import Sameness
-from isograd.records.batch import InputSample, LossSample
+from isograd.frameworks.torch.tape import Tape
+from isograd.records.batch import InputSample, LossSample, Replay
 from isograd.records.fact import Fact
 from isograd.records.trace import deep
 
@@ -35,9 +38,11 @@ class Passes:
         spent: Callable[[float], None],
         failed: Callable[[Exception], None],
         tried: Evaluations | None = None,
+        planned: int | None = None,
     ) -> None:
         self._tried = Evaluations() if tried is None else tried
         self.flow = Flow(models)
+        self.tape = Tape()
         self.loss_name: str | None = None
         self.spent, self.failed = spent, failed
         self.learning: Callable[[], bool] = lambda: True
@@ -46,13 +51,17 @@ class Passes:
         self._followed: set[str] = set()
         self._following = False
         self._steps, self._looks, self._deep = -1, 0, 0
+        self._planned, self.replayed, self.unknown = planned, 0, False
         self.begin()
 
-    def begin(self) -> None:
-        """A new step: forget the last one."""
+    def begin(self, index: int = 1) -> None:
+        """Step ``index`` begins: forget the last one."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.calls = Calls()
+        self._index = index
+        self.tape.clear(lost=not replay_due(index, self.replayed, self._planned))
+        self.replays: tuple[Replay, ...] = ()
         self._fed: dict[int, int] = {}
         self._steps, self._begun = self._steps + 1, False
 
@@ -150,10 +159,24 @@ class Passes:
         elif not self._tried.alone:
             self.calls.heard(name, args, output, training=training)
 
+    def returned(self, output: Any) -> None:
+        """What a model has put out."""
+        if not self._tried.alone:
+            self.tape.returned(output)
+
+    def follows(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
+        """A part of the way from there to the loss."""
+        self.tape.called(function, args, kwargs, output)
+
     def backward(self, root: Any) -> None:
-        """A backward pass is about to begin."""
+        """A backward pass is about to begin; of the first of a step whose loss nobody knows other answers are tried."""
         if isinstance(root, Tensor) and root.numel() == 1:
             self.calls.backward(root)
+            self.unknown = not self.calls.known(root)
+            if self.unknown and self.tape.outputs:
+                found = replayed(self.tape, root, persons_line())
+                self.replays, self.replayed = () if found is None else (found,), self._index
+        self.tape.clear(lost=True)
 
     def losses(self, total: float | None) -> tuple[LossSample, ...]:
         """The losses of the step, ``total`` what was stepped; heads inside the models get the line of their node's call."""

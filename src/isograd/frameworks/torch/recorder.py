@@ -68,7 +68,7 @@ class TorchRecorder(Recorder):
         self._budget = Budget(budget, planned_steps, only)
         self._kept = Keeping(self._budget, self._roster.names)
         self._between = Between(self._budget, self._calm, self._failed)
-        self._passes = Passes(self._models, self._spent, self._failed, self._between.tried)
+        self._passes = Passes(self._models, self._spent, self._failed, self._between.tried, planned_steps)
         self._program = Program(self._models, self._roster)
         self._again, self._disturbed = self._program.quick
         self._walk = Walk(self._models, self._passes, beside=self._program)
@@ -146,6 +146,7 @@ class TorchRecorder(Recorder):
         except Exception as error:  # noqa: BLE001  the person's loop has ended well, whatever we make of it
             self._failed(error)
         self._passes.layers.close()
+        self._passes.tape.clear(lost=True)
         self._last.clear()
         self._models = ()
         self._roster.forget()
@@ -317,6 +318,7 @@ class TorchRecorder(Recorder):
             return
         late, later = bool(loss.late), loss.take()
         losses = passes.losses(later()) if opened.look.heard else ()
+        replays = passes.replays if opened.look.heard else ()
         evaluations = self._between.take()
         opened.tried = bool(evaluations)
         if not (opened.busy or opened.facts or late or evaluations):
@@ -327,7 +329,7 @@ class TorchRecorder(Recorder):
         kept.normed += opened.normed
         step = Step(opened.index, learning_rate=opened.learning_rate, facts=tuple(opened.facts))
         if losses or evaluations:
-            step = dataclasses.replace(step, losses=losses, evaluations=evaluations)
+            step = dataclasses.replace(step, losses=losses, evaluations=evaluations, replays=replays)
         if opened.sampled:
             layers, known = passes.layers.close(), (*opened.facts, *opened.unseen(passes, self._walk), *passes.facts())
             facts = self._program.placed(*known, *self._program.close(layers), *self._between.facts())
@@ -340,6 +342,7 @@ class TorchRecorder(Recorder):
     def _begin(self) -> None:
         before = self._open
         index = before.index + 1 if self._kept.taken else 1
+        self._budget.unknown, self._budget.replayed = self._passes.unknown, self._passes.replayed
         look = self._budget.next(index)
         self._loss.clear()
         if look is not NOTHING:
@@ -354,7 +357,7 @@ class TorchRecorder(Recorder):
         self._open = Open(index, look)
         heed = self._backward if look.sampled else self._passes.backward if look.heard else None
         self._ear.timed, self._ear.told = self._open.busy, heed
-        self._passes.begin()
+        self._passes.begin(index)
         self._program.begin(index, sampled=look.sampled)
         compiled = look.heard and not self._eager and is_compiled(self._models)
         self._open.compiled = compiled and look.sampled

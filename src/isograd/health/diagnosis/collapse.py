@@ -7,6 +7,10 @@ than 5 % of the targets' spread; and the loss is no better than the best constan
 LOST: a class with half of its fair share of the targets or more that is not answered once where 30 were due, although the
 rest is learned, is worth a remark: the output of that class may be dead, or the class hides behind another (as words do).
 
+ALIKE: of a loss of the program's own (``records.batch.Replay``), be it a policy's or one of positive pairs alone: the outputs
+of all rows are one and the same to a thousandth of their size, although the inputs differ. Rounding makes 1e-7, an input that
+barely counts 1e-2.
+
 SHRUNK: a network that is asked to answer what it answers itself (two views of one example, its own next state) can do so by
 answering everybody the same. Then the targets themselves lose their variance: in all late looks the best constant answer pays
 less than a hundredth of what it paid in the first, and the outputs shrink with them. Data do not do that: it is an alarm.
@@ -16,12 +20,14 @@ Look-alikes that are healthy: one class that is nearly all of the data; a batch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import REGRESSIONS, Curve, Standing
+from isograd.health.replayed import ROWS, late
 from isograd.health.worth import constant, learned_nothing
+from isograd.records.batch import Replay
 from isograd.records.finding import Evidence, Finding
 
 STEPS = 50
@@ -29,10 +35,14 @@ LOOKS = 2
 DUE = 30
 LEARNED = 0.3
 SHRUNK, FEW = 0.01, 3
+ALIKE = 1e-3
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that all answers are alike, or that one of them never comes."""
+    if case.ended and case.taken >= STEPS and (looks := _alike(case)):
+        yield _one_answer(case, looks)
+        return
     curve = curves.main(case)
     if curve is None or not case.ended or case.taken < STEPS or len(curve.looks) < LOOKS:
         return
@@ -46,6 +56,37 @@ def diagnose(case: Case) -> Iterator[Finding]:
     lost = _lost(curve)
     if lost:
         yield _never(case, curve, lost)
+
+
+def _alike(case: Case) -> tuple[tuple[int, Replay], ...]:
+    """The late looks at a loss of one's own in which all rows had one answer, although their inputs differ; or none.
+
+    Not where rows have something of their own to gain, and an end to it: then it counts what the outputs are worth (plateau).
+    """
+    looks = late(case)
+    if len(looks) < LOOKS or curves.contested(case) or sum(one.rows for _, one in looks) < ROWS:
+        return ()
+    differ = bool(case.inputs) and all(one.low < one.high for step, one in case.inputs if step >= looks[0][0])
+    one_answer = all(one.spread <= ALIKE and one.potential is None for _, one in looks)
+    return looks if one_answer and differ else ()
+
+
+def _one_answer(case: Case, looks: Sequence[tuple[int, Replay]]) -> Finding:
+    spread = max(one.spread for _, one in looks)
+    text = f"outputs differ from row to row by {spread:.1g} of their size at most, in {len(looks)} late looks"
+    return Finding(
+        "collapse",
+        "critical",
+        0.9,
+        "loss",
+        f"After {case.taken:,} steps the network gives every example the same answer, whatever it is shown.",
+        (Evidence(text, "output_spread", spread, "of the outputs' size", ALIKE),),
+        source=looks[-1][1].source,
+        since=looks[0][0],
+        remedy="look whether the inputs reach the output at all (dead, saturated or cut layers, inputs in huge units: see the "
+        "other findings); where outputs are only to agree with each other, the loss needs negatives or a term that keeps "
+        "their variance (contrastive loss, VICReg)",
+    )
 
 
 def _same(case: Case, curve: Curve, late: Standing) -> Finding:

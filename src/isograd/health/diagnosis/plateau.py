@@ -15,7 +15,8 @@ Bounds:
           never critical
   HONEST  a gain that came with examples seen before, from pass to pass and not within, is no gain (``health.passes``)
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
-Where no floor is known (a loss written by hand), the program's own evaluations speak (``health.evaluated``); without them only
+Where no floor is known (a loss written by hand), the loss is held against that of its own mean answer (``health.replayed``);
+where that cannot be computed, the program's own evaluations speak (``health.evaluated``); without them only
 that the loss of the last third is where that of the first tenth was, to within ``STILL``, with standard errors that would have
 shown less than that.
 
@@ -32,11 +33,13 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health import layers as gather
+from isograd.health import replayed
 from isograd.health.case import Case
 from isograd.health.curve import Curve, Standing
-from isograd.health.evaluated import ignorant
-from isograd.health.outcome import decided
+from isograd.health.evaluated import able, ignorant
+from isograd.health.outcome import decided, outcome
 from isograd.health.passes import repeated
+from isograd.health.replayed import Worth
 from isograd.health.worth import GAIN, constant, falls, learned_nothing
 from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
@@ -55,11 +58,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     found = [one for one in curves.curves(case) if len(one.looks) >= LOOKS]
     judged = [one for one in found if one.late().beat is not None]
+    if judged and all(_nothing(case, one) for one in judged):
+        curve = max(judged, key=lambda one: len(one.looks))
+        if not (constant(curve) and case.ended and curve is curves.main(case)):  # then it is a collapse, which says more
+            yield _finding(case, curve)
+        return
+    if any(one.told for one in judged):
+        return
+    own = None if able(case) else replayed.worth(case)
+    if own is not None and own.nothing and (case.ended or not outcome(case).falling):
+        yield _worthless(case, own)
+        return
     if judged:
-        if all(_nothing(case, one) for one in judged):
-            curve = max(judged, key=lambda one: len(one.looks))
-            if not (constant(curve) and case.ended):  # then it is a collapse, which says more
-                yield _finding(case, curve)
         return
     tried = ignorant(case) if case.ended else ()
     if tried:
@@ -92,6 +102,38 @@ def _tried(case: Case, tried: Sequence[Evaluation]) -> Finding:
         since=tried[0].after,
         remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
         "step",
+    )
+
+
+def _worthless(case: Case, own: Worth) -> Finding:
+    """Of a loss of the program's own, computed again with the mean of the outputs in every row."""
+    return Finding(
+        "plateau",
+        "critical" if case.ended else "warning",
+        0.9 if case.ended else 0.8,
+        "loss",
+        f"After {case.taken:,} steps the loss is {own.value:.4g}; with the mean of the outputs in every row it would be "
+        f"{own.constant:.4g}, with what it asks of each row {own.best:.4g} or less: the answers are worth no more than one and "
+        "the same for all.",
+        (
+            Evidence(
+                f"(loss of the mean answer - loss) / what there is to gain, over {own.looks} late looks: {own.gain:.3f} "
+                f"(standard error {own.error:.2g})",
+                "skill",
+                own.gain,
+                "",
+                GAIN,
+            ),
+            Evidence(
+                f"cosine of how far the outputs are from their mean with what is asked of each row: {own.cosine:.2f}",
+                "correlation",
+                own.cosine,
+            ),
+        ),
+        source=own.source,
+        since=own.since,
+        remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
+        "step (see the other findings); if it can, look at how inputs and targets belong together",
     )
 
 
