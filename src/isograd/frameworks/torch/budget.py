@@ -248,7 +248,7 @@ def replay_due(index: int, last: int, planned: int | None) -> bool:
     (False, True, False, False)
     """
     if planned is None:
-        return index >= last * 2.0 ** (1 / REPLAYS)
+        return index >= last * float(2.0 ** (1 / REPLAYS))
     return 4 * index > planned and index >= last + 0.75 * planned / REPLAYS
 
 

@@ -27,6 +27,7 @@ from torch.autograd import grad
 from isograd.frameworks.torch.sums import pairs_of_all
 from isograd.frameworks.torch.tape import Tape
 from isograd.records.batch import Replay
+from isograd.records.moments import Pairs
 
 ROWS = 8
 """Rows below which their mean still knows too much of each."""
@@ -79,7 +80,7 @@ def _measured(loss_of: Loss, outputs: Sequence[Tensor], root: Tensor, source: st
     means = [mean_of(one).clone().requires_grad_() for one in outputs]
     with torch.enable_grad():
         loss = loss_of(means)
-        asked = grad(loss, means, allow_unused=True)
+        asked: tuple[Tensor | None, ...] = grad(loss, means, allow_unused=True)
     constant = float(loss.detach())
     given = [torch.zeros_like(one) if found is None else found for one, found in zip(means, asked, strict=True)]
     wanted = [mean_of(found) - found for found in given]
@@ -92,11 +93,11 @@ def _measured(loss_of: Loss, outputs: Sequence[Tensor], root: Tensor, source: st
     else:
         lengths = max(_norm(away), 0.1 * _norm(centres), 1e-3) / _norm(wanted)
         best = _least(lambda t: _reached(loss_of, centres, wanted, t * lengths), constant)
-    agreement = [pairs_of_all([one], [other])[0] for one, other in zip(away, wanted, strict=True)]
+    agreement = sum((pair for pair in pairs_of_all(away, wanted) if pair is not None), Pairs())
     rows = min(rows_of(one) for one in outputs)
     size = _norm(outputs)
     spread = _norm(away) / size if size > 0.0 else 0.0
-    return Replay(value, constant, best, rows, sum(agreement[1:], agreement[0]), spread, source)
+    return Replay(value, constant, best, rows, agreement, spread, source)
 
 
 def _reached(loss_of: Loss, centres: Sequence[Tensor], wanted: Sequence[Tensor], t: float) -> float:
