@@ -50,6 +50,20 @@ def test_a_class_that_never_comes_in_many_labels_is_a_note():
     assert found(sample("cross_entropy", classes=(0, 0, 80))) == []  # one class only: that is another disease
 
 
+@pytest.mark.parametrize("function", ["soft_margin_loss", "hinge_embedding_loss"])
+def test_a_margin_loss_of_zeros_and_ones_asks_for_one_answer_and_of_signs_it_is_sound(function):
+    (finding,) = found(sample(function, target_range=(0.0, 1.0)))
+    assert finding.severity == "critical" and "2 * target - 1" in finding.remedy
+    assert found(sample(function, target_range=(-1.0, 1.0))) == []
+    assert found(sample(function, target_range=(1.0, 1.0))) == []  # a batch of one side
+
+
+def test_counts_below_zero_have_no_least_value_and_counts_from_zero_are_sound():
+    (finding,) = found(sample("poisson_nll_loss", target_range=(-1.4, 3.0)))
+    assert finding.severity == "warning" and "-1.4" in finding.summary
+    assert found(sample("poisson_nll_loss", target_range=(0.0, 3.0))) == []
+
+
 def soft(*row):
     low, high = min(row), max(row)
     return sample(
@@ -71,6 +85,12 @@ def test_real_trainings_on_signs_and_on_zeros_and_ones():
     (finding,) = named(trained(nn.Linear(4, 1), F.binary_cross_entropy_with_logits, x, y), "labels_misfit")
     assert finding.severity == "warning" and "loss_cases.py" in finding.source
     assert named(trained(nn.Linear(4, 1), F.binary_cross_entropy_with_logits, x, (y + 1) / 2), "labels_misfit") == []
+    zeros = named(trained(nn.Linear(4, 1), F.soft_margin_loss, x, (y + 1) / 2), "labels_misfit")
+    assert [one.severity for one in zeros] == ["critical"]
+    assert named(trained(nn.Linear(4, 1), F.soft_margin_loss, x, y), "labels_misfit") == []
+    counts = trained(nn.Linear(4, 1), F.poisson_nll_loss, x, y * 2.0)
+    assert [one.severity for one in named(counts, "labels_misfit")] == ["warning"]
+    assert named(trained(nn.Linear(4, 1), F.poisson_nll_loss, x, 2.0 * (y + 1)), "labels_misfit") == []
     smooth = 0.9 * F.one_hot((y[:, 0] > 0).long(), 2) + 0.05
     assert named(trained(nn.Linear(4, 2), F.cross_entropy, x, smooth), "labels_misfit") == []
 

@@ -6,6 +6,9 @@ Torch raises for most of them (``isograd.explain`` has those); what it takes sil
   an index loss whose labels are all ignored is 0 / 0
   label smoothing s leaves the right class 1 - s + s / K: at SMOOTH (half) and more most of each label is noise. An alarm where
   answers stay poor (POOR); published uses lie between .1 and .3
+  a margin loss takes 1 and -1: log(1 + exp(-t x)) and the hinge on a distance are the same for every x where t = 0, so that
+  targets of 0 and 1, with no -1 among them, ask for one answer
+  a Poisson likelihood exp(x) - t x (or x - t log x) has no least value where a count t is below 0
 These are arithmetic. OFTEN is from chance: at 20 looks a class on average, a class as frequent as the others stays unseen with
 probability exp(-20); a rare one may, so that outputs without a class are a note.
 Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored.
@@ -23,6 +26,7 @@ from isograd.health.smoothing import smoothing_of
 from isograd.records.finding import Evidence, Finding, Severity
 
 SMOOTH, POOR = 0.5, 0.75
+MARGIN = {"soft_margin_loss": "The soft margin loss", "hinge_embedding_loss": "The hinge embedding loss"}
 OFTEN = 20
 MANY = 1_000
 """Classes above which some are rare by nature (words)."""
@@ -32,7 +36,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each loss of the program whose labels do not fit."""
     for use in uses(case):
         wrong: Finding | None = None
-        if use.last.function in BINARY:
+        if use.last.function in MARGIN:
+            wrong = _margin(use)
+        elif use.last.function == "poisson_nll_loss":
+            wrong = _counts(use)
+        elif use.last.function in BINARY:
             wrong = _binary(use)
         elif use.last.function in INDEXED:
             wrong = _distributions(use) if use.last.target_shape == use.last.output_shape else _indices(use)
@@ -56,6 +64,35 @@ def _binary(use: Use) -> Finding | None:
         f"has no least value and falls for ever while the outputs grow. {more}".rstrip(),
         Evidence("the target farthest outside", "target_range", *((low, "", 0.0) if low < -1e-6 else (high, "", 1.0))),
         _to_unit(low, high),
+    )
+
+
+def _margin(use: Use) -> Finding | None:
+    low = min((look.target_range[0] for look in use.looks), default=-1.0)
+    high = max((look.target_range[1] for look in use.looks), default=1.0)
+    if low != 0.0 or high != 1.0:
+        return None
+    return _finding(
+        use,
+        "critical",
+        f"{MARGIN[use.last.function]} takes targets of 1 and -1 and was given 0 to 1: what has the target 0 adds a constant and "
+        "no gradient, and all the rest is asked for the same answer.",
+        Evidence("the lowest target", "target_range", low, bound=-1.0),
+        "target = 2 * target - 1, or F.binary_cross_entropy_with_logits(output, target)",
+    )
+
+
+def _counts(use: Use) -> Finding | None:
+    low = min((look.target_range[0] for look in use.looks), default=0.0)
+    if not low < 0.0:
+        return None
+    return _finding(
+        use,
+        "warning",
+        f"The Poisson likelihood (poisson_nll_loss) takes counts, 0 or more, and was given {low:.3g}: there its loss has no "
+        "least value and falls for ever.",
+        Evidence("the lowest target", "target_range", low, bound=0.0),
+        "the counts as they are, not standardised; for other numbers F.mse_loss(output, target) or F.gaussian_nll_loss",
     )
 
 
