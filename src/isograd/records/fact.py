@@ -29,6 +29,8 @@ FACTS = {
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
     "fresh: whether a batch norm among them has never seen a batch",
+    "statistics_lag": "the running statistics of a batch norm follow its batches slowly; momentum; ratio: median over the "
+    "channels of a batch's variance over the running one; shift: of its mean's distance in running deviations",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which; "
     "times: how often in the whole run, where that was counted",
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "

@@ -20,7 +20,7 @@ from isograd.health.diagnosis import (
 )
 from isograd.health.looks import as_drawn, blank, fresh
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
-from isograd.records.batch import InputSample
+from isograd.records.batch import Evaluation, InputSample, LossSample
 from isograd.records.fact import Fact
 from isograd.records.moments import Moments
 from isograd.records.trace import Step, Trace
@@ -259,6 +259,31 @@ def test_forgetting_to_go_back_to_training_mode_is_an_alarm_with_its_step():
 def test_fine_tuning_with_loaded_statistics_from_the_first_step_on_is_a_remark():
     steps = tuple(Step(i, facts=(mode("BatchNorm1d", False),)) for i in (1, 2, 3, 9))
     assert only(wrong_mode, Case(network(A), steps=steps, taken=9)).severity == "note"
+
+
+def lagging(momentum=1e-4, ratio=9.0, shift=0.1, *, steps=200, accuracy=None, right=90):
+    settings = (("momentum", momentum), ("ratio", ratio), ("shift", shift))
+    loss = LossSample(
+        "cross_entropy", value=0.3, floor=0.69, classes=(50, 50), answers=(50, 50), hits=right, target_shape=(100,)
+    )
+    tried = () if accuracy is None else (Evaluation(steps, "", classes=(500, 500), answers=1000, hits=int(1000 * accuracy)),)
+    looks = [Step(i, losses=(loss,), facts=(Fact("statistics_lag", "bn", settings=settings),)) for i in range(20, steps, 20)]
+    return Case(network(A), steps=(*looks, Step(steps, losses=(loss,), evaluations=tried)), taken=steps, ended=True)
+
+
+def test_running_statistics_that_stay_what_they_began_as_make_another_network_of_it():
+    found = only(wrong_mode, lagging())
+    assert found.severity == "warning" and found.where == "bn" and "98 % of them are what they began as" in found.summary
+    assert only(wrong_mode, lagging(ratio=0.5, shift=0.8, accuracy=0.5)).severity == "warning"  # the evaluation shows it
+
+
+@pytest.mark.parametrize(
+    "case",
+    [lagging(momentum=0.01), lagging(ratio=0.5, shift=0.2), lagging(accuracy=0.88), lagging(accuracy=0.5, ratio=1.2)],
+    ids=["follows in time", "hardly away", "evaluates as it trains", "overfits"],
+)
+def test_statistics_that_follow_or_do_no_harm_are_left_alone(case):
+    assert not list(wrong_mode.diagnose(case))
 
 
 def test_validation_without_evaluation_mode_is_a_remark():

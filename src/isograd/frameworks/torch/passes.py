@@ -17,6 +17,7 @@ from isograd.frameworks.torch.functions import of_function
 from isograd.frameworks.torch.heads import HEADS, tag
 from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
+from isograd.frameworks.torch.lagging import lag_of
 from isograd.frameworks.torch.layers import Layers
 from isograd.frameworks.torch.operations import LOSSES, loss_name, of_module
 from isograd.frameworks.torch.places import persons_line, tensors_in
@@ -60,6 +61,7 @@ class Passes:
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.calls = Calls()
         self._index = index
+        self._lags: dict[str, Fact] = {}
         self.tape.clear(lost=not replay_due(index, self.replayed, self._planned))
         self.replays: tuple[Replay, ...] = ()
         self._fed: dict[int, int] = {}
@@ -108,6 +110,8 @@ class Passes:
             self.layers.see_attention(path, attention.of_module(module, *arguments))
         elif self.layers.deep and isinstance(module, nn.Softmax):
             self.layers.see_attention(path, attention.of_softmax(next(tensors_in(arguments), None), module.dim))
+        if operation == "norm" and (lag := lag_of(module, next(tensors_in(arguments), None))) is not None:
+            self._lags[path] = Fact("statistics_lag", path, settings=lag)
         if operation in ("activation", "softmax"):
             tag(output, path, None)
         elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
@@ -201,7 +205,8 @@ class Passes:
             for fact in self.calls.facts.values()
             for place, line in [self._place(fact.where)]
         ]
-        found.extend(dataclasses.replace(fact, source=self._place(fact.where)[1]) for fact in self.layers.facts)
+        known = (*self.layers.facts, *self._lags.values())
+        found.extend(dataclasses.replace(fact, source=self._place(fact.where)[1]) for fact in known)
         return (*found, *self._same.close(self.inputs, tuple(self.calls.samples)))
 
     def _place(self, path: str) -> tuple[str, str | None]:

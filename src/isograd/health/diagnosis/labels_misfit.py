@@ -75,8 +75,8 @@ def _margin(use: Use) -> Finding | None:
     return _finding(
         use,
         "critical",
-        f"{MARGIN[use.last.function]} takes targets of 1 and -1 and was given 0 to 1: what has the target 0 adds a constant and "
-        "no gradient, and all the rest is asked for the same answer.",
+        f"{MARGIN[use.last.function]} takes targets of 1 and -1 and was given 0 to 1: what has the target 0 adds a constant "
+        "and no gradient, and all the rest is asked for the same answer.",
         Evidence("the lowest target", "target_range", low, bound=-1.0),
         "target = 2 * target - 1, or F.binary_cross_entropy_with_logits(output, target)",
     )

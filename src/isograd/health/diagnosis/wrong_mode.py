@@ -11,28 +11,40 @@ Passes without gradients in training mode (a validation without model.eval()) le
 data and measure a network with dropout: what is reported is wrong, what is trained hardly. That stays a remark, for it is
 also how fakes for a judge are made and how dropout is sampled from.
 
-Look-alikes that are healthy: batch norm alone in evaluation mode inside a model in training mode (fine-tuning), a pretrained
-model fine-tuned with its statistics, evaluation with gradients on between the steps.
+LAGS: of the running statistics of a batch norm a share of (1 - momentum)^n is, after n batches, still the 0 and 1 that they
+began at. More than half of it (KEPT) at the end of the run, and batches whose variance is FAR, 4 times, from the running one
+(signals that are twice or half as large) or whose mean is a deviation away, and what is evaluated is another network than the
+one that was trained. Where evaluations are heard they decide: an alarm where they are worse than the training by GAP of the way
+from a constant answer to perfect, and the layers together make the factor; none where they are not.
+
+Look-alikes that are healthy: a small momentum in a long run, or of layers whose batches have about mean 0 and variance 1; batch
+norm alone in evaluation mode inside a model in training mode (fine-tuning), a pretrained model fine-tuned with its statistics,
+evaluation with gradients on between the steps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, holds, lasting, looked, opening
-from isograd.health.outcome import outcome
+from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import spoken
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 WELL = 0.9
+KEPT, FAR, GAP = 0.5, 4.0, 0.15
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for training in evaluation mode, one remark on the other way round."""
     for where, found in lasting(case, "evaluation_mode").items():
         yield _evaluating(case, where, found)
+    yield from _lagging(case)
     for where, found in lasting(case, "training_mode").items():
         if max(found.seen, int(found.fact.get("times", 0))) >= LEAST:
             kinds = str(found.fact.get("kinds", ""))
@@ -47,6 +59,55 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 since=found.first,
                 remedy="if these passes are an evaluation: model.eval() before, model.train() after it",
             )
+
+
+def _lagging(case: Case) -> Iterator[Finding]:
+    """The batch norm whose running statistics lag furthest behind at the end of the run."""
+    looks = [(step.index, step.facts) for step in case.steps if any(one.kind == "statistics_lag" for one in step.facts)]
+    facts = [one for one in looks[-1][1] if one.kind == "statistics_lag"] if looks and decided(case) else []
+    kept = {one.where: (1.0 - float(one.get("momentum", 1.0))) ** max(case.taken, case.planned or 0) for one in facts}
+    slow = [one for one in facts if kept[one.where] > KEPT]
+    worse = _worse_in_evaluation(case)
+    away = [math.log(_away(one)) for one in slow]
+    if not slow or worse is False or (sum(away) if worse else max(away)) < math.log(FAR):
+        return
+    worst = max(slow, key=_away)
+    ratio, shift = float(worst.get("ratio", 1.0)), float(worst.get("shift", 0.0))
+    yield Finding(
+        "wrong_mode",
+        "warning",
+        0.85,
+        worst.where,
+        f"The running statistics of {spoken(worst.where)} hardly follow its batches (momentum "
+        f"{float(worst.get('momentum', 0.0)):.2g}): {100 * kept[worst.where]:.0f} % of them are what they began as, and "
+        f"batches have {ratio:.2g} times the variance and a mean {shift:.2g} deviations away. In evaluation mode this is "
+        "another network.",
+        (Evidence("variance of a batch over the running one", "activation_rms", ratio, "", FAR),),
+        tuple(one.where for one in slow),
+        worst.source,
+        looks[-1][0],
+        remedy="momentum=0.1, torch's own, for the batch norm: it is the share of the new batch",
+    )
+
+
+def _away(fact: Fact) -> float:
+    """How far batches are from the running statistics: the factor of their variances, or FAR for a mean a deviation away."""
+    ratio = max(float(fact.get("ratio", 1.0)), 1e-12)
+    return max(ratio, 1.0 / ratio, FAR ** float(fact.get("shift", 0.0)))
+
+
+def _worse_in_evaluation(case: Case) -> bool | None:
+    """Whether the last evaluation is worse than the training by GAP of what there is between a constant answer and perfect."""
+    curve, tried = curves.main(case), [one for step in case.steps for one in step.evaluations]
+    if curve is None or not tried:
+        return None
+    late, last = curve.late(), tried[-1]
+    gaps = []
+    if last.accuracy is not None and late.right is not None and late.majority is not None and late.majority < 1.0:
+        gaps.append((late.right - last.accuracy) / (1.0 - late.majority))  # chance-corrected
+    if last.function == curve.function and last.value is not None and last.floor and late.beat is not None:
+        gaps.append(late.beat - 1.0 + last.value / last.floor)
+    return max(gaps) > GAP if gaps else None
 
 
 def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
