@@ -93,7 +93,7 @@ def _lagging(case: Case) -> Iterator[Finding]:
 def _away(fact: Fact) -> float:
     """How far batches are from the running statistics: the factor of their variances, or FAR for a mean a deviation away."""
     ratio = max(float(fact.get("ratio", 1.0)), 1e-12)
-    return max(ratio, 1.0 / ratio, FAR ** float(fact.get("shift", 0.0)))
+    return max(ratio, 1.0 / ratio, math.pow(FAR, float(fact.get("shift", 0.0))))
 
 
 def _worse_in_evaluation(case: Case) -> bool | None:
