@@ -58,6 +58,11 @@ NO_EDIT = frozenset(["few examples", "features constant", "no activation", "samp
 """Operators that no edit takes back: examples and features that are not there, an activation that never was."""
 
 
+NOT_BROUGHT_BACK = frozenset(["features"])
+BY_HAND = frozenset(["gradients clamped from below", "weights clamped as in a critic"])
+"""What may be named, and no edit takes back: families whose inputs have lost what they held before the program gets them
+(rounded, clipped, not finite, one number), and statements by hand that no kind of edit stands for."""
+
 COPIES = frozenset(["digit_autoencoder", "factor_vae"])
 """Programs whose targets are their inputs: what is wrong with the one is wrong with the other."""
 
@@ -69,3 +74,10 @@ def right_kinds(operator: str, family: str, program: str = "") -> frozenset[str]
     if operator in NO_EDIT or family in NO_REPLAY:
         return frozenset()
     return OPERATORS.get(operator, FAMILIES.get(family, frozenset()))
+
+
+def curable_kinds(operator: str, family: str, program: str = "") -> frozenset[str]:
+    """The kinds of edits that take this fault back; empty where none does, by what the operator does and not by any result."""
+    if family in NOT_BROUGHT_BACK or operator in BY_HAND:
+        return frozenset()
+    return right_kinds(operator, family, program) - {"no_signal"}

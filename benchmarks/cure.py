@@ -4,7 +4,8 @@
 
 Every case of benchmarks/faults is a program that can begin again from a seed: its model inputs and its loss are written down
 while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
-runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. The rivals have
+runs on FRESH seeds that nobody has seen: "repaired" is at least 95 % of what the healthy twin reaches there. Counted are faults
+that an edit takes back (``cause_expected.curable_kinds``) and that harm the replay; the others are listed. The rivals have
 the runs that the search took, on the same seed, examples and pool of edits; "random" and "TPE" take combinations, "textbook"
 single edits from a list; ``--alone`` leaves the rivals out. ``--twins`` healthy programs go through the same; ``--null``
 healthy programs give pairs of runs that differ by their seed alone, from which proofs of nothing are drawn.
@@ -32,11 +33,12 @@ from typing import Any
 import torch
 
 from cause import FEW, Replay, shuffled, watched
+from cause_expected import curable_kinds
 from cause_tape import Writer, batches_and_loss, judged_by
 from common import RESULTS, machine, table, write
 from cure_doubles import kinds_of, pairs, settings_of
 from faults import harm
-from faults.grounds import PROGRAMS
+from faults.grounds import OPERATORS, PROGRAMS
 from faults.settings import Program, Settings
 from isograd.curing import cured
 from isograd.errors import IsogradError
@@ -119,13 +121,8 @@ class Ground(TorchBirths):
         return dataclasses.replace(made, seed=seed)
 
 
-def examined(
-    program: Program, settings: Settings, faults: Sequence[frozenset[str]], *, twin: bool, alone: bool
-) -> dict[str, Any]:
-    """One case: the proof, what the rivals choose (not where ``alone``), and what each choice is worth on fresh seeds.
-
-    ``faults``: of each fault the kinds of edits that take it back.
-    """
+def examined(program: Program, settings: Settings, *, twin: bool, alone: bool) -> dict[str, Any]:
+    """One case: the proof, what the rivals choose (not where ``alone``), and what each choice is worth on fresh seeds."""
     ground = Ground(program, settings)
     held = ground.validation()
     began = time.process_time()
@@ -137,7 +134,6 @@ def examined(
         "why": proof.why,
         "edits": [(edit.kind, edit.value) for edit in proof.edits],
         "size": sum(edit.size for edit in proof.edits),
-        "inverse": sum(min((EDITS[kind].size for kind in kinds if kind in EDITS), default=0) for kinds in faults),
         "cost_search": proof.cost_search,
         "cost_proof": proof.cost_proof,
         "half": proof.pair_length < proof.length,
@@ -259,12 +255,15 @@ def false_share(skills: Sequence[float], proofs: int) -> float:
 def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Shares and medians over the cases that an edit can cure, and over healthy programs."""
     cases = [row for row in rows if "methods" in row]
-    curable = [row for row in cases if row["inverse"]]
+    by_edit = [row for row in cases if inverse_of(row)]
+    curable = [row for row in by_edit if not nothing_to_repair(row)]
     twins = [row for row in rows if row.get("twin_of")]
     proven = [row for row in curable if row["verdict"] == "proven"]
     result: dict[str, Any] = {
         "cases": len(cases),
         "curable": len(curable),
+        "taken_back_by_no_edit": [row["key"] for row in cases if not inverse_of(row)],
+        "not_in_the_replay": [row["key"] for row in by_edit if nothing_to_repair(row)],
         "not_run": [f"{row['key']}: {row['why_not']}" for row in rows if "why_not" in row],
         "proven": len(proven),
         "repaired": {name: sum(row["repaired"].get(name, False) for row in curable) for name in METHODS},
@@ -281,11 +280,26 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if proven:
         result["median_cost_search"] = statistics.median(row["cost_search"] for row in proven)
         result["median_cost"] = statistics.median(row["cost_search"] + row["cost_proof"] for row in proven)
-        result["size_at_most_inverse"] = round(sum(row["size"] <= row["inverse"] for row in proven) / len(proven), 3)
+        result["size_at_most_inverse"] = round(sum(row["size"] <= inverse_of(row) for row in proven) / len(proven), 3)
         result["proven_but_not_better_on_fresh_seeds"] = sum(
             statistics.fmean(row["methods"]["cure"]) <= (row["control"] or 0.0) for row in proven
         )
     return result
+
+
+def inverse_of(row: dict[str, Any]) -> int:
+    """The size of the edits that take the fault back, each the smallest there is; 0 where none takes one of them back."""
+    program = row["key"].partition(":")[0]
+    sizes = []
+    for name in row["operator"].split(" + "):
+        kinds = curable_kinds(name, OPERATORS[name].family, program)
+        sizes.append(min((EDITS[kind].size for kind in kinds if kind in EDITS), default=0))
+    return sum(sizes) if all(sizes) else 0
+
+
+def nothing_to_repair(row: dict[str, Any]) -> bool:
+    """Whether the untouched replay is as good as the twin: the fault does no harm there, or the replay does not hold it."""
+    return row["control"] is not None and row["control"] >= ENOUGH * statistics.fmean(row["twin"])
 
 
 def share(row: dict[str, Any], name: str) -> float:
@@ -345,8 +359,7 @@ def one(name: str, faults: Sequence[Any], *, alone: bool) -> dict[str, Any]:
         settings = settings_of(faults) if faults else program.settings
         assert settings is not None
         operator = " + ".join(fault["operator"] for fault in faults) or None
-        kinds = [kinds_of(fault) for fault in faults]
-        return {"operator": operator} | examined(program, settings, kinds, twin=not faults, alone=alone)
+        return {"operator": operator} | examined(program, settings, twin=not faults, alone=alone)
     except (LookupError, IsogradError, RuntimeError) as error:
         return {"why_not": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
 
@@ -360,7 +373,7 @@ def line(row: dict[str, Any]) -> str:
     if "methods" not in row:
         return f"{'NO' if row['kind'] == 'repair' else 'ok'} {row['key']}: {row['kind']} {row['verdict']} {edits} [{cost}]"
     means = " ".join(f"{name} {statistics.fmean(values):.2f}" for name, values in row["methods"].items())
-    mark = "ok" if row["repaired"]["cure"] else "NO" if row["inverse"] else "  "
+    mark = "ok" if row["repaired"]["cure"] else "NO" if inverse_of(row) else "  "
     return f"{mark} {row['key']}: {row['verdict']} {edits} [{cost}] twin {statistics.fmean(row['twin']):.2f} {means}"
 
 

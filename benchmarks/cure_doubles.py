@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import combinations, cycle
 from typing import Any
 
-from cause_expected import right_kinds
+from cause_expected import curable_kinds
 from faults.grounds import OPERATORS, PROGRAMS
 
 
@@ -39,7 +39,7 @@ def pairs(cases: Sequence[Mapping[str, Any]], count: int, seed: int = 0) -> list
 
 def kinds_of(case: Mapping[str, Any]) -> frozenset[str]:
     """The kinds of edits that take one fault back."""
-    return right_kinds(case["operator"], case["family"], case["program"]) - {"no_signal"}
+    return curable_kinds(case["operator"], case["family"], case["program"])
 
 
 def settings_of(cases: Sequence[Mapping[str, Any]]) -> Any:

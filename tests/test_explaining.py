@@ -258,3 +258,28 @@ def test_progress_is_told_and_an_interruption_keeps_what_was_tried():
 
     found = watch.explain(batches, LOSS, on_progress=progress).cause
     assert found.interrupted and len(found.tried) == 2 and told[0] == "no change"
+
+
+def test_what_the_loop_does_by_hand_is_said_not_to_be_replayed_and_what_hooks_do_is_replayed():
+    def explained(by_hand, hooked=False):
+        model, batches = net(), problem()
+        if hooked:
+            for p in model.parameters():
+                p.register_hook(lambda gradient: 0.0 * gradient)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        with isograd.watch(model, optimizer, steps=60) as watch:
+            for step in range(60):
+                x, y = batches[step % len(batches)]
+                optimizer.zero_grad()
+                LOSS(model(x), y).backward()
+                optimizer.step()
+                if by_hand:
+                    for p in model.parameters():
+                        p.data.clamp_(-0.01, 0.01)
+        return watch.explain(batches, LOSS, optimizer=optimizer, budget=500).cause
+
+    (remark,) = [one for one in explained(by_hand=True).remarks if "untouched replay" in one]
+    assert "by hand" in remark and "in 40 steps its loss falls from 1.0" in remark
+    assert not [one for one in explained(by_hand=False).remarks if "untouched replay" in one]
+    hooked = explained(by_hand=False, hooked=True)
+    assert not [one for one in hooked.remarks if "untouched replay" in one] and hooked.control.value < 0.1

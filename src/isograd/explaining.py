@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import IsogradError, RequestError
-from isograd.health import cause
-from isograd.health.case import Case
+from isograd.health import cause, replaying
+from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
 from isograd.health.present import Present, present_of
@@ -129,6 +129,20 @@ def cause_of(
     longest = max(present.loop.steps or 0, case.taken, 10 * cause.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)
     return replace(found, remarks=(*remarks, *found.remarks))
+
+
+def unlike(patient: Patient, given: Examples, case: Case) -> tuple[str, ...]:
+    """What must be said where the untouched replay does better than the run that was watched: it does not do all of it."""
+    looked = islice(cycle(given.training), replaying.STEPS)
+    found = replaying.better(case, case_of(patient.observe(looked, replaying.STEPS)))
+    if found is None:
+        return ()
+    began, replayed, watched = found
+    return (
+        f"the untouched replay does better than the run that was watched: in {replaying.STEPS} steps its loss falls from "
+        f"{began:.3g} to {replayed:.3g}, that of the run to {watched:.3g}; something that the loop does besides is not "
+        "replayed, such as setting weights or gradients by hand: step= hands the whole step over",
+    )
 
 
 def attempts(patient: Patient, given: Examples) -> cause.Attempt:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from isograd import files
 from isograd.aiding import Aiding
 from isograd.errors import RequestError
-from isograd.explaining import OnProgress, allowance, cause_of, examples
+from isograd.explaining import OnProgress, allowance, cause_of, examples, unlike
 from isograd.health.case import Case
 from isograd.health.diagnosis.exception import explained, in_a_line
 from isograd.health.forecasting import last_look, of_watch
@@ -169,6 +169,7 @@ class Watch:
         patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
         report = self.report()
         found = cause_of(patient, given, case, report.findings, allowed, on_progress)
+        found = replace(found, remarks=(*unlike(patient, given, case), *found.remarks))
         return Report(replace(report.record, cause=found))
 
     def _batches(self, given: Any, loss: Any, case: Case) -> Any:

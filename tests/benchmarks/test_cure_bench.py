@@ -12,16 +12,38 @@ from isograd.records.edit import Edit  # noqa: E402
 
 
 def row(key, verdict="proven", reached=0.9, size=1, **changes):
-    found = {"key": key, "verdict": verdict, "kind": "repair", "edits": [], "size": size, "inverse": 1, "control": 0.0}
+    found = {
+        "key": key,
+        "verdict": verdict,
+        "kind": "repair",
+        "edits": [],
+        "size": size,
+        "control": 0.0,
+        "operator": "rate too low",
+    }
     found |= {"cost_search": 4.0, "cost_proof": 7.5, "twin": [1.0, 0.9], "methods": {name: [reached] for name in cure.METHODS}}
     return found | {"repaired": dict.fromkeys(cure.METHODS, reached >= 0.9)} | changes
 
 
 def test_repaired_faults_are_counted_among_those_that_an_edit_can_take_back():
-    rows = [row("a"), row("b", "not proven", 0.1), row("c", inverse=0), {"key": "d", "why_not": "two models"}]
+    by_hand, spoiled = row("c", operator="gradients clamped from below"), row("e", operator="NaN in a column")
+    rows = [
+        row("a"),
+        row("b", "not proven", 0.1),
+        by_hand,
+        spoiled,
+        row("f", control=0.91),
+        {"key": "d", "why_not": "two models"},
+    ]
     told = cure.figures(rows)
-    assert (told["cases"], told["curable"], told["proven"], told["repaired"]["cure"]) == (3, 2, 1, 1)
+    assert (told["cases"], told["curable"], told["proven"], told["repaired"]["cure"]) == (5, 2, 1, 1)
+    assert (told["taken_back_by_no_edit"], told["not_in_the_replay"]) == (["c", "e"], ["f"])
     assert told["median_cost"] == 11.5 and told["size_at_most_inverse"] == 1.0 and told["not_run"] == ["d: two models"]
+
+
+def test_a_double_fault_is_taken_back_where_each_of_the_two_is_and_its_inverse_is_as_large_as_both():
+    assert cure.inverse_of(row("a", operator="rate too low + weights all zero")) == 2
+    assert cure.inverse_of(row("a", operator="rate too low + NaN in a column")) == 0
 
 
 def test_a_proof_of_nothing_is_rare():

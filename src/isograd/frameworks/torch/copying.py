@@ -28,6 +28,7 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
     try:
         copies = tuple(copy.deepcopy(unwrapped(model), memo) for model in models)
         rebind_modules(copies, memo)
+        _gradient_hooks(models, memo)
         own_loss = copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else rebound(loss, memo)
         return copies, own_loss, _optimizer(optimizer, memo)
     except (MemoryError, RuntimeError, TypeError, AttributeError, ValueError) as error:
@@ -43,6 +44,33 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
             met=f"{type(error).__name__}: {first_line(error)}",
             remedy="keep no computed tensors, open files or locks as attributes of the module",
         ) from error
+
+
+def _gradient_hooks(models: Sequence[nn.Module], memo: dict[int, Any]) -> None:
+    """What the person's program does to gradients by hooks on its parameters, on the copies too: torch copies none of it."""
+    for parameter in {id(p): p for model in models for p in unwrapped(model).parameters()}.values():
+        twin = memo.get(id(parameter))
+        if twin is None or twin is parameter or not twin.requires_grad:
+            continue
+        for hook in (parameter._backward_hooks or {}).values():
+            if not _ours(hook):
+                twin.register_hook(rebound(hook, memo))
+        for hook in (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).values():
+            if not _ours(hook):
+                twin.register_post_accumulate_grad_hook(rebound(hook, memo))
+
+
+def _step_hooks(optimizer: Optimizer, twin: Optimizer, memo: dict[int, Any]) -> None:
+    """The same of what the person's program does before and behind each step."""
+    for kind in ("pre", "post"):
+        for hook in getattr(optimizer, f"_optimizer_step_{kind}_hooks", {}).values():
+            if not _ours(hook):
+                getattr(twin, f"register_step_{kind}_hook")(rebound(hook, memo))
+
+
+def _ours(hook: Any) -> bool:
+    """Whether a hook is one by which isograd listens."""
+    return str(getattr(hook, "__module__", "")).partition(".")[0] == "isograd"
 
 
 def without_memory(optimizer: Optimizer) -> Optimizer:
@@ -80,9 +108,12 @@ def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer |
     if optimizer is None:
         return None
     twin = copy.deepcopy(optimizer, memo)
+    _step_hooks(optimizer, twin, memo)
+    for member, other in zip(getattr(optimizer, "members", ()), getattr(twin, "members", ()), strict=True):
+        _step_hooks(member, other, memo)
     for name, value in vars(optimizer).items():
-        # What torch leaves out of a copy: its hooks, the wrapper that a scheduler put around step, and an optimizer's own
-        # attributes (LBFGS keeps its list of parameters in one), of which only the last are wanted.
+        # What torch leaves out of a copy: its hooks (of which those of steps were copied above), the wrapper that a scheduler
+        # put around step, and an optimizer's own attributes (LBFGS keeps its list of parameters in one): these are wanted.
         if name not in vars(twin) and name != "step" and "hook" not in name:
             setattr(twin, name, copy.deepcopy(value, memo))
     return twin
