@@ -52,6 +52,7 @@ from isograd.health.diagnosis import (
     residual,
     same_batch,
     shattered,
+    skew,
     spikes,
     structure,
     surprise,
@@ -122,7 +123,7 @@ FLOW = (
 )
 """What happens to signals and gradients on their way, whatever the reason."""
 
-OUTCOME = (plateau, collapse, underfitting, overfitting, forgetting, interrupted, first_aid)
+OUTCOME = (plateau, collapse, underfitting, skew, overfitting, forgetting, interrupted, first_aid)
 """What has come of it: true of every failed training, and the last word where nothing says more."""
 
 DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)

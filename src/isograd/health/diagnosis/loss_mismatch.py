@@ -107,19 +107,19 @@ def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
 
 
 def _sign(case: Case, use: Use) -> Finding | None:
-    """Gradient descent on minus the only loss of the program."""
+    """Gradient descent on minus the only loss of the program, or ascent on the loss itself."""
     optimizer = case.anatomy.optimizer
-    if not all(look.negated for look in use.looks) or (optimizer is not None and optimizer.get("maximize", False)):
-        return None
+    up = optimizer is not None and bool(optimizer.get("maximize", False))
     alone = all(sum(sample.training for sample in step.losses) <= 1 for step in case.steps)
-    if use.last.function not in SHOWN or not alone:
+    if any(look.negated is up for look in use.looks) or use.last.function not in SHOWN or not alone:
         return None
+    begins = "The optimizer maximizes" if up else "The backward pass begins with minus"
     return _finding(
         use,
         "critical",
-        f"The backward pass begins with minus {SHOWN[use.last.function]}: every step makes the loss larger.",
+        f"{begins} {SHOWN[use.last.function]}: every step makes the loss larger.",
         Evidence("the loss itself, before its sign was turned", "loss", use.last.value or math.nan),
-        "loss.backward() without the minus",
+        "maximize=False, which is the default" if up else "loss.backward() without the minus",
     )
 
 
