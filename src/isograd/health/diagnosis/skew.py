@@ -72,8 +72,8 @@ def _skewed(curve: Curve, tried: Series, length: float) -> Finding | None:
         "warning",
         0.85,
         "loop",
-        f"The evaluation does not see what is trained: over the first {first.after:,} steps, whose examples were all new, the loss "
-        f"came {100 * trained:.0f} % below a constant answer's, that of the evaluation was {100 * abs(gained):.0f} % "
+        f"The evaluation does not see what is trained: over the first {first.after:,} steps, whose examples were all new, the "
+        f"loss came {100 * trained:.0f} % below a constant answer's, that of the evaluation was {100 * abs(gained):.0f} % "
         f"{'below' if gained > 0.0 else 'above'} it, and it never caught up{right}.",
         (Evidence(text, "loss", _value(first), "", statistics.fmean(paid)),),
         source=first.source,
