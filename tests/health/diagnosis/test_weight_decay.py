@@ -25,6 +25,28 @@ def test_a_decay_ten_times_the_gradient_empties_the_network():
     assert finding.severity == "critical" and finding.evidence[0].value == pytest.approx(10.0) and len(finding.layers) == 4
 
 
+def test_where_the_gradient_was_lost_before_decay_could_win_it_is_a_remark():
+    def faded(step, layer):
+        return 0.1 * emptied(step, layer) * (1.0 if layer == 3 else 1e-6)
+
+    (finding,) = found("sgd", 1.0, losses=FLAT, weight=emptied, gradient=faded)
+    assert finding.severity == "note" and "hardly reached" in finding.summary
+    (uneven,) = found(
+        "sgd", 1.0, losses=FLAT, weight=emptied, gradient=lambda step, at: 0.1 * emptied(step, at) * 10.0 ** (at - 3)
+    )
+    assert uneven.alarm, "layers of a sound network differ too"
+
+
+def test_a_deep_plain_network_is_told_its_vanishing_gradient_and_not_its_usual_decay(train, mlp):
+    import torch
+
+    deep, accuracy = train(
+        lambda: mlp(16, torch.nn.Sigmoid), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-3), 60
+    )
+    told = {finding.disease for finding in deep.findings if finding.alarm}
+    assert accuracy < 0.3 and "vanishing" in told and "weight_decay" not in told
+
+
 def test_decoupled_decay_is_taken_from_the_update():
     # a rate of 0.1 and a decay of 0.3 take 3 % a step; the gradient's part turns the weight by 0.1 %
     (finding,) = found("adamw", 0.3, losses=FLAT, weight=emptied, turning=1e-3, shrinking=0.03)

@@ -9,6 +9,9 @@ falls geometrically until both are equal, and what is left of it is small.
   BOUNDS   decay wins, and half is left or less; it is three times as strong, and the weights are on their way (nine tenths);
            it is half as strong, and it has already taken two thirds
 Before training, three times as strong is a remark.
+Where the first gradient of a typical layer is below FADED of the strongest layer's, the signal was lost on its way before decay
+could win: taking the decay away would leave it as lost, so that the same is a remark. In sound networks of any width the rms of
+layers differ by their fan-in and activations, some 1e-2 at most; every layer of slope 1/3 takes away two thirds of the square.
 The same by a penalty that the program adds to its loss: what is stepped is more than twice what the loss of the data is
 (PENALTY) at the first looks, weights have half of their size left or less (EMPTIED), and the loss of the data is no better than
 NOTHING below that of the best constant answer.
@@ -38,7 +41,7 @@ from isograd.records.finding import Evidence, Finding
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
 PENALTY, EMPTIED, NOTHING, LOOKS = 1.0, 0.5, 0.1, 3
-FORGETS = 0.1
+FORGETS, FADED = 0.1, 1e-3
 DECOUPLED = ("adamw",)
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
@@ -85,12 +88,14 @@ def diagnose(case: Case) -> Iterator[Finding]:
     decay = float(optimizer.get("weight_decay", 0.0))
     pull = f"decay of {decay:g} pulls a typical layer {typical:.2g} times as hard as the gradient does"
     left = f"typical weights have fallen to {size:.1g} of their first size"
+    faded, hopeless = _faded(case), judged.learning is False
     yield Finding(
         "weight_decay",
-        "critical" if judged.learning is False else "warning",
-        0.93 if judged.learning is False else 0.85,
+        "note" if faded else "critical" if hopeless else "warning",
+        0.6 if faded else 0.93 if hopeless else 0.85,
         "optimizer",
-        f"Weight {pull}, and {left}: the network is emptied.",
+        f"Weight {pull}, and {left}: "
+        + ("most layers were hardly reached by the gradient before that." if faded else "the network is emptied."),
         (
             Evidence(pull, "weight_rms", typical, "decay over gradient", BOUNDS[1][0]),
             Evidence(left, "weight_rms", size, "of its start", BOUNDS[1][1]),
@@ -100,6 +105,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
     )
+
+
+def _faded(case: Case) -> bool:
+    """Whether the gradient was lost on its way at the first look already, when the weights had their first size."""
+    series = [at(case.rows, "parameter_gradient_rms", weight.name) for weight in gather.weights(case)]
+    first = [one[0].value for one in series if one and one[0].step <= FIRST_STEPS and math.isfinite(one[0].value)]
+    return bool(first) and statistics.median(first) < FADED * max(first)
 
 
 def _emptied(case: Case) -> bool:
