@@ -63,3 +63,16 @@ def test_without_a_ceiling_a_first_gain_does_not_end_what_is_proposed_and_doing_
 
     assert set(cured(0.35).edits) == {HE, CLIP} and asked
     assert cured(0.8).edits == (RATE,) and not asked
+
+
+def test_a_program_that_does_well_without_a_ceiling_is_not_left_at_its_first_gain():
+    def skill(edits):
+        return 0.85 if edits == {LOSS} else 0.64 if edits == {CLEAR} else 0.3 if len(edits) > 1 else 0.55
+
+    proof = cure(program(skill), Plan(EVERY, SINGLES, alarmed=True), lambda: 0.5)
+    assert proof.edits == (LOSS,) and [one.edits for one in proof.candidates if one.stage == "single"][:2] == [
+        (CLEAR,),
+        (LOSS,),
+    ]
+    found = cure(program(lambda edits: 0.95 if edits == {CLEAR} else 0.55), Plan(EVERY, SINGLES, alarmed=True), lambda: 0.5)
+    assert len([one for one in found.candidates if one.stage == "single"]) == 1, "better than this is not worth a run"

@@ -121,7 +121,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         _raced(work, plan, order, value)
         _beside(work, plan, control, top)
     else:
-        _singles(work, order[:RACED], value + GAIN, stop)
+        _singles(work, order[:RACED], max(value + GAIN, 1.0 - GAIN), stop)  # a first gain need not be all
         _beside(work, plan, control, top)
     choose(work, plan, found, top if helps else None)
 
