@@ -84,7 +84,8 @@ class LossSample:
     (-1: no classification); beyond 4,096 classes they are empty. ``agreement`` pairs outputs and targets, each less its mean
     (regression; binary targets, with the probabilities that the outputs stand for). ``rows`` are the extremes of the sums of
     outputs over the class axis: 1, 1 for probabilities; for losses that take logarithms of them, the sums of their
-    exponentials. ``weights`` are the class weights handed to the loss. ``beyond`` is the share of the targets of a regression
+    exponentials. ``weights`` are the class weights handed to the loss; (1, w) for a weight w < 1 of the positives of a
+    binary one, where they are the rarer. ``beyond`` is the share of the targets of a regression
     that the last function of ``head`` cannot put out (a ReLU: negative ones), ``shortfall`` the mean square of how far they are
     beyond, over the variance of the targets: what no training can explain. ``negated``: the backward pass began with minus the
     loss, and nothing else.

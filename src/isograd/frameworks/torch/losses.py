@@ -86,6 +86,10 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
     weight = given.get("weight") if function in INDEXED else None
     if isinstance(weight, Tensor) and weight.numel() <= CLASSES:
         found["weights"] = tuple(wide(weight.detach()).tolist())
+    positive, counts = given.get("pos_weight"), found.get("classes", ())
+    rarer = function in BINARY and len(counts) == 2 and counts[1] < counts[0]
+    if rarer and isinstance(positive, Tensor) and positive.numel() == 1 and float(positive) < 1.0:
+        found["weights"] = 1.0, float(positive)  # what evens the classes out is an ordinary setting, and changes no measure
     return LossSample(
         function,
         training,
