@@ -1,10 +1,15 @@
 """Clipping: starving where every gradient is cut to a tiny bound, and harmless where layers move all the same."""
 
+import pytest
 from bodies import ADAM, body
 from runs import FLAT, alarms, run
 
+import isograd
+from isograd.health.case import Case
 from isograd.health.diagnosis import clipping, learning_rate
 from isograd.records.fact import Fact
+from isograd.records.moments import Moments
+from isograd.records.trace import ParameterSample, Step
 
 NET = body(4)
 
@@ -98,3 +103,50 @@ def test_a_real_training_clipped_to_nothing(digits, mlp):
     named = [finding for finding in watch.findings if finding.disease == "clipping"]
     assert named and named[0].evidence[0].value < 1.1e-4
     assert not alarms(finding for finding in watch.findings if finding.disease == "learning_rate")
+
+
+def sided(gradients, looks=5):
+    """Looks at three weights whose gradients have these entries, one after the other."""
+    steps = tuple(
+        Step(
+            k,
+            parameters=tuple(ParameterSample(name, ONES, Moments.of(gradients(k, place))) for place, name in enumerate("abc")),
+        )
+        for k in range(1, looks + 1)
+    )
+    return [one.disease for one in clipping.diagnose(Case(NET, steps=steps, taken=looks, ended=True)) if one.alarm]
+
+
+ONES = Moments.of([1.0] * 64)
+BOTH = [(-1.0) ** k * (k % 7 + 1.0) for k in range(64)]
+
+
+def test_gradients_that_never_point_the_other_way_are_told_with_their_side():
+    assert sided(lambda k, place: [max(one, 0.0) for one in BOTH]) == ["clipping"]
+    assert sided(lambda k, place: [min(one, 0.0) for one in BOTH]) == ["clipping"]
+
+
+def test_gradients_of_one_sign_in_a_layer_or_for_a_while_are_sound():
+    assert sided(lambda k, place: BOTH) == []
+    assert sided(lambda k, place: [abs(one) for one in BOTH] if place else BOTH) == []
+    assert sided(lambda k, place: [(-1.0) ** k * abs(one) for one in BOTH]) == []
+    assert sided(lambda k, place: [abs(one) for one in BOTH], looks=2) == []
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_hook_that_clamps_from_below_in_a_real_training(hooked):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 32), torch.nn.Tanh())
+    model.append(torch.nn.Linear(32, 4))
+    for weight in model.parameters():
+        if hooked:
+            weight.register_hook(lambda gradient: gradient.clamp(min=0.0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    with isograd.watch(model, optimizer, steps=120) as watch:
+        for _ in range(120):
+            x = torch.randn(32, 8)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()).backward()
+            optimizer.step()
+    assert ("clipping" in [one.disease for one in watch.report().findings if one.alarm]) is hooked

@@ -9,6 +9,10 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
            at most. Where all steps together are shorter than a tenth of the weights, the network stays what it was
   EPS      an adaptive optimizer divides by the size of the gradient and undoes the clip, unless what is left of it
            (bound / sqrt(entries) an entry) is a tenth of the optimizer's eps or less, of an eps that is small itself
+  SIDED    gradients that were clamped from one side (a hook with clamp(min=0)) have one sign in every tensor at every look,
+           those of a loss have both: a mean of one sign in all tensors of MANY entries, a fifth of the rms in half of them.
+           Half of a Gaussian has 0.56; a mean of entries of both signs is near 0, of another sign from tensor to tensor and
+           from look to look (24 sound programs: -0.3 to 0.2 on average). An alarm unless the answers are good
 Where an adaptive optimizer undoes the clip, and where the layers move, clipping at every step is healthy and gets a remark; and
 so does a bound that is ten times above every gradient of the run (LOOSE).
 Look-alikes: full-batch training at a fixed point (its norms are not all the same), normalised gradients on purpose with a rate
@@ -27,6 +31,7 @@ from isograd.health.movement import SHORT, movement, rates_so_far
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding
+from isograd.records.moments import Moments
 
 ALWAYS = 0.9
 SAME = 1e-3
@@ -38,6 +43,7 @@ ALIKE = 0.98
 """Cosine from which successive gradients are one and the same (a full batch that goes nowhere): then so are their norms."""
 LOOSE = 10.0
 """Times the largest gradient of a run from which a bound is beyond what any burst of it came near to."""
+SIDED, MANY, TENSORS, LOOKS, WELL = 0.2, 64, 3, 4, 0.9
 MOVES = 0.3
 EPS, SMALL_EPS = 10.0, 1e-6
 SKILL, STILL_POOR = 0.7, 0.85
@@ -123,8 +129,38 @@ def _idle(case: Case) -> Iterator[Finding]:
     )
 
 
+def _one_sided(case: Case) -> Iterator[Finding]:
+    """The finding that no gradient ever points the other way."""
+    looks = [
+        [one.gradient.mean / one.gradient.rms for one in step.parameters if one.gradient and _tells(one.gradient)]
+        for step in case.sampled
+    ]
+    looks = [shares for shares in looks if len(shares) >= TENSORS]
+    every = [share for shares in looks for share in shares]
+    if len(looks) < LOOKS or min(every) * max(every) <= 0.0 or abs(statistics.median(every)) < SIDED:
+        return
+    way = "below" if min(every) > 0.0 else "above"
+    usual = abs(statistics.median(every))
+    text = f"the gradient of every weight tensor has one sign at every look: a mean of {usual:.2f} of its rms in the middle"
+    yield Finding(
+        "clipping",
+        "note" if outcome(case).well(WELL) else "warning",
+        0.85,
+        "optimizer",
+        f"Gradients of both signs never come: {text}. They look clamped from {way}, so that weights can go one way alone.",
+        (Evidence(text, "gradient_rms", usual, "mean over rms", SIDED),),
+        since=case.sampled[0].index,
+        remedy="clip both sides (torch.nn.utils.clip_grad_norm_, or clamp(-bound, bound)) in the hook on the gradients",
+    )
+
+
+def _tells(gradient: Moments) -> bool:
+    return gradient.count >= MANY and gradient.rms > 0.0
+
+
 def diagnose(case: Case) -> Iterator[Finding]:
     """An alarm where the clip starves the layers, a remark where it is always active."""
+    yield from _one_sided(case)
     bound = pinned(case)
     moved = movement(case) if bound is not None else None
     if bound is None or moved is None:
