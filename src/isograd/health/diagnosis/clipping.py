@@ -10,7 +10,7 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
   EPS      an adaptive optimizer divides by the size of the gradient and undoes the clip, unless what is left of it
            (bound / sqrt(entries) an entry) is a tenth of the optimizer's eps or less, of an eps that is small itself
   SIDED    gradients that were clamped from one side (a hook with clamp(min=0)) have one sign in every tensor at every look,
-           those of a loss have both: a mean of one sign in all tensors of MANY entries, a fifth of the rms in half of them.
+           those of a loss have both: a mean of one sign in all tensors of MANY entries, LEAST of the rms, a fifth in half of them.
            Half of a Gaussian has 0.56; a mean of entries of both signs is near 0, of another sign from tensor to tensor and
            from look to look (24 sound programs: -0.3 to 0.2 on average). An alarm unless the answers are good
 Where an adaptive optimizer undoes the clip, and where the layers move, clipping at every step is healthy and gets a remark; and
@@ -43,7 +43,7 @@ ALIKE = 0.98
 """Cosine from which successive gradients are one and the same (a full batch that goes nowhere): then so are their norms."""
 LOOSE = 10.0
 """Times the largest gradient of a run from which a bound is beyond what any burst of it came near to."""
-SIDED, MANY, TENSORS, LOOKS, WELL = 0.2, 64, 3, 4, 0.9
+SIDED, LEAST, MANY, TENSORS, LOOKS, TELLING, WELL = 0.2, 0.05, 64, 3, 3, 12, 0.9
 MOVES = 0.3
 EPS, SMALL_EPS = 10.0, 1e-6
 SKILL, STILL_POOR = 0.7, 0.85
@@ -137,7 +137,9 @@ def _one_sided(case: Case) -> Iterator[Finding]:
     ]
     looks = [shares for shares in looks if len(shares) >= TENSORS]
     every = [share for shares in looks for share in shares]
-    if len(looks) < LOOKS or min(every) * max(every) <= 0.0 or abs(statistics.median(every)) < SIDED:
+    if len(looks) < LOOKS or len(every) < TELLING or not (min(every) > LEAST or max(every) < -LEAST):
+        return
+    if abs(statistics.median(every)) < SIDED:
         return
     way = "below" if min(every) > 0.0 else "above"
     usual = abs(statistics.median(every))
