@@ -10,7 +10,8 @@ A clipped step of plain SGD is ``learning_rate * bound`` long whatever the gradi
   EPS      an adaptive optimizer divides by the size of the gradient and undoes the clip, unless what is left of it
            (bound / sqrt(entries) an entry) is a tenth of the optimizer's eps or less, of an eps that is small itself
   SIDED    gradients that were clamped from one side (a hook with clamp(min=0)) have one sign in every tensor at every look,
-           those of a loss have both: a mean of one sign in all tensors of MANY entries, LEAST of the rms, a fifth in half of them.
+           those of a loss have both: a mean of one sign in all tensors of MANY entries, LEAST of the rms, a fifth in half of
+           them.
            Half of a Gaussian has 0.56; a mean of entries of both signs is near 0, of another sign from tensor to tensor and
            from look to look (24 sound programs: -0.3 to 0.2 on average). An alarm unless the answers are good
 Where an adaptive optimizer undoes the clip, and where the layers move, clipping at every step is healthy and gets a remark; and
