@@ -85,6 +85,15 @@ def test_paths_from_nothing_begin_as_the_skips_alone_with_a_last_layer_of_zero()
     assert not any(bool(layer.weight.any()) for layer in inner) and bool(last.weight.any())
 
 
+def test_a_table_that_is_called_data_is_not_taken_for_weights_that_are_set():
+    table = NET + "\n\ndef load(table):\n    return torch.tensor(table.data), table.data / 16.0\n"
+    change = change_of({"net.py": table}, (PATHS, FIXUP))
+    assert change.left == ()
+    assert placed(table, Edit("initialisation", "he")) is not None
+    for set_by_hand in ("p.data.mul_(0.5)", "p.data = x", "p.data[0] = 1.0"):
+        assert placed(NET + f"\n\ndef spoil(p, x):\n    {set_by_hand}\n", Edit("initialisation", "he")) is None
+
+
 @pytest.mark.parametrize(
     "source",
     [

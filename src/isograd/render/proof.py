@@ -242,7 +242,7 @@ def _tried(proof: Proof, width: int) -> Iterator[str]:
     refused.sort(key=lambda one: -math.inf if one.skill is None else one.skill, reverse=True)
     for place, one in enumerate(refused[:SHOWN]):
         reached = two(one.skill) if one.skill is not None else f"could not be run: {one.failed}"
-        yield from cause.row("refused" if not place else "", f"{changes(one.edits)}: {reached}", width)
+        yield from cause.row("tried" if not place else "", f"{changes(one.edits)}: {reached}", width)
     if len(refused) > SHOWN:
         yield f"{'':10}and {len(refused) - SHOWN} more"
 

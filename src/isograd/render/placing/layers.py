@@ -33,7 +33,8 @@ _CURVES = tuple(
 AROUND = "Residual"
 """The class that adds a layer's input (``paths``)."""
 TOUCHED = re.compile(
-    rb"\.weight\b|\.bias\b|\.data\b|\.init\.|\bin\s[\w.]+\.(named_)?parameters\(|reset_parameters|\.apply\(|load_state_dict"
+    rb"\.weight\b|\.bias\b|\.data\s*(\.\w+_\(|\[|=[^=])|\.init\.|\bin\s[\w.]+\.(named_)?parameters\(|reset_parameters|\.apply\("
+    rb"|load_state_dict"
 )
 """What may change weights after they were drawn, or draw them again."""
 

@@ -11,6 +11,11 @@ from isograd.render.placing import UncertainError, can_place
 _EVERY_LAYER = "for m in {model}.modules():\n    if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d)):"
 _ZERO = "\n        nn.init.zeros_(m.bias)"
 
+_FROM_NOTHING = (
+    "\nfor path in {model}.modules():\n    if isinstance(path, Residual):"
+    "\n        nn.init.zeros_(path[0].weight)  # where the layer keeps the shape\n        nn.init.zeros_(path[0].bias)"
+)
+
 LINES: dict[str, str] = {
     "clear_gradients": "{optimizer}.zero_grad()  # right before loss.backward(), and nowhere else",
     "train_mode": "{model}.train()  # before the loop, and again after every evaluation",
@@ -55,13 +60,15 @@ LINES: dict[str, str] = {
     "initialisation:lecun": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="linear")' + _ZERO,
     "initialisation:orthogonal": _EVERY_LAYER + "\n        nn.init.orthogonal_(m.weight)" + _ZERO,
     "initialisation:fixup": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")' + _ZERO
-    + "\nnn.init.zeros_(layer.weight)  # then, of the last layer of every residual branch, and of the last of the model",
-    "initialisation:zero_residual": "nn.init.zeros_(layer.weight)  # of the last layer of every residual branch, and its bias",
+    + _FROM_NOTHING + "\nnn.init.zeros_(last.weight)  # of the layer that answers",
+    "initialisation:zero_residual": _FROM_NOTHING.lstrip("\n"),
     "activation": "{module}()  # instead of {before}, between the layers",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
     "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden convolution; nn.BatchNorm1d(width) behind a Linear",
-    "residual": "x = x + layer(x)  # for every layer that keeps the shape",
+    "residual": "class Residual(nn.Sequential):\n    def forward(self, x):\n        out = super().forward(x)\n"
+    "        return x + out if x.shape == out.shape else out\n"
+    "Residual(nn.Linear(width, width))  # around every layer that keeps the shape, its activation left outside",
     "norm_first": "nn.TransformerEncoderLayer(..., norm_first=True)",
     "cell": "nn.{cell}(...)  # instead of nn.RNN: the same arguments",
     "truncate": "state = state.detach()  # every {value} time steps",

@@ -13,8 +13,10 @@ from isograd.render.placing.source import Program, Splice, argument
 
 _UNSEEN = ("MultiheadAttention", "Transformer", "Lazy", "ConvTranspose")
 """Modules with layers inside, or of shapes, that are not read off a call."""
-_ASKED = re.compile(rb"\.(in|out)_(features|channels)\b|\bisinstance\(")
-"""What asks a layer for what a class around it does not have."""
+_ASKED = re.compile(
+    rb"\.(in|out)_(features|channels)\b|\bisinstance\(|\.weight\b|\.bias\b|state_dict|named_(parameters|modules)"
+)
+"""What asks a layer for what a class around it does not have, or by a name that is another then."""
 
 
 def residual(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
@@ -27,7 +29,7 @@ def residual(program: Program, edit: Edit, line: Lines | None) -> list[Splice] |
     layers = layers_of(program)
     if not layers:
         return None
-    if edit.where or TOUCHED.search(program.raw) or _ASKED.search(program.raw):
+    if edit.where or _ASKED.search(program.raw):
         raise UncertainError("something else in the file reads or sets what is in a layer")
     if any(kind_of(program, call).startswith(_UNSEEN) for call in program.every(cst.Call)):
         raise UncertainError("some layers are not made by a call that can be read")
