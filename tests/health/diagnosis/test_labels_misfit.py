@@ -1,10 +1,15 @@
 """Labels that torch takes silently and that make the loss mean something else."""
 
+from dataclasses import replace
+
 import pytest
 from loss_cases import case, named, sample, trained
 
+import isograd
 from isograd.health.diagnosis import labels_misfit
+from isograd.records.batch import Evaluation
 from isograd.records.moments import Moments
+from isograd.records.trace import Step
 
 
 def found(*samples, looks=2):
@@ -64,6 +69,23 @@ def test_counts_below_zero_have_no_least_value_and_counts_from_zero_are_sound():
     assert found(sample("poisson_nll_loss", target_range=(0.0, 3.0))) == []
 
 
+def asked(*classes):
+    tried = Step(9, evaluations=(Evaluation(9, classes=classes, answers=sum(classes), hits=0),))
+    trained = sample("cross_entropy", classes=(60, 60, 0))
+    return list(
+        labels_misfit.diagnose(replace(case(trained, looks=2), steps=(*case(trained, looks=2).steps, tried), ended=True))
+    )
+
+
+def test_a_class_that_only_the_evaluation_has_was_lost_on_the_way_to_training():
+    (finding,) = asked(40, 40, 40)
+    assert finding.severity == "warning" and "asks for class 2" in finding.summary
+
+
+def test_a_class_that_is_rare_in_the_evaluation_or_a_small_evaluation_says_nothing():
+    assert all(finding.severity == "note" for finding in asked(60, 60, 5) + asked(10, 10, 10))
+
+
 def soft(*row):
     low, high = min(row), max(row)
     return sample(
@@ -111,3 +133,25 @@ def test_label_smoothing_that_leaves_nothing_of_the_labels_is_told(smoothing, to
             optimizer.step()
     found = [one.severity for one in watch.report().findings if one.disease == "labels_misfit"]
     assert found == ([] if told is None else [told])
+
+
+@pytest.mark.parametrize("cast", [True, False])
+def test_a_real_training_whose_labels_were_cast_to_bool_and_its_evaluation(cast):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Linear(6, 4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    x = torch.randn(600, 6)
+    y = x[:, :4].argmax(1)
+    with isograd.watch(model, optimizer, steps=100) as watch:
+        for step in range(100):
+            rows = torch.randint(0, 400, (32,))
+            labels = y[rows].bool().long() if cast else y[rows]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[rows]), labels).backward()
+            optimizer.step()
+            if step % 25 == 24:
+                with torch.no_grad():
+                    torch.nn.functional.cross_entropy(model(x[400:]), y[400:])
+    alarms = [one.summary for one in watch.report().findings if one.alarm and one.disease == "labels_misfit"]
+    assert bool(alarms) is cast and (not cast or "class 2, 3" in alarms[0])

@@ -9,6 +9,9 @@ Torch raises for most of them (``isograd.explain`` has those); what it takes sil
   a margin loss takes 1 and -1: log(1 + exp(-t x)) and the hinge on a distance are the same for every x where t = 0, so that
   targets of 0 and 1, with no -1 among them, ask for one answer
   a Poisson likelihood exp(x) - t x (or x - t log x) has no least value where a count t is below 0
+  classes that make up a tenth of an evaluation (SHARE) and never came in training are lost on the way there (a cast to bool,
+  a filter): shuffled data of the same kind leave such a class out of LABELS, 200, labels with probability 0.9^200 = 7e-10;
+  told when the run is decided, for where tasks follow one another they come later
 These are arithmetic. OFTEN is from chance: at 20 looks a class on average, a class as frequent as the others stays unseen with
 probability exp(-20); a rare one may, so that outputs without a class are a note.
 Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored.
@@ -21,12 +24,13 @@ from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, uses
-from isograd.health.outcome import outcome
+from isograd.health.outcome import decided, outcome
 from isograd.health.smoothing import smoothing_of
 from isograd.records.finding import Evidence, Finding, Severity
 
 SMOOTH, POOR = 0.5, 0.75
 MARGIN = {"soft_margin_loss": "The soft margin loss", "hinge_embedding_loss": "The hinge embedding loss"}
+LABELS, SHARE, ASKED = 200, 0.1, 100
 OFTEN = 20
 MANY = 1_000
 """Classes above which some are rare by nature (words)."""
@@ -45,7 +49,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         elif use.last.function in INDEXED:
             wrong = _distributions(use) if use.last.target_shape == use.last.output_shape else _indices(use)
             if wrong is None or wrong.severity == "note":
-                wrong = _smoothed(case, use) or wrong
+                wrong = _smoothed(case, use) or _lost(case, use) or wrong
         if wrong is not None:
             yield wrong
 
@@ -156,6 +160,29 @@ def _smoothed(case: Case, use: Use) -> Finding | None:
         "most of what a label says is gone.",
         Evidence("label smoothing", "floor", spread, "", SMOOTH),
         "label_smoothing=0.1, or none",
+    )
+
+
+def _lost(case: Case, use: Use) -> Finding | None:
+    """Classes that evaluations ask for and training never had."""
+    labels = [look.classes for look in use.looks if look.classes]
+    seen = {place for counts in labels for place, count in enumerate(counts) if count}
+    tried = [one for step in case.steps for one in step.evaluations if sum(one.classes) >= ASKED]
+    if not decided(case) or sum(map(sum, labels)) < LABELS or len(seen) < 2 or not tried:
+        return None
+    last, total = tried[-1], sum(tried[-1].classes)
+    lost = [place for place, count in enumerate(last.classes) if place not in seen and count >= SHARE * total]
+    if not lost:
+        return None
+    share = sum(last.classes[place] for place in lost) / total
+    text = f"{100 * share:.0f} % of the labels of an evaluation are of a class that never came in training"
+    return _finding(
+        use,
+        "warning",
+        f"The evaluation asks for class {', '.join(map(str, lost[:5]))}{', ...' if len(lost) > 5 else ''}, which never came in "
+        f"{sum(map(sum, labels)):,} labels of training ({text}).",
+        Evidence(text, "majority_rate", share, "of the labels", 0.0),
+        "look at how the training labels are made: a cast to bool leaves 0 and 1, a filter or a slice may leave classes out",
     )
 
 
