@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from isograd.frameworks.torch import attention
 from isograd.frameworks.torch.budget import replay_due
 from isograd.frameworks.torch.calls import Calls
+from isograd.frameworks.torch.derivatives import flat_derivative
 from isograd.frameworks.torch.evaluations import Evaluations
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.functions import of_function
@@ -19,7 +20,7 @@ from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.lagging import lag_of
 from isograd.frameworks.torch.layers import Layers
-from isograd.frameworks.torch.operations import LOSSES, loss_name, of_module
+from isograd.frameworks.torch.operations import LOSSES, loss_name, name_of, of_module
 from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.frameworks.torch.recurrent import stream_of
 from isograd.frameworks.torch.replaying import replayed
@@ -171,6 +172,11 @@ class Passes:
     def follows(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> None:
         """A part of the way from there to the loss."""
         self.tape.called(function, args, kwargs, output)
+        flat = flat_derivative(name_of(function), args, kwargs, output)
+        if flat is not None:
+            known = self.calls.facts.get(("derivative", ""))
+            flat = flat and (known is None or bool(known.get("flat", False)))
+            self.calls.facts["derivative", ""] = Fact("derivative", "", persons_line(), (("flat", flat),))
 
     def backward(self, root: Any) -> None:
         """A backward pass is about to begin; of the first of a step whose loss nobody knows other answers are tried."""

@@ -6,8 +6,12 @@ Bounds:
   LEAST  three looks (two where the run has ended): a layer that starts at zero lets nothing through at the first step only
 Where the layers before it learn by another way (a skip), the branch is a fixed random function of them: a warning where the run
 has ended below half of what is to be had.
-Look-alikes that are healthy: a ReLU none of whose units fires (``dead_units`` says more), underflow in a deep network (the
-gradient that arrives is tiny there; it is ``vanishing``), a straight-through estimator (its gradient is not zero).
+CURVED: a network of piecewise linear activations (ReLU and its like) has no curvature: a derivative of its derivative with
+respect to the inputs is exactly zero, and a loss that asks for one (a differential equation) gets nothing of it. Certain where
+it was zero at every look.
+Look-alikes that are healthy: first derivatives alone (a penalty on the gradient), a smooth activation among them; a ReLU none
+of whose units fires (``dead_units`` says more), underflow in a deep network (the gradient that arrives is tiny there; it is
+``vanishing``), a straight-through estimator (its gradient is not zero).
 """
 
 from __future__ import annotations
@@ -23,11 +27,14 @@ from isograd.records.trace import LayerSample
 LEAST = 3
 STEPS, SKILL = 50, 0.5
 TINY = 1e-30
+STRAIGHT = ("relu", "leaky_relu", "prelu", "relu6", "hardtanh", "rrelu", "threshold", "abs", "hardshrink", "softshrink")
+"""Activations without curvature."""
 REFERENCES = ("Bengio et al. 2013, Estimating or propagating gradients through stochastic neurons, arXiv:1308.3432, section 4",)
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The first function from the output on that lets no gradient through, if weights lie before it."""
+    yield from _straight(case)
     looks = [{sample.where: sample for sample in step.layers} for step in case.steps if step.layers]
     if len(looks) < (2 if case.ended else LEAST):
         return
@@ -40,6 +47,30 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if case.ended and case.taken >= STEPS and outcome(case).poor(SKILL) and _weighted_before(case, position):
                 yield _around(node, len(looks))
                 return
+
+
+def _straight(case: Case) -> Iterator[Finding]:
+    """Second derivatives of a network that has none."""
+    facts = [fact for _, fact in case.facts("derivative")]
+    if len(facts) < (2 if case.ended else LEAST) or not all(bool(fact.get("flat", False)) for fact in facts):
+        return
+    curves = [node for node in case.anatomy.nodes if node.operation == "activation"]
+    if not curves or any(str(node.get("function", "")) not in STRAIGHT for node in curves):
+        return
+    names = ", ".join(sorted({str(node.get("function", "")) for node in curves}))
+    yield Finding(
+        "flat_activation",
+        "warning",
+        0.95,
+        curves[0].path,
+        f"A second derivative that the program asks for is exactly zero everywhere, at all {len(facts)} looks: between its "
+        f"kinks {names} is a straight line, and so is the network. What the loss makes of this derivative teaches it nothing.",
+        (Evidence("second derivatives of exactly zero", "gradient_rms", 0.0, "", 0.0),),
+        tuple(node.path for node in curves),
+        facts[-1].source or curves[0].source,
+        remedy="a smooth activation: tanh, sin, SiLU, GELU or softplus in the place of each",
+        references=("Raissi et al. 2019, Physics-informed neural networks, J. Comput. Phys. 378",),
+    )
 
 
 def _flat(case: Case, node: Node, samples: dict[str, LayerSample]) -> bool:
