@@ -31,7 +31,7 @@ FACTS = {
     "fresh: whether a batch norm among them has never seen a batch",
     "statistics_lag": "the running statistics of a batch norm follow its batches slowly; momentum; ratio: median over the "
     "channels of a batch's variance over the running one; shift: of its mean's distance in running deviations",
-    "derivative": "a derivative of a derivative was asked for outside of the models; flat: whether all of them were exactly zero",
+    "derivative": "a derivative of a derivative was asked for outside of the models; flat: whether all were exactly zero",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which; "
     "times: how often in the whole run, where that was counted",
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
