@@ -3,6 +3,7 @@
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.present import Present
+from isograd.health.remedies import companions
 from isograd.health.remedies.preset import other_ways, preset
 from isograd.health.remedies.rates import to_adam
 from isograd.health.repair import cure
@@ -75,6 +76,14 @@ def test_an_optimizer_that_is_adaptive_but_not_of_adams_kind_is_replaced_and_one
     assert to_adam(present("lion")) is not None and to_adam(present("asgd")).before == "asgd"
     assert [edit.kind for edit in preset((), present("adagrad"))][-3:] == ["optimizer", "learning_rate", "clip_norm"]
     assert [edit.kind for edit in preset((), present("adamw"))][-3:] == ["learning_rate", "eps", "clip_norm"]
+
+
+def test_where_steps_are_adaptive_in_another_way_adam_comes_with_a_rate_of_its_own():
+    proposed = [Proposal(Edit("residual"), ""), Proposal(Edit("activation", "tanh"), "")]
+    shallow, deep = companions(proposed, present("adagrad")), companions(proposed, present("adagrad", 30))
+    assert [edit.kind for edit in shallow[0]] == [edit.kind for edit in deep[1]] == ["optimizer", "learning_rate"]
+    assert "residual" in [edit.kind for edit in deep[0]], "what a deep network needs stays first"
+    assert all(edit.kind != "optimizer" for made in companions(proposed, present("sgd")) for edit in made)
 
 
 def test_the_other_ways_of_a_deep_network_begin_at_nothing_and_those_of_a_shallow_one_do_not():

@@ -77,7 +77,8 @@ def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> It
 def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Edit, ...], ...]:
     r"""Edits that help together where neither does alone, the likeliest first.
 
-    An activation with the initial weights that suit it. In a deep network residual paths whose branches begin at nothing, with
+    An activation with the initial weights that suit it. Adam with a rate of its own, where steps were adaptive in another way:
+    the rates of the two are not of one kind. In a deep network residual paths whose branches begin at nothing, with
     an activation that has a slope of 1: the network begins as its first and last layer, so that neither depth nor the weights
     that were there matter. Rules that keep a variance over plain layers double it over each path, :math:`2^L` over L of them.
     Beyond 2 DEEP layers these come first, as plain ones of finite width n fluctuate by :math:`\exp(L / n)` at best. Source:
@@ -102,4 +103,8 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     paths = [edit for edit in edits if edit.kind == "residual" and not edit.off and present.depth > DEEP]
     at = 0 if present.depth > 2 * DEEP else 1
     pairs[at:at] = [in_order((*passing, edit, nothing)) for edit in paths]
+    adam = rates.to_adam(present) if present.word("optimizer") == "adaptive" else None
+    if adam is not None:
+        rate = Edit("learning_rate", rates.RATE, before=rates.standing_rate(present))
+        pairs.insert(len(paths) if at == 0 else 0, (adam, rate))
     return tuple(pairs)

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from isograd.health.hypotheses import DEEP, Proposal, usual_norms
 from isograd.health.present import Present
 from isograd.health.remedies.order import CORRECTNESS, in_order
-from isograd.health.remedies.rates import rounded, standing_rate, to_adam
+from isograd.health.remedies.rates import RATE, rounded, standing_rate, to_adam
 from isograd.records.edit import EDITS, Edit
 
-RATE, CLIP = 3e-3, 1.0
-"""Adam's rate at which the references of harm learn best in a few hundred steps, and the bound on the gradient."""
+CLIP = 1.0
+"""The bound on the gradient."""
 
 
 def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]:

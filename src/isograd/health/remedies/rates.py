@@ -22,6 +22,8 @@ WILD, FIRST = 0.5, 2
 TINY, TOGETHER = 8.0, 32.0
 """Examples a step that are few, and those whose mean gradient a step takes instead."""
 ADAM_LIKE = ("adam", "adamw", "nadam", "radam", "adamax")
+RATE = 3e-3
+"""Adam's rate at which the references of harm learn best in a few hundred steps."""
 SCALE = 1024.0
 """Of the loss in float16: its smallest number is 2^-24, and gradients of sound networks are some 1e-6 an entry."""
 

@@ -1,0 +1,40 @@
+"""Cures of real, tiny programs whose robust preset once failed: another kind of steps, and a table that nobody filled."""
+
+import torch
+from curing_programs import cured
+from torch import nn
+
+from isograd.health.trials import HELPS
+
+
+def test_adagrad_at_the_rate_of_adam_is_cured_and_the_preset_is_a_ceiling_as_it_steps_by_adam():
+    proof = cured(optimizer=lambda parameters: torch.optim.Adagrad(parameters, lr=1e-4), budget="24 runs").record
+    (preset, *_) = [one for one in proof.candidates if one.stage == "preset"]
+    assert any((edit.kind, edit.value, edit.before) == ("optimizer", "adam", "adagrad") for edit in preset.edits)
+    assert preset.skill > proof.control.skill.value + HELPS and proof.ceiling == preset
+    assert proof.verdict == "proven" and {edit.kind for edit in proof.edits} <= {"learning_rate", "optimizer"}
+
+
+def words():
+    """Sums of four words each, of which the sign of the first number of a word tells the class."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.cat([torch.randint(20, (640, 4), generator=draw), (8 * torch.rand(640, 1, generator=draw)).long()], 1)
+    y = ((x[:, :4] < 10).sum(1) + (x[:, 4] >= 4) >= 3).long()
+    return [(x[i : i + 32], y[i : i + 32]) for i in range(0, 640, 32)]
+
+
+class Bag(nn.Module):
+    """A table of words, which may be frozen at zero, beside a number."""
+
+    def __init__(self, frozen=True):
+        super().__init__()
+        self.table = nn.Embedding.from_pretrained(torch.zeros(20, 8), freeze=True) if frozen else nn.Embedding(20, 8)
+        self.out = nn.Sequential(nn.Linear(9, 16), nn.ReLU(), nn.Linear(16, 2))
+
+    def forward(self, x):
+        return self.out(torch.cat([self.table(x[:, :4]).mean(1), x[:, 4:] / 8.0], 1))
+
+
+def test_a_table_that_is_frozen_at_zero_is_let_learn():
+    proof = cured(Bag, words(), budget="24 runs", steps=100).record
+    assert proof.verdict == "proven" and "unfreeze" in {edit.kind for edit in proof.edits}
