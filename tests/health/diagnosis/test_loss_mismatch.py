@@ -306,6 +306,8 @@ def test_a_real_mean_of_ten_units_is_told_and_a_real_grade_is_not(classes):
         ((31, 30, 29, 30, 31, 29), 0.6, "warning"),  # six classes, fitted as amounts to little avail
         ((31, 30, 29, 30, 31, 29), 0.95, "note"),  # it goes well all the same
         ((5, 40, 60, 50, 20, 5), 0.6, "note"),  # counts crowd in the middle
+        ((5, 40, 60, 50, 20, 5), 0.1, "note"),  # and are no classes where they are not learned
+        ((60, 5, 50, 20, 40, 5), 0.1, "warning"),
     ],
 )
 def test_whole_numbers_in_equal_shares_that_are_badly_fitted_look_like_classes(counts, skill, severity):
