@@ -102,3 +102,11 @@ def test_three_units_for_eight_inputs_are_a_bottleneck_and_an_autoencoder_of_thr
         nodes.append(Node(f"act {name}", "activation", "", (len(nodes) - 1,), settings=(("function", "relu"),)))
     found = underfitting.barred(Anatomy("torch", tuple(nodes), ()))
     assert (found[0].path if found else "") == narrow
+
+
+def test_a_run_that_ends_a_tenth_of_the_way_gets_a_remark_and_one_that_ends_well_or_at_nothing_none():
+    draw = random.Random(0)
+    (remark,) = found(training(lambda t: classes(t, right=0.08, value=1.25 + draw.gauss(0.0, 0.01))))
+    assert remark.severity == "note" and "10 % of the way" in remark.summary
+    assert found(training(lambda t: classes(t, right=0.9, value=0.4 + draw.gauss(0.0, 0.01)))) == []
+    assert found(training(lambda t: classes(t, right=0.25, value=1.386 + draw.gauss(0.0, 0.01)))) == []  # that is a plateau

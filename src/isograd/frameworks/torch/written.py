@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 Found = tuple[LossSample, tuple[Shape, Shape]]
 """A loss, with the shapes of its output and its target."""
 
-_KEY = "isograd.written"
+_KEY, _SQUARE = "isograd.written", "isograd.square"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,15 @@ class Written:
         elif name == "log":
             self._mark(node, args[0])
         elif name == "mul" and len(args) > 1:
+            self._product_of_rows(args, output, node)
             for side, other in ((args[0], args[1]), (args[1], args[0])):
                 if isinstance(side, Tensor) and side.grad_fn is not None and kind_of(side.grad_fn) == "Log":
                     if isinstance(other, Tensor) and not other.requires_grad:
                         self._mark(node, other)
                     break
         elif name in ("mean", "sum") and output.ndim == 0:
+            below = node.next_functions[0][0] if kind_of(node) in ("Mean", "Sum") else None
+            self.square = getattr(below, "metadata", {}).get(_SQUARE, self.square)
             return self._completed(output, node, training)
         return None
 
@@ -82,6 +85,18 @@ class Written:
         if isinstance(tensor, Tensor) and len(self._tensors) < 4 * DIFFERENCES:
             node.metadata[_KEY] = len(self._tensors)
             self._tensors.append(weakref.ref(tensor))
+
+    def _product_of_rows(self, args: Sequence[Any], output: Tensor, node: Any) -> None:
+        """A column that meets a row of the same length: what one example pays times what another is worth."""
+        sides = [side for side in args[:2] if isinstance(side, Tensor)]
+        if len(sides) != 2 or sides[0].requires_grad == sides[1].requires_grad or output.ndim != 2:
+            return
+        made, given = sides if sides[0].requires_grad else sides[::-1]
+        shapes = tuple(made.shape), tuple(given.shape)
+        rows = max(made.numel(), given.numel())
+        meant = made.grad_fn is None or kind_of(made.grad_fn) in ("Unsqueeze", "AccumulateGrad")
+        if rows > 1 and sorted(shapes, key=len) == [(rows,), (rows, 1)] and not meant:
+            node.metadata[_SQUARE] = shapes
 
     def _difference(self, args: Sequence[Any], output: Tensor, node: Any, training: bool) -> None:
         if len(args) < 2 or len(self._differences) >= DIFFERENCES or output is args[0] or output.ndim == 0:

@@ -176,7 +176,9 @@ def _numbers(case: Case, use: Use) -> Finding | None:
             f"{'They look like classes' if alike else 'If they are classes'}: class 2 is not the middle of 1 and 3."
             f"{' They crowd around one of them, as counts and grades do.' if amounts else ''}",
             Evidence("kinds of targets", "classes", float(len(kinds)), bound=3.0),
-            f"{'for counts F.poisson_nll_loss(output, target); ' if amounts else ''}for classes: a last layer with one output a class, and loss = F.cross_entropy(output, target.long())",
+            "for counts F.poisson_nll_loss(output, target)"
+            if amounts
+            else "for classes: a last layer with one output a class, and loss = F.cross_entropy(output, target.long())",
         )
     if use.last.function != "l1_loss":
         return None

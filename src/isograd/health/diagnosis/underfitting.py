@@ -8,6 +8,8 @@ That a loss stays high says little by itself: nobody knows what the data allow. 
           the middle, or one of no more than NARROW, 3, from inputs that have more (networks none of whose layers is wider than
           their inputs approximate no function that has a peak: Johnson 2019, arXiv:1810.00393), dropout of 80 % and more; and
           the late loss is poor and flat, or below a quarter of the way
+A run that ends with LITTLE, a fifth, or less of the way from a constant answer to perfect, for whatever reason, gets a remark:
+from inside nobody can tell what the data allow, but the number has to be seen.
 Bounds: KNOWS 0.2: enough is known (chance-corrected hits, or variance that rescaling would explain) for the order to count.
 
 Look-alikes that are healthy: label smoothing and class weights (their floor is another: nothing is said), linear models on
@@ -22,7 +24,7 @@ from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
 from isograd.health.outcome import outcome
-from isograd.health.worth import allowed, falls
+from isograd.health.worth import allowed, falls, learned_nothing
 from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
 from isograd.records.finding import Evidence, Finding
 
@@ -35,6 +37,7 @@ STEPS = 50
 LOOKS = 2
 DROPPED = 0.8
 NARROW = 3
+LITTLE = 0.2
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -51,6 +54,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield _shy(case, curve, late.beat, reachable)
     elif reason is not None and poor and (late.beat < HOPELESS or (late.beat < POOR and not falls(curve))):
         yield _barred(case, curve, late.beat, *reason)
+    elif late.beat < LITTLE and outcome(case).poor(LITTLE) and curve.told and not learned_nothing(curve):
+        yield _little(case, curve, late.beat)
 
 
 def _knows(curve: Curve) -> bool:
@@ -87,6 +92,26 @@ def _shy(case: Case, curve: Curve, beat: float, reachable: float) -> Finding:
         since=curve.late_looks()[0][0],
         remedy="a higher learning rate or more steps, if the loss still falls; else look at what bounds the outputs: an "
         "activation after the last layer, a clipped gradient, weight decay, targets of another size",
+    )
+
+
+def _little(case: Case, curve: Curve, beat: float) -> Finding:
+    late = curve.late()
+    right = "" if late.right is None else f" {100 * late.right:.0f} % of the answers are right,"
+    share = "" if late.majority is None else f" where always the most frequent gives {100 * late.majority:.0f} %."
+    return Finding(
+        "underfitting",
+        "note",
+        0.8,
+        "loss",
+        f"The run ends {100 * beat:.0f} % of the way from the best constant answer to perfect ones.{right}{share} Whether the "
+        "data allow more cannot be seen from inside.",
+        (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat, "", LITTLE),),
+        source=curve.looks[-1][1].source,
+        since=curve.late_looks()[0][0],
+        remedy="a simple model (linear, trees, counts of neighbours) on the same inputs tells what can be had; 10 examples "
+        "that the network cannot learn by heart speak against model, loss or step",
+        references=("Karpathy 2019, A recipe for training neural networks",),
     )
 
 
