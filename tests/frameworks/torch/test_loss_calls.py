@@ -218,25 +218,6 @@ def test_a_column_against_a_row_is_a_fact_and_an_agreement_example_by_example():
         assert only(step).agreement.count == 32
 
 
-def test_what_a_row_pays_times_what_a_column_is_worth_is_a_fact_and_row_by_row_it_is_none():
-    worth = torch.linspace(-1.0, 1.0, 32)
-
-    def facts(values):
-        step = watched(nn.Linear(6, 3), lambda output, target: -(output.log_softmax(1)[:, 0] * values).mean())
-        return [fact for fact in step.facts if fact.kind == "broadcast"]
-
-    (fact,) = facts(worth[:, None])
-    assert {fact.get("left", ""), fact.get("right", "")} == {"32", "32x1"}
-    assert facts(worth) == []
-
-
-def test_a_table_of_products_on_purpose_is_no_fact():
-    def loss(output, target):
-        return (output[:, 0].unsqueeze(1) * torch.linspace(0.0, 1.0, 32)).mean()
-
-    assert not [fact for fact in watched(nn.Linear(6, 3), loss).facts if fact.kind == "broadcast"]
-
-
 def test_pairs_on_purpose_are_no_fact():
     centres = torch.randn(5, 6)
 
