@@ -43,6 +43,7 @@ from faults.settings import Program, Settings
 from isograd.curing import cured
 from isograd.errors import IsogradError
 from isograd.frameworks.torch.births import TorchBirths
+from isograd.frameworks.torch.places import tensors_in
 from isograd.health.case import case_of
 from isograd.health.habits import loop_of
 from isograd.health.proving import prove
@@ -106,9 +107,10 @@ class Ground(TorchBirths):
         return self.tape(0)[2].steps
 
     def validation(self) -> list[Any] | None:
-        """What the program itself is judged by, where it was seen."""
+        """What the program itself is judged by, where it was seen; None where it was asked in parts, of which one was kept."""
         writer = self.tape(0)[3]
-        return None if writer.judged is None or writer.evaluated is None else [(writer.evaluated, writer.judged)]
+        lengths = {len(next(tensors_in(one), ())) for one in (writer.judged, writer.evaluated)}
+        return [(writer.evaluated, writer.judged)] if len(lengths) == 1 and 0 not in lengths else None
 
     def check(self) -> tuple[bool, bool, tuple[str, ...]]:
         """The grounds are as they should be."""
