@@ -117,6 +117,30 @@ def test_gradients_cleared_between_backward_and_step_are_told_from_a_cut_graph()
     assert watch.kinds() == {"cleared_early"}
 
 
+def test_gradients_that_are_written_over_with_zeros_are_cleared_too():
+    net = small()
+    optimizer = sgd(net.parameters())
+    watch = train(net, optimizer, Watch(net, optimizer), after=lambda _: optimizer.zero_grad(set_to_none=False))
+    assert watch.kinds() == {"cleared_early"}
+
+
+def test_gradients_that_add_up_to_nothing_over_a_batch_were_not_cleared():
+    """Exclusive or from zeros: every example pulls, two one way and two the other, so that each sum is exactly 0."""
+    net = nn.Sequential(nn.Linear(2, 8), nn.Sigmoid(), nn.Linear(8, 1), nn.Sigmoid())
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    answers = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    optimizer = sgd(net.parameters())
+    with Watch(net, optimizer) as watch:
+        for _ in range(6):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(net(corners), answers).backward()
+            assert all(not parameter.grad.any() for parameter in net.parameters())
+            optimizer.step()
+    assert "cleared_early" not in watch.kinds()
+
+
 def test_a_layer_behind_a_cut_gets_no_gradient_although_it_ran():
     net = small()
     optimizer = sgd(net.parameters())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from isograd.frameworks.torch.places import Place, places_of
 from isograd.frameworks.torch.roster import Held
 from isograd.records.fact import Fact
+from isograd.records.moments import Moments
 from isograd.records.trace import LayerSample
 
 LOOKED_AT = 64
@@ -22,6 +23,8 @@ LAYERS = 64
 """Layers named in one step at most."""
 DRAWN = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.Embedding)
 """Layers whose weights are drawn where they are made; a normalisation made anew is what it was."""
+ROUNDING = 1e-6
+"""Share of the largest possible sum below which a sum is nought but for the rounding of float32 (16 units of 6e-8)."""
 _HEAD = 4_096
 
 
@@ -117,10 +120,11 @@ class Arrivals:
             if not self.filled:  # gradients may be set by hand
                 yield Fact("no_backward")
             return
-        reached = {sample.where.split("@")[0] for sample in layers if sample.gradient and sample.gradient.largest > 0}
+        arrived = {sample.where.split("@")[0]: sample.gradient for sample in layers if sample.gradient}
+        reached = {layer for layer, gradient in arrived.items() if gradient.largest > 0}
         mine = [place for place in self.places if place.parameter.requires_grad and id(place.parameter) in self.stepped]
         if mine and not self.filled:
-            if any(place.layer in reached and place.layer in self.leaves for place in mine):
+            if any(place.layer in reached and place.layer in self.leaves and self._emptied(place, arrived) for place in mine):
                 yield Fact("cleared_early")
                 return
             if not reached:
@@ -135,6 +139,16 @@ class Arrivals:
         yield from self._unheld(held)
         yield from self._stale(optimizers)
         yield from self._resting(optimizers)
+
+    def _emptied(self, place: Place, arrived: Mapping[str, Moments]) -> bool:
+        """Whether a gradient that this parameter must have got is gone; zeros may be what the examples of a batch add up to.
+
+        A bias gets the sum of what arrives at its layer: where that is not zero, and the bias has zeros, they were written.
+        """
+        if not self.stepped[id(place.parameter)]:
+            return True
+        total = arrived[place.layer]
+        return place.name.endswith("bias") and abs(total.total) > ROUNDING * total.count * total.largest
 
     def within(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
         """A step with a closure is over: whether none of its passes, the first included, found empty gradients, and which
