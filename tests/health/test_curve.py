@@ -139,3 +139,19 @@ def test_a_loss_that_arrives_below_its_floor_at_the_end_was_no_plateau():
     late = training(lambda t: numbers(t, explained=0.0), total=lambda t: 1.5 if t < 200 else 1.5 - 0.008 * (t - 200))
     found = [finding for finding in plateau.diagnose(late) if finding.alarm]
     assert found == []
+
+
+def test_a_loss_that_took_off_late_and_arrived_is_judged_by_where_it_arrived():
+    """A plateau of ten twelfths of the run, then a steep fall: the mean of the last third is neither of the two."""
+    values = [1.0] * 250 + [max(0.02, 1.0 - (t - 250) / 15) for t in range(250, 300)]
+    case = training(lambda t: classes(t, value=values[t - 1], right=0.5), total=lambda t: values[t - 1])
+    found = curve.main(case)
+    assert found.told and found.late().beat > 0.95
+
+
+@pytest.mark.parametrize("fall", [lambda t: 1.0 - t / 301, lambda t: math.exp(-t / 60), lambda t: 10.0 / (10.0 + t)])
+def test_a_loss_that_falls_all_the_way_is_judged_by_its_last_third(fall):
+    case = training(lambda t: classes(t, value=1.386 * fall(t), right=0.5), total=lambda t: 1.386 * fall(t))
+    found = curve.main(case)
+    third = [fall(t) for t in range(201, 301)]
+    assert found.told and found.late().beat == pytest.approx(1.0 - sum(third) / len(third), abs=0.05)
