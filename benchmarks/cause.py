@@ -195,7 +195,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
 def full_table(attempt: Callable[..., Any], proposals: Sequence[Any], case: Any) -> list[dict[str, Any]]:
     """Every candidate once, none left out: what the other methods rank."""
     from isograd.errors import ModelError
-    from isograd.health.cause import LENGTH
+    from isograd.health.attempting import LENGTH
     from isograd.health.harm import harm_of
     from isograd.health.present import present_of
     from isograd.health.scoring import least_harm, score_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress
-from isograd.health import cause, repair
+from isograd.health import attempting, cause, repair
 from isograd.health.case import case_of
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
@@ -325,9 +326,11 @@ def _of_batches(program: Program) -> Iterator[Proposal]:
 def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: float) -> Explanation:
     """The cause by experiment, on short replays, paid by the search that asks."""
     short = short_of(work.length)
-    patient, training, _ = program.at(SEARCH_SEED)
+    patient, training, held = program.at(SEARCH_SEED)
 
     def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
+        if not steps:
+            return functools.reduce(lambda one, edit: one.apply(edit), edits, patient).judge(held["search"])
         whole = work.known.get((edits, SEARCH_SEED, "search", work.length))
         way = {} if whole is None else dict(whole.curve)
         if steps in way:
@@ -340,7 +343,7 @@ def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: f
     def memorises(steps: int) -> Skill:
         return patient.trained(training[:1], steps).judge(training[:1])
 
-    tried = cause.Search(
+    tried = attempting.Search(
         attempt,
         seen.harm,
         allowed,

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import IsogradError, RequestError
-from isograd.health import cause, replaying
+from isograd.health import attempting, cause, replaying
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
@@ -94,8 +94,8 @@ def cause_of(
     case: Case,
     findings: Sequence[Finding],
     allowed: Allowance,
-    progress: cause.Progress | None = None,
-    attempt: cause.Attempt | None = None,
+    progress: attempting.Progress | None = None,
+    attempt: attempting.Attempt | None = None,
 ) -> Explanation:
     """Search the cause with a patient that stands at the start of its training; ``attempt`` may remember earlier trials.
 
@@ -111,12 +111,12 @@ def cause_of(
         difference = abs(judged.value - again.value)
         remarks.append(f"the forward pass is random in a way of its own: the same weights differ in skill by {difference:.2g}")
     began = time.monotonic()
-    length = min(cause.LENGTH, present.loop.steps or cause.LENGTH)
+    length = min(attempting.LENGTH, present.loop.steps or attempting.LENGTH)
 
     def memorises(steps: int) -> Skill:
         return patient.trained(given.training[:1], steps).judge(given.training[:1])
 
-    work = cause.Search(
+    work = attempting.Search(
         attempt or attempts(patient, given),
         lambda edit: harm_of(edit, present),
         allowed.steps,
@@ -126,7 +126,7 @@ def cause_of(
         any(finding.alarm for finding in findings),
         run=max(present.loop.steps or 0, case.taken),
     )
-    longest = max(present.loop.steps or 0, case.taken, 10 * cause.LENGTH)
+    longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)
     return replace(found, remarks=(*remarks, *found.remarks))
 
@@ -145,7 +145,7 @@ def unlike(patient: Patient, given: Examples, case: Case) -> tuple[str, ...]:
     )
 
 
-def attempts(patient: Patient, given: Examples) -> cause.Attempt:
+def attempts(patient: Patient, given: Examples) -> attempting.Attempt:
     """What a search asks: the skill of a copy with these edits after so many steps; asked again, it is remembered."""
     known: dict[tuple[tuple[Edit, ...], int], Skill] = {}
 

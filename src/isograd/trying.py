@@ -14,7 +14,7 @@ from typing import Any
 
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list, going_through
-from isograd.health import cause
+from isograd.health import attempting
 from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop
 from isograd.parallel import Ahead
 from isograd.ports import Births, Followed, Patient
@@ -121,7 +121,7 @@ def short_of(length: int) -> int:
     >>> short_of(240), short_of(10_000)
     (40, 80)
     """
-    return min(length, max(cause.LENGTH // 2, min(cause.LENGTH, length // 8)))
+    return min(length, max(attempting.LENGTH // 2, min(attempting.LENGTH, length // 8)))
 
 
 class Fits:

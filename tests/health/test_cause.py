@@ -3,7 +3,8 @@
 import pytest
 
 from isograd.errors import ModelError, RequestError
-from isograd.health.cause import LENGTH, Search, search
+from isograd.health.attempting import LENGTH, Search
+from isograd.health.cause import search
 from isograd.health.harm import Harm
 from isograd.health.hypotheses import Proposal
 from isograd.health.scoring import score_of
@@ -15,10 +16,15 @@ HARMS = {"learning_rate": 0.8, "clear_gradients": 0.6, "input_scale": 0.5}
 
 
 def asked(skills, budget=2_000, **more):
-    """A search over a program that reaches ``skills`` by the set of edits; what is not listed reaches what nothing does."""
+    """A search over a program that reaches ``skills`` by the set of edits; what is not listed reaches what nothing does.
+
+    Before the first step nothing is learned, whatever the edits.
+    """
     tried = []
 
     def attempt(edits, steps):
+        if not steps:
+            return Skill(0.0, 100)
         tried.append((edits, steps))
         found = skills.get(frozenset(edits), skills[frozenset()])
         if isinstance(found, Exception):
@@ -264,3 +270,41 @@ def test_a_batch_is_learned_by_heart_for_as_long_as_a_short_run_and_a_long_run_m
     work, _ = asked({frozenset(): 0.0}, run=run)
     by_heart = lambda steps: Skill(0.9 if steps > LENGTH else 0.2, 32)  # noqa: E731
     assert search(work, proposed(RATE, CLEAR), by_heart, longest=800).answer == answer
+
+
+def test_weights_that_happen_to_answer_better_before_they_learned_anything_are_no_cure():
+    """Nothing learns here: other weights begin at .2 and stay there."""
+    drawn = Edit("initialisation", "glorot")
+    work, _ = asked({frozenset(): 0.0, frozenset([drawn]): 0.2})
+    work.attempt = lambda edits, steps: Skill(0.2 if drawn in edits else 0.0, 100)
+    assert search(work, proposed(drawn, urgent=(drawn,))).causes == ()
+
+
+def test_weights_that_learn_are_a_cure():
+    drawn = Edit("initialisation", "glorot")
+    work, _ = asked({frozenset(): 0.0, frozenset([drawn]): 0.5})
+    assert [cause.edit for cause in search(work, proposed(drawn, urgent=(drawn,))).causes] == [drawn]
+
+
+def test_what_is_wrong_for_certain_is_put_right_where_nothing_gains_without_it():
+    """No gradient arrives, the loss does not fit and the rate is too low: no one and no two of them teach anything."""
+    loss, graph = Edit("loss"), Edit("keep_graph")
+    work, _ = asked({frozenset(): 0.0, frozenset([graph, loss, RATE]): 0.9})
+    work.harm = lambda edit: Harm(0.0 if edit in (loss, graph) else 0.8)
+    found = search(work, proposed(graph, loss, RATE, urgent=(graph, loss, RATE)))
+    assert [cause.edit for cause in found.causes] == [graph, RATE, loss]
+
+
+def test_what_is_wrong_for_certain_is_told_for_less_than_a_setting_is():
+    skills = {frozenset(): 0.0, frozenset([RATE]): 0.8, frozenset([RATE, CLEAR]): 0.87, frozenset([RATE, INPUTS]): 0.87}
+    work, _ = asked(skills)
+    assert [cause.edit for cause in search(work, proposed(CLEAR, RATE, INPUTS, urgent=(CLEAR,))).causes] == [CLEAR, RATE]
+
+
+def test_the_loss_and_the_last_function_are_no_pair_for_the_one_holds_the_other():
+    loss, last = Edit("loss"), Edit("last", before="softmax")
+    work, tried = asked({frozenset(): 0.0})
+    work.harm = lambda edit: Harm(0.5)
+    search(work, proposed(loss, last, RATE, urgent=(loss, last, RATE)))
+    asked_for = [set(edits) for edits, _ in tried]
+    assert {loss, last} not in asked_for and {loss, RATE} in asked_for

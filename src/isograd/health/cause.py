@@ -12,7 +12,7 @@ that their own edit confirms come first.
 
 Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   LENGTH   80 steps: two-sided top-1 .98; .92 at 10, .96 at 40. LONGER 4 times that where nothing moved and the run is longer
-  GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs
+  GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs; what is wrong for certain has to gain NIL alone
   LEARNS   a control above 0.1 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most;
            and so must what does little harm (below CERTAIN) where the control does not learn: it may only be slow
   SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
@@ -25,86 +25,29 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
+from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, Search, tried
 from isograd.health.blame import summary_of
-from isograd.health.harm import LEAST, Harm
+from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
-from isograd.health.scoring import CERTAIN, FACTS, least_harm, score_of
+from isograd.health.scoring import CERTAIN, FACTS
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
 from isograd.records.skill import Skill
 
-LENGTH, LONGER = 80, 4
-GAIN, ENOUGH, NIL, TIE = 0.08, 0.2, 0.05, 0.1
+GAIN, ENOUGH, TIE = 0.08, 0.2, 0.1
 SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
 LEARNS, CONFIRMED = 0.1, 2
 PAIRS = 6
+SAME = {"loss", "last"}
+"""The loss that fits is put behind outputs without a last function, so that these two are no pair."""
 SIGNAL, BY_HEART = 0.1, 0.5
 WELL = 0.5
-FAILED = -0.2
-"""Skill of what raises."""
-
-Attempt = Callable[[tuple[Edit, ...], int], Skill]
-"""The skill after so many steps with these edits; raises ``ModelError`` where they cannot be made or the program raises."""
-Progress = Callable[[int, int, str], object]
-"""Told of (steps spent, steps allowed, what is tried) before each trial."""
-
-
-@dataclass
-class Search:
-    """One search: what may be asked, and what was tried so far."""
-
-    attempt: Attempt
-    harm: Callable[[Edit], Harm]
-    budget: int
-    length: int = LENGTH
-    over: Callable[[], bool] = lambda: False
-    progress: Progress | None = None
-    enough: float = math.inf
-    """A skill from which no further fault is looked for beside those found."""
-    alarmed: bool = False
-    """Whether the training was found to be sick: what stands well after some tens of steps may then fail later."""
-    spent: int = 0
-    reserve: int = 0
-    """Steps that are kept for longer replays."""
-    reached: int = 0
-    """Length of the longest replay."""
-    tried: list[Hypothesis] = field(default_factory=list)
-    interrupted: bool = False
-    ahead: Callable[[Sequence[tuple[tuple[Edit, ...], int]]], object] | None = None
-    """Told the edits and steps that are asked for next; no answer depends on it."""
-    run: int = LENGTH * LONGER
-    """Steps of the person's run."""
-
-    def affords(self, steps: int) -> bool:
-        """Whether a trial of so many steps is still allowed."""
-        return not self.interrupted and not self.over() and self.spent + steps <= self.budget
-
-    def foresee(self, next_ones: Iterable[tuple[Edit, ...]]) -> None:
-        """Say what is asked for next, in this order."""
-        if self.ahead is not None:
-            self.ahead([(edits, _steps(edits, self.length)) for edits in next_ones])
-
-    def skill(self, edits: tuple[Edit, ...], told: str) -> tuple[Skill, str | None]:
-        """Skill with these edits; of what fails, and why."""
-        steps = _steps(edits, self.length)
-        if self.progress is not None:
-            self.progress(self.spent, self.budget, told)
-        self.spent += steps
-        try:
-            return self.attempt(edits, steps), None
-        except ModelError as error:
-            return Skill(FAILED, 0), str(error).splitlines()[0]
-
-
-def _steps(edits: tuple[Edit, ...], length: int) -> int:
-    return next((int(float(e.value or 0)) for e in edits if e.kind == "steps"), length)
 
 
 def search(
@@ -116,7 +59,7 @@ def search(
     Raises ``RequestError`` where the budget does not allow one comparison. An interruption (Ctrl-C) ends the search and keeps
     what was tried.
 
-    >>> from isograd.records.skill import Skill
+    >>> from isograd.health.harm import Harm
     >>> work = Search(lambda edits, steps: Skill(0.9 if edits else 0.1, 50), lambda edit: Harm(0.8), budget=1000)
     >>> found = search(work, [Proposal(Edit("clear_gradients"), "fact")])
     >>> found.answer, found.causes[0].certainty
@@ -141,7 +84,8 @@ def search(
             best = _confirmed(work, start, found, longest)
             if best is None and not causes:
                 suspects = _suspects(work)
-                best = _best(_pairs(work, start, suspects))
+                certain = tuple(one.edit for one in left if one.urgent and one.edit.kind in FACTS)
+                best = _best(_pairs(work, start, suspects, certain))
                 if best is None:
                     found = _longer(work, control, left, longest)
                     best = _best(found)
@@ -185,46 +129,15 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
         chosen = [one for one in candidates if one.urgent is urgent]
         kept = 0 if urgent else work.reserve
         work.foresee((*given, one.edit) for one in chosen)
-        found += [_tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
+        found += [tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
     return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
 
 
-def _tried(work: Search, proposal: Proposal, control: Skill, given: tuple[Edit, ...]) -> Hypothesis:
-    edit = proposal.edit
-    before = work.spent
-    skill, failed = work.skill((*given, edit), edit.text)
-    if edit.kind in FACTS and skill.value < control.value and work.affords(work.length):
-        given, skill, failed = _gentler(work, given, edit, skill, failed)
-    gain = 0.0 if failed is not None else skill.value - control.value
-    harm = least_harm(work.harm(edit), edit.kind)
-    value = None if failed is not None else skill.value
-    score = 0.0 if edit.remedy else score_of(gain, harm)
-    made = Hypothesis(
-        edit, proposal.reason, value, gain, harm.value, harm.outside, score, work.spent - before, given, failed, proposal.source
-    )
-    work.tried.append(made)
-    return made
-
-
-def _gentler(
-    work: Search, given: tuple[Edit, ...], edit: Edit, skill: Skill, failed: str | None
-) -> tuple[tuple[Edit, ...], Skill, str | None]:
-    """What a fact asks for beside a tenth of a learning rate that was found without it, where that does better."""
-    slower = tuple(
-        replace(one, value=one.value / 10.0) if one.kind == "learning_rate" and isinstance(one.value, float) else one
-        for one in given
-    )
-    if slower == given:
-        return given, skill, failed
-    again, why = work.skill((*slower, edit), edit.text)
-    return (slower, again, why) if again.value > skill.value else (given, skill, failed)
-
-
 def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
     """The highest score that may be spoken of; of those within TIE of it the smallest, then the most correct, edit."""
-    able = [one for one in found if one.score > 0.0 and one.gain > GAIN]
+    able = [one for one in found if one.score > 0.0 and one.gain > (NIL if one.edit.kind in FACTS else GAIN)]
     if not able:
         return None
     top = max(one.score for one in able)
@@ -252,7 +165,7 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
             return None
         usual, work.length = work.length, length
         before, _ = work.skill(best.given, "the same for longer")
-        again = _tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
+        again = tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
         work.length, work.reached = usual, length
         if again.score > 0.0 and again.gain > GAIN and not _weak(again, before):
             return best
@@ -319,18 +232,25 @@ def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypo
     return sorted(parts, key=lambda one: (-(one.harm or 0.0), one.edit.kind == "initialisation"))  # weights that suit the curve
 
 
-def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Where no single edit gains: pairs of the most suspect, the one under the other."""
+def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain: tuple[Edit, ...] = ()) -> list[Hypothesis]:
+    """Where no single edit gains: pairs of the most suspect, the one under the other.
+
+    What is wrong for certain is put right beside them all, and beside each alone.
+    """
     if control.value > WELL:
         return []
     found = []
-    pairs = [*_companions(work, suspects), *combinations(suspects[:4], 2)][:PAIRS]
-    work.foresee((first.edit, second.edit) for first, second in pairs)
-    for first, second in pairs:
+    suspects = [one for one in suspects if one.edit not in certain]
+    several = [pair for pair in combinations(suspects[:4], 2) if {one.edit.kind for one in pair} != SAME]
+    pairs = [((), one) for one in (suspects if certain else ())]
+    pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
+    work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
+    for firsts, second in pairs:
         if not work.affords(work.length):
             break
-        proposal = Proposal(second.edit, f"with {first.edit.kind}", source=second.source)
-        made = _tried(work, proposal, control, (first.edit,))
+        beside = (*certain, *firsts)
+        proposal = Proposal(second.edit, f"with {' and '.join(one.kind for one in beside)}", source=second.source)
+        made = tried(work, proposal, control, beside)
         if made.gain > GAIN:
             found.append(made)
     return sorted(found, key=lambda one: -one.score)
@@ -352,7 +272,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
         if not work.affords(length):
             break
         proposal = next((one for one in candidates if one.edit == edit), Proposal(edit, "list"))
-        found.append(_tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
+        found.append(tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
     able = [one for one in found if one.gain > NIL and not _weak(one, control)]
     return sorted(able, key=lambda one: (-one.score, -one.gain))
 

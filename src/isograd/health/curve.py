@@ -34,8 +34,8 @@ LATE = 1 / 3
 """Share of the steps that counts as late."""
 LAST, TAKEN_OFF = 0.1, 0.2
 """The last share of the steps speaks alone where it is so much nearer to perfect answers than the last third is. A curve that
-falls straight from the floor to nothing has 1/20 and 1/6 of the floor there, .117 apart, and a convex one lies closer (exp(-t/T)
-by .05 at most): beyond .2 the loss took off late, and the mean of the third is one of two states."""
+falls straight from the floor to nothing has 1/20 and 1/6 of the floor there, .117 apart, and a convex one lies closer
+(exp(-t/T) by .05 at most): beyond .2 the loss took off late, and the mean of the third is one of two states."""
 LATE_STEPS = 5
 """Late losses from which their mean says something."""
 LATE_LOOKS = 4

@@ -26,6 +26,7 @@ def loop_of(case: Case) -> Loop:
     return Loop(
         clears=_clears(case, looks),
         clears_early=_mostly(case, "cleared_early", looks),
+        cut=_cut(case, looks),
         clip_norm=None if by_value else bound,
         clip_value=bound if by_value else None,
         evaluating=_mostly(case, "evaluation_mode", looks),
@@ -38,6 +39,12 @@ def loop_of(case: Case) -> Loop:
 
 def _mostly(case: Case, kind: str, looks: tuple[int, ...]) -> bool:
     return len({step for step, _ in case.facts(kind)} & set(looks)) > len(looks) / 2
+
+
+def _cut(case: Case, looks: tuple[int, ...]) -> bool:
+    """Whether no backward pass reaches the model: mostly where it was looked at, and at no step at all did a gradient come."""
+    outside = {step for step, fact in case.facts("loss_outside") if not fact.where} & set(looks)
+    return len(outside) > len(looks) / 2 and not any(case.rows.get("gradient_norm", {}).values())
 
 
 def _clears(case: Case, looks: tuple[int, ...]) -> int:

@@ -121,8 +121,9 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     frozen = [p for p in case.anatomy.parameters if not p.trainable]
     if any(p.in_optimizer for p in frozen) or frozen_by_accident(case.anatomy):
         yield Proposal(Edit("unfreeze"), "fact: parameters ask for no gradient", True, frozen[0].layer)
-    if case.facts("detached") or case.facts("cut_off"):
-        yield fact(Edit("keep_graph"), "detached", "a signal leaves the graph")
+    if loop.cut or case.facts("detached") or case.facts("cut_off"):
+        kind = "detached" if case.facts("detached") else "loss_outside"
+        yield fact(Edit("keep_graph"), kind, "a signal leaves the graph")
     if case.anatomy.dtype in ("float16", "bfloat16"):
         yield Proposal(Edit("precision", before=case.anatomy.dtype), "fact: it computes in half precision", True, "loop")
     last = present.word("last")

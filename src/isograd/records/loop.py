@@ -12,7 +12,8 @@ class Loop:
     """The habits of a training loop, read off a recording of it.
 
     ``clears``: gradients are cleared every so many steps (1: each, 0: never); ``clears_early``: between the backward pass and
-    the step. ``clip_norm`` and ``clip_value`` bound the gradient. ``evaluating``: it trains in evaluation mode. ``rates`` are
+    the step. ``cut``: between the model's outputs and the loss something leaves the graph, so that no gradient arrives.
+    ``clip_norm`` and ``clip_value`` bound the gradient. ``evaluating``: it trains in evaluation mode. ``rates`` are
     (step, learning rate) where the rate changes, steps counted from 1; empty: it stays. ``same_batch``: one batch for ever.
     ``redraws``: the weights are drawn again every so many steps (0: never). ``steps``: the length of the run, where known.
 
@@ -23,6 +24,7 @@ class Loop:
 
     clears: int = 1
     clears_early: bool = False
+    cut: bool = False
     clip_norm: float | None = None
     clip_value: float | None = None
     evaluating: bool = False

@@ -136,7 +136,8 @@ def _last(twin: TorchPatient) -> tuple[tuple[str, ...], frozenset[int]]:
 
 
 def _keep_graph(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    return dataclasses.replace(twin, manner=twin.manner.but(keep_graph=not edit.off))
+    whole = dataclasses.replace(twin.loop, cut=edit.off and twin.loop.cut)
+    return dataclasses.replace(twin, manner=twin.manner.but(keep_graph=not edit.off), loop=whole)
 
 
 def _precision(twin: TorchPatient, edit: Edit) -> TorchPatient:

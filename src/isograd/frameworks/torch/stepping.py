@@ -107,7 +107,7 @@ def one_step(
             except RuntimeError as error:
                 raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
             whole = value if len(batches) == 1 else whole + value.detach().cpu() / len(batches)
-        if loop.clears_early:
+        if loop.clears_early or loop.cut:
             optimizer.zero_grad()
         with _told("the gradient cannot be clipped, scaled or added to as the edit asks"):
             adjust_gradients(models, loop)
