@@ -10,7 +10,7 @@ from isograd.health import curve as curves
 from isograd.health.case import case_of
 from isograd.health.diagnosis import labels, plateau
 from isograd.health.passes import repeated, steps_of_a_pass
-from isograd.records.anatomy import Anatomy
+from isograd.records.anatomy import Anatomy, Node
 from isograd.records.fact import Fact
 from isograd.records.trace import Step, Trace
 
@@ -68,6 +68,13 @@ def test_stairs_are_learned_by_heart():
     assert abs(passes.within) < 0.05
     (finding,) = labels.diagnose(case)
     assert finding.alarm and "come again" in finding.summary
+
+
+def test_rare_words_are_learned_where_their_examples_come_again_which_is_a_remark():
+    case = run(stairs)
+    words = Node("words", "embedding", "Embedding")
+    (finding,) = labels.diagnose(replace(case, anatomy=replace(case.anatomy, nodes=(words,))))
+    assert finding.severity == "note" and "held-out" in finding.summary
 
 
 def test_a_slope_is_learned_though_the_first_pass_gained_nothing():

@@ -19,7 +19,8 @@
 
   by heart    the first pass over the data was no better than a constant answer, and since then the loss falls from pass to pass
               and not within: the network knows examples again, and nothing that serves others follows from the inputs
-              (``health.passes`` has the derivation)
+              (``health.passes`` has the derivation). A remark where rows are looked up (embeddings): a rare word learns only
+              where its few examples come again, so that what serves others is small beside what is remembered
 
 Look-alikes that are healthy: contrastive losses whose target is always index 0 (the loss stays high), rare classes, small
 batches, full batches, the two halves of a GAN's batch, class weights that favour the rare, batches of a few classes on purpose
@@ -316,13 +317,19 @@ def _by_heart(case: Case, curve: Curve) -> Finding | None:
     if passes is None or not passes.only_between or not decided(case):
         return None
     fell = f"the loss fell by {passes.fell:.2g} since the first pass over the data, and within passes by {passes.within:.2g}"
+    rows = any(node.operation == "embedding" for node in case.anatomy.nodes)
+    means = (
+        "they are learned by heart, and how much of that serves others only held-out examples tell"
+        if rows
+        else "they are learned by heart, and the targets do not follow from the inputs"
+    )
     return Finding(
         "labels",
-        "warning",
-        0.9,
+        "note" if rows else "warning",
+        0.6 if rows else 0.9,
         "data",
         f"In the first of {passes.count} passes over the data nothing was learned; since then the loss falls only where "
-        "examples come again: they are learned by heart, and the targets do not follow from the inputs.",
+        f"examples come again: {means}.",
         (
             Evidence(fell, "loss", passes.within, "", 0.5 * passes.fell),
             Evidence(f"the last third of the first pass paid {passes.first:.4g}", "loss", passes.first, "", curve.floor),
