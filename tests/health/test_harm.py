@@ -17,7 +17,8 @@ USUAL = {
     "batch_size": {"adaptive": 32.0},
     "dropout": {"adaptive": 0.1},
     "gain": {"adaptive": 0.577},
-    "input_scale": {"adaptive": 1.0},
+    "input_scale": {"adaptive": 1.0, "sgd": 1.0},
+    "target_scale": {"adaptive": 1.0, "sgd": 1.0},
 }
 
 
@@ -81,3 +82,17 @@ def test_weights_and_activations_through_which_a_gradient_fades_a_millionfold_do
     for edit in (Edit("initialisation", "he"), Edit("activation", "relu", before="tanh")):
         costs = [harm_of(edit, present(gain=0.577, fading=nats)).value or 0.0 for nats in (0.0, 4.0, 9.0, 14.0, 40.0)]
         assert costs[0] < 0.08 and costs[1] == costs[0] and 0.4 < costs[2] < 0.6 and costs[3:] == [1.0, 1.0], edit
+
+
+@pytest.mark.parametrize("family", ["dense", "convolutional", "regression"])
+def test_pixels_up_to_255_cost_plain_descent_nearly_everything_and_an_adaptive_step_little(family):
+    edit = Edit("input_scale", "standard")
+    plain, adaptive = (harm_of(edit, present(family, name, input_scale=80.0)).value for name in ("sgd", "adaptive"))
+    assert plain > 0.7 and plain > adaptive
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_inputs_that_are_too_small_are_no_worse_under_plain_descent_which_lacks_rate_there(family):
+    edit = Edit("input_scale", "standard")
+    plain, adaptive = (harm_of(edit, present(family, name, input_scale=0.3)).value for name in ("sgd", "adaptive"))
+    assert plain == adaptive

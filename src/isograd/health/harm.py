@@ -84,7 +84,13 @@ def _faded(present: Present) -> float | None:
 
 
 def _number(name: str, value: float, present: Present) -> float | None:
+    """A step of plain descent grows with the scale of inputs and targets: above 1 it harms more than an adaptive one.
+
+    Below 1 it is only short, as at a small rate, which is blamed there: what the scale does by itself the adaptive one shows.
+    """
     optimizer = present.word("decay") if name == "weight_decay" else present.word("optimizer")
+    if name in ("input_scale", "target_scale") and value < 1.0:
+        optimizer = "adaptive"
     table = NUMBERS.get(f"{name}/{optimizer}") or NUMBERS.get(name)
     if table is None:
         return None

@@ -29,6 +29,18 @@ SPREAD = 0.05
 ANSWERS = 32
 
 
+def against(beat: float) -> str:
+    """How a loss stands beside the best constant answer, in words.
+
+    >>> against(0.07)
+    'only 7 % below that of the best constant answer'
+    >>> against(0.0), against(-28.9)
+    ('no lower than that of the best constant answer', 'far above that of the best constant answer')
+    """
+    how = f"only {100 * beat:.0f} % below" if beat >= 0.005 else "no lower than" if beat > -1.0 else "far above"
+    return f"{how} that of the best constant answer"
+
+
 def learned_nothing(curve: Curve, *, honest: bool = True) -> bool:
     """Whether the late looks show, for certain, nothing that a constant answer could not do.
 

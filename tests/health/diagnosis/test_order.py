@@ -11,7 +11,7 @@ from runs import FLAT, run
 import isograd.health.diagnosis
 from isograd.health.diagnosis import DISEASES, diagnose, explained, in_order
 from isograd.health.diagnosis.learning_rate import SHORT
-from isograd.records.finding import Finding
+from isograd.records.finding import Evidence, Finding
 
 FILES = sorted(p for p in Path(isograd.health.diagnosis.__file__).parent.glob("*.py") if p.stem != "__init__")
 
@@ -96,3 +96,26 @@ def test_a_plain_deep_network_is_told_its_gradient_before_its_rate():
             torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
             optimizer.step()
     assert next(iter(watch.report().findings)).disease == "vanishing"
+
+
+def test_a_batch_that_is_not_finite_is_told_before_everything_that_it_breaks():
+    told = [Finding("loss_mismatch", "warning", 0.97, "3", ""), Finding("nonfinite", "critical", 1.0, "data", "")]
+    assert [one.disease for one in in_order(told)] == ["nonfinite", "loss_mismatch"]
+    overflown = [told[0], replace(told[1], where="loss")]
+    assert [one.disease for one in in_order(overflown)] == ["loss_mismatch", "nonfinite"]
+
+
+def test_units_that_never_fired_because_their_weights_are_zero_are_not_called_dead():
+    zeros, dead = Finding("symmetry", "critical", 0.9, "0", ""), Finding("dead_units", "critical", 0.95, "1", "")
+    assert [one.severity for one in explained([dead, zeros])] == ["note", "critical"]
+    assert [one.severity for one in explained([dead])] == ["critical"]
+
+
+def test_no_rate_is_too_low_where_a_pinned_softmax_lets_no_gradient_out():
+    def low(path):
+        return Finding("learning_rate", "critical", 0.9, "optimizer", "", (Evidence("", "turning_ratio", path),), cause=SHORT)
+
+    softmax = Finding("loss_mismatch", "warning", 0.97, "3", "")
+    assert [one.severity for one in explained([softmax, low(1e-9)])] == ["warning", "note"]
+    assert [one.severity for one in explained([softmax, low(0.2)])] == ["warning", "critical"], "that one is slow as well"
+    assert [one.severity for one in explained([low(1e-9)])] == ["critical"]

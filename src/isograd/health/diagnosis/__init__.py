@@ -167,9 +167,12 @@ def explained(found: Sequence[Finding]) -> Iterator[Finding]:
     """The suspicion that targets follow from nothing is a remark where something else is known to stop the training.
 
     That a run ended too early is one where its targets are known to be wrong: more of them would be learned by heart. And so
-    is a rate that moves nothing where the gradient is lost on its way: no rate brings it to the layers that it does not reach.
+    is a rate that moves nothing where the gradient is lost on its way: no rate brings it to the layers that it does not reach,
+    nor out of a last function that is pinned. Weights that are born as zeros fire no unit: these are not dead.
     """
     faded = any(one.alarm and one.disease == "vanishing" for one in found)
+    pinned = any(one.alarm and one.disease in ("loss_mismatch", "unreachable_targets") for one in found)
+    copies = any(one.alarm and one.disease == "symmetry" for one in found)
     targets = any(one.alarm and one.disease == "labels" and _sure(one) for one in found)
     known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
     for finding in found:
@@ -177,6 +180,8 @@ def explained(found: Sequence[Finding]) -> Iterator[Finding]:
             (known and finding.disease == "labels" and not _sure(finding))
             or (targets and finding.disease == "interrupted")
             or (faded and finding.cause == learning_rate.SHORT)
+            or (pinned and learning_rate.is_still(finding))
+            or (copies and finding.disease == "dead_units")
         )
         yield replace(finding, severity="note") if follows else finding
 
@@ -200,6 +205,8 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     def rank(finding: Finding) -> tuple[bool, int, bool, int, float]:
         tier = _TIER.get(finding.disease, 0)
         names_no_place = tier == _TIER["plateau"] and finding.where in ("loss", "loop", "data")
+        if finding.disease == "nonfinite" and finding.where == "data":  # what comes in broken breaks everything behind it
+            tier = -1
         return not finding.alarm, tier, names_no_place, _WEIGHT[finding.severity], -finding.confidence
 
     return tuple(sorted(findings, key=rank))

@@ -69,7 +69,8 @@ def _finding(shares: list[tuple[float, Node, int]], signal: str, word: str, *, f
     share, node, _ = shares[0]
     severity: Severity = "note" if fine else "critical" if share >= ALL else "warning"
     passes = " Nothing passes through the layer, forward or back." if word == "dead" and share >= 1.0 else ""
-    more = f" {len(shares) - 1} more layers are like it." if len(shares) > 1 else ""
+    others = len(shares) - 1
+    more = f" {others} more {'layer is' if others == 1 else 'layers are'} like it." if others else ""
     what = "fired for no example" if word == "dead" else "sat on the flat part of the curve for every example"
     return Finding(
         "dead_units",

@@ -57,6 +57,8 @@ NOTHING_YET, STRAIGHT, HALF_WAY = 0.4, 0.6, 0.5
 """Paths up to which a rate is too low although looks lie close: where nothing was learned, for nothing says that it was long
 enough; and where the gradient of the late looks still points where it did and half was not reached, for a way that is straight
 and not half of a layer's size long has not come to its first bend."""
+MOST_TIMES = 1_000
+"""Times by which a rate may have to grow; what needs more does not lack a rate but a gradient."""
 SHORT = "the steps are too short for the length of the run"
 """The cause of a rate that is too low; it is none where the gradient is lost on its way."""
 UNSURE = 0.05
@@ -224,6 +226,12 @@ def _low(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Out
         0.9 if moved.starved else 0.8,
         SHORT,
     )
+
+
+def is_still(finding: Finding) -> bool:
+    """Whether a rate is called too low by a path so short that no rate a person would choose makes up for it."""
+    path = finding.evidence[0].value if finding.cause == SHORT and finding.evidence else None
+    return path is not None and path < 1.0 / MOST_TIMES
 
 
 def _rests(case: Case, moved: Movement, found: Outcome) -> bool:

@@ -154,7 +154,8 @@ def _finding(case: Case, curve: Curve) -> Finding:
     late = curve.late()
     beat = late.beat or 0.0
     value = statistics.fmean(sample.value or 0.0 for _, sample in curve.late_looks())
-    floor = value / (1.0 - beat)
+    floor = value / (1.0 - beat) if curve.floor is None else curve.floor
+    value = floor * (1.0 - beat)  # of all late steps where these are more certain than the looks are
     what = "no better than" if beat >= -GAIN else f"{100 * -beat:.0f} % above" if beat > -MANIFOLD else f"{-beat:.1g} times"
     summary = (
         f"After {case.taken:,} steps the loss is {value:.4g}, {what} the {floor:.4g} that the best constant answer gets: "

@@ -24,7 +24,7 @@ from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
 from isograd.health.outcome import outcome
-from isograd.health.worth import allowed, falls, learned_nothing
+from isograd.health.worth import against, allowed, falls, learned_nothing
 from isograd.records.anatomy import WEIGHTED, Anatomy, Node, spoken
 from isograd.records.finding import Evidence, Finding
 
@@ -77,7 +77,7 @@ def _shy(case: Case, curve: Curve, beat: float, reachable: float) -> Finding:
         "warning",
         0.85,
         "loss",
-        f"After {case.taken:,} steps {knows}, but the loss is only {100 * beat:.0f} % below that of the best constant answer, "
+        f"After {case.taken:,} steps {knows}, but the loss is {against(beat)}, "
         f"where outputs of the right size would be {100 * reachable:.0f} % below: they are in order and of the wrong size.",
         (
             Evidence(
@@ -168,7 +168,7 @@ def _barred(case: Case, curve: Curve, beat: float, node: Node, what: str, remedy
         "warning",
         0.75,
         node.path,
-        f"The loss no longer falls and is only {100 * beat:.0f} % below that of the best constant answer: {what}.",
+        f"The loss no longer falls and is {against(beat)}: {what}.",
         (Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat, "", POOR),),
         (node.path,),
         node.source,
