@@ -308,3 +308,11 @@ def test_the_loss_and_the_last_function_are_no_pair_for_the_one_holds_the_other(
     search(work, proposed(loss, last, RATE, urgent=(loss, last, RATE)))
     asked_for = [set(edits) for edits, _ in tried]
     assert {loss, last} not in asked_for and {loss, RATE} in asked_for
+
+
+def test_a_loss_that_teaches_nothing_for_certain_is_put_right_beneath_every_pair():
+    """A cross-entropy of one output: whatever else is wrong, nothing shows before the loss is another."""
+    loss = Edit("loss")
+    work, _ = asked({frozenset(): 0.0, frozenset([loss, RATE, INPUTS]): 0.9})
+    found = search(work, proposed(loss, RATE, INPUTS, urgent=(loss, RATE, INPUTS)))
+    assert {cause.edit for cause in found.causes} == {loss, RATE, INPUTS}

@@ -1,5 +1,7 @@
 """What a recording says of a program's loop and values, and which edits it makes worth a trial."""
 
+import dataclasses
+
 from isograd.health.case import Case, case_of
 from isograd.health.habits import loop_of
 from isograd.health.harm import Harm, harm_of, interpolated
@@ -153,3 +155,28 @@ def test_every_activation_between_the_layers_is_a_suspect_of_its_own_and_so_is_a
     assert all((harm_of(edit, present_of(case)).value or 0.0) > 0.4 for edit in found)
     alike = [harm_of(Edit("activation", "relu", before=name), present_of(case)) for name in ("round", "sign")]
     assert alike[0] == alike[1]
+
+
+def test_a_loss_that_reaches_no_parameter_at_any_look_is_a_cut_that_is_replayed():
+    outside = seen(*[Fact("loss_outside")])
+    without = dataclasses.replace(outside, rows={**outside.rows, "gradient_norm": {}})
+    assert loop_of(without).cut
+    assert not loop_of(outside).cut, "a gradient came at a step in between"
+    assert Edit("keep_graph") in [one.edit for one in proposals(without, (), present_of(without)) if one.urgent]
+
+
+def test_a_rate_far_below_the_usual_is_raised_in_steps_of_ten_and_one_near_it_is_tried_on_both_sides():
+    def rates(rate):
+        case = Case(anatomy(rate, momentum=0.0))
+        return [one.edit.value for one in proposals(case, (), present_of(case)) if one.edit.kind == "learning_rate"]
+
+    assert rates(0.001) == [0.5, 0.01, 0.1, 0.0001]
+    assert rates(0.1) == [0.5, 0.01, 1.0, 0.001]
+
+
+def test_a_loss_that_is_critical_is_a_fact_and_one_that_is_suspect_a_finding():
+    case = Case(anatomy())
+    for severity, word in (("critical", "fact"), ("warning", "finding")):
+        told = Finding("loss_mismatch", severity, 0.97, "loss", "")
+        (one,) = [one for one in proposals(case, (told,), present_of(case)) if one.edit.kind == "loss"]
+        assert one.urgent and one.reason == f"{word}: loss mismatch"

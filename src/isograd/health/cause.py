@@ -84,7 +84,7 @@ def search(
             best = _confirmed(work, start, found, longest)
             if best is None and not causes:
                 suspects = _suspects(work)
-                certain = tuple(one.edit for one in left if one.urgent and one.edit.kind in FACTS)
+                certain = tuple(one.edit for one in left if one.urgent and (one.edit.kind in FACTS or _lost(one)))
                 best = _best(_pairs(work, start, suspects, certain))
                 if best is None:
                     found = _longer(work, control, left, longest)
@@ -216,6 +216,11 @@ def _suspects(work: Search) -> list[Hypothesis]:
     return list(kinds.values())
 
 
+def _lost(one: Proposal) -> bool:
+    """Whether the loss is known for certain to teach nothing as it is."""
+    return one.edit.kind == "loss" and one.reason.startswith("fact")
+
+
 def _companions(work: Search, suspects: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
     """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
     curves = [one for one in suspects if one.edit.kind == "activation"]
@@ -240,9 +245,10 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain
     if control.value > WELL:
         return []
     found = []
-    suspects = [one for one in suspects if one.edit not in certain]
+    put_right = {kind for edit in certain for kind in ({edit.kind} | (SAME if edit.kind in SAME else set()))}
+    suspects = [one for one in suspects if one.edit.kind not in put_right]
     several = [pair for pair in combinations(suspects[:4], 2) if {one.edit.kind for one in pair} != SAME]
-    pairs = [((), one) for one in (suspects if certain else ())]
+    pairs: list[tuple[tuple[Edit, ...], Hypothesis]] = [((), one) for one in (suspects if certain else ())]
     pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:

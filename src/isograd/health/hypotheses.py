@@ -57,8 +57,12 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
 """The kinds of edits that a finding of each disease speaks for."""
 
 
+LOSSES = ("loss_mismatch", "broadcast_loss", "labels_misfit", "bottomless")
+"""Diseases that show for certain, where they are critical, that the loss as it is teaches nothing."""
 DEEP = 5
 """Layers beyond which an activation and the initial weights must suit each other."""
+FAR = 30.0
+"""Times below the usual from which a rate is tried in steps of ten towards it, for the usual one may be too high here."""
 ROOM = 16.0
 MIXED = 0.8
 """Batches whose labels vary less than so much of what all labels do are not mixed."""
@@ -90,7 +94,8 @@ def proposals(case: Case, findings: Sequence[Finding], present: Present) -> tupl
         if finding_or_none is None:
             ready.append(one)
             continue
-        reason = f"finding: {finding_or_none.disease.replace('_', ' ')}"
+        known = one.edit.kind == "loss" and finding_or_none.disease in LOSSES and finding_or_none.severity == "critical"
+        reason = f"{'fact' if known else 'finding'}: {finding_or_none.disease.replace('_', ' ')}"
         source = one.source or finding_or_none.source
         ready.append(Proposal(one.edit, reason, True, one.where or finding_or_none.where, source))
     order = list(found)
@@ -208,7 +213,8 @@ def _rates(present: Present, change: Change) -> Iterator[Proposal]:
     usual = 3e-3 if adaptive else 0.5 * (1.0 - min(momentum, 0.99))
     odd = effective > (0.03 if adaptive else 3.0) or effective < (1e-5 if adaptive else 3e-3)
     yield change("learning_rate", usual, rate, odd=odd)
-    for factor in (0.1, 10.0, 0.01):
+    far = rate < usual / FAR
+    for factor in (10.0, 100.0, 0.1) if far else (0.1, 10.0, 0.01):
         yield change("learning_rate", float(f"{rate * factor:.3g}"), rate, odd=False)
 
 
