@@ -7,7 +7,8 @@ from isograd.health.case import case_of
 from isograd.health.diagnosis import plateau
 from isograd.health.evaluated import ignorant
 from isograd.records.anatomy import Anatomy
-from isograd.records.batch import Evaluation
+from isograd.records.batch import Evaluation, LossSample
+from isograd.records.moments import Moments
 from isograd.records.trace import Step, Trace
 
 
@@ -63,3 +64,21 @@ def test_numbers_that_are_no_nearer_than_the_best_constant_one_are_a_plateau():
 def test_numbers_that_are_nearer_and_losses_without_a_constant_answer_are_none():
     for case in (measured(0.9), measured(1.0, function=""), measured(1.0, function="kl_div"), measured(0.0, floor=0.0)):
         assert alarms(case) == []
+
+
+def noisy(share, *, tried=True, value=4.3):
+    """A squared error of small batches that cannot be told from that of a constant answer, and evaluations."""
+    draw, steps = random.Random(0), []
+    for index in range(1, 61):
+        paid = max(0.1, value + draw.gauss(0.0, 2.0))
+        target = Moments.of([draw.gauss(0.0, 2.0) for _ in range(16)])
+        sample = LossSample("mse_loss", value=paid, floor=4.0, target=target, target_shape=(16, 4))
+        one = Evaluation(index, "mse_loss", "run.py:9", batches=2, examples=200, value=share * 4.0, floor=4.0)
+        steps.append(Step(index, paid, losses=(sample,), evaluations=(one,) if tried and index % 15 == 0 else ()))
+    return case_of(Trace(Anatomy("torch", (), ()), (), tuple(steps), ended=True))
+
+
+def test_evaluations_decide_where_a_known_loss_is_too_noisy_to_be_sure_of():
+    assert alarms(noisy(1.0, tried=False)) == [] and alarms(noisy(0.9)) == [] and alarms(noisy(1.0, value=2.0)) == []
+    (finding,) = alarms(noisy(1.02))
+    assert "of an evaluation" in finding.summary

@@ -1,6 +1,7 @@
 """A layer that does something else than theory says: by thought, a healthy look-alike, real networks."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ import isograd
 from isograd.health.case import Case, table
 from isograd.health.diagnosis import surprise
 from isograd.records.anatomy import Anatomy, Node
+from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectation, Expectations
 from isograd.records.reading import Reading, Readings
 from isograd.records.trace import LayerSample, Step
@@ -55,8 +57,21 @@ def test_a_first_look_in_the_middle_of_a_training_tells_nothing():
     assert found({"a": 0.01, "b": 0.01}, {}, step=500) == []
 
 
-def test_it_is_a_remark():
+def after(value):
+    """The same layer, and a run of 90 steps that ends with this loss where a constant answer gets log 10."""
+    first = case({"a": 0.01, "b": 0.01}, {})
+    steps = []
+    for step in range(2, 91):
+        paid = value + 0.01 * (step % 3)
+        one = LossSample("cross_entropy", value=paid, floor=math.log(10), classes=(4,) * 10)
+        steps.append(Step(step, paid, losses=(one,)))
+    return replace(first, steps=(*first.steps, *steps), taken=90, ended=True)
+
+
+def test_it_is_a_remark_until_a_run_has_ended_with_little():
     assert all(one.severity == "note" for one in surprise.diagnose(case({"a": 0.01, "b": 0.01}, {})))
+    assert [one.severity for one in surprise.diagnose(after(0.5))] == ["note"]
+    assert [one.severity for one in surprise.diagnose(after(2.1))] == ["warning"]
 
 
 def told_of(model, x):

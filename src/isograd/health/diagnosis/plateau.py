@@ -16,9 +16,9 @@ Bounds:
   HONEST  a gain that came with examples seen before, from pass to pass and not within, is no gain (``health.passes``)
   STEPS   50 steps at least; a shorter run is ``interrupted``, not stuck
 Where no floor is known (a loss written by hand), the loss is held against that of its own mean answer (``health.replayed``);
-where that cannot be computed, the program's own evaluations speak (``health.evaluated``); without them only
-that the loss of the last third is where that of the first tenth was, to within ``STILL``, with standard errors that would have
-shown less than that.
+where that cannot be computed, the program's own evaluations speak (``health.evaluated``), as they do beside a known loss that
+is too noisy to be sure of alone; without them only that the loss of the last third is where that of the first tenth was, to
+within ``STILL``, with standard errors that would have shown less than that.
 
 Look-alikes that are healthy: hard problems on which the best model is little better than a constant (its little is beyond
 noise), imbalanced classes (the loss tells more than the hits), a GAN whose discriminator is held at ln 2 (two optimizers take
@@ -40,7 +40,7 @@ from isograd.health.evaluated import able, ignorant
 from isograd.health.outcome import decided, outcome
 from isograd.health.passes import repeated
 from isograd.health.replayed import Worth
-from isograd.health.worth import GAIN, constant, falls, learned_nothing
+from isograd.health.worth import GAIN, HOPE, constant, falls, learned_nothing
 from isograd.records.batch import Evaluation
 from isograd.records.finding import Evidence, Finding
 
@@ -64,6 +64,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
             yield _finding(case, curve)
         return
     if any(one.told for one in judged):
+        tried = ignorant(case) if case.ended and all(_next_to_nothing(one) for one in judged) else ()
+        if tried:
+            yield _tried(case, tried)
         return
     own = None if able(case) else replayed.worth(case)
     if own is not None and own.nothing and (case.ended or not outcome(case).falling):
@@ -79,7 +82,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 
 def _tried(case: Case, tried: Sequence[Evaluation]) -> Finding:
-    """Of a loss without a known floor: the program's own evaluations find nothing."""
+    """The program's own evaluations find nothing: of a loss without a known floor, or one too noisy to be sure of alone."""
     last = tried[-1]
     if last.accuracy is None:
         value, floor = last.value or 0.0, last.floor or 0.0
@@ -103,6 +106,12 @@ def _tried(case: Case, tried: Sequence[Evaluation]) -> Finding:
         remedy="first make the network learn 10 examples by heart; if it cannot, the fault is in the model, the loss or the "
         "step",
     )
+
+
+def _next_to_nothing(curve: Curve) -> bool:
+    """Whether the late losses are where a constant answer's are, too noisy as they may be to be sure of it alone."""
+    late = curve.late()
+    return late.beat is not None and late.beat < GAIN and (late.hits is None or late.hits < HOPE) and not late.stale
 
 
 def _worthless(case: Case, own: Worth) -> Finding:

@@ -1,8 +1,9 @@
 """Surprise: at birth a layer does something else to the signal or the gradient than its anatomy foretells.
 
-A remark and no alarm: weights that come from another training, are all the same, or were drawn with a mean do this, and so
-does a layer whose numbers are not what its name says. Whether it harms, the other diagnoses tell. Bounds and how often random
-networks cross them: ``health.surprise``. Only the first look counts, as theory speaks of the weights as they were then.
+A remark: weights that come from another training, are all the same, or were drawn with a mean do this, and so does a layer
+whose numbers are not what its name says. Whether it harms, the other diagnoses tell; where the run has ended with less than
+POOR, a fifth of what is to be had, it is an alarm, though no sure one. Bounds and how often random networks cross them:
+``health.surprise``. Only the first look counts, as theory speaks of the weights as they were then.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
+from isograd.health.outcome import outcome
 from isograd.health.surprise import Surprise, first, surprises
 from isograd.records.anatomy import capital, spoken
 from isograd.records.finding import Evidence, Finding
+
+STEPS, POOR = 50, 0.2
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -25,17 +29,17 @@ def diagnose(case: Case) -> Iterator[Finding]:
         for name in ("activation_rms", "gradient_rms")
     )
     for one in first(surprises(case.anatomy, case.expectations, signal, gradient)):
-        yield _finding(one, step)
+        yield _finding(one, step, harms=case.taken >= STEPS and case.ended and outcome(case).short_of(POOR))
 
 
-def _finding(one: Surprise, step: int) -> Finding:
+def _finding(one: Surprise, step: int, *, harms: bool) -> Finding:
     what = "the signal" if one.of == "signal" else "the gradient on its way back"
     text = f"{what} comes out of {spoken(one.node.path)} {_times(one.measured)} as large as it went in; theory says "
     text += _times(one.foretold)
     return Finding(
         "surprise",
-        "note",
-        0.9,
+        "warning" if harms else "note",
+        0.7 if harms else 0.9,
         one.node.path,
         f"{capital(text)}: this layer is not what its kind and the size of its weights say.",
         (
