@@ -210,6 +210,15 @@ def test_progress_is_told_before_each_trial():
     assert told[0] == (0, 2_000, "no change") and told[1][0] == LENGTH
 
 
+def test_pairs_leave_what_a_longer_replay_takes():
+    many = [Edit("momentum", 0.1 * place) for place in range(12)]
+    skills = {frozenset(): 0.0}
+    work, tried = asked(skills, budget=1_600)
+    work.harm = lambda edit: Harm(0.8)
+    search(work, [Proposal(one, "present", True) for one in (RATE, CLEAR, INPUTS, *many[:5])], longest=320)
+    assert max(steps for _, steps in tried) == 320 and work.spent <= 1_600
+
+
 def test_an_edit_that_trains_longer_costs_what_it_takes():
     work, tried = asked({frozenset(): 0.0, frozenset([Edit("steps", 200.0)]): 0.9})
     found = search(work, proposed(Edit("steps", 200.0)))

@@ -13,7 +13,7 @@ from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.finding import Finding
 from isograd.records.moments import Moments
-from isograd.records.trace import ParameterSample, Step, Trace
+from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
 
 def anatomy(rate=0.1, momentum=0.9, gain=1.0, activation="tanh", kind="sgd"):
@@ -180,3 +180,23 @@ def test_a_loss_that_is_critical_is_a_fact_and_one_that_is_suspect_a_finding():
         told = Finding("loss_mismatch", severity, 0.97, "loss", "")
         (one,) = [one for one in proposals(case, (told,), present_of(case)) if one.edit.kind == "loss"]
         assert one.urgent and one.reason == f"{word}: loss mismatch"
+
+
+def test_a_softmax_of_an_attention_is_no_activation_to_be_replaced():
+    layer = [Node(name, "linear", "Linear", (place,), (8, 16)) for name, place in (("query", 0), ("key", 0), ("out", 5))]
+    scores = Node("scores", "unknown", "matmul", (1, 2), (8, 8)), Node("softmax", "softmax", "softmax", (3,), (8, 8))
+    mixed = Node("mixed", "unknown", "matmul", (4, 2), (8, 16))
+    nodes = (Node("input", "input", "input", shape=(8, 16)), *layer[:2], *scores, mixed, layer[2])
+    assert present_of(Case(Anatomy("torch", nodes, ()))).word("activation") == ""
+
+
+def passes(calls, inputs, *, source="train.py:9"):
+    """Looks at a loop that calls its loss so often in a step, on inputs of (16, 4) that came so often."""
+    loss = LossSample("cross_entropy", source=source, output_shape=(16, 3), target_shape=(16,))
+    given = InputSample("", 0, (16, 4), "float32", Moments.of([0.0] * (64 * inputs)), 0.0, 0.0)
+    steps = [Step(i, 1.0, 0.1, losses=(loss,) * calls, inputs=(given,), layers=(LayerSample("0"),)) for i in (1, 2, 9)]
+    return loop_of(case_of(Trace(anatomy(), (), tuple(steps), ended=True))).accumulate
+
+
+def test_batches_whose_gradients_make_a_step_are_a_habit_of_the_loop_and_several_losses_of_a_batch_are_not():
+    assert [passes(4, 4), passes(1, 1), passes(3, 1), passes(1, 2)] == [4, 1, 1, 1]

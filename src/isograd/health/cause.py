@@ -78,7 +78,7 @@ def search(
         control, failure = work.skill((), "no change")
         start, left, length = control, list(candidates), work.length
         work.reached = length
-        work.reserve = min(2 * min(longest, LENGTH * LONGER), work.budget // 2) if longest >= 2 * length else 0
+        work.reserve = _reserve(work, longest)
         for _ in range(ROUNDS):
             found = _round(work, start, given, left)
             best = _confirmed(work, start, found, longest)
@@ -120,6 +120,13 @@ def search(
         work.interrupted,
         (*remarks, *short),
     )
+
+
+def _reserve(work: Search, longest: int) -> int:
+    """What is kept for two replays LONGER times as long, and for learning one batch by heart."""
+    long = min(longest, LENGTH * LONGER)
+    every = 3 * long if long >= work.run else 2 * long + work.length
+    return min(every, work.budget // 2) if longest >= 2 * work.length else 0
 
 
 def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Sequence[Proposal]) -> list[Hypothesis]:
@@ -208,9 +215,7 @@ def _suspects(work: Search) -> list[Hypothesis]:
     if any(one.gain > GAIN and one.score > 0.0 for one in single):
         return []
     kinds: dict[str, Hypothesis] = {}
-    for one in sorted(
-        single, key=lambda one: (-(one.harm or 0.0), -one.gain if one.gain > NIL else 0.0)
-    ):  # else the usual value
+    for one in sorted(single, key=lambda one: (-(one.harm or 0.0), -one.gain if one.gain > NIL else 0.0)):
         if (one.harm or 0.0) >= ENOUGH and one.reason != "list":
             kinds.setdefault(one.edit.kind, one)
     return list(kinds.values())
@@ -252,7 +257,7 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain
     pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:
-        if not work.affords(work.length):
+        if not work.affords(work.length + work.reserve):  # what takes off late shows in a longer replay alone
             break
         beside = (*certain, *firsts)
         proposal = Proposal(second.edit, f"with {' and '.join(one.kind for one in beside)}", source=second.source)
@@ -307,9 +312,9 @@ def _answer(
         return "unknown"
     if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"
-    steps = (
-        work.reached if work.reached >= work.run else work.length
-    )  # of a longer run the batch is given the short replay alone
+    steps = work.reached if work.reached >= work.run and work.affords(work.reached) else work.length
+    if not work.affords(steps):
+        return "unknown"
     work.spent += steps
     try:
         return "no signal" if memorises(steps).value > BY_HEART else "unknown"
@@ -318,6 +323,5 @@ def _answer(
 
 
 def _untried(work: Search, candidates: Sequence[Proposal]) -> list[str]:
-    tried = {one.edit for one in work.tried}
-    left = [one.edit.kind.replace("_", " ") for one in candidates if one.edit not in tried]
+    left = [one.edit.kind.replace("_", " ") for one in candidates if one.edit not in {tried.edit for tried in work.tried}]
     return [f"the budget ended before these were tried: {', '.join(dict.fromkeys(left))}"] if left else []

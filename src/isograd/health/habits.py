@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 from isograd.health.case import Case
 from isograd.health.looks import looked
 from isograd.records.loop import Loop
 
+MOST_BATCHES = 64
+"""Batches of a step that a replay takes together, at most."""
 MOST_RATES = 2_000
 """Changes of the learning rate that are kept; a replay is shorter."""
 
@@ -34,6 +38,7 @@ def loop_of(case: Case) -> Loop:
         same_batch=len(looks) > 1 and _mostly(case, "same_batch", looks[1:]),
         redraws=_redraws(case),
         steps=case.planned,
+        accumulate=_accumulates(case),
     )
 
 
@@ -45,6 +50,20 @@ def _cut(case: Case, looks: tuple[int, ...]) -> bool:
     """Whether no backward pass reaches the model: mostly where it was looked at, and at no step at all did a gradient come."""
     outside = {step for step, fact in case.facts("loss_outside") if not fact.where} & set(looks)
     return len(outside) > len(looks) / 2 and not any(case.rows.get("gradient_norm", {}).values())
+
+
+def _accumulates(case: Case) -> int:
+    """Batches whose gradients make a step: calls of one loss at one line, as many as passes of one input; 1 where they vary."""
+    counts = set()
+    for step in case.sampled:
+        calls = Counter((s.function, s.source, s.output_shape) for s in step.losses if s.training)
+        sizes = {math.prod(one.shape): one.values.count for one in step.inputs if one.values.count}
+        if not calls or not sizes or any(one.shape[:1] == () for one in step.inputs):
+            continue
+        passes = {count / size for size, count in sizes.items() if size}
+        times = max(calls.values())
+        counts.add(times if passes == {float(times)} else 1)
+    return next(iter(counts)) if len(counts) == 1 and max(counts) <= MOST_BATCHES else 1
 
 
 def _clears(case: Case, looks: tuple[int, ...]) -> int:

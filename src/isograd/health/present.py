@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.health.case import Case
+from isograd.health.diagnosis import hidden_softmax
 from isograd.health.habits import loop_of
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import InputSample, LossSample
@@ -253,6 +254,6 @@ def _activations(anatomy: Anatomy) -> tuple[str, ...]:
         return ()
     between = anatomy.nodes[places[0] : places[-1]]
     names = Counter(str(node.get("function", node.label)) for node in between if node.operation == "activation")
-    names.update("softmax" for node in between if node.operation == "softmax")
+    names.update("softmax" for node in hidden_softmax.between(anatomy) if node in between)  # none of an attention
     names.update(node.label for node in between if node.operation == "unknown" and node.label in FLAT)
     return tuple(name for name, _ in names.most_common())

@@ -87,6 +87,15 @@ def test_a_program_that_warms_up_from_nothing_is_replayed_and_its_warm_up_taken_
     assert patient.apply(Edit("learning_rate", 0.2)).loop.rates[2] == (3, pytest.approx(0.2))
 
 
+def test_a_rate_that_a_program_warms_up_to_is_the_one_that_an_edit_changes():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.025)
+    patient, _ = patient_of(model, optimizer=optimizer, loop=Loop(rates=((1, 0.025), (2, 0.25), (3, 0.5), (5, 0.1))))
+    slower = patient.apply(Edit("learning_rate", 0.1))
+    rates = [slower.trained(BATCHES, steps).optimizer.param_groups[0]["lr"] for steps in (1, 2, 3, 5)]
+    assert rates == pytest.approx([0.005, 0.05, 0.1, 0.02])
+
+
 @pytest.mark.parametrize(
     ("edit", "change"),
     [

@@ -99,13 +99,15 @@ def _steps(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _learning_rate(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    """The rate; where it changes over the run, the highest, which is what a warm-up rises to and a program says."""
     rate, optimizer = edits.number(edit), optimizer_of(twin, "learning rate")
-    before = float(optimizer.param_groups[0]["lr"]) or twin.loop.highest or 0.0
-    edits.set_learning_rate(optimizer, rate)
-    if before:
-        rates = tuple((step, value * rate / before) for step, value in twin.loop.rates)
-        twin = dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, rates=rates))
-    return twin
+    highest, first = twin.loop.highest, twin.loop.rate(1)
+    if not highest:
+        edits.set_learning_rate(optimizer, rate)
+        return twin
+    edits.set_learning_rate(optimizer, rate * (first or highest) / highest)
+    rates = tuple((step, value * rate / highest) for step, value in twin.loop.rates)
+    return dataclasses.replace(twin, loop=dataclasses.replace(twin.loop, rates=rates))
 
 
 def _constant(twin: TorchPatient, edit: Edit) -> TorchPatient:
