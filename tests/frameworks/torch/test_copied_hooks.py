@@ -45,3 +45,18 @@ def test_a_hook_that_isograd_listens_by_is_not_copied():
     (copy,), _, _ = together((model,), None, None)
     copy(torch.ones(1, 2)).sum().backward()
     assert copy.weight.grad is not None
+
+
+def test_a_hook_that_steps_an_optimizer_is_not_copied_as_it_would_step_the_original():
+    model = nn.Linear(2, 1)
+    optimizers = {parameter: torch.optim.SGD([parameter], lr=1.0) for parameter in model.parameters()}
+
+    def stepped(parameter):
+        for optimizer in optimizers.values():
+            optimizer.step()
+
+    model.weight.register_post_accumulate_grad_hook(stepped)
+    before = [p.detach().clone() for p in model.parameters()]
+    (copy,), _, _ = together((model,), None, None)
+    copy(torch.ones(1, 2)).sum().backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)) and copy.weight.grad is not None

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError
 from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.places import unwrapped
-from isograd.frameworks.torch.rebinding import rebind_modules, rebound
+from isograd.frameworks.torch.rebinding import reaches, rebind_modules, rebound
 
 
 def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | None) -> tuple[tuple[nn.Module, ...], Any, Any]:
@@ -47,16 +47,19 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
 
 
 def _gradient_hooks(models: Sequence[nn.Module], memo: dict[int, Any]) -> None:
-    """What the person's program does to gradients by hooks on its parameters, on the copies too: torch copies none of it."""
+    """What the person's program does to gradients by hooks on its parameters, on the copies too: torch copies none of it.
+
+    A hook that reaches an optimizer is left out: on a copy it would step the original.
+    """
     for parameter in {id(p): p for model in models for p in unwrapped(model).parameters()}.values():
         twin = memo.get(id(parameter))
         if twin is None or twin is parameter or not twin.requires_grad:
             continue
         for hook in (parameter._backward_hooks or {}).values():
-            if not _ours(hook):
+            if _movable(hook):
                 twin.register_hook(rebound(hook, memo))
         for hook in (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).values():
-            if not _ours(hook):
+            if _movable(hook):
                 twin.register_post_accumulate_grad_hook(rebound(hook, memo))
 
 
@@ -64,13 +67,13 @@ def _step_hooks(optimizer: Optimizer, twin: Optimizer, memo: dict[int, Any]) -> 
     """The same of what the person's program does before and behind each step."""
     for kind in ("pre", "post"):
         for hook in getattr(optimizer, f"_optimizer_step_{kind}_hooks", {}).values():
-            if not _ours(hook):
+            if _movable(hook):
                 getattr(twin, f"register_step_{kind}_hook")(rebound(hook, memo))
 
 
-def _ours(hook: Any) -> bool:
-    """Whether a hook is one by which isograd listens."""
-    return str(getattr(hook, "__module__", "")).partition(".")[0] == "isograd"
+def _movable(hook: Any) -> bool:
+    """Whether a hook is the person's, and not one by which isograd listens, and may work on a copy."""
+    return str(getattr(hook, "__module__", "")).partition(".")[0] != "isograd" and not reaches(hook, Optimizer)
 
 
 def without_memory(optimizer: Optimizer) -> Optimizer:

@@ -113,3 +113,36 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # not filled yet
         return None
+
+
+def reaches(one: Any, kind: type, known: set[int] | None = None) -> bool:
+    """Whether a function holds an object of a kind, where ``rebound`` looks.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    >>> reaches(lambda: optimizer.step(), torch.optim.Optimizer), reaches(lambda: None, torch.optim.Optimizer)
+    (True, False)
+    """
+    known = set() if known is None else known
+    if id(one) in known:
+        return False
+    known.add(id(one))
+    if isinstance(one, kind):
+        return True
+    return any(reaches(part, kind, known) for part in _held(one))
+
+
+def _held(one: Any) -> list[Any]:
+    """What a function, a collection or an object of the person's own holds."""
+    if isinstance(one, FunctionType):
+        named = [one.__globals__[name] for name in names(one.__code__) if name in one.__globals__] if theirs(one) else []
+        return [*map(_content, one.__closure__ or ()), *named, *(one.__defaults__ or ())]
+    if isinstance(one, MethodType):
+        return [one.__self__, one.__func__]
+    if isinstance(one, functools.partial):
+        return [one.func, *one.args, *one.keywords.values()]
+    if type(one) in (list, tuple, dict):
+        return list(one.values() if type(one) is dict else one) if len(one) <= MOST else []
+    held = getattr(one, "__dict__", None)
+    plain = isinstance(held, dict) and not isinstance(one, type | nn.Module | Tensor)
+    return list(held.values()) if plain and any(map(theirs, vars(type(one)).values())) else []
