@@ -1,7 +1,7 @@
 """What everything robust at once reaches: the ceiling of a search; where it does not help, the preset's own other ways first.
 
 A preset may fail by its rate, by paths that make the first outputs of a deep network large, or by a loss, data or network that
-are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a SHARE of a run, and the
+are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a quarter of a run, and the
 best of them runs in full where it is ahead of the program and of the preset there.
 """
 
@@ -12,8 +12,8 @@ from isograd.health.found import WELL, Found, Plan
 from isograd.health.trials import EQUAL, HELPS, SEARCH_SEED, Work, said
 from isograd.records.proof import Training
 
-SHARE = 0.25
-"""Of a run, after which ways are compared. A run is judged there anyway, so that the preset's own way is known."""
+PARTS = 4
+"""Of a run, after the first of which ways are compared. A run is judged there anyway: the preset's own way is known."""
 
 
 def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Training, float]:
@@ -35,7 +35,7 @@ def _other_way(
     work: Work, plan: Plan, found: Found, known: tuple[Training, Training], so_far: tuple[Training, float]
 ) -> tuple[Training, float]:
     """The preset's other ways in short, and the best of them in full."""
-    short = max(1, round(SHARE * work.length))
+    short = max(1, work.length // PARTS)
     least = max(dict(one.curve).get(short, 0.0) for one in known) + EQUAL * work.scale
     work.foresee(work.searching(way, short) for way in plan.ways)
     runs = []

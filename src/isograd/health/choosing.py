@@ -56,7 +56,9 @@ def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     top = max(one.skill for one in able if one.skill is not None)
     if ceiling is not None and top <= ceiling + HELPS * work.scale:
         top = ceiling
-    near = [one for one in able if reaches(one, goal(plan, work, value, top, KEPT)) and len(one.edits) <= PARTS]
+    kept = goal(plan, work, value, top, KEPT)
+    kept = kept if found.level is None or top != ceiling else min(kept, found.level)
+    near = [one for one in able if reaches(one, kept) and len(one.edits) <= PARTS]
     near = near or [one for one in able if reaches(one, goal(plan, work, value, top, NEAR))]
     best = min(near, key=bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)

@@ -58,7 +58,7 @@ def _lessen(work: Work, plan: Plan, found: Found, winner: Candidate, between: tu
         skill = next((one.skill for one in work.candidates if one.edits == edits), None)
         if skill is None or skill < max(whole - GAIN * work.scale, least):
             return False
-        level = max(whole - tolerance(work, winner, share), least)  # noise may decide here, and is asked for once
+        level = found.level = max(whole - tolerance(work, winner, share), least)  # noise may decide here, and is asked for once
         return skill >= level
 
     kept = shrunk(parts, still)

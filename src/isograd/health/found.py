@@ -66,6 +66,8 @@ class Found:
     edits: tuple[Edit, ...] = ()
     reached: Training | None = None
     payable: bool = True
+    level: float | None = None
+    """What parts that were taken away have left, where noise decided: so much is near enough."""
     remarks: list[str] = field(default_factory=list)
 
 

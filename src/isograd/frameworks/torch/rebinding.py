@@ -144,5 +144,6 @@ def _held(one: Any) -> list[Any]:
     if type(one) in (list, tuple, dict):
         return list(one.values() if type(one) is dict else one) if len(one) <= MOST else []
     held = getattr(one, "__dict__", None)
-    plain = isinstance(held, dict) and not isinstance(one, type | nn.Module | Tensor)
-    return list(held.values()) if plain and any(map(theirs, vars(type(one)).values())) else []
+    if not isinstance(held, dict) or isinstance(one, type | nn.Module | Tensor):
+        return []
+    return list(held.values()) if any(map(theirs, vars(type(one)).values())) else []
