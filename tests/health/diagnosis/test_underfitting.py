@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from lessons import classes, final, numbers, training
+from lessons import classes, final, looked_at, numbers, training
 
 from isograd.health.diagnosis import underfitting
 from isograd.records.anatomy import Anatomy, Node
@@ -110,3 +110,12 @@ def test_a_run_that_ends_a_tenth_of_the_way_gets_a_remark_and_one_that_ends_well
     assert remark.severity == "note" and "10 % of the way" in remark.summary
     assert found(training(lambda t: classes(t, right=0.9, value=0.4 + draw.gauss(0.0, 0.01)))) == []
     assert found(training(lambda t: classes(t, right=0.25, value=1.386 + draw.gauss(0.0, 0.01)))) == []  # that is a plateau
+
+
+def test_wild_examples_between_the_looks_are_no_outputs_of_the_wrong_size():
+    looks = {*looked_at(300), *(15 * i for i in range(1, 21))}
+
+    def paid(t):
+        return numbers(t, explained=0.6).value * (1.0 if t in looks else 2.2)
+
+    assert [one for one in found(training(lambda t: numbers(t, explained=0.6), total=paid)) if one.alarm] == []

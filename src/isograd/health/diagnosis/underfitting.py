@@ -50,7 +50,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if late.beat is None:
         return
     reachable, poor = allowed(curve), outcome(case).short_of(POOR)
-    if reachable is not None and _knows(curve) and reachable >= SURE and late.beat + 2.0 * late.error < SHY * reachable:
+    told = curve.standing(curve.late_looks()).beat  # on the same examples: a few wild ones elsewhere are no wrong size
+    shy = reachable is not None and max(late.beat + 2.0 * late.error, told or 0.0) < SHY * reachable
+    if reachable is not None and shy and _knows(curve) and reachable >= SURE:
         yield _shy(case, curve, late.beat, reachable)
     elif reason is not None and poor and (late.beat < HOPELESS or (late.beat < POOR and not falls(curve))):
         yield _barred(case, curve, late.beat, *reason)
