@@ -115,7 +115,10 @@ def test_a_run_that_ends_a_tenth_of_the_way_gets_a_remark_and_one_that_ends_well
 def test_wild_examples_between_the_looks_are_no_outputs_of_the_wrong_size():
     looks = {*looked_at(300), *(15 * i for i in range(1, 21))}
 
-    def paid(t):
-        return numbers(t, explained=0.6).value * (1.0 if t in looks else 2.2)
+    def at(t):
+        return numbers(t, explained=0.6, rows=16)
 
-    assert [one for one in found(training(lambda t: numbers(t, explained=0.6), total=paid)) if one.alarm] == []
+    def paid(t):
+        return at(t).value if t in looks else 1.0
+
+    assert [one for one in found(training(at, total=paid)) if one.alarm] == []
