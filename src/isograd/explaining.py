@@ -16,6 +16,7 @@ from isograd.health import attempting, cause, replaying
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
+from isograd.health.outcome import outcome
 from isograd.health.present import Present, present_of
 from isograd.ports import Patient
 from isograd.records.cause import Explanation
@@ -125,10 +126,19 @@ def cause_of(
         progress,
         any(finding.alarm for finding in findings),
         run=max(present.loop.steps or 0, case.taken),
+        stood=ended_at(case, findings),
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)
     return replace(found, remarks=(*remarks, *found.remarks))
+
+
+def ended_at(case: Case, findings: Sequence[Finding]) -> float:
+    """Skill at which a run ended that gave no alarm, less two standard errors; without bound where that is not known."""
+    found = outcome(case)
+    if any(finding.alarm for finding in findings) or found.skill is None or not case.ended:
+        return -math.inf
+    return found.skill - 2.0 * found.error
 
 
 def unlike(patient: Patient, given: Examples, case: Case) -> tuple[str, ...]:

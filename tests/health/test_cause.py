@@ -325,3 +325,19 @@ def test_a_loss_that_teaches_nothing_for_certain_is_put_right_beneath_every_pair
     work, _ = asked({frozenset(): 0.0, frozenset([loss, RATE, INPUTS]): 0.9})
     found = search(work, proposed(loss, RATE, INPUTS, urgent=(loss, RATE, INPUTS)))
     assert {cause.edit for cause in found.causes} == {loss, RATE, INPUTS}
+
+
+def test_what_only_reaches_sooner_what_the_whole_run_reached_is_no_cause():
+    """Eighty steps are too few for this rate, and the run that was watched had thousands: it ended at .95."""
+    work, _ = asked({frozenset(): 0.1, frozenset([RATE]): 0.9}, stood=0.95)
+    found = search(work, proposed(RATE))
+    assert found.causes == () and found.answer == "healthy"
+    work, _ = asked({frozenset(): 0.1, frozenset([RATE]): 0.9}, stood=0.3)
+    assert [cause.edit for cause in search(work, proposed(RATE)).causes] == [RATE], "the run itself had not come so far"
+
+
+def test_what_is_wrong_for_certain_is_the_cause_where_it_gains_the_most_whatever_a_setting_harms():
+    skills = {frozenset(): 0.0, frozenset([CLEAR]): 0.8, frozenset([RATE]): 0.75}
+    work, _ = asked({**skills, frozenset([CLEAR, RATE]): 0.8})
+    work.harm = lambda edit: Harm(0.97 if edit == RATE else 0.5)
+    assert search(work, proposed(RATE, CLEAR, urgent=(CLEAR, RATE))).causes[0].edit == CLEAR

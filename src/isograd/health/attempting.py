@@ -39,6 +39,8 @@ class Search:
     progress: Progress | None = None
     enough: float = math.inf
     """A skill from which no further fault is looked for beside those found."""
+    stood: float = -math.inf
+    """Skill at which the watched run itself ended, where there was no alarm: what reaches no more is quicker at most."""
     alarmed: bool = False
     """Whether the training was found to be sick: what stands well after some tens of steps may then fail later."""
     spent: int = 0

@@ -25,6 +25,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -85,10 +86,10 @@ def search(
             if best is None and not causes:
                 suspects = _suspects(work)
                 certain = tuple(one.edit for one in left if one.urgent and (one.edit.kind in FACTS or _lost(one)))
-                best = _best(_pairs(work, start, suspects, certain))
+                best = _best(_pairs(work, start, suspects, certain), work.stood)
                 if best is None:
                     found = _longer(work, control, left, longest)
-                    best = _best(found)
+                    best = _best(found, work.stood)
                     if best is not None:
                         start = control = _control_of(work, control)
                     work.length = length if best is None else work.length
@@ -142,11 +143,17 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
     return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
 
 
-def _best(found: Sequence[Hypothesis]) -> Hypothesis | None:
-    """The highest score that may be spoken of; of those within TIE of it the smallest, then the most correct, edit."""
+def _best(found: Sequence[Hypothesis], stood: float = -math.inf) -> Hypothesis | None:
+    """The highest score that may be spoken of; of those within TIE of it the smallest, then the most correct, edit.
+
+    What is wrong for certain comes before all others where nothing gains more than TIE beyond it.
+    """
     able = [one for one in found if one.score > 0.0 and one.gain > (NIL if one.edit.kind in FACTS else GAIN)]
+    able = [one for one in able if (one.skill or 0.0) > stood + GAIN]
     if not able:
         return None
+    most = max(one.gain for one in able)
+    able = [one for one in able if one.edit.kind in FACTS and one.gain >= (1.0 - TIE) * most] or able
     top = max(one.score for one in able)
     near = [one for one in able if one.score >= (1.0 - TIE) * top]
     order = list(EDITS)
@@ -163,7 +170,7 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
     """
     left, length = list(found), min(longest, work.length * LONGER)
     for _ in range(CONFIRMED):
-        best = _best(left)
+        best = _best(left, work.stood)
         if best is None or best.edit.kind in FACTS or best.gain >= SURE or length < 2 * work.length:
             return best
         if control.value < LEARNS and (best.harm or 0.0) >= CERTAIN:
@@ -305,7 +312,7 @@ def _answer(
         return "cause"
     if work.interrupted:
         return "interrupted"
-    if control.value >= WELL:
+    if control.value >= WELL or work.stood >= WELL:
         return "unknown" if work.alarmed else "healthy"
     reached = max((one.skill for one in work.tried if one.skill is not None), default=FAILED)
     if memorises is None or failure is not None or max(reached, control.value) > SIGNAL or not work.tried:
