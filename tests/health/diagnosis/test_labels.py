@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from bodies import body
-from lessons import EMPTY, classes, final, numbers, training
+from lessons import EMPTY, classes, final, looked_at, numbers, training
 
 from isograd.health.case import case_of
 from isograd.health.diagnosis import labels
@@ -65,6 +65,20 @@ def test_inverted_weights_that_do_no_harm_are_a_remark():
     assert finding.severity == "note"
 
 
+@pytest.mark.parametrize(("late", "severity"), [(8, "warning"), (3, "note")])
+def test_a_rare_class_that_came_a_few_times_and_was_never_answered_is_harmed(late, severity):
+    """An example of the rare class at every so many looks, and no answer that is so."""
+
+    def one(t):
+        few = classes(t, kinds=2, rows=16, shares=[0.9, 0.1], answer=0, value=0.1, weights=(10.0, 1.0))
+        came = t in RARE[-late:] or t in RARE[:20]
+        return dataclasses.replace(few, classes=(15, 1) if came else (16, 0), hits=15 if came else 16)
+
+    (finding,) = found(training(one))
+    assert finding.severity == severity
+
+
+RARE = looked_at(300)
 GRADED = (1.0, 0.1, 0.01, 0.001)
 
 

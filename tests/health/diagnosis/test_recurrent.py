@@ -44,6 +44,13 @@ def test_a_short_look_is_no_proof_of_harm():
     assert [f.severity for f in found(geometric(0.82), steps=60, ended=False)] == ["note"]
 
 
+def test_most_of_a_short_sequence_is_reached_and_its_beginning_is_not_which_is_a_remark_where_nothing_is_learned():
+    (finding,) = found(geometric(0.6, 20))
+    assert finding.severity == "note" and "6e-05 of the one at the last of 20 steps" in finding.summary
+    assert found(geometric(0.6, 20), lambda i: 2.0 / i) == [], "what there is to learn lies near the end"
+    assert found(geometric(0.8, 20)) == [], "a hundredth is left at the first step"
+
+
 @pytest.mark.parametrize("keeps", [0.99, 1.0, 1.01])
 def test_a_gradient_that_reaches_the_first_step_is_healthy_whatever_the_loss_does(keeps):
     assert found(geometric(keeps)) == []

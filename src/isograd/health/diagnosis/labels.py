@@ -52,6 +52,8 @@ CHANCE = 1e-6
 ONE_CLASS_LOSS = 0.1
 INVERTED = 2.0
 IGNORED, ALIKE = 10.0, 1.5
+NEVER = 5
+"""Examples of a class that must have come late for it to count that none was answered so; twice as many for hardly any."""
 STAYS = 0.5
 TURNED = 0.3
 FEWER, HALF_WAY = 0.5, 0.5
@@ -281,7 +283,8 @@ def _inverted(case: Case, curve: Curve) -> Finding | None:
     answered = sum(sample.answers[rare] for sample in samples)
     due = sum(sample.classes[rare] for sample in samples)
     ratio = weights[common] / weights[rare]
-    harmed = case.taken >= STEPS and due >= 10 and answered < 0.5 * due
+    never = answered == 0 and due >= NEVER
+    harmed = case.taken >= STEPS and (never or (due >= 2 * NEVER and answered < 0.5 * due))
     said = (
         f"The rarest class ({rare}) has weight {weights[rare]:.3g} and the most frequent ({common}) {weights[common]:.3g}: "
         "the weights are the wrong way round"

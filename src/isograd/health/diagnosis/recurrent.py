@@ -6,6 +6,7 @@ back a thousandth of the gradient is left: what lies further back is not learned
 Bounds:
   PART      the reach is less than a quarter of the sequence; where every step has a target of its own the gradient is
             everywhere, so that a short reach says by itself that the loss sits at the end
+            A remark where it is more, and not the whole sequence, and nothing was learned
   STEPS     of sequences of 8 steps and more
   BROKEN    30 times are enough where the loss has become NaN or infinite: a step that the last time steps bear is that many
             times too large for the first ones, and the loss is gone (``exploding.CHAOTIC`` says the same of layers)
@@ -65,6 +66,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
             kind = "vanishing"
         elif share > (BROKEN if _broke(case) else FORETOLD):
             kind = "exploding"
+        elif reach < steps - 1 and share < 1.0 and _harmful(case, node, outcome(case)):
+            yield _vanishing(case, node, harmful=False)  # what was to be learned may lie further back, and may not
+            continue
         else:
             continue
         judged = outcome(case) if judged is None else judged
