@@ -283,3 +283,36 @@ def test_what_the_loop_does_by_hand_is_said_not_to_be_replayed_and_what_hooks_do
     assert not [one for one in explained(by_hand=False).remarks if "untouched replay" in one]
     hooked = explained(by_hand=False, hooked=True)
     assert not [one for one in hooked.remarks if "untouched replay" in one] and hooked.control.value < 0.1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("cut", "keep_graph"), ("idle", "take_steps")],
+    ids=["wrapped anew in the loop", "step without brackets"],
+)
+def test_a_fault_of_the_loop_that_is_no_part_of_model_and_loss_is_replayed_and_named(fault, kind):
+    model, batches = net(), problem()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with isograd.watch(model, optimizer, steps=100) as watch:
+        for step in range(100):
+            x, y = batches[step % len(batches)]
+            optimizer.zero_grad()
+            out = model(x)
+            if fault == "cut":
+                out = torch.tensor(out.detach().numpy(), requires_grad=True)
+            LOSS(out, y).backward()
+            if fault != "idle":
+                optimizer.step()
+    causes = watch.explain(batches, LOSS, budget=700).cause.causes
+    assert [cause.edit.kind for cause in causes] == [kind] and causes[0].certainty == "sure"
+
+
+def test_a_run_that_arrived_slowly_gets_no_cause_although_a_short_replay_would_gain():
+    model, batches = net(), problem()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
+    watch = run(model, optimizer, batches, steps=1200)
+    again = torch.optim.Adam(model.parameters(), lr=2e-4)
+    report = watch.explain(batches, LOSS, optimizer=again, budget=1000)
+    assert not [finding for finding in report.findings if finding.alarm]
+    assert report.cause.causes == () and report.cause.answer == "healthy"
+    assert any(one.gain > 0.2 for one in report.cause.tried), "in so few steps a higher rate does better"

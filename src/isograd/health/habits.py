@@ -12,6 +12,8 @@ from isograd.records.loop import Loop
 
 MOST_BATCHES = 64
 """Batches of a step that a replay takes together, at most."""
+PASSES = 3
+"""Backward passes without a step from which on there is none: one or two may be a trial."""
 MOST_RATES = 2_000
 """Changes of the learning rate that are kept; a replay is shorter."""
 
@@ -31,6 +33,7 @@ def loop_of(case: Case) -> Loop:
         clears=_clears(case, looks),
         clears_early=_mostly(case, "cleared_early", looks),
         cut=_cut(case, looks),
+        idle=any(int(fact.get("passes", 0)) >= PASSES for _, fact in case.facts("no_step")),
         clip_norm=None if by_value else bound,
         clip_value=bound if by_value else None,
         evaluating=_mostly(case, "evaluation_mode", looks),

@@ -22,7 +22,7 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
     "weight_decay": ("weight_decay", "loss"),
     "batch_size": ("batch_size",),
     "gradients_not_cleared": ("clear_gradients",),
-    "gradients_lost": ("clear_gradients", "loss"),
+    "gradients_lost": ("clear_gradients", "take_steps", "loss"),
     "cut_graph": ("keep_graph", "loss", "activation"),
     "flat_activation": ("activation",),
     "optimizer_misses_parameters": ("parameters",),
@@ -114,6 +114,8 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     if loop.clears != 1 or loop.clears_early:
         kind = "cleared_early" if loop.clears_early else "carried"
         yield fact(Edit("clear_gradients"), kind, "gradients are not cleared where they should be")
+    if loop.idle:
+        yield fact(Edit("take_steps"), "no_step", "no optimizer steps")
     if loop.evaluating:
         yield fact(Edit("train_mode"), "evaluation_mode", "it trains in evaluation mode")
     if loop.same_batch:

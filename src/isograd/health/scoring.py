@@ -13,6 +13,7 @@ FACTS = (
     "train_mode",
     "fresh_batches",
     "keep_weights",
+    "take_steps",
     "parameters",
     "keep_graph",
     "precision",

@@ -42,6 +42,7 @@ EDITS: dict[str, Kind] = {
     ),
     "constant_rate": Kind("leave the learning rate where it began", "loop"),
     "keep_weights": Kind("do not draw the weights again while training", "loop"),
+    "take_steps": Kind("let the optimizer step after the backward pass", "loop"),
     "steps": Kind("train `value` steps", "loop", back="before"),
     "clip_norm": Kind("clip the gradient to the total norm `value` before each step", "loop", back="before", off=_UNCLIPPED),
     "clip_value": Kind(

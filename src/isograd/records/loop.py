@@ -13,9 +13,10 @@ class Loop:
 
     ``clears``: gradients are cleared every so many steps (1: each, 0: never); ``clears_early``: between the backward pass and
     the step. ``cut``: between the model's outputs and the loss something leaves the graph, so that no gradient arrives.
-    ``clip_norm`` and ``clip_value`` bound the gradient. ``evaluating``: it trains in evaluation mode. ``rates`` are
-    (step, learning rate) where the rate changes, steps counted from 1; empty: it stays. ``same_batch``: one batch for ever.
-    ``redraws``: the weights are drawn again every so many steps (0: never). ``steps``: the length of the run, where known.
+    ``idle``: backward passes run and no optimizer steps. ``clip_norm`` and ``clip_value`` bound the gradient. ``evaluating``:
+    it trains in evaluation mode. ``rates`` are (step, learning rate) where the rate changes, steps counted from 1; empty: it
+    stays. ``same_batch``: one batch for ever. ``redraws``: the weights are drawn again every so many steps (0: never).
+    ``steps``: the length of the run, where known.
 
     What edits put in: ``clip_unit`` bounds the gradient of each unit by its weights; ``schedule`` ("cosine" or "linear") stands
     in for the fall of ``rates``, ``warm_up`` for their rise (in steps; 0: none, None: as it was); ``accumulate`` batches make a
@@ -25,6 +26,7 @@ class Loop:
     clears: int = 1
     clears_early: bool = False
     cut: bool = False
+    idle: bool = False
     clip_norm: float | None = None
     clip_value: float | None = None
     evaluating: bool = False

@@ -83,6 +83,8 @@ def test_an_exchanged_function_stays_exchanged_after_a_look_in_the_middle(edit):
         (Loop(same_batch=True), Edit("fresh_batches")),
         (Loop(rates=((1, 0.1), (2, 0.001))), Edit("constant_rate")),
         (Loop(redraws=2), Edit("keep_weights")),
+        (Loop(idle=True), Edit("take_steps")),
+        (Loop(cut=True), Edit("keep_graph")),
         (Loop(clip_norm=1e-3), Edit("clip_norm", None)),
         (Loop(clip_value=1e-4), Edit("clip_norm", None)),
     ],

@@ -123,6 +123,8 @@ def one_step(
             optimizer.step(again)  # type: ignore[no-untyped-call]
         return
     evaluate()
+    if loop.idle:
+        return
     if loop.loss_scale is None or all_finite(models):  # a scale that is too large costs the step, not the weights
         with adjusted(models, optimizer, loop, gradients=False), _told("the optimizer cannot make a step"):
             optimizer.step()

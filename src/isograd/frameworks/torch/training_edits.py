@@ -145,6 +145,7 @@ TRAINING: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "fresh_batches": _flag("same_batch", False, True),
     "constant_rate": _loop(rates=(), schedule=None, warm_up=None),
     "keep_weights": _loop(redraws=0),
+    "take_steps": _loop(idle=False),
     "steps": _steps,
     "clip_norm": _clip,
     "clip_value": _clip,

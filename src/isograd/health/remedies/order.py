@@ -12,6 +12,7 @@ CORRECTNESS = frozenset(
         "train_mode",
         "fresh_batches",
         "keep_weights",
+        "take_steps",
         "parameters",
         "unfreeze",
         "keep_graph",

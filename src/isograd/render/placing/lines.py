@@ -21,6 +21,7 @@ LINES: dict[str, str] = {
     "train_mode": "{model}.train()  # before the loop, and again after every evaluation",
     "fresh_batches": "for inputs, targets in {loader}:  # instead of next(iter({loader})) at every step",
     "constant_rate": "# leave out scheduler.step()",
+    "take_steps": "{optimizer}.step()  # after loss.backward()",
     "keep_weights": "# leave out what draws weights inside of the loop (reset_parameters, apply, nn.init)",
     "steps": "for step in range({value}):",
     "clip_norm": "torch.nn.utils.clip_grad_norm_({model}.parameters(), {value})  # right before {optimizer}.step()",
