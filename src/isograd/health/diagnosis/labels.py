@@ -279,7 +279,7 @@ def _inverted(case: Case, curve: Curve) -> Finding | None:
         common, rare = _ignored(weights, counts)
     if common == rare:
         return None
-    samples = [sample for _, sample in curve.looks[len(curve.looks) // 2 :] if len(sample.answers) == len(weights)]
+    samples = [sample for _, sample in curve.late_looks() if len(sample.answers) == len(weights)]
     answered = sum(sample.answers[rare] for sample in samples)
     due = sum(sample.classes[rare] for sample in samples)
     ratio = weights[common] / weights[rare]
