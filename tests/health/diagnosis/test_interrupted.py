@@ -63,3 +63,10 @@ def test_hits_of_old_do_not_condemn_a_loss_that_fell_since():
 
     case = training(sample, total=lambda t: 1.38 if t <= 100 else 1.38 - 0.004 * (t - 100))
     assert [finding.severity for finding in found(case)] in ([], ["note"])
+
+
+def test_a_loop_that_breaks_off_long_before_its_announced_length_is_told_and_one_that_learned_or_was_announced_so_is_not():
+    (finding,) = found(falling(lambda t: 1.386, right=0.0, steps=9, planned=315))
+    assert finding.alarm and "after 9 of 315 announced steps" in finding.summary and "break" in finding.remedy
+    assert found(falling(lambda t: 0.2, right=0.95, steps=9, planned=315)) == []
+    assert found(falling(lambda t: 1.386, right=0.0, steps=9, planned=30)) == []  # a short look, perhaps on purpose

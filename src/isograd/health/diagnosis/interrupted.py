@@ -12,8 +12,9 @@ Bounds:
 
 A run of fewer than HARDLY steps with poor answers was too short anyway; so was one of fewer than 50 that learned nothing. From
 FEW steps on; from FEWEST where the run has made all the steps that it announced, so that nobody took a short look on purpose:
-a few huge batches. A game of two networks has no yardstick, but after so few steps nothing can have come of it.
-A loss that lies below its floor by less than NEXT_TO_NOTHING is as poor as hits below BARELY: of few looks, hits tell little.
+a few huge batches; or where it announced twenty times as many (CUT) and ended without an exception. A game of two networks has
+no yardstick, but after so few steps nothing can have come of it. A loss that lies below its floor by less than NEXT_TO_NOTHING
+is as poor as hits below BARELY: of few looks, hits tell little.
 
 Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
 a long run of which each part gains little.
@@ -40,6 +41,7 @@ MATERIAL = 0.02
 FEW = 10
 FEWEST = 6
 HARDLY = 20
+CUT = 0.05
 NEXT_TO_NOTHING = 0.03
 STEPS = 50
 
@@ -62,7 +64,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     gains = _gains(curve)
     if gains is None:
         whole = case.anatomy.optimizer is not None and case.anatomy.optimizer.kind == "lbfgs"  # one step is a whole descent
-        few = FEWEST if case.taken == case.planned else FEW
+        few = FEWEST if case.taken == case.planned or _cut_short(case) else FEW
         if few <= case.taken < STEPS and not whole and (case.taken < HARDLY or learned_nothing(curve)):
             yield _hardly(case, curve, late.beat)
         return
@@ -85,20 +87,26 @@ def diagnose(case: Case) -> Iterator[Finding]:
     )
 
 
+def _cut_short(case: Case) -> bool:
+    """Whether the loop ended, by itself, long before the length that it had announced: a break that was left in."""
+    return case.planned is not None and case.taken < CUT * case.planned and not case.facts("raised")
+
+
 def _hardly(case: Case, curve: Curve | None = None, beat: float | None = None) -> Finding:
     evidence = Evidence("steps of the whole run", "steps", float(case.taken), "steps", float(HARDLY))
     if beat is not None:
         evidence = Evidence(f"1 - loss / best constant answer: {beat:.2f}", "skill", beat)
+    of, breaks = ("", "") if not _cut_short(case) else (f"of {case.planned:,} announced ", "look for a break in the loop; ")
     return Finding(
         "interrupted",
         "warning",
         0.8,
         "loop",
-        f"The run ended after {case.taken} steps, before much was learned.",
+        f"The run ended after {case.taken} {of}steps, before much was learned.",
         (evidence,),
         source=curve.looks[-1][1].source if curve is not None else None,
         since=curve.looks[-1][0] if curve is not None else case.taken,
-        remedy="train longer: hundreds of steps at least; smaller batches give more of them for the same data",
+        remedy=f"{breaks}train longer: hundreds of steps at least; smaller batches give more of them for the same data",
     )
 
 
