@@ -129,6 +129,14 @@ def test_a_random_function_and_few_rows_are_left_alone():
     assert again(lambda made: made.square().mean(), normal(4, 2)) is None
 
 
+def test_operators_that_may_be_somebody_else_s_are_not_called_again():
+    tape, made = Tape(), normal(64, 2).requires_grad_() * 1.0
+    tape.returned(made)
+    root = made.square().mean()
+    tape.called(torch.ops.aten.square, (made,), {}, root)
+    assert tape.answers(root) == []
+
+
 def test_what_was_changed_in_place_behind_our_back_is_noticed():
     tape, made = Tape(), normal(64, 2).requires_grad_() * 1.0
     tape.returned(made)

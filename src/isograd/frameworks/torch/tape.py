@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from isograd.frameworks.torch.losses import is_plain
@@ -29,6 +30,7 @@ _RANDOM = frozenset({"dropout", "alpha_dropout", "feature_alpha_dropout", "dropo
     {"rrelu", "gumbel_softmax", "bernoulli", "normal", "multinomial", "fractional_max_pool2d", "fractional_max_pool3d"}
 )
 """Functions that would draw again."""
+_OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _PASSED_OVER = frozenset({"requires_grad", "retain_grad", "register_hook", "backward"})
 
 
@@ -89,6 +91,7 @@ class Tape:
         in_place = any(one is other for one in made for other in given)
         foreign = any(not one.is_leaf and id(one) not in self._depends for one in given)
         odd = in_place and (len(made) != 1 or made[0] is not args[0] or made[0]._base is not None)
+        foreign = foreign or isinstance(function, _OPERATORS)  # it may ask other processes, which would not answer twice
         if foreign or odd or name in _RANDOM or len(self._calls) >= CALLS or not all(map(is_plain, made)):
             self.clear(lost=True)
             return
