@@ -48,6 +48,46 @@ def test_a_remark_before_training_is_enough_to_leave_the_answer_open(disease, da
     assert remark in report.to_html().partition("</header>")[0], "what it is stands under the headline, unfolded"
 
 
+def transformer(optimizer):
+    """A check of two layers under an optimizer of their parameters."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 3))
+    return isograd.check(model, batch(), LOSS, optimizer(model), steps=300)
+
+
+def warming(peak):
+    """Adam whose rate rises to ``peak`` over twenty steps."""
+
+    def made(model):
+        optimizer = torch.optim.Adam(model.parameters(), lr=peak)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 20))
+        return optimizer
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("disease", "optimizer", "words"),
+    [
+        ("exploding", warming(0.5), "rises from 0.025 to 0.5"),
+        ("weight_decay", lambda m: torch.optim.AdamW(m.parameters(), lr=1e-3, weight_decay=50.0), "below 1 / 50"),
+        (
+            "learning_rate",
+            lambda m: torch.optim.Adam([{"params": m[0].parameters(), "lr": 0.0}, {"params": m[2].parameters()}]),
+            "whose learning rate is 0",
+        ),
+    ],
+)
+def test_settings_of_the_optimizer_that_the_first_steps_do_not_show_yet_are_remarked(disease, optimizer, words):
+    report = transformer(optimizer)
+    assert words in next(one.summary for one in report.findings if one.disease == disease) and str(report).startswith(OPEN)
+
+
+@pytest.mark.parametrize("optimizer", [warming(1e-3), lambda m: torch.optim.AdamW(m.parameters(), lr=1e-3, weight_decay=0.1)])
+def test_an_ordinary_warm_up_and_an_ordinary_decay_get_no_remark(optimizer):
+    assert not [one for one in transformer(optimizer).findings if one.disease in DOUBTS]
+
+
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"weight_decay": 1e-3}, {"momentum": 0.99}, {"gain": 2.0}])
 def test_the_same_with_ordinary_settings_is_called_healthy(options):
     report = checked(batch(), **options)

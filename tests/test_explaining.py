@@ -316,3 +316,22 @@ def test_a_run_that_arrived_slowly_gets_no_cause_although_a_short_replay_would_g
     assert not [finding for finding in report.findings if finding.alarm]
     assert report.cause.causes == () and report.cause.answer == "healthy"
     assert any(one.gain > 0.2 for one in report.cause.tried), "in so few steps a higher rate does better"
+
+
+def test_a_loss_that_is_not_the_one_of_the_loop_is_said_to_be_another():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+    optimizer, draw = torch.optim.SGD(model.parameters(), lr=0.1), torch.Generator().manual_seed(1)
+    batches = [(x, x[:, :3].argmax(1)) for x in (torch.randn(32, 4, generator=draw) for _ in range(10))]
+    with isograd.watch(model, optimizer) as watch:
+        for x, y in batches * 4:
+            optimizer.zero_grad()
+            (1.0 - model(x).gather(1, y[:, None])).clamp(min=0.0).mean().mul(10.0).backward()
+            optimizer.step()
+    for loss, said in ((nn.functional.cross_entropy, True), (lambda out, y: 10.0 * hinge(out, y), False)):
+        cause = watch.explain(batches, loss, budget=400).cause
+        assert any("not what the loop steps" in remark for remark in cause.remarks) is said
+
+
+def hinge(out, y):
+    return (1.0 - out.gather(1, y[:, None])).clamp(min=0.0).mean()

@@ -3,6 +3,8 @@
 Both begin with the same weights and settings; batches may come in another order. With the loss as it is stepped, at the first
 step and as a median over the later half of the first STEPS (twenty batches, whose median has a fifth of one batch's noise), the
 replay does better where it falls by LEARNS of where it began at least, and the run by less than a SHARE of that.
+Where one first loss is not half (ALIKE) of the other, what is replayed is not the loss of the loop: weights are the same, and
+one batch's loss differs from another's by less than that before anything was learned.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from isograd.health.case import Case
 STEPS, FEWEST = 40, 5
 """Steps that are compared, and readings in the later half of them at least."""
 LEARNS, SHARE = 0.1, 0.5
+ALIKE = 0.5
 
 
 def better(run: Case, replay: Case) -> tuple[float, float, float] | None:
@@ -37,6 +40,23 @@ def better(run: Case, replay: Case) -> tuple[float, float, float] | None:
     if fell < LEARNS * abs(began) or began - ends[1] >= SHARE * fell:
         return None
     return began, ends[0], ends[1]
+
+
+def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:
+    """The first losses of the run and of the replay where they cannot be the same loss; else None.
+
+    >>> from isograd.health.case import case_of
+    >>> from isograd.records.anatomy import Anatomy
+    >>> from isograd.records.trace import Step, Trace
+    >>> one, two, near = (case_of(Trace(Anatomy("", (), ()), steps=(Step(1, loss=loss),))) for loss in (1.0, 2.3, 1.2))
+    >>> another_loss(one, two), another_loss(one, near)
+    ((1.0, 2.3), None)
+    """
+    first = [next((one.value for one in case.series("loss") if one.step == 1), math.nan) for case in (run, replay)]
+    if not all(map(math.isfinite, first)) or first[0] == first[1]:
+        return None
+    alike = min(map(abs, first)) > ALIKE * max(map(abs, first)) and first[0] * first[1] > 0.0
+    return None if alike else (first[0], first[1])
 
 
 def _late(case: Case) -> float | None:

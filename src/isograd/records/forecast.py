@@ -10,7 +10,10 @@ Basis = Literal["theory", "step", "probe", "look 2 %", "look 12 %", "look 25 %"]
 """What was known: the architecture alone, one batch and the first real step, the thin probe too, or the run up to a share."""
 
 DOUBTS = frozenset(
-    ["vanishing", "exploding", "rank_collapse", "inputs", "targets", "labels", "initial_loss", "momentum", "weight_decay"]
+    [
+        *("vanishing", "exploding", "rank_collapse", "inputs", "targets", "labels", "initial_loss", "momentum", "weight_decay"),
+        *("cut_graph", "learning_rate", "symmetry", "dead_units", "structure"),
+    ]
 )
 """Diseases of which a remark before training is enough that nobody says "will train", or "healthy": what is remarked is there,
 and only whether the run gets over it is open."""

@@ -22,6 +22,7 @@ from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter, Setting
 from isograd.records.moments import Moments
 
 _NAMES = {"lr": "learning_rate", "betas": "beta"}
+_PEAKS = ("initial_lr", "max_lr")
 _PLUMBING = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable", "initial_lr"})
 
 
@@ -145,6 +146,9 @@ def _settings(group: Mapping[str, Any]) -> Settings:
             number = float(number) if isinstance(number, torch.Tensor) and number.numel() == 1 else number
             if isinstance(number, bool | int | float | str):
                 facts[f"{name}{position}" if several else name] = number
+    peak = max((float(group[key]) for key in _PEAKS if isinstance(group.get(key), int | float)), default=0.0)
+    if peak > float(facts.get("learning_rate", peak)):  # a scheduler wrote down what it warms up to
+        facts["peak_rate"] = peak
     return tuple(facts.items())
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, fresh, holds, lasting, listed, looked, opening, over
+from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.fact import Fact
@@ -54,6 +55,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if rest:
         yield from _cut(case, rest)
     idle = [where for where in cut if not cut[where].fact.get("used", False)]
+    idle = [] if 0 < case.taken <= FIRST_STEPS else idle  # two looks say little of a part that may have its turn
     if idle:
         whom, looks = listed([spoken(where) for where in idle]), cut[idle[0]].looks
         yield Finding(

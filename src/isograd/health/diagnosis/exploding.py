@@ -17,6 +17,7 @@ Bounds, from theory:
   CHAOTIC the gradient is 30 times as large at the first layer as at the last, which is how much the network enlarges small
           differences of its inputs (the same product of Jacobians): examples less than a thirtieth apart look unrelated to
           its end. An alarm only where the run is decided and nothing was learned (NOTHING)
+  RISEN   before training, the same of the rate that a warm-up rises to, where a scheduler wrote it down: a remark
   LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
           times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
@@ -34,6 +35,7 @@ from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, late, middle
 from isograd.health.curve import contested
 from isograd.health.layers import ADAPTIVE, Layer
+from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy, capital, spoken
 from isograd.records.batch import LossSample
@@ -85,7 +87,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         finding = _measured(torn, growth, found, rows, expectations)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
         return
-    told = _loud(case, found) or _chaotic(case, found)
+    told = _loud(case, found) or _chaotic(case, found) or _risen(case, found)
     if told is not None:
         yield told
     else:
@@ -204,6 +206,33 @@ def _chaotic(case: Case, found: tuple[Layer, ...]) -> Finding | None:
         remedy="leave torch's default initialisation, or He for ReLU and Glorot for tanh (about 1 / sqrt(inputs) a weight); "
         "normalisation",
         references=("Schoenholz et al. 2017, Deep information propagation, arXiv:1611.01232 (the chaotic phase)",),
+    )
+
+
+def _risen(case: Case, found: tuple[Layer, ...]) -> Finding | None:
+    """Before training: whether steps as the first will be as large as a layer once a warm-up is over."""
+    optimizer = case.anatomy.optimizer
+    rate, peak = (float(optimizer.get(name, 0.0)) if optimizer else 0.0 for name in ("learning_rate", "peak_rate"))
+    if not 0 < case.taken <= FIRST_STEPS or not 0.0 < rate < peak or not found:
+        return None
+    size, layer = max(((_step_size(one, case.rows, ever=True) * peak / rate, one) for one in found), key=lambda row: row[0])
+    if size < WHOLE:
+        return None
+    whom = spoken(layer.node.path)
+    text = (
+        f"the learning rate rises from {rate:.3g} to {peak:.3g}: a step like the first then changes {whom} by {size:.2g} times"
+    )
+    return Finding(
+        "exploding",
+        "note",
+        0.75,
+        layer.node.path,
+        f"{capital(text)} its natural size.",
+        (Evidence(f"{text} its natural size", "update_rms", size, "of 1 / sqrt(fan_in)", WHOLE),),
+        (layer.node.path,),
+        layer.node.source,
+        remedy="a learning rate 10 to 100 times lower",
+        references=REFERENCES,
     )
 
 

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from isograd.health.case import DEFAULT_STEPS, Case
 from isograd.health.diagnosis import clipping, initial_loss, momentum, symmetry, weight_decay
 from isograd.health.looks import fresh, holds, lasting, listed, opening
-from isograd.health.movement import BRIEF, NOWHERE, Movement, leads_nowhere, movement
+from isograd.health.movement import BRIEF, FIRST_STEPS, NOWHERE, Movement, leads_nowhere, movement
 from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
@@ -76,9 +76,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     moved = movement(case)
     if moved is not None and (nowhere := _leads_nowhere(case, moved)) is not None:
         yield nowhere
+    yield from _resting(case)
     if moved is None or case.taken < AT_ONCE:
         return
-    yield from _resting(case)
     rates = [(r.step, r.value) for r in case.series("learning_rate")]
     if rates and max(rate for _, rate in rates) == 0.0:
         yield from _zero(case, moved)
@@ -132,13 +132,14 @@ def _zero(case: Case, moved: Movement) -> Iterator[Finding]:
 
 def _resting(case: Case) -> Iterator[Finding]:
     """Layers whose group has a rate of 0 while another has not."""
-    found = {where: one for where, one in lasting(case, "rate_zero").items() if holds(one, case)}
-    judged = outcome(case)
-    if not found or not judged.decided:
+    judged, first = outcome(case), 0 < case.taken <= FIRST_STEPS
+    least = FIRST_STEPS if first else 3
+    found = {where: one for where, one in lasting(case, "rate_zero").items() if holds(one, case, least=least)}
+    if not found or not (judged.decided or first):
         return
     places = list(found)
     new = fresh(case.anatomy, places)
-    alarm = judged.learning is False or (bool(new) and not judged.well(LOW_SKILL))
+    alarm = not first and (judged.learning is False or (bool(new) and not judged.well(LOW_SKILL)))
     whom = listed([spoken(where) for where in places])
     gets, stand = ("gets", "stands") if len(places) == 1 else ("get", "stand")
     one = found[places[0]]

@@ -8,7 +8,10 @@ falls geometrically until both are equal, and what is left of it is small.
   left     what typical weights have left of their first size
   BOUNDS   decay wins, and half is left or less; it is three times as strong, and the weights are on their way (nine tenths);
            it is half as strong, and it has already taken two thirds
-Before training, three times as strong is a remark.
+Before training, three times as strong is a remark. And so is a decoupled decay lambda that holds every weight below
+1 / lambda: a step moves a weight by the rate at most and decay takes rate lambda of it away, so that none stays larger. Where
+1 / lambda is below half (HELD) of 1 / sqrt(fan_in) in a typical layer, signals fade from layer to layer, if the run is long
+enough for it (the rates add up to 1 / lambda).
 Where the first gradient of a typical layer is below FADED of the strongest layer's, the signal was lost on its way before decay
 could win: taking the decay away would leave it as lost, so that the same is a remark. In sound networks of any width the rms of
 layers differ by their fan-in and activations, some 1e-2 at most; every layer of slope 1/3 takes away two thirds of the square.
@@ -30,7 +33,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health import layers as gather
-from isograd.health.case import Case, at, middle
+from isograd.health.case import DEFAULT_STEPS, Case, at, middle
 from isograd.health.curve import LATE
 from isograd.health.layers import COUPLED
 from isograd.health.movement import FIRST_STEPS
@@ -41,7 +44,7 @@ from isograd.records.finding import Evidence, Finding
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
 PENALTY, EMPTIED, NOTHING, LOOKS = 1.0, 0.5, 0.1, 3
-FORGETS, FADED = 0.1, 1e-3
+FORGETS, FADED, HELD = 0.1, 1e-3, 0.5
 DECOUPLED = ("adamw",)
 REFERENCES = (
     "Krogh & Hertz 1992, A simple weight decay can improve generalization",
@@ -73,7 +76,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that decay empties the network."""
     found, optimizer = stronger(case), case.anatomy.optimizer
     if optimizer is not None and 0 < case.taken <= FIRST_STEPS:
-        yield from list(_forgets(optimizer)) or _pulls(case, optimizer)
+        yield from list(_forgets(optimizer)) or list(_pulls(case, optimizer)) or _holds(case, optimizer)
         return
     if found is None or optimizer is None:
         told = list(_penalised(case))
@@ -163,6 +166,31 @@ def _pulls(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
         "optimizer",
         f"Weight {text}: weights shrink until the data pull as hard.",
         (Evidence(text, "weight_rms", share, "decay over gradient", BOUNDS[-1][0]),),
+        since=1,
+        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
+        references=REFERENCES,
+    )
+
+
+def _holds(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
+    """The remark that decoupled decay holds the weights below what passes signals on."""
+    decay = float(optimizer.get("weight_decay", 0.0))
+    rate = max(float(optimizer.get(name, 0.0)) for name in ("learning_rate", "peak_rate"))
+    decoupled = optimizer.kind in DECOUPLED or optimizer.get("decoupled_weight_decay", False)
+    widths = [float(layer.node.get("fan_in", 0)) for layer in gather.layers(case) if layer.node.get("fan_in", 0)]
+    if not decoupled or not widths or decay <= 0.0 or rate * decay * (case.planned or DEFAULT_STEPS) < 1.0:
+        return
+    held = math.sqrt(statistics.median(widths)) / decay
+    if held >= HELD:
+        return
+    text = f"decay of {decay:g} holds every weight below 1 / {decay:g}"
+    yield Finding(
+        "weight_decay",
+        "note",
+        0.8,
+        "optimizer",
+        f"Weight {text}, {held:.1g} of what passes a signal on from layer to layer.",
+        (Evidence(text, "weight_rms", held, "of 1 / sqrt(fan_in)", HELD),),
         since=1,
         remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
         references=REFERENCES,
