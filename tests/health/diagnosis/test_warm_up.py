@@ -2,8 +2,9 @@
 
 import pytest
 from lessons import final
-from runs import FLAT, alarms, run
+from runs import FLAT, LEARNING, alarms, run
 
+import isograd
 from isograd.health.diagnosis import warm_up
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.moments import Moments
@@ -29,6 +30,17 @@ def turns(step, _layer):
 def found(anatomy=None, **what):
     what = {"losses": FLAT, "turning": turns, "rates": 1e-2, "weight": 0.1} | what
     return list(warm_up.diagnose(run(anatomy or block(), **what)))
+
+
+@pytest.mark.parametrize(("losses", "severity"), [(FLAT, "warning"), (LEARNING, "note")])
+def test_a_rate_that_still_rises_at_the_end_is_a_warm_up_without_end(losses, severity):
+    (finding,) = found(block(post=False), losses=losses, rates=lambda step: 1e-5 * step, turning=1e-3)
+    assert finding.severity == severity and "never ended" in finding.summary
+
+
+def test_a_warm_up_that_ends_a_constant_rate_and_one_that_decays_are_sound():
+    for rates in (lambda step: 1e-4 * min(step, 20), 1e-2, lambda step: 1e-2 * min(step / 20, 1.0 - step / 400)):
+        assert found(block(post=False), rates=rates, turning=1e-3) == []
 
 
 def test_a_post_norm_transformer_that_starts_at_full_rate_and_learns_nothing_needs_a_warm_up():
@@ -103,3 +115,22 @@ def test_real_post_norm_blocks_learn_with_a_warm_up_alone():
     pytest.importorskip("torch")
     said = ["warm_up" in twelve_real_post_norm_blocks(seed, 0) for seed in (2, 3, 4)]
     assert sum(said) >= 2 and not any(twelve_real_post_norm_blocks(seed, 60) for seed in (3, 4))
+
+
+@pytest.mark.parametrize("every", [1, 40])
+def test_a_schedule_of_steps_that_is_stepped_once_an_epoch_in_a_real_training(every):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-4, total_iters=60)
+    with isograd.watch(model, optimizer, steps=320) as watch:
+        for step in range(1, 321):
+            x = torch.randn(32, 8)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()).backward()
+            optimizer.step()
+            if step % every == 0:
+                schedule.step()
+    told = [one for one in watch.report().findings if one.disease == "warm_up" and "never ended" in one.summary]
+    assert bool(told) is (every > 1)

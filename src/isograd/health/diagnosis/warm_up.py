@@ -12,12 +12,17 @@ An alarm only for post-norm blocks, in the last four tenths of a run that learne
 jumped up early (JUMP). Where the rate is too high or too low all along, a warm-up would not mend it: ``learning_rate`` says
 so. Attention of any other kind gets a remark.
 
+ENDLESS: a rate that has doubled at least, never fell, and rose for the last time no longer before the end of the run than it
+ever rested before is a warm-up that was meant to end: planned for longer than the run, or stepped once an epoch where it
+counts steps. An alarm where next to nothing was learned, else a remark.
+
 Look-alikes that are healthy: pre-norm blocks, a run that learns all the same, a warm-up, small rates, plain SGD, RAdam.
 References: Xiong et al. 2020, arXiv:2002.04745, theorem 1; Liu et al. 2020, arXiv:1908.03265, section 3.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator
 
@@ -34,6 +39,7 @@ WARM = 0.5
 LEARNED = 0.15
 JUMP = 1.5
 EARLY = 0.1
+RATES, RISES = 8, 3
 SOME = 50
 PASSING = ("dropout", "reshape")
 REFERENCES = (
@@ -44,6 +50,7 @@ REFERENCES = (
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that a transformer took its first steps at full size and has learned nothing since."""
+    yield from _endless(case)
     optimizer, attention = case.anatomy.optimizer, _attention(case.anatomy)
     if optimizer is None or optimizer.kind not in ADAPTIVE or optimizer.kind == "radam" or attention is None:
         return
@@ -57,6 +64,33 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     after = normed_after(case.anatomy)
     yield _finding(case, after or attention, found, first, jumped, post=after is not None)
+
+
+def _endless(case: Case) -> Iterator[Finding]:
+    """The finding that the rate was still on its way up when the run ended."""
+    rates = [(reading.step, reading.value) for reading in case.series("learning_rate")]
+    values = [value for _, value in rates]
+    if not case.ended or case.taken < SOME or len(rates) < RATES or values[-1] < 2.0 * values[0]:
+        return
+    rises = [step for (_, before), (step, after) in itertools.pairwise(rates) if after > before * (1.0 + 1e-9)]
+    falls = any(after < before * (1.0 - 1e-9) for before, after in itertools.pairwise(values))
+    gap = max((later - earlier for earlier, later in itertools.pairwise(rises)), default=0)
+    if falls or len(rises) < RISES or case.taken - rises[-1] > gap:
+        return
+    found = outcome(case)
+    text = f"the learning rate rose from {values[0]:.2g} to {values[-1]:.2g} and was still rising after {case.taken:,} steps"
+    yield Finding(
+        "warm_up",
+        "warning" if found.poor(LEARNED) or found.learning is False else "note",
+        0.8,
+        "optimizer",
+        f"The warm-up never ended: {text}.",
+        (Evidence(text, "learning_rate", values[-1]),),
+        since=rates[0][0],
+        cause="a warm-up that is planned for more steps than the run has, or a schedule that counts steps and is stepped once "
+        "an epoch",
+        remedy="scheduler.step() after every optimizer.step() where the schedule counts steps; a warm-up of 5 to 10 % of them",
+    )
 
 
 def normed_after(anatomy: Anatomy) -> Node | None:
