@@ -146,10 +146,12 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
 def _best(found: Sequence[Hypothesis], stood: float = -math.inf) -> Hypothesis | None:
     """The highest score that may be spoken of; of those within TIE of it the smallest, then the most correct, edit.
 
-    What is wrong for certain comes before all others where nothing gains more than TIE beyond it.
+    What is wrong for certain comes before all others where nothing gains more than TIE beyond it. Where the run that was
+    watched ended well by itself, an edit must better that end: by ENOUGH where it had learned half of what there is.
     """
     able = [one for one in found if one.score > 0.0 and one.gain > (NIL if one.edit.kind in FACTS else GAIN)]
-    able = [one for one in able if (one.skill or 0.0) > stood + GAIN]
+    margin = ENOUGH if stood >= WELL else GAIN
+    able = [one for one in able if (one.skill or 0.0) > stood + margin]
     if not able:
         return None
     most = max(one.gain for one in able)

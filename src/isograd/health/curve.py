@@ -318,7 +318,7 @@ def _floor(looks: Sequence[tuple[int, LossSample]], classes: tuple[int, ...]) ->
         return pooled if pooled > 0.0 else None
     floors = [_corrected(sample) for sample in samples]
     known = [floor for floor in floors if math.isfinite(floor) and floor > 0.0]
-    return statistics.fmean(known) if len(known) == len(samples) else None
+    return statistics.fmean(known) if known and 2 * len(known) >= len(samples) else None  # the last of a pass may be too small
 
 
 def _smoothing(samples: Sequence[LossSample]) -> float | None:
