@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
 
-from lessons import looked_at, Step, classes, numbers, training
+from lessons import Step, classes, looked_at, numbers, training
 
 from isograd.health import curve, worth
 from isograd.health.diagnosis import plateau
@@ -164,5 +164,5 @@ def test_the_last_batch_of_a_pass_may_be_too_small_to_have_a_floor_of_its_own(sm
     def one(t):
         return dataclasses.replace(numbers(t, rows=3 if t in SMALL else 64), target=Moments.of([0.0, 1.0] * 64))
 
-    SMALL = set(looked_at(300)[::3][:small]) if known else set(looked_at(300)[:-3])  # noqa: N806
+    SMALL = set(looked_at(300)[::3][:small]) if known else set(looked_at(300)[:-3])
     assert (curve.main(training(one)).floor is not None) == known
