@@ -12,6 +12,7 @@ FACTS = {
     "all; age: steps since any gradient was last empty or zero (0: cleared each step); passes: how many found them so, where a "
     "closure made several in the step",
     "cleared_early": "gradients arrived in the backward pass and were empty or zero when the optimizer stepped",
+    "cleared_between": "each backward pass of a step found all gradients empty that the one before it filled; passes: how many",
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "optimizer_idle": "an optimizer of the watch never made a step; kind; parameters: numbers that it holds; steps of others",
     "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many",

@@ -85,6 +85,15 @@ def watched(fault, loop=None):
                 net.middle.reset_parameters()
             if fault != "carried":
                 optimizer.zero_grad()
+            for _ in range(2 if "between" in fault or "sharp" in fault else 0):  # passes before the last one of the step
+                picked = torch.randint(len(inputs), (64,))
+                F.cross_entropy(net(inputs[picked]), targets[picked]).backward()
+                if "sharp" in fault:
+                    with torch.no_grad():
+                        for p in net.parameters():
+                            p.add_(p.grad, alpha=1e-3)
+                if "cleared" in fault:
+                    optimizer.zero_grad()
             picked = torch.randint(len(inputs), (64,))
             loss = F.cross_entropy(net(inputs[picked]), targets[picked])
             loss.backward()
@@ -128,8 +137,15 @@ def test_a_fault_of_the_loop_is_named_with_its_place(fault, disease, where):
         assert "# the cut" in Path(__file__).read_text("utf-8").splitlines()[line - 1]
 
 
-def test_the_sound_loop_has_no_finding():
-    assert watched("") == []
+def test_passes_whose_gradients_are_cleared_before_the_last_one_are_a_remark_where_it_trains_well_all_the_same():
+    (finding,) = watched("cleared between")
+    assert (finding.disease, finding.severity) == ("gradients_lost", "note") and "only the last one counts" in finding.summary
+    assert "test_loop_training.py" in finding.source
+
+
+@pytest.mark.parametrize("sound", ["", "passes between", "sharp and cleared"])
+def test_the_sound_loop_has_no_finding(sound):
+    assert watched(sound) == []
 
 
 def test_random_features_that_suffice_are_a_remark():

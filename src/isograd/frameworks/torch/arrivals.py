@@ -70,15 +70,18 @@ class Arrivals:
     strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     """Weighted layers that ran and belong to no model, by path: their kind."""
+    emptied: list[bool] = field(default_factory=list)
+    """Of the second and later passes of a step: whether they found every gradient empty again, and the weights untouched."""
     clean: int = 0
     """The last step at which a gradient was seen to begin empty."""
     _before: dict[int, tuple[weakref.ref[Tensor], int]] = field(default_factory=dict)
+    _versions: list[int] = field(default_factory=list)
     _rounds: list[set[int]] = field(default_factory=list)
     """The parameters of each optimizer that has stepped."""
 
     def begin(self, held: set[int], *, again: bool) -> None:
         """A step that is to be looked at; ``held`` are the parameters that an optimizer holds, ``again`` looks them all up."""
-        self.backwards, self.carried, self._rounds, self.filled = 0, [], [], False
+        self.backwards, self.carried, self._rounds, self.filled, self.emptied = 0, [], [], False, []
         for kept in (self.dirty, self.stepped, self.ran, self.leaves, self.strangers, self.made, self._before):
             kept.clear()
         if again or not self.places:
@@ -93,7 +96,11 @@ class Arrivals:
         self.backwards += 1
         places = [place for place in self.places if place.parameter.requires_grad]
         looked = [place.parameter for place in places[:: 1 + len(places) // LOOKED_AT]]
-        for parameter, holds in zip(looked, full([p.grad for p in looked]), strict=True):
+        held, versions = full([p.grad for p in looked]), [p._version for p in looked]
+        if self.backwards > 1:  # weights that moved in between were tried elsewhere (sharpness-aware steps)
+            self.emptied.append(not any(held) and versions == self._versions and not self._rounds)
+        self._versions = versions
+        for parameter, holds in zip(looked, held, strict=True):
             # What a pass for another model left, or the last step, may be cleared before the pass that counts.
             self.dirty[id(parameter)] = holds and self.dirty.get(id(parameter), True)
 
@@ -129,6 +136,8 @@ class Arrivals:
                 return
             if not reached:
                 yield Fact("loss_outside")
+        if self.emptied and all(self.emptied) and self.filled:
+            yield Fact("cleared_between", settings=(("passes", self.backwards),))
         for parameters in self._rounds:
             own = [place for place in mine if id(place.parameter) in parameters]
             if own and len(own) < len(mine) and not any(self.stepped[id(place.parameter)] for place in own):

@@ -29,6 +29,7 @@ ALL = 3
 RARELY = 8
 LINES = {
     "carried": "backward",
+    "cleared_between": "backward",
     "loss_outside": "backward",
     "no_step": "backward",
     "cleared_early": "step",

@@ -4,6 +4,9 @@ Facts, each certain: layers got a gradient in the backward pass and every parame
 the optimizer stepped and no backward pass had run; backward passes ran and nothing stepped, nor did the weights change.
 Nothing is learned while this holds; weight decay may shrink the weights all the same.
 
+Where several passes make a step and each finds the gradients empty, all but the last were for nothing. They may have been kept
+by hand (projected gradients of several tasks), so that it is an alarm only where the answers are poor (SKILL).
+
 Bounds:
   LEAST   three looks (two where the run has ended), and every one since the first
   PASSES  three passes without a step: one or two may be a trial
@@ -16,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import holds, lasting
+from isograd.health.looks import Lasting, holds, lasting
+from isograd.health.outcome import outcome
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 PASSES = 3
+SKILL = 0.75
 
 _KINDS = {
     "cleared_early": (
@@ -56,6 +61,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
             cause=cause,
             remedy=remedy,
         )
+    between = lasting(case, "cleared_between").get("")
+    if between is not None and holds(between, case, least=LEAST):
+        yield _between(case, between)
     for index, fact in case.facts("no_step"):
         passes = int(fact.get("passes", 0))
         if passes >= PASSES:
@@ -72,3 +80,20 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 "written by hand makes new tensors (p = p - lr * p.grad) instead of changing the weights",
                 remedy="optimizer.step() after loss.backward(); by hand: with torch.no_grad(): p -= lr * p.grad",
             )
+
+
+def _between(case: Case, found: Lasting) -> Finding:
+    passes = int(found.fact.get("passes", 0))
+    return Finding(
+        "gradients_lost",
+        "warning" if outcome(case).short_of(SKILL) else "note",
+        0.85,
+        "loop",
+        f"Of {passes} backward passes that make a step each finds the gradients empty: they are cleared in between, and only "
+        "the last one counts, unless the others are kept by hand.",
+        (Evidence(f"seen in {found.seen} of {found.looks} looks", "cleared_between", float(passes), "passes", 1.0),),
+        source=found.fact.source,
+        since=found.first,
+        cause="optimizer.zero_grad() between the passes of one step",
+        remedy="zero_grad() once, before the first pass of a step",
+    )
