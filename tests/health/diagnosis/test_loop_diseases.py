@@ -19,7 +19,6 @@ from isograd.health.diagnosis import (
     wrong_mode,
 )
 from isograd.health.looks import as_drawn, blank, fresh
-from isograd.health.outcome import Outcome
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import Evaluation, InputSample, LossSample
 from isograd.records.fact import Fact
@@ -77,14 +76,6 @@ def test_gradients_carried_once_are_a_remark():
 def test_gradients_cleared_before_the_step_are_lost():
     assert only(gradients_lost, seen(network(A, B), Fact("cleared_early"))).severity == "critical"
     assert only(gradients_lost, seen(network(A, B), Fact("cleared_early"), every=False)).severity == "note"
-
-
-def test_passes_whose_gradients_are_cleared_before_the_last_one_are_an_alarm_where_little_is_learned(monkeypatch):
-    between = seen(network(A, B), Fact("cleared_between", settings=(("passes", 4),)), ended=True)
-    assert only(gradients_lost, between).severity == "note", "nobody knows what was learned"
-    monkeypatch.setattr(gradients_lost, "outcome", lambda case: Outcome(decided=True, beat=(0.3, 0.01)))
-    finding = only(gradients_lost, between)
-    assert finding.severity == "warning" and "Of 4 backward passes" in finding.summary
 
 
 def test_passes_without_a_step_are_lost_but_for_a_trial():
