@@ -112,11 +112,11 @@ def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer |
         return None
     twin = copy.deepcopy(optimizer, memo)
     _step_hooks(optimizer, twin, memo)
-    for member, other in zip(getattr(optimizer, "members", ()), getattr(twin, "members", ()), strict=True):
-        _step_hooks(member, other, memo)
     for name, value in vars(optimizer).items():
         # What torch leaves out of a copy: its hooks (of which those of steps were copied above), the wrapper that a scheduler
         # put around step, and an optimizer's own attributes (LBFGS keeps its list of parameters in one): these are wanted.
         if name not in vars(twin) and name != "step" and "hook" not in name:
             setattr(twin, name, copy.deepcopy(value, memo))
+    for member, other in zip(getattr(optimizer, "members", ()), getattr(twin, "members", ()), strict=True):
+        _step_hooks(member, other, memo)
     return twin
