@@ -129,6 +129,12 @@ def test_a_random_function_and_few_rows_are_left_alone():
     assert again(lambda made: made.square().mean(), normal(4, 2)) is None
 
 
+def test_running_statistics_outside_of_the_model_are_not_counted_twice():
+    norm = nn.BatchNorm1d(2)
+    assert again(lambda made: (norm(made) - 1.0).square().mean() + made.exp().mean(), normal(64, 2)) is None
+    assert norm.num_batches_tracked == 1 and torch.allclose(norm.running_mean, 0.1 * normal(64, 2).mean(0))
+
+
 def test_operators_that_may_be_somebody_else_s_are_not_called_again():
     tape, made = Tape(), normal(64, 2).requires_grad_() * 1.0
     tape.returned(made)

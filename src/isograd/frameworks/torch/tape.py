@@ -30,6 +30,8 @@ _RANDOM = frozenset({"dropout", "alpha_dropout", "feature_alpha_dropout", "dropo
     {"rrelu", "gumbel_softmax", "bernoulli", "normal", "multinomial", "fractional_max_pool2d", "fractional_max_pool3d"}
 )
 """Functions that would draw again."""
+_CHANGING = frozenset({"batch_norm", "instance_norm", "embedding", "embedding_bag", "fused_moving_avg_obs_fake_quant"})
+"""Functions that may change what they are given besides: running statistics, rows beyond a norm."""
 _OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _PASSED_OVER = frozenset({"requires_grad", "retain_grad", "register_hook", "backward"})
 
@@ -92,7 +94,7 @@ class Tape:
         foreign = any(not one.is_leaf and id(one) not in self._depends for one in given)
         odd = in_place and (len(made) != 1 or made[0] is not args[0] or made[0]._base is not None)
         foreign = foreign or isinstance(function, _OPERATORS)  # it may ask other processes, which would not answer twice
-        if foreign or odd or name in _RANDOM or len(self._calls) >= CALLS or not all(map(is_plain, made)):
+        if foreign or odd or name in _RANDOM | _CHANGING or len(self._calls) >= CALLS or not all(map(is_plain, made)):
             self.clear(lost=True)
             return
         self._calls.append(_Call(function, tuple(args), dict(kwargs), output, in_place))
