@@ -157,6 +157,7 @@ def test_a_loss_that_falls_all_the_way_is_judged_by_its_last_third(fall):
     assert found.told and found.late().beat == pytest.approx(1.0 - sum(third) / len(third), abs=0.05)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(("small", "known"), [(4, True), (15, False)])
 def test_the_last_batch_of_a_pass_may_be_too_small_to_have_a_floor_of_its_own(small, known):
     """Every few looks fall on a batch of three examples; what a constant answer pays is known from the others."""
@@ -166,3 +167,22 @@ def test_the_last_batch_of_a_pass_may_be_too_small_to_have_a_floor_of_its_own(sm
 
     SMALL = set(looked_at(300)[::3][:small]) if known else set(looked_at(300)[:-3])
     assert (curve.main(training(one)).floor is not None) == known
+=======
+def test_targets_that_a_network_makes_and_has_learned_are_measured_by_what_they_were():
+    """A value learned by bootstrapping: its targets vary widely at first, and hardly at all once they are known."""
+
+    def settling(left):
+        return lambda t: numbers(t, scale=2.0 if t <= 150 else left, explained=0.5 if t <= 150 else 0.0, stray=0.3)
+
+    assert curve.main(training(settling(0.01))).late().beat > 0.9
+    assert curve.main(training(settling(2.0))).late().beat < 0.1
+
+
+def test_looks_of_old_say_nothing_of_targets_that_were_changing():
+    def at(t):
+        return numbers(t, scale=1.0 if t < 40 else 0.05, explained=0.5, stray=0.5)
+
+    assert curve.main(training(old(at, 100), total=lambda t: at(t).value)).late().beat is None
+    steady = curve.main(training(old(lambda t: numbers(t), 100), total=lambda t: numbers(t).value)).late()
+    assert steady.stale and steady.beat is not None
+>>>>>>> abd7309 (Targets that drift or come to rest: looks of old say nothing of them)

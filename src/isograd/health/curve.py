@@ -42,6 +42,12 @@ LATE_LOOKS = 4
 """Looks that are late at least, as long as they are of the second half."""
 STALE = 0.5
 """Share of the steps before which the last look no longer says how the training stands."""
+SETTLED = 0.01
+"""Part of the targets' variance over the whole run below which that of the late ones is no measure: targets that a network
+makes for itself (of a value, by what it foretells next) come to rest when it has learned them. Where outputs and targets have
+become one number together, ``diagnosis.collapse`` says so."""
+DRIFT = 4.0
+"""Times that what a constant answer pays may change over the looks, for those of old to speak of the whole run."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
 ENTROPIES = ("cross_entropy", "nll_loss")
@@ -103,8 +109,8 @@ class Curve:
     def late(self) -> Standing:
         """How the last third of the training stands: the looks, and where it is more certain the losses of all its steps."""
         found = replace(self.standing(self.late_looks()), stale=self.stale)
-        if found.stale and not self.told:
-            found = replace(found, beat=None, error=math.inf)
+        if found.stale and (not self.told or self._drifts()):
+            return replace(found, beat=None, error=math.inf)
         beat, error = self._beat_of_steps()
         return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
 
@@ -112,6 +118,14 @@ class Curve:
     def stale(self) -> bool:
         """Whether no look was late enough to tell how the training stands now."""
         return self.looks[-1][0] <= STALE * self.taken
+
+    def _drifts(self) -> bool:
+        """Whether the targets of a regression became others while it was looked at: what they are now nobody knows."""
+        floors = [sample.floor or 0.0 for _, sample in self.looks]
+        if self.function not in REGRESSIONS or len(floors) < 6:
+            return False
+        first, last = statistics.median(floors[:3]), statistics.median(floors[-3:])
+        return max(first, last) > DRIFT * min(first, last)
 
     def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
         """The looks of the last third of the steps; ``LATE_LOOKS`` at least where the second half has so many."""
@@ -186,6 +200,8 @@ class Curve:
         if not all(math.isfinite(floor) and floor > 0.0 for floor in floors):
             if self.floor is None:
                 return None, math.inf
+            floors = [self.floor] * len(samples)
+        elif self.function in REGRESSIONS and self.floor is not None and statistics.fmean(floors) < SETTLED * self.floor:
             floors = [self.floor] * len(samples)
         total = sum(floors)
         return 1.0 - sum(values) / total, _ratio_error(values, floors)
