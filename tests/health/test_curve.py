@@ -157,7 +157,6 @@ def test_a_loss_that_falls_all_the_way_is_judged_by_its_last_third(fall):
     assert found.told and found.late().beat == pytest.approx(1.0 - sum(third) / len(third), abs=0.05)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("small", "known"), [(4, True), (15, False)])
 def test_the_last_batch_of_a_pass_may_be_too_small_to_have_a_floor_of_its_own(small, known):
     """Every few looks fall on a batch of three examples; what a constant answer pays is known from the others."""
@@ -167,7 +166,8 @@ def test_the_last_batch_of_a_pass_may_be_too_small_to_have_a_floor_of_its_own(sm
 
     SMALL = set(looked_at(300)[::3][:small]) if known else set(looked_at(300)[:-3])
     assert (curve.main(training(one)).floor is not None) == known
-=======
+
+
 def test_targets_that_a_network_makes_and_has_learned_are_measured_by_what_they_were():
     """A value learned by bootstrapping: its targets vary widely at first, and hardly at all once they are known."""
 
@@ -185,4 +185,3 @@ def test_looks_of_old_say_nothing_of_targets_that_were_changing():
     assert curve.main(training(old(at, 100), total=lambda t: at(t).value)).late().beat is None
     steady = curve.main(training(old(lambda t: numbers(t), 100), total=lambda t: numbers(t).value)).late()
     assert steady.stale and steady.beat is not None
->>>>>>> abd7309 (Targets that drift or come to rest: looks of old say nothing of them)
