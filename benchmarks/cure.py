@@ -165,7 +165,8 @@ def seeds() -> range:
 def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any) -> float:
     """The skill after a whole run; of what fails, the worst."""
     batches = ground.tape(seed)[0]
-    training, judged = (batches, held) if held else (batches[:-20], batches[-20:])
+    apart = min(20, -(-len(batches) // 5))
+    training, judged = (batches, held) if held else (batches[:-apart], batches[-apart:])
     try:
         patient = ground.born(seed, training)
         for edit in edits:
