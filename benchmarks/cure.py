@@ -260,7 +260,7 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     cases = [row for row in rows if "methods" in row]
     by_edit = [row for row in cases if inverse_of(row)]
     curable = [row for row in by_edit if not nothing_to_repair(row)]
-    twins = [row for row in rows if row.get("twin_of")]
+    twins = [row for row in rows if row.get("twin_of") and "why_not" not in row]
     proven = [row for row in curable if row["verdict"] == "proven"]
     result: dict[str, Any] = {
         "cases": len(cases),
