@@ -341,3 +341,11 @@ def test_what_is_wrong_for_certain_is_the_cause_where_it_gains_the_most_whatever
     work, _ = asked({**skills, frozenset([CLEAR, RATE]): 0.8})
     work.harm = lambda edit: Harm(0.97 if edit == RATE else 0.5)
     assert search(work, proposed(RATE, CLEAR, urgent=(CLEAR, RATE))).causes[0].edit == CLEAR
+
+
+def test_no_steps_are_kept_for_longer_replays_of_a_program_in_which_a_certain_fault_is_left():
+    """Longer replays would take all that is left, and show nothing: no gradient arrives in them."""
+    graph = Edit("keep_graph")
+    work, tried = asked({frozenset(): 0.0, frozenset([graph, RATE]): 0.9}, budget=1_000)
+    found = search(work, proposed(graph, RATE, INPUTS, CLEAR, urgent=(graph, RATE)), longest=4_000)
+    assert (graph, RATE) in [edits for edits, _ in tried] and {one.edit for one in found.causes} == {graph, RATE}

@@ -266,7 +266,10 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain
     pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:
-        if not work.affords(work.length + work.reserve):  # what takes off late shows in a longer replay alone
+        kept = (
+            0 if certain else work.reserve
+        )  # what takes off late shows in a longer replay alone, but not with a fault left in
+        if not work.affords(work.length + kept):
             break
         beside = (*certain, *firsts)
         proposal = Proposal(second.edit, f"with {' and '.join(one.kind for one in beside)}", source=second.source)
