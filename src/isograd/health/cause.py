@@ -45,6 +45,8 @@ SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
 LEARNS, CONFIRMED = 0.1, 2
 PAIRS = 6
+STANDSTILL = ("keep_graph", "take_steps")
+"""What certain facts ask for where the program learns nothing whatever else is tried, and however long."""
 SAME = {"loss", "last"}
 """The loss that fits is put behind outputs without a last function, so that these two are no pair."""
 SIGNAL, BY_HEART = 0.1, 0.5
@@ -266,9 +268,8 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain
     pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:
-        kept = (
-            0 if certain else work.reserve
-        )  # what takes off late shows in a longer replay alone, but not with a fault left in
+        # What takes off late shows in a longer replay alone; but not where nothing arrives or nothing moves.
+        kept = 0 if any(one.kind in STANDSTILL for one in certain) else work.reserve
         if not work.affords(work.length + kept):
             break
         beside = (*certain, *firsts)
