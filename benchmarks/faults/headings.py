@@ -50,7 +50,17 @@ HEADINGS: dict[str, frozenset[str]] = {
     ),
     "data": frozenset(["inputs", "targets", "labels", "initial_loss", "noisy_labels"]),
     "learning": frozenset(
-        ["plateau", "collapse", "posterior_collapse", "underfitting", "overfitting", "forgetting", "interrupted", "adversarial"]
+        [
+            "plateau",
+            "collapse",
+            "posterior_collapse",
+            "underfitting",
+            "overfitting",
+            "skew",
+            "forgetting",
+            "interrupted",
+            "adversarial",
+        ]
     ),
 }
 """The headings of the list of what isograd must know, with the diseases under each."""
