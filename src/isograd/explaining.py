@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import IsogradError, RequestError
-from isograd.health import attempting, cause, replaying
+from isograd.health import attempting, cause, faithful
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
@@ -143,20 +143,20 @@ def ended_at(case: Case, findings: Sequence[Finding]) -> float:
 
 def unlike(patient: Patient, given: Examples, case: Case) -> tuple[str, ...]:
     """What must be said where the untouched replay does better than the run that was watched: it does not do all of it."""
-    looked = islice(cycle(given.training), replaying.STEPS)
-    replay = case_of(patient.observe(looked, replaying.STEPS))
-    other = replaying.another_loss(case, replay)
+    looked = islice(cycle(given.training), faithful.STEPS)
+    replay = case_of(patient.observe(looked, faithful.STEPS))
+    other = faithful.another_loss(case, replay)
     if other is not None:
         return (
             f"on the same weights the first step of the replay pays {other[1]:.3g} and that of the run paid {other[0]:.3g}: "
             "the loss that was given is not what the loop steps, and what was found holds for the loss that was given",
         )
-    found = replaying.better(case, replay)
+    found = faithful.better(case, replay)
     if found is None:
         return ()
     began, replayed, watched = found
     return (
-        f"the untouched replay does better than the run that was watched: in {replaying.STEPS} steps its loss falls from "
+        f"the untouched replay does better than the run that was watched: in {faithful.STEPS} steps its loss falls from "
         f"{began:.3g} to {replayed:.3g}, that of the run to {watched:.3g}; something that the loop does besides is not "
         "replayed, such as setting weights or gradients by hand: step= hands the whole step over",
     )

@@ -336,5 +336,6 @@ def _answer(
 
 
 def _untried(work: Search, candidates: Sequence[Proposal]) -> list[str]:
-    left = [one.edit.kind.replace("_", " ") for one in candidates if one.edit not in {tried.edit for tried in work.tried}]
+    known = {one.edit for one in work.tried}
+    left = [one.edit.kind.replace("_", " ") for one in candidates if one.edit not in known]
     return [f"the budget ended before these were tried: {', '.join(dict.fromkeys(left))}"] if left else []

@@ -178,10 +178,7 @@ class Arrivals:
             yield Fact("carried", settings=settings)
 
     def _cut(self, places: Iterable[Place]) -> Iterator[Fact]:
-        layers: dict[str, list[Place]] = defaultdict(list)
-        for place in places:
-            layers[place.layer].append(place)
-        for layer, some in list(layers.items())[:LAYERS]:
+        for layer, some in _by_layer(places):
             used = self._used(layer)
             yield Fact("cut_off", layer, settings=(("parameter", some[0].name), ("used", used), ("count", len(some))))
 
@@ -189,11 +186,8 @@ class Arrivals:
         return layer in self.ran or any(layer.startswith(f"{leaf}.") or not leaf for leaf in self.leaves)
 
     def _unheld(self, held: set[int]) -> Iterator[Fact]:
-        layers: dict[str, list[Place]] = defaultdict(list)
-        for place in self.places:
-            if place.parameter.requires_grad and id(place.parameter) not in held and self._fresh(place.parameter):
-                layers[place.layer].append(place)
-        for layer, some in list(layers.items())[:LAYERS]:
+        missed = (p for p in self.places if p.parameter.requires_grad and id(p.parameter) not in held)
+        for layer, some in _by_layer(place for place in missed if self._fresh(place.parameter)):
             yield Fact("not_in_optimizer", layer, settings=(("parameter", some[0].name), ("count", len(some))))
         gone = {path for reference, path in self.strangers.values() if reference() is None}
         for path in sorted(gone & set(self.made)):
@@ -229,11 +223,8 @@ class Arrivals:
         resting = {id(p) for group in groups if not float(group["lr"]) for p in group["params"]}
         if not resting or all(not float(group["lr"]) for group in groups):
             return
-        layers: dict[str, list[Place]] = defaultdict(list)
-        for place in self.places:
-            if id(place.parameter) in resting and self.stepped.get(id(place.parameter)):
-                layers[place.layer].append(place)
-        for layer, some in list(layers.items())[:LAYERS]:
+        reached = (p for p in self.places if id(p.parameter) in resting and self.stepped.get(id(p.parameter)))
+        for layer, some in _by_layer(reached):
             yield Fact("rate_zero", layer, settings=(("parameter", some[0].name), ("count", len(some))))
 
     def _stale(self, optimizers: Sequence[Optimizer]) -> Iterator[Fact]:
@@ -247,3 +238,11 @@ class Arrivals:
                 shapes = " ".join("x".join(map(str, p.shape)) for p in stale[:4])
                 settings = (("count", len(stale)), ("shapes", shapes))
                 yield Fact("stale_parameters", "optimizer", settings=settings)
+
+
+def _by_layer(places: Iterable[Place]) -> list[tuple[str, list[Place]]]:
+    """Parameters by the layer that holds them, so many layers at most as are named in one step."""
+    layers: dict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        layers[place.layer].append(place)
+    return list(layers.items())[:LAYERS]

@@ -73,8 +73,10 @@ class Leaks:
             self._hides[path] = hidden or self._hides.get(path, False)
             self._lines.setdefault(path, persons_line())
 
-    def attends_by_hand(self, path: str, logits: Any, axis: Any) -> None:
+    def attends_by_hand(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """A softmax is called that may be an attention of a sequence to itself: over the last axis of squares."""
+        given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
+        logits, axis = given.get("input"), given.get("dim")
         if not isinstance(logits, Tensor) or logits.ndim < 3 or logits.shape[-1] != logits.shape[-2] or not is_plain(logits):
             return
         if axis in (-1, logits.ndim - 1) and any(one.shape[1] == logits.shape[-1] for one in self._tokens):

@@ -177,8 +177,7 @@ class Program:
         elif name == ATTENDS:
             self._sequences.leaks.attends_by_function(path or "", args, kwargs)
         elif name == "softmax":
-            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            self._sequences.leaks.attends_by_hand(path or "", kwargs.get("input", args[0] if args else None), axis)
+            self._sequences.leaks.attends_by_hand(path or "", args, kwargs)
         else:
             self._conduct.calls(name, path, args)
 

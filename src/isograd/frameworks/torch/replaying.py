@@ -32,7 +32,7 @@ from isograd.records.moments import Pairs
 ROWS = 8
 """Rows below which their mean still knows too much of each."""
 FIRST, GROWTH, LENGTHS = 3e-2, 5.0, 11
-"""The search begins at a hundredth of the outputs' own size, and grows by this factor so often."""
+"""The search begins at three hundredths of the outputs' own size, and grows by this factor so often."""
 ENDS = 0.02
 """Part of what was gained in all below which two further lengths gained nothing, and the end is in sight."""
 SAME = 1e-6

@@ -57,7 +57,7 @@ class Sequences:
             self._tokens(module, tokens)
             self.leaks.looked_up(tokens)
         elif isinstance(module, nn.Softmax):
-            self.leaks.attends_by_hand(path, next(tensors_in(arguments), None), module.dim)
+            self.leaks.attends_by_hand(path, tuple(tensors_in(arguments))[:1], {"dim": module.dim})
         if not isinstance(module, _READERS):
             return
         recurrent = not isinstance(module, nn.MultiheadAttention)
