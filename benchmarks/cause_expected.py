@@ -50,12 +50,13 @@ OPERATORS: dict[str, frozenset[str]] = {
     "betas absurd": frozenset(["beta1", "beta2"]),
     "optimizer is SGD without momentum": frozenset(["learning_rate", "momentum"]),
     "optimizer swapped": frozenset(["learning_rate", "momentum"]),
+    "no activation": frozenset(["nonlinearity"]),
     "penalty overwhelms": frozenset(["loss"]),
 }
 """Operators for which it is narrower."""
 
-NO_EDIT = frozenset(["few examples", "features constant", "no activation", "samples detached"])
-"""Operators that no edit takes back: examples and features that are not there, an activation that never was."""
+NO_EDIT = frozenset(["few examples", "features constant", "samples detached"])
+"""Operators that no edit takes back: examples and features that are not there."""
 
 
 NOT_BROUGHT_BACK = frozenset(["features"])

@@ -31,7 +31,7 @@ class Case:
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             drawn = Linear.drawn(f"layer{i}", fan_in, fan_out, seed=i, bias=self.bias)
             layers.append(Linear(drawn.path, drawn.weight * self.gain, drawn.bias))
-            if i < last:
+            if i < last and self.function != "identity":
                 layers.append(Activation(f"act{i}", self.function))
         return Network(tuple(layers))
 

@@ -168,6 +168,27 @@ def test_an_edit_changes_the_same_everywhere(door, case, edit):
             assert abs(sample.update.rms - wanted.update.rms) <= slack
 
 
+def test_activations_between_layers_that_have_none_are_put_in_the_same_everywhere_and_taken_out(door):
+    case = Case((4, 6, 6, 3), "identity", "cross_entropy")
+    (mine, batch), (theirs, arrays) = door(case), reference(case)
+    edit = Edit("nonlinearity", "tanh")
+    bent, wanted = mine.apply(edit), theirs.apply(edit)
+    for found, expected in zip(observed(bent, batch).steps, observed(wanted, arrays).steps, strict=True):
+        assert found.loss == pytest.approx(expected.loss, rel=1e-11)
+    plain, back = (observed(p, batch).steps for p in (mine, bent.apply(edit.inverse)))
+    assert [step.loss for step in back] == [step.loss for step in plain]
+    assert [step.loss for step in plain] != [step.loss for step in observed(bent, batch).steps]
+    first, _ = (
+        observed(p.apply(Edit("nonlinearity", "tanh", where="layer0")), b) for p, b in ((mine, batch), (theirs, arrays))
+    )
+    assert first.steps[0].loss not in (plain[0].loss, observed(bent, batch).steps[0].loss)
+
+
+def test_activations_are_not_put_in_beside_those_that_are_there(door, case):
+    with pytest.raises(IsogradError):
+        door(case)[0].apply(Edit("nonlinearity", "relu"))
+
+
 def test_what_an_optimizer_remembers_is_forgotten_the_same_everywhere(door, case):
     (mine, batch), (theirs, arrays) = door(case), reference(case)
     if not case.momentum:

@@ -88,3 +88,53 @@ def test_what_the_forward_pass_calls_by_itself_has_no_list_to_put_a_normalisatio
     assert placed(NET.replace("nn.Linear(width, 3)", "nn.Linear(width, 3), nn.Tanh()"), NORM) is None
     assert placed(NET.replace("nn.Tanh()", "nn.Dropout(0.1)"), NORM) is None
     assert placed("from torch import nn\nnet = nn.Linear(4, 2)\n", NORM) is None
+
+
+BENT = Edit("nonlinearity", "relu")
+PLAIN = (
+    "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, width):\n"
+    "        super().__init__()\n"
+    "        self.a = nn.Linear(8, width)\n        self.b = nn.Linear(width, width)\n        self.drop = nn.Dropout(0.1)\n"
+    "        self.c = nn.Linear(width, 3)\n\n    def forward(self, x):\n        x = self.a(x.flatten(1))\n"
+    "        return self.c(self.drop(self.b(x)))\n"
+)
+
+
+def test_activations_come_between_the_layers_of_a_list_behind_what_normalises_them():
+    layers = "nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 8),  # two\n nn.Linear(8, 2)"
+    source = f"from torch import nn\nnet = nn.Sequential({layers})\n"
+    after = placed(source, Edit("nonlinearity", "gelu"))
+    assert after == source.replace("BatchNorm1d(8),", "BatchNorm1d(8), nn.GELU(),").replace("(8, 8),", "(8, 8), nn.GELU(),")
+    exec(after, {})
+
+
+def test_activations_come_around_the_calls_of_all_layers_but_the_last():
+    after = placed(PLAIN, BENT)
+    assert after is not None
+    assert "x = nn.functional.relu(self.a(x.flatten(1)))" in after
+    assert "return self.c(self.drop(nn.functional.relu(self.b(x))))" in after
+    assert after.count("relu") == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x = self.a(x.flatten(1))", "x = torch.tanh(self.a(x))"),
+        ("x = self.a(x.flatten(1))", "x = self.a(x).sigmoid()"),
+        ("x = self.a(x.flatten(1))", "x = self.b(self.a(x))"),
+        ("return self.c(self.drop(self.b(x)))", "return self.c(x + self.b(x))"),
+        ("        x = self.a(x.flatten(1))\n", "        if len(x) > 2:\n            x = self.a(x)\n"),
+        ("nn.Linear(width, width)", "nn.Linear(width, 2 * width)"),
+        ("nn.Dropout(0.1)", "nn.BatchNorm1d(8)"),
+        ("self.b = nn.Linear(width, width)", "self.b = nn.ModuleList([nn.Linear(width, width)])"),
+    ],
+    ids=["tanh", "method", "twice", "path", "branch", "narrow", "norm", "list"],
+)
+def test_where_an_activation_may_be_there_or_not_meant_none_is_placed(old, new):
+    assert old in PLAIN
+    assert placed(PLAIN.replace(old, new), BENT) is None
+
+
+def test_a_function_behind_the_last_layer_is_no_activation_between_them():
+    source = PLAIN.replace("return self.c(self.drop(self.b(x)))", "return torch.sigmoid(self.c(self.b(x)))")
+    assert "torch.sigmoid(self.c(nn.functional.relu(self.b(x))))" in str(placed(source, BENT))

@@ -18,7 +18,7 @@ LENGTH, LONGER = 80, 4
 NIL = 0.05
 FAILED = -0.2
 """Skill of what raises."""
-BIRTHS = ("initialisation", "width", "depth", "activation", "cell", "normalisation", "residual")
+BIRTHS = ("initialisation", "width", "depth", "activation", "nonlinearity", "cell", "normalisation", "residual")
 """Edits with which the network begins from other answers."""
 
 Attempt = Callable[[tuple[Edit, ...], int], Skill]

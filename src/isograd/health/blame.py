@@ -20,6 +20,7 @@ _WORDS = {
     "keep_graph": "A signal leaves the graph, so that what stands before it learns nothing.",
     "precision": "The network computes in half precision without a scaler.",
     "initialisation": "The weights begin at a wrong size.",
+    "nonlinearity": "No activation stands between layers, which then amount to one linear layer.",
     "width": "A hidden layer is too narrow to carry the answer.",
     "normalisation": "The signal is not normalised on its way.",
     "residual": "The network is too deep without residual paths.",

@@ -239,7 +239,7 @@ def _lost(one: Proposal) -> bool:
 
 def _companions(work: Search, suspects: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
     """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
-    curves = [one for one in suspects if one.edit.kind == "activation"]
+    curves = [one for one in suspects if one.edit.kind in ("activation", "nonlinearity")]
     drawn = [one for one in work.tried if one.edit.kind == "initialisation" and one.failed is None and not one.given]
     return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspects]
 

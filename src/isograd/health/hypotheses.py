@@ -48,7 +48,7 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
     "precision": ("precision",),
     "hidden_softmax": ("activation",),
     "hidden_scale": ("initialisation",),
-    "underfitting": ("dropout", "width"),
+    "underfitting": ("nonlinearity", "dropout", "width"),
     "interrupted": ("steps", "learning_rate"),
     "spikes": ("learning_rate",),
     "plateau": ("learning_rate",),
@@ -63,6 +63,8 @@ DEEP = 5
 """Layers beyond which an activation and the initial weights must suit each other."""
 FAR = 30.0
 """Times below the usual from which a rate is tried in steps of ten towards it, for the usual one may be too high here."""
+PASSING = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh")
+"""Activations whose slope is about 1 where a signal of usual size is."""
 ROOM = 16.0
 MIXED = 0.8
 """Batches whose labels vary less than so much of what all labels do are not mixed."""
@@ -133,6 +135,12 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
         yield fact(Edit("keep_graph"), kind, "a signal leaves the graph")
     if case.anatomy.dtype in ("float16", "bfloat16"):
         yield Proposal(Edit("precision", before=case.anatomy.dtype), "fact: it computes in half precision", True, "loop")
+    straight = present.word("straight")
+    if straight:
+        edit = Edit("nonlinearity", present.word("activation") if present.word("activation") in PASSING else "relu")
+        first = case.anatomy.nodes[case.anatomy.straight[0][0]]
+        reason = "fact: no activation stands between its layers" if straight == "whole" else "list"
+        yield Proposal(edit, reason, straight == "whole", first.path, first.source)
     last = present.word("last")
     line = next((sample for _, sample in case.losses if sample.training and sample.function), None)
     source = None if line is None else line.source

@@ -42,7 +42,8 @@ class Present:
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
     theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer).
     words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
-    commonest), activations (all of them), odd_layer (whose weights or biases are far larger than usual), last, loss.
+    commonest), activations (all of them), straight ("whole" where nothing bends between any layers, "part" where some follow
+    each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss.
     """
 
     family: Family
@@ -90,6 +91,7 @@ def present_of(case: Case) -> Present:
         "decay": "" if anatomy.optimizer is None else _decay(anatomy.optimizer.kind),
         "activation": next(iter(_activations(anatomy)), ""),
         "activations": " ".join(_activations(anatomy)),
+        "straight": "" if not anatomy.straight else "part" if anatomy.bends else "whole",
         "odd_layer": odd[0],
         "last": "" if loss is None or _reaches(loss) else " ".join(loss.head),
         "loss": loss.function if loss is not None else anatomy.loss or "",

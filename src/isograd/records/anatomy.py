@@ -33,6 +33,12 @@ OPERATIONS = (
 WEIGHTED = ("linear", "conv", "embedding", "recurrent", "attention")
 """The operations that count as a layer where depth is counted: those that hold a weight matrix."""
 
+PASSED = ("reshape", "dropout", "norm", "pool")
+"""Operations behind a layer that leave what it gives as straight as it was, or nearly: they stand in for no activation."""
+
+_SIZED = ("linear", "conv")
+_STRAIGHT = (*PASSED, *_SIZED, "input", "embedding", "concat", "add")
+
 DYING = ("relu", "relu6", "threshold")
 """Activations whose unit is dead when it never fires: zero output and zero derivative below zero."""
 
@@ -148,6 +154,59 @@ class Anatomy:
         for node in self.nodes:
             found.append(frozenset(node.inputs).union(*(found[source] for source in node.inputs)))
         return tuple(found)
+
+    @property
+    def straight(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of linear or convolutional layers of which the second reads the first with nothing between that bends.
+
+        Left out is what is meant so: channel by channel or transposed and then across the channels, a layer that is narrower
+        than what it reads and what reads it (a bottleneck, a matrix of low rank), what is added to something on its way.
+
+        >>> chain = tuple(Node(name, "linear", "Linear", (i - 1,) if i else ()) for i, name in enumerate("abc"))
+        >>> Anatomy("torch", chain, ()).straight
+        ((0, 1), (1, 2))
+        """
+        if not self.traced:
+            return ()
+        behind: dict[int, int] = {}
+        found: list[tuple[int, int]] = []
+        for place, node in enumerate(self.nodes):
+            first = behind.get(node.inputs[0]) if len(node.inputs) == 1 else None
+            if node.operation in _SIZED:
+                if first is not None and not self._meant(first, place):
+                    found.append((first, place))
+                behind[place] = place
+            elif node.operation in PASSED and first is not None:
+                behind[place] = first
+        return tuple(found)
+
+    @property
+    def bends(self) -> bool:
+        """Whether anything before the last weighted layer bends the signal, other than a normalisation or a pool.
+
+        >>> layers = [Node("a", "linear", ""), Node("b", "activation", "tanh", (0,)), Node("c", "linear", "", (1,))]
+        >>> Anatomy("torch", tuple(layers), ()).bends, Anatomy("torch", tuple(layers[:2]), ()).bends
+        (True, False)
+        """
+        last = max((place for place, node in enumerate(self.nodes) if node.operation in _SIZED), default=0)
+        return any(node.operation not in _STRAIGHT for node in self.nodes[:last])
+
+    def _meant(self, first: int, second: int) -> bool:
+        """Whether two layers follow each other directly by design."""
+        one, other = self.nodes[first], self.nodes[second]
+        if any(int(node.get("groups", 1)) > 1 or node.get("transposed", False) for node in (one, other)):
+            return True
+        ends = [one, other]
+        if not self.bends:  # then it counts whether the whole map is limited by it
+            layers = [node for node in self.nodes if node.operation in _SIZED]
+            ends = [layers[0], layers[-1]]
+        return 0 < self._widths(one)[1] < min(self._widths(ends[0])[0], self._widths(ends[1])[1])
+
+    def _widths(self, node: Node) -> tuple[int, int]:
+        """Units or channels that a layer reads and gives."""
+        shapes = (one.shape for one in self.parameters if one.name in node.parameters and len(one.shape) >= 2)
+        given, read = next(shapes, (int(node.get("fan_out", 0)), int(node.get("fan_in", 0))))[:2]
+        return read, given
 
     @property
     def matrices(self) -> tuple[Parameter, ...]:

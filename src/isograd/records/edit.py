@@ -131,6 +131,13 @@ EDITS: dict[str, Kind] = {
     "rescale": Kind("rescale the layers in place (`value`)", "model", remedy=True),
     "revive": Kind("centre and rescale the dead units in place", "model"),
     "activation": Kind("use the activation `value` instead of the present one", "model", back="before"),
+    "nonlinearity": Kind(
+        "put the activation `value` between layers that have none between them",
+        "model",
+        2,
+        back="off",
+        off="take the activations between the layers out again",
+    ),
     "truncate": Kind(
         "cut the gradient through time every `value` steps",
         "model",
@@ -270,6 +277,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     ),
     "rescale": ("unit_variance", "centred", "balance"),
     "activation": ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"),
+    "nonlinearity": ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"),
     "cell": ("lstm", "gru"),
     "normalisation": ("layer", "batch", "group"),
 }

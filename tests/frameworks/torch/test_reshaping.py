@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from torch_patients import other_batches, outputs, patient_of, same, weights
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch.remodelling import remodelled
 from isograd.records.edit import Edit
 
 BATCHES = other_batches(2)
@@ -183,3 +184,51 @@ def test_an_optimizer_with_a_memory_goes_on_with_other_parameters(name, edit):
     assert held(again) and all(not torch.equal(a, b) for a, b in zip(weights(edited), weights(again), strict=True))
     kept = {"lr", "weight_decay"} & set(patient.optimizer.defaults)
     assert all(edited.optimizer.param_groups[0][key] == patient.optimizer.param_groups[0][key] for key in kept)
+
+
+class Half(nn.Module):
+    """One activation is called as a function, one was forgotten; the last layer reads a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.out = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x, curve=lambda x: x):
+        x = self.b(F.relu(self.a(x)))
+        return self.out(x + self.c(curve(x)))
+
+
+def test_an_activation_goes_only_where_none_follows_already_and_nothing_is_added():
+    before, (x, _) = patient_of(Half())
+    after = before.apply(Edit("nonlinearity", "tanh"))
+    assert torch.equal(outputs(after, x), before.models[0](x, torch.tanh)) and same(before, after)
+    assert after.models[0].state_dict().keys() == before.models[0].state_dict().keys()
+    assert torch.equal(outputs(after.apply(Edit("nonlinearity", "off")), x), outputs(before, x))
+    assert torch.equal(outputs(after.apply(Edit("nonlinearity", "tanh")), x), outputs(after, x))  # once is enough
+    with pytest.raises(ModelError, match="no edit has put"):
+        before.apply(Edit("nonlinearity", "off"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(4, 3),
+        nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 3)),
+        nn.Sequential(
+            nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Dropout(0.1), nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3)
+        ),
+        nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv1d(2, 2, 2, groups=2), nn.Conv1d(2, 3, 1), nn.Flatten()),
+    ],
+    ids=["one", "low-rank", "bottleneck", "separable"],
+)
+def test_layers_that_follow_each_other_by_design_get_no_activation(model):
+    with pytest.raises(ModelError, match="nothing between"):
+        patient_of(model)[0].apply(Edit("nonlinearity", "relu"))
+
+
+def test_a_chain_of_modules_gets_its_activations_without_a_batch_and_another_model_is_left_to_its_author():
+    chain, edit = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)).eval(), Edit("nonlinearity", "relu")
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    bent, left = remodelled(chain, [edit])
+    assert left == () and torch.equal(bent(x), chain[2](F.relu(chain[1](chain[0](x))))) and bent is not chain
+    assert remodelled(Half(), [edit])[1] == (edit,)

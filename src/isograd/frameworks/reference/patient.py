@@ -15,7 +15,7 @@ from isograd.frameworks.reference import sums
 from isograd.frameworks.reference.describe import describe
 from isograd.frameworks.reference.judging import skill_of
 from isograd.frameworks.reference.losses import loss_sample
-from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Linear, Loss, Network, Pass, Sgd
+from isograd.frameworks.reference.network import LOSSES, Activation, Array, Function, Layer, Linear, Loss, Network, Pass, Sgd
 from isograd.ports import Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
@@ -77,6 +77,8 @@ class ReferencePatient(Patient):
             return replace(self, optimizer=self.optimizer.fresh())
         if edit.kind == "activation":
             return replace(self, network=_with_activation(self.network, edit))
+        if edit.kind == "nonlinearity":
+            return replace(self, network=_bent(self.network, edit))
         if edit.kind != "initialisation":
             raise ModelError(f"the reference door cannot do this: {edit.text}")
         return replace(
@@ -114,6 +116,8 @@ class ReferencePatient(Patient):
 
 
 _SETTINGS = ("learning_rate", "momentum", "weight_decay", "decay_l1", "decay_decoupled")
+_BENT = ".bent"
+"""How the path of an activation that an edit has put in ends."""
 _CLIPPING = ("clip_norm", "clip_value", "clip_unit")
 
 
@@ -171,16 +175,41 @@ def _number(edit: Edit) -> float:
     return float(edit.value)
 
 
-def _with_activation(network: Network, edit: Edit) -> Network:
-    function = next((known for known in get_args(Function) if known == edit.value), None)
-    if function is None:
+def _function(edit: Edit) -> Function:
+    """The activation that an edit names."""
+    found: Function | None = next((known for known in get_args(Function) if known == edit.value), None)
+    if found is None:
         raise ModelError(f"the reference door knows {', '.join(get_args(Function))}, not {edit.value!r}")
+    return found
+
+
+def _with_activation(network: Network, edit: Edit) -> Network:
+    function = _function(edit)
     return Network(
         tuple(
             replace(layer, function=function) if isinstance(layer, Activation) and edit.where in ("", layer.path) else layer
             for layer in network.layers
         )
     )
+
+
+def _bent(network: Network, edit: Edit) -> Network:
+    """An activation in front of every layer that reads another directly; ``off``: those that an edit put in are taken out."""
+    if edit.off:
+        layers = [one for one in network.layers if not one.path.endswith(_BENT)]
+        if len(layers) == len(network.layers):
+            raise ModelError("no edit has put activations between layers in, and the program's own stay")
+        return Network(tuple(layers))
+    network = Network(tuple(one for one in network.layers if not one.path.endswith(_BENT)))
+    wanted = {second - 1 for first, second in describe(network).straight if edit.where in ("", network.layers[first - 1].path)}
+    if not wanted:
+        raise ModelError("no layer follows another with nothing between them", where=edit.where or "the network")
+    function = _function(edit)
+    made: list[Layer] = []
+    for place, layer in enumerate(network.layers):
+        made += [Activation(f"{layer.path}{_BENT}", function)] if place in wanted else []
+        made.append(layer)
+    return Network(tuple(made))
 
 
 def _drawn(network: Network, rule: str, where: str, seed: int) -> Network:

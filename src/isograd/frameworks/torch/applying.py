@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isograd.errors import ModelError
 from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
+from isograd.frameworks.torch.describe import describe, in_a_chain
 from isograd.frameworks.torch.fitting import Fitting, fitting_loss, matched
 from isograd.frameworks.torch.made import STORE, kept
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
@@ -329,6 +330,18 @@ def _normalisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
     return twin
 
 
+def _nonlinearity(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    gone = reshaping.no_bend(twin.models)
+    if edit.off:
+        if not gone:
+            raise ModelError("no edit has put activations between layers in, and the program's own stay")
+        return twin
+    batch = twin.data.scaled(twin.known[0]) if twin.known else None
+    with running(twin.models, twin.manner):
+        seen = describe(twin.models, batch) if batch is not None else in_a_chain(twin.models)
+    return _tried(twin, reshaping.bend(twin.models, seen, str(edit.value or "relu"), edit.where.partition("@")[0]))
+
+
 def _residual(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if edit.off:
         reshaping.no_inputs(twin.models)
@@ -369,6 +382,7 @@ _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "depth": _depth,
     "separable": _separable,
     "norm_first": _norm_first,
+    "nonlinearity": _nonlinearity,
     "normalisation": _normalisation,
     "residual": _residual,
 }

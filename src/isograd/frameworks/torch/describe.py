@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,6 +40,20 @@ def describe(model: nn.Module | Sequence[nn.Module], batch: Any = None, loss: An
     models = checked(model)
     nodes = _traced(models, batch) if batch is not None else registered(models)
     return assemble(models, nodes, loss_name(loss), [optimizer] if optimizer is not None else [], traced=batch is not None)
+
+
+def in_a_chain(models: Sequence[nn.Module]) -> Anatomy:
+    """Models whose modules run in their order of registration, as ``nn.Sequential`` has it, seen without a batch.
+
+    Where another module decides what follows what, there is no flow in it.
+    """
+    nodes = registered(models)
+    chain = all(
+        type(module) is nn.Sequential or not any(True for _ in module.children()) for one in models for module in one.modules()
+    )
+    if chain and len({node.path for node in nodes}) == len(nodes):
+        nodes = [replace(node, inputs=(place - 1,) if place else ()) for place, node in enumerate(nodes)]
+    return assemble(models, nodes, None, [], traced=chain)
 
 
 def at_birth(models: Sequence[nn.Module], optimizers: Sequence[Any]) -> Anatomy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from isograd.errors import ModelError
+from isograd.errors import ModelError, did_you_mean
 from isograd.frameworks.torch.edits import born_again
 from isograd.frameworks.torch.exchanging import drop, dropped, exchanged, hold
+from isograd.frameworks.torch.manner import CURVES
 from isograd.frameworks.torch.operations import of_module
 from isograd.frameworks.torch.places import modules_of
+from isograd.records.anatomy import Anatomy
 
 _SIZED = (nn.Linear, nn.modules.conv._ConvNd)
 WIDEST = 1 << 24
@@ -80,6 +83,32 @@ def add_inputs(models: Sequence[nn.Module], where: str) -> None:
 def no_inputs(models: Sequence[nn.Module]) -> None:
     """Take these paths out again; raises ``ModelError`` where no edit has put any in."""
     dropped(models, "residual paths", _with_input)
+
+
+def bend(models: Sequence[nn.Module], anatomy: Anatomy, name: str, where: str) -> list[nn.Module]:
+    """Put an activation in front of every layer that reads another directly (``Anatomy.straight``), behind what normalises it.
+
+    ``where`` limits it to what follows one layer. Gives the layers that read it. Raises ``ModelError`` where there is none.
+    """
+    if name not in CURVES:
+        raise ModelError(f"no activation is called {name!r}", remedy=did_you_mean(name, CURVES) or ", ".join(CURVES))
+    known = dict(modules_of(models))
+    paths = [anatomy.nodes[second].path for first, second in anatomy.straight if where in ("", anatomy.nodes[first].path)]
+    layers = [known[path] for path in dict.fromkeys(paths) if isinstance(known.get(path), _SIZED)]
+    if not layers:
+        raise ModelError("no layer follows another with nothing between them", where=where or "the model")
+    for layer in layers:
+        layer.register_forward_pre_hook(functools.partial(_bent, name))
+    return layers
+
+
+def no_bend(models: Sequence[nn.Module]) -> int:
+    """Take these activations out again; gives how many."""
+    return sum(drop(module, _bent) for _, module in modules_of(models))
+
+
+def _bent(name: str, module: nn.Module, args: Any) -> Any:
+    return (CURVES[name](args[0]), *args[1:]) if args else None
 
 
 def separable(models: Sequence[nn.Module], optimizer: Optimizer | None, where: str) -> Exchanged:

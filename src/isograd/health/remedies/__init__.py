@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isograd.health.case import Case
-from isograd.health.hypotheses import DEEP, SUSPECTS, Proposal, proposals
+from isograd.health.hypotheses import DEEP, PASSING, SUSPECTS, Proposal, proposals
 from isograd.health.present import Present
 from isograd.health.remedies import memory, rates, signal, weights
 from isograd.health.remedies.order import CORRECTNESS, in_order, tier
@@ -20,9 +20,6 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "dead_units": ("normalisation",),
 }
 """What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
-
-PASSING = frozenset(["", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh"])
-"""Activations whose slope is about 1 where a signal of usual size is; "" is none at all."""
 
 FAMILIES = (rates, weights, signal, memory)
 """What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
@@ -96,9 +93,13 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     def drawn(curve: str) -> Edit:
         return Edit("initialisation", weights.rules(curve, present.depth, convolutional=convolutional)[0], before=gain)
 
-    curves = [edit for edit in edits if edit.kind == "activation"]
+    curves = [edit for edit in edits if edit.kind in ("activation", "nonlinearity")]
     pairs = [in_order((edit, drawn(str(edit.value)))) for edit in curves]
-    passing = () if present.word("activation") in PASSING else tuple(edit for edit in curves if edit.value == "relu")[:1]
+    passing = (
+        ()
+        if present.word("activation") in ("", *PASSING)
+        else tuple(edit for edit in curves if edit.kind == "activation" and edit.value == "relu")[:1]
+    )
     nothing = Edit("initialisation", "fixup", before=gain)
     paths = [edit for edit in edits if edit.kind == "residual" and not edit.off and present.depth > DEEP]
     at = 0 if present.depth > 2 * DEEP else 1

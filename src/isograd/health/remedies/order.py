@@ -66,7 +66,7 @@ def tier(edit: Edit) -> int:
         return 1
     if edit.kind in INITIAL:
         return 2
-    if edit.kind == "activation":
+    if edit.kind in ("activation", "nonlinearity"):
         return 3
     return 5 if edit.kind in ARCHITECTURE else 4
 

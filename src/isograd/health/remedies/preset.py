@@ -24,7 +24,7 @@ def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]
     >>> [edit.kind for edit in preset((), Present("dense", 3, 16.0, words=(("activation", "sigmoid"),)))]
     ['activation', 'normalisation', 'initialisation', 'optimizer', 'learning_rate', 'clip_norm']
     """
-    right = [one.edit for one in prescribed if one.edit.kind in CORRECTNESS]
+    right = [one.edit for one in prescribed if one.edit.kind in CORRECTNESS or (one.edit.kind == "nonlinearity" and one.urgent)]
     return in_order([*right, *_settings(prescribed), *_signal(present), *_steps(present)])
 
 

@@ -131,6 +131,7 @@ def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
         "activation": functions.activation,
         "last": functions.last,
         "loss": functions.loss,
+        "nonlinearity": functions.nonlinearity,
         "initialisation": functions.initialisation,
         "normalisation": layers.normalisation,
         "residual": paths.residual,

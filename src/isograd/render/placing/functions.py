@@ -7,8 +7,8 @@ import libcst as cst
 from isograd.records.edit import Edit
 from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import renamed
-from isograd.render.placing.layers import DRAWS, drawn
-from isograd.render.placing.paths import from_nothing
+from isograd.render.placing.layers import DRAWS, drawn, kind_of, layers_of
+from isograd.render.placing.paths import ends_of, from_nothing
 from isograd.render.placing.source import Program, Splice, only, within
 
 MODULES = {
@@ -273,3 +273,93 @@ def _of_every_layer(program: Program, call: cst.Call) -> bool:
     function = program.function(call)
     named = isinstance(function, cst.FunctionDef) and any(one.name.value == word for one in function.params.params)
     return named and word != "self"
+
+
+def nonlinearity(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """An activation behind every layer but the last, as modules of the one list of them or in ``forward``.
+
+    Certain is: no layer has one yet, the layers stand in one ``Sequential`` or are called once each, one on what another
+    gave, and none is a bottleneck by design. None where the file makes no layers.
+    """
+    layers, value = layers_of(program), str(edit.value)
+    if not layers:
+        return None
+    if value not in MODULES or edit.where or len(layers) < 2:
+        raise UncertainError("which activation, or where, is not known")
+    curves = frozenset[str]().union(*(_function(name) | {f"torch.nn.{kind}"} for name, kind in MODULES.items()))
+    methods = program.every(cst.Call, lambda call: any(_method(program, call, name) for name in MODULES))
+    if methods or any(not _comes_last(program, use) for use in _uses(program, curves)):
+        raise UncertainError("some layers have an activation")
+    if not _as_wide(program, layers):
+        raise UncertainError("some layers may be narrow on purpose")
+    prefix = program.text(layers[0].func).rpartition(".")[0]
+    if not prefix:
+        raise UncertainError("the name of torch.nn is not known")
+    rows = {program.parent(program.parent(call)) for call in layers}
+    row = rows.pop()
+    if not rows and isinstance(row, cst.Call) and _is_sequential(program, row):
+        members = [one.value for one in row.args]
+        ends = [program.span(_normalised(program, members, members.index(call)))[1] for call in layers[:-1]]
+        return [(end, end, f", {prefix}.{MODULES[value]}()") for end in ends]
+    places = [program.span(call) for call in _called(program, layers)[:-1]]
+    opened = f"{prefix}.functional.{value}("
+    return [splice for start, end in places for splice in ((start, start, opened), (end, end, ")"))]
+
+
+def _as_wide(program: Program, layers: list[cst.Call]) -> bool:
+    """Whether no hidden layer is narrower than inputs and outputs of them all, or the answer is the same for each of them."""
+    ends = [ends_of(program, call) for call in layers]
+    if len({program.text(out) for _, out in ends[:-1]}) == 1:
+        return True
+    numbers = [program.number(one) for one in (ends[0][0], ends[-1][1], *(out for _, out in ends[:-1]))]
+    known = [number for number in numbers if number is not None]
+    return len(known) == len(numbers) and min(known[2:]) >= min(known[:2])
+
+
+def _normalised(program: Program, members: list[cst.BaseExpression], at: int) -> cst.BaseExpression:
+    """A layer in a list, or the normalisation right behind it."""
+    after = members[at + 1] if at + 1 < len(members) else None
+    return after if isinstance(after, cst.Call) and "Norm" in kind_of(program, after) else members[at]
+
+
+def _called(program: Program, layers: list[cst.Call]) -> list[cst.Call]:
+    """The calls of layers in ``forward``, in the order in which they run, where one value goes through them all."""
+    names = []
+    for call in layers:
+        made = program.parent(call)
+        if (
+            not isinstance(made, cst.Assign)
+            or len(made.targets) != 1
+            or not program.text(made.targets[0].target).startswith("self.")
+        ):
+            raise UncertainError("a layer is not made in a line of its own")
+        names.append(program.text(made.targets[0].target))
+    forwards = [one for one in program.every(cst.FunctionDef) if one.name.value == "forward"]
+    if len(forwards) != 1 or any("Norm" in kind_of(program, call) for call in program.every(cst.Call)):
+        raise UncertainError("what follows what is not certain")
+    _goes_through(program, forwards[0])
+    uses = program.every(cst.Attribute, lambda one: program.text(one) in names)
+    calls = [one for one in program.every(cst.Call) if any(one.func is use for use in uses)]
+    inside = all(program.function(call) is forwards[0] for call in calls)
+    if sorted(program.text(call.func) for call in calls) != sorted(names) or len(uses) != 2 * len(names) or not inside:
+        raise UncertainError("a layer is called elsewhere too, or not at all")
+    return sorted(calls, key=lambda call: program.span(call)[1])
+
+
+def _goes_through(program: Program, forward: cst.FunctionDef) -> None:
+    """Raises ``UncertainError`` unless one value goes through all lines of a function, each reading it once."""
+    names = [one.name.value for one in forward.params.params]
+    if len(names) != 2 or not isinstance(forward.body, cst.IndentedBlock):
+        raise UncertainError("forward takes several values")
+    value = names[1]
+    for line in forward.body.body:
+        does = line.body[0] if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1 else None
+        if not isinstance(does, cst.Assign | cst.Return) or does.value is None:
+            raise UncertainError("forward decides something, or repeats it")
+        inner = [one for one in program.every(cst.Name) if one.value == value and does.value in [one, *program.above(one)]]
+        if len(inner) != 1:
+            raise UncertainError("a value is read twice")
+        if isinstance(does, cst.Assign):
+            if len(does.targets) != 1 or not isinstance(does.targets[0].target, cst.Name):
+                raise UncertainError("several values are made")
+            value = does.targets[0].target.value

@@ -64,6 +64,7 @@ LINES: dict[str, str] = {
     + _FROM_NOTHING + "\nnn.init.zeros_(last.weight)  # of the layer that answers",
     "initialisation:zero_residual": _FROM_NOTHING.lstrip("\n"),
     "activation": "{module}()  # instead of {before}, between the layers",
+    "nonlinearity": "{module}()  # behind every layer but the last; in forward: nn.functional.{value}(self.layer(x))",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
     "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden convolution; nn.BatchNorm1d(width) behind a Linear",

@@ -57,12 +57,13 @@ def _home(program: Program, call: cst.Call) -> cst.CSTNode:
 
 def _may_keep(program: Program, call: cst.Call) -> bool:
     """Whether the shape may be kept: what goes in and what comes out are not two numbers that differ."""
-    one, other = _ends(program, call)
+    one, other = ends_of(program, call)
     numbers = program.number(one), program.number(other)
     return None in numbers or numbers[0] == numbers[1]
 
 
-def _ends(program: Program, call: cst.Call) -> tuple[cst.BaseExpression, cst.BaseExpression]:
+def ends_of(program: Program, call: cst.Call) -> tuple[cst.BaseExpression, cst.BaseExpression]:
+    """How wide a layer reads and gives, as it is written."""
     dense = kind_of(program, call) == "Linear"
     ends = [argument(call, f"{way}_{'features' if dense else 'channels'}", place) for place, way in enumerate(("in", "out"))]
     if ends[0] is None or ends[1] is None:
