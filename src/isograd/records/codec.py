@@ -31,7 +31,8 @@ def to_document(record: Any) -> dict[str, Any]:
 def from_document(kind: type[Record], document: Any) -> Record:
     """The record that ``document`` holds.
 
-    Raises ``DamagedError`` for another format, a newer version, a missing or unknown field, or a value of another type.
+    A field that has a default may be absent: an older isograd, which did not know it, left it out. Raises ``DamagedError`` for
+    another format, a newer version, any other missing field, an unknown one, or a value of another type.
     """
     if not isinstance(document, dict) or document.get("format") != f"isograd.{kind.__name__}":
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
@@ -81,6 +82,13 @@ def _plain(value: Any) -> Any:
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _required(kind: type) -> frozenset[str]:
+    """The fields that have no default."""
+    fields, missing = dataclasses.fields(kind), dataclasses.MISSING
+    return frozenset(field.name for field in fields if field.default is missing and field.default_factory is missing)
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
@@ -137,11 +145,10 @@ def _record(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise DamagedError(f"{where}: expected an object, found {value!r:.60}")
     hints = _hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
-    odd, absent = sorted(set(value) - names), sorted(names - set(value))
+    odd, absent = sorted(set(value) - {field.name for field in dataclasses.fields(kind)}), sorted(_required(kind) - set(value))
     if odd or absent:
         raise DamagedError(f"{where}: unknown fields {odd}, missing fields {absent}")
     try:
-        return kind(**{name: _typed(hints[name], value[name], f"{where}.{name}") for name in names})
+        return kind(**{name: _typed(hints[name], held, f"{where}.{name}") for name, held in value.items()})
     except ValueError as error:
         raise DamagedError(f"{where}: {error}") from error

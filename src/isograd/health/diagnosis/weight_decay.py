@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import DEFAULT_STEPS, Case, at, middle
@@ -39,7 +40,7 @@ from isograd.health.layers import COUPLED
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Optimizer, capital
-from isograd.records.finding import Evidence, Finding
+from isograd.records.finding import Evidence, Finding, Severity
 
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
@@ -79,10 +80,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield from list(_forgets(optimizer)) or list(_pulls(case, optimizer)) or _holds(case, optimizer)
         return
     if found is None or optimizer is None:
-        told = list(_penalised(case))
-        if not told and optimizer is not None and decided(case) and outcome(case).learning is False and _emptied(case):
-            told = list(_forgets(optimizer))
-        yield from told
+        penalty = list(_penalised(case))
+        if not penalty and optimizer is not None and decided(case) and outcome(case).learning is False and _emptied(case):
+            penalty = list(_forgets(optimizer))
+        yield from penalty
         return
     judged = outcome(case)
     if not judged.short_of(SKILL):
@@ -92,21 +93,23 @@ def diagnose(case: Case) -> Iterator[Finding]:
     pull = f"decay of {decay:g} pulls a typical layer {typical:.2g} times as hard as the gradient does"
     left = f"typical weights have fallen to {size:.1g} of their first size"
     faded, hopeless = _faded(case), judged.learning is False
-    yield Finding(
-        "weight_decay",
-        "note" if faded else "critical" if hopeless else "warning",
-        0.6 if faded else 0.93 if hopeless else 0.85,
-        "optimizer",
+    told = _told(
         f"Weight {pull}, and {left}: "
         + ("most layers were hardly reached by the gradient before that." if faded else "the network is emptied."),
-        (
-            Evidence(pull, "weight_rms", typical, "decay over gradient", BOUNDS[1][0]),
-            Evidence(left, "weight_rms", size, "of its start", BOUNDS[1][1]),
-        ),
-        tuple(weight.layer for weight in gather.weights(case)),
-        since=1,
-        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
-        references=REFERENCES,
+        "note" if faded else "critical" if hopeless else "warning",
+        0.6 if faded else 0.93 if hopeless else 0.85,
+        decay,
+        Evidence(pull, "weight_rms", typical, "decay over gradient", BOUNDS[1][0]),
+        Evidence(left, "weight_rms", size, "of its start", BOUNDS[1][1]),
+    )
+    yield replace(told, layers=tuple(weight.layer for weight in gather.weights(case)))
+
+
+def _told(summary: str, severity: Severity, confidence: float, decay: float, *evidence: Evidence) -> Finding:
+    """What is said of a decay of the optimizer's, with the way out."""
+    remedy = f"a weight decay of {decay / 100:.1g} or less; none on biases and norms"
+    return Finding(
+        "weight_decay", severity, confidence, "optimizer", summary, evidence, since=1, remedy=remedy, references=REFERENCES
     )
 
 
@@ -136,17 +139,9 @@ def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
     if share < FORGETS:
         return
     text = f"decay takes {min(1.0, share):.0%} of every weight away in a step"
-    yield Finding(
-        "weight_decay",
-        "warning",
-        0.9,
-        "optimizer",
-        f"Weight {text}: what was learned is forgotten after {max(1, round(1.0 / share)):,} steps.",
-        (Evidence(text, "learning_rate", share, "a step", FORGETS),),
-        since=1,
-        remedy=f"a weight decay of {float(optimizer.get('weight_decay', 0.0)) / 100:.1g} or less; none on biases and norms",
-        references=REFERENCES,
-    )
+    message = f"Weight {text}: what was learned is forgotten after {max(1, round(1.0 / share)):,} steps."
+    decay = float(optimizer.get("weight_decay", 0.0))
+    yield _told(message, "warning", 0.9, decay, Evidence(text, "learning_rate", share, "a step", FORGETS))
 
 
 def _pulls(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
@@ -159,17 +154,8 @@ def _pulls(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
     if share < BOUNDS[-1][0]:
         return
     text = f"decay of {decay:g} pulls a typical layer {share:.2g} times as hard as the first gradients do"
-    yield Finding(
-        "weight_decay",
-        "note",
-        0.7,
-        "optimizer",
-        f"Weight {text}: weights shrink until the data pull as hard.",
-        (Evidence(text, "weight_rms", share, "decay over gradient", BOUNDS[-1][0]),),
-        since=1,
-        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
-        references=REFERENCES,
-    )
+    evidence = Evidence(text, "weight_rms", share, "decay over gradient", BOUNDS[-1][0])
+    yield _told(f"Weight {text}: weights shrink until the data pull as hard.", "note", 0.7, decay, evidence)
 
 
 def _holds(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
@@ -184,17 +170,8 @@ def _holds(case: Case, optimizer: Optimizer) -> Iterator[Finding]:
     if held >= HELD:
         return
     text = f"decay of {decay:g} holds every weight below 1 / {decay:g}"
-    yield Finding(
-        "weight_decay",
-        "note",
-        0.8,
-        "optimizer",
-        f"Weight {text}, {held:.1g} of what passes a signal on from layer to layer.",
-        (Evidence(text, "weight_rms", held, "of 1 / sqrt(fan_in)", HELD),),
-        since=1,
-        remedy=f"a weight decay of {decay / 100:.1g} or less; none on biases and norms",
-        references=REFERENCES,
-    )
+    evidence = Evidence(text, "weight_rms", held, "of 1 / sqrt(fan_in)", HELD)
+    yield _told(f"Weight {text}, {held:.1g} of what passes a signal on from layer to layer.", "note", 0.8, decay, evidence)
 
 
 def _penalised(case: Case) -> Iterator[Finding]:
