@@ -6,9 +6,10 @@ and so is fitting one batch as a trial. An alarm needs that more examples are at
   MORE    the data set that the program holds has more examples than the batch
 
   BEGUN  or that a loader that does not shuffle was begun anew for every step, so that it gave its first batch alone
-  FEW    or that the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and one, and
-         were learned: n points in d >= n - 1 dimensions in general position are on one plane whatever their targets are (Cover
-         1965), so that learning them proves nothing. An index of an embedding counts as many columns as the table has rows
+  FEW    a remark where the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and
+         one, and were learned: n points in d >= n - 1 dimensions in general position are on one plane whatever their targets
+         are (Cover 1965), so that learning them proves nothing. An index of an embedding counts as many columns as the table
+         has rows. No alarm: tutorials and trials show three sentences on purpose, and what is lost shows in an evaluation
 
 Look-alikes that are healthy: full-batch training, one long sequence, a data set as large as the batch; the four examples of
 XOR, which are more than their columns.
@@ -102,7 +103,7 @@ def _few(case: Case) -> Finding | None:
         return None
     return Finding(
         "same_batch",
-        "warning",
+        "note",
         0.85,
         "data",
         f"Every look saw the same {rows} examples, and they are learned by heart: with {columns} columns as many could be "
