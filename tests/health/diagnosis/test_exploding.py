@@ -6,14 +6,16 @@ from itertools import pairwise
 
 import pytest
 from bodies import ADAM, WIDTH, body, case, geometric, recording
-from lessons import classes
+from lessons import classes, numbers, training
 from runs import run
 
 from isograd.health import theory
 from isograd.health.case import case_of
 from isograd.health.diagnosis import exploding
-from isograd.records.anatomy import Optimizer
+from isograd.health.steepness import steepness
+from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.batch import LossSample
+from isograd.records.fact import Fact
 from isograd.records.moments import Moments
 from isograd.records.reading import Readings
 from isograd.records.trace import Meter, Step, Trace
@@ -227,3 +229,49 @@ def test_a_real_tanh_network_with_weights_of_deviation_one_is_chaotic(deviation,
             optimizer.step()
     said = {finding.disease for finding in watch.findings if finding.alarm}
     assert ("exploding" in said) == (deviation == 1.0) and "labels" not in said
+
+
+def clipped(norm, size, loss, *, explained):
+    """A run whose weights have that size, and whose gradient that norm before it is cut down to 1."""
+    entries = WIDTH * WIDTH
+    weight = Parameter("w", "layer", (WIDTH, WIDTH), True, True, Moments.of([size / WIDTH] * entries))
+    anatomy = Anatomy("torch", (Node("layer", "linear", "Linear", parameters=("w",)),), (weight,), optimizer=ADAM)
+    one = training(lambda t: numbers(t, explained=explained, scale=loss**0.5), anatomy=anatomy)
+    facts = (Fact("clipped", settings=(("bound", 1.0), ("norm", norm))),)
+    return dataclasses.replace(one, steps=tuple(dataclasses.replace(step, facts=facts) for step in one.steps))
+
+
+def test_the_steepness_is_the_part_of_the_loss_that_the_weights_are_worth():
+    for scale in (1.0, 1e6):  # a loss in other units has a gradient in other units
+        assert steepness(clipped(3.0 * scale, 20.0, scale, explained=0.0)) == pytest.approx(60.0, rel=0.2)
+
+
+@pytest.mark.parametrize(("norm", "explained", "said"), [(1e4, 0.2, True), (1e4, 0.95, False), (10.0, 0.2, False)])
+def test_a_gradient_that_no_step_can_follow_is_told_behind_a_clip_where_answers_are_poor(norm, explained, said):
+    found = list(exploding.diagnose(clipped(norm, 20.0, 1.0, explained=explained)))
+    assert [one.where for one in found] == ["layer"] * said
+    assert all("cut down to 1" in one.summary for one in found)
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, False), (16, True)])
+def test_an_lstm_whose_weights_are_far_too_large_explodes_through_time_behind_its_clip(times, said):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    net, head = torch.nn.LSTM(4, 32, batch_first=True), torch.nn.Linear(32, 1)
+    with torch.no_grad():
+        net.weight_hh_l0.mul_(times)
+    model = torch.nn.ModuleDict({"lstm": net, "head": head})
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    x = torch.randn(256, 30, 4)
+    y = x[:, :, 0].mean(1, keepdim=True) * 30**0.5
+    with isograd.watch(model, optimizer, budget=None, steps=60) as watch:
+        for step in range(60):
+            rows = slice(64 * (step % 4), 64 * (step % 4) + 64)
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(head(net(x[rows])[0][:, -1]), y[rows]).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+    told = [one.where for one in watch.report().findings if one.disease == "exploding" and one.alarm]
+    assert told == ["lstm"] * said

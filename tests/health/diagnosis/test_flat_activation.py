@@ -38,6 +38,39 @@ def test_a_function_without_slope_is_named_with_the_layer_that_starves(function)
     assert finding.severity == "critical" and "a" in finding.layers and "slope is zero" in finding.summary
 
 
+class Answer(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.a, self.b, self.function = nn.Linear(8, 16), nn.Linear(16, 1), function
+
+    def forward(self, x):
+        return self.function(self.b(torch.relu(self.a(x))))[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("function", "flat"),
+    [
+        (lambda x: nn.functional.layer_norm(x, (1,)), True),
+        (lambda x: torch.softmax(x, 1), True),
+        (nn.BatchNorm1d(1), False),
+        (lambda x: x / 2, False),
+    ],
+)
+def test_a_norm_and_a_softmax_over_one_value_have_no_slope(function, flat):
+    torch.manual_seed(0)
+    model, x = Answer(function), torch.randn(64, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(40):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), x[:, 0]).backward()
+            optimizer.step()
+    told = [finding for finding in watch.report().findings if finding.disease == "flat_activation"]
+    assert bool(told) == flat
+    for finding in told:
+        assert finding.severity == "critical" and {"a", "b"} <= set(finding.layers) and "one value" in finding.remedy
+
+
 def straight_through(x):
     return x + (torch.sign(x) - x).detach()
 

@@ -18,6 +18,9 @@ Bounds, from theory:
           differences of its inputs (the same product of Jacobians): examples less than a thirtieth apart look unrelated to
           its end. An alarm only where the run is decided and nothing was learned (NOTHING)
   RISEN   before training, the same of the rate that a warm-up rises to, where a scheduler wrote it down: a remark
+  FORETOLD  also for the steepness of the loss (``health.steepness``): where a ten-thousandth of the weights is worth all of the
+          loss, a gradient says nothing of where a step of any useful length leads. That is so however small a clip, or an
+          adaptive optimizer, makes the step, so that the answers decide (WELL)
   LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
           times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
@@ -37,6 +40,7 @@ from isograd.health.curve import contested
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
+from isograd.health.steepness import norms, steepness
 from isograd.records.anatomy import Anatomy, capital, spoken
 from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectations
@@ -87,7 +91,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         finding = _measured(torn, growth, found, rows, expectations)
         yield replace(finding, severity="note") if outcome(case).well(WELL) else finding
         return
-    told = _loud(case, found) or _chaotic(case, found) or _risen(case, found)
+    told = _loud(case, found) or _chaotic(case, found) or _steep(case, found) or _risen(case, found)
     if told is not None:
         yield told
     else:
@@ -206,6 +210,37 @@ def _chaotic(case: Case, found: tuple[Layer, ...]) -> Finding | None:
         remedy="leave torch's default initialisation, or He for ReLU and Glorot for tanh (about 1 / sqrt(inputs) a weight); "
         "normalisation",
         references=("Schoenholz et al. 2017, Deep information propagation, arXiv:1611.01232 (the chaotic phase)",),
+    )
+
+
+def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
+    """Whether gradients are as large as no step can follow, although a clip or the optimizer makes the steps small."""
+    judged, steep = outcome(case), steepness(case)
+    if steep is None or steep < FORETOLD or not judged.short_of(WELL) or not found:
+        return None
+    sizes = {layer.node.path: middle(at(case.rows, "parameter_gradient_rms", layer.weight.name)) or 0.0 for layer in found}
+    layer = max(found, key=lambda one: sizes[one.node.path])
+    norm = statistics.median(norms(case).values())
+    bounds = [float(fact.get("bound", 0.0)) for _, fact in case.facts("clipped")]
+    text = f"the gradient has a norm of {norm:.2g}" + (f" before it is cut down to {bounds[-1]:.2g}" if bounds else "")
+    recurrent = layer.node.operation == "recurrent"
+    return Finding(
+        "exploding",
+        "critical" if judged.learning is False else "warning",
+        0.9,
+        layer.node.path,
+        f"{capital(text)}: changing the weights by {1.0 / steep:.0e} of their size is worth the whole loss by it, and no "
+        "step is short enough to go where it points.",
+        (Evidence(text, "total_gradient_norm", steep, "times the loss over the size of the weights", FORETOLD),),
+        (layer.node.path,),
+        layer.node.source,
+        since=min(norms(case)),
+        cause=f"the weights of {spoken(layer.node.path)} are too large"
+        + (": every time step enlarges the gradient" if recurrent else ", or its inputs are"),
+        remedy="orthogonal or smaller recurrent weights (torch's default), LSTM or GRU; a clip alone hides it"
+        if recurrent
+        else "He or Glorot initialisation where the weights were set by hand; normalisation; scaled inputs",
+        references=REFERENCES,
     )
 
 

@@ -1,4 +1,4 @@
-"""Flat activation: a function without slope (sign, round, a threshold) through which no gradient passes.
+"""Flat activation: a function without slope (sign, round, a norm over one value) through which no gradient passes.
 
 Certain as arithmetic: the gradient with respect to the function's output is there at every look, the one with respect to its
 input is exactly zero at every look, and so are the gradients of all weights that it alone leads back to.
@@ -27,6 +27,8 @@ from isograd.records.trace import LayerSample
 LEAST = 3
 STEPS, SKILL = 50, 0.5
 TINY = 1e-30
+FLAT = ("activation", "unknown", "norm", "softmax")
+"""What may have no slope: a norm or a softmax over a single value gives the same number whatever comes in."""
 STRAIGHT = ("relu", "leaky_relu", "prelu", "relu6", "hardtanh", "rrelu", "threshold", "abs", "hardshrink", "softshrink")
 """Activations without curvature."""
 REFERENCES = ("Bengio et al. 2013, Estimating or propagating gradients through stochastic neurons, arXiv:1308.3432, section 4",)
@@ -39,7 +41,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if len(looks) < (2 if case.ended else LEAST):
         return
     for position, node in reversed(tuple(enumerate(case.anatomy.nodes))):
-        if node.operation in ("activation", "unknown") and all(_flat(case, node, samples) for samples in looks):
+        if node.operation in FLAT and all(_flat(case, node, samples) for samples in looks):
             starved = _starved(case, position)
             if starved:
                 yield _finding(case, node, starved, len(looks))
@@ -77,8 +79,8 @@ def _flat(case: Case, node: Node, samples: dict[str, LayerSample]) -> bool:
     above = samples.get(node.path)
     if above is None or above.gradient is None or above.activation is None or not above.gradient.largest > TINY:
         return False
-    if above.activation.zero_fraction == 1.0:
-        return False
+    if above.activation.zero_fraction == 1.0 and node.operation != "norm":
+        return False  # no unit fires
     below = [samples.get(case.anatomy.nodes[source].path) for source in node.inputs]
     return bool(below) and all(one is not None and one.gradient is not None and one.gradient.largest == 0.0 for one in below)
 
@@ -107,10 +109,10 @@ def _around(node: Node, looks: int) -> Finding:
         node.path,
         f"No gradient passes through {spoken(node.path)} ({node.label}), whose slope is zero everywhere: what is before it "
         "learns by other ways alone, and the answers are poor.",
-        (Evidence(f"gradient behind it is there, before it exactly 0, in all of {looks} looks", "gradient_rms", 0.0, "", 0.0),),
+        _evidence(looks),
         (node.path,),
         node.source,
-        remedy="a function with a slope (ReLU, tanh), or a straight-through estimator: x + (sign(x) - x).detach()",
+        remedy=_remedy(node),
         references=REFERENCES,
     )
 
@@ -123,11 +125,25 @@ def _finding(case: Case, node: Node, starved: list[str], looks: int) -> Finding:
         0.99,
         node.path,
         f"No gradient passes through {spoken(node.path)} ({node.label}), whose slope is zero everywhere: {many} cannot learn.",
-        (Evidence(f"gradient behind it is there, before it exactly 0, in all of {looks} looks", "gradient_rms", 0.0, "", 0.0),),
+        _evidence(looks),
         (node.path, *starved),
         node.source,
         next(step.index for step in case.steps if step.layers),
-        remedy="a function with a slope (tanh or a steep sigmoid for sign, the number itself for round); or a straight-through "
-        "estimator: x + (sign(x) - x).detach()",
+        remedy=_remedy(node),
         references=REFERENCES,
+    )
+
+
+def _evidence(looks: int) -> tuple[Evidence]:
+    return (
+        Evidence(f"gradient behind it is there, before it exactly 0, in all of {looks} looks", "gradient_rms", 0.0, "", 0.0),
+    )
+
+
+def _remedy(node: Node) -> str:
+    if node.operation in ("norm", "softmax"):
+        return "take it over more than one value (over one it gives the same number whatever comes in), or leave it out"
+    return (
+        "a function with a slope (tanh or a steep sigmoid for sign, the number itself for round); or a straight-through "
+        "estimator: x + (sign(x) - x).detach()"
     )
