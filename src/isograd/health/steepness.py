@@ -29,6 +29,9 @@ def steepness(case: Case) -> float | None:
     alone; three networks with recurrent weights ten times too large 3e6 to 8e7.
     """
     floor = outcome(case).floor
+    if floor is None:  # too few steps for an outcome
+        floors = [sample.floor for _, sample in case.losses if sample.training and sample.floor is not None]
+        floor = statistics.median(floors) if floors else None
     size = math.sqrt(sum(parameter.values.rms**2 * parameter.values.count for parameter in case.anatomy.parameters))
     losses = {reading.step: reading.value for reading in case.series("loss") if math.isfinite(reading.value)}
     if floor is None or not floor > 0.0 or not 0.0 < size < math.inf:

@@ -275,3 +275,20 @@ def test_an_lstm_whose_weights_are_far_too_large_explodes_through_time_behind_it
             optimizer.step()
     told = [one.where for one in watch.report().findings if one.disease == "exploding" and one.alarm]
     assert told == ["lstm"] * said
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, False), (16, True)])
+def test_before_training_such_an_lstm_is_a_remark(times, said):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    model, x = torch.nn.LSTM(4, 8, batch_first=True), torch.randn(64, 30, 4)
+    with torch.no_grad():
+        model.weight_hh_l0.mul_(2 * times)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    report = isograd.check(
+        model, (x, x[:, :, 0].mean(1)), lambda out, y: torch.nn.functional.mse_loss(out[0][:, -1, 0], y), optimizer
+    )
+    told = [(one.severity, one.where) for one in report.findings if one.disease == "exploding"]
+    assert [severity for severity, _ in told] == ["note"] * said

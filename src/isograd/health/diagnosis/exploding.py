@@ -20,7 +20,7 @@ Bounds, from theory:
   RISEN   before training, the same of the rate that a warm-up rises to, where a scheduler wrote it down: a remark
   FORETOLD  also for the steepness of the loss (``health.steepness``): where a ten-thousandth of the weights is worth all of the
           loss, a gradient says nothing of where a step of any useful length leads. That is so however small a clip, or an
-          adaptive optimizer, makes the step, so that the answers decide (WELL)
+          adaptive optimizer, makes the step, so that the answers decide (WELL); before training it is a remark
   LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
           times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
@@ -216,7 +216,8 @@ def _chaotic(case: Case, found: tuple[Layer, ...]) -> Finding | None:
 def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
     """Whether gradients are as large as no step can follow, although a clip or the optimizer makes the steps small."""
     judged, steep = outcome(case), steepness(case)
-    if steep is None or steep < FORETOLD or not judged.short_of(WELL) or not found:
+    early = 0 < case.taken <= FIRST_STEPS
+    if steep is None or steep < FORETOLD or not (early or judged.short_of(WELL)) or not found:
         return None
     sizes = {layer.node.path: middle(at(case.rows, "parameter_gradient_rms", layer.weight.name)) or 0.0 for layer in found}
     layer = max(found, key=lambda one: sizes[one.node.path])
@@ -226,8 +227,8 @@ def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
     recurrent = layer.node.operation == "recurrent"
     return Finding(
         "exploding",
-        "critical" if judged.learning is False else "warning",
-        0.9,
+        "note" if early else "critical" if judged.learning is False else "warning",
+        0.75 if early else 0.9,
         layer.node.path,
         f"{capital(text)}: changing the weights by {1.0 / steep:.0e} of their size is worth the whole loss by it, and no "
         "step is short enough to go where it points.",
