@@ -76,6 +76,22 @@ def test_beside_an_alarm_the_risk_is_a_number_and_no_second_verdict():
     assert text.startswith("This will not train.") and "alarms apart" in text and "uncertain" not in text
 
 
+@pytest.mark.parametrize("rows", [4, 32])
+def test_of_a_few_rows_and_a_run_of_unknown_length_no_risk_is_told_and_the_report_says_why(rows):
+    torch.manual_seed(0)
+    x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])[torch.arange(rows) % 4]
+    y = (x.sum(1, keepdim=True) == 1.0).float()
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    told = net, (x, y), nn.functional.binary_cross_entropy_with_logits, torch.optim.Adam(net.parameters(), lr=0.05)
+    report = isograd.check(*told)
+    assert (
+        (report.risk is None) == ("how likely this run is to fail is not told" in " ".join(str(report).split())) == (rows < 16)
+    )
+    if rows < 16:
+        assert str(report).startswith("Healthy") and "steps=" in str(report)
+    assert isograd.check(*told, steps=500).risk is not None, "of a run of known length the signs weigh right"
+
+
 def test_theory_alone_has_no_forecast():
     report = isograd.check(program()[0])
     assert report.risk is None and report.forecast is None

@@ -9,7 +9,7 @@ from typing import Any
 from isograd.doors import door_of, part, patient_of, stepping
 from isograd.health.case import DEFAULT_STEPS, case_of
 from isograd.health.diagnosis import diagnose
-from isograd.health.forecasting import of_check
+from isograd.health.forecasting import beyond, of_check
 from isograd.health.risk import BASE_RATE
 from isograd.records.loop import Loop
 from isograd.records.trace import Meter, Trace
@@ -66,4 +66,6 @@ def checked(
     reach = None if loop is None else loop.reach(steps or DEFAULT_STEPS)
     findings = diagnose(case)
     forecast = of_check(case, probe, base_rate, reach, findings)
+    if optimizer is not None and (reason := beyond(case, reach)) is not None:
+        remarks.append(reason)
     return report_of("check", replace(trace, meter=meter), remarks, case, findings, forecast)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import isograd
 from isograd.frameworks.torch.floors import columns, every, floor_of
 from isograd.frameworks.torch.losses import given_to, reduction_of
 
@@ -153,3 +154,29 @@ def test_large_targets_are_looked_at_in_part():
     assert columns(target).numel() < 100_000
     assert floor("mse_loss", target, target) == pytest.approx(63 / 64, rel=0.02)
     assert every(1_000_000, 1_000) % 2 == 1
+
+
+def test_equal_scores_pay_the_margin_of_a_ranking_whatever_its_order_and_nothing_without_one():
+    target, same = torch.tensor([1.0, -1.0, 1.0]), torch.zeros(3)
+    for margin, reduction in ((0.5, "mean"), (0.5, "sum"), (2.0, "mean")):
+        given = {"input1": same, "input2": same, "target": target, "margin": margin}
+        paid = float(F.margin_ranking_loss(same, same, target, margin=margin, reduction=reduction))
+        assert floor_of("margin_ranking_loss", given, reduction) == pytest.approx(paid)
+    assert floor_of("margin_ranking_loss", {"input1": same, "input2": same, "target": target, "margin": 0.0}, "mean") is None
+
+
+@pytest.mark.parametrize(("right", "told"), [(False, True), (True, False)], ids=["always the first", "the better one"])
+def test_a_ranking_whose_pairs_are_labelled_without_regard_to_their_order_learns_nothing(right, told):
+    torch.manual_seed(0)
+    items = torch.randn(200, 6)
+    worth = items @ torch.randn(6)
+    scores = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+    optimizer, ranking = torch.optim.SGD(scores.parameters(), lr=0.1), torch.nn.MarginRankingLoss(margin=1.0)
+    with isograd.watch(scores, optimizer, budget=None) as watch:
+        for _ in range(300):
+            i, j = torch.randint(0, 200, (2, 32))
+            target = (worth[i] > worth[j]).float() * 2 - 1 if right else torch.ones(32)
+            optimizer.zero_grad()
+            ranking(scores(items[i]).squeeze(1), scores(items[j]).squeeze(1), target).backward()
+            optimizer.step()
+    assert watch.report().healthy != told

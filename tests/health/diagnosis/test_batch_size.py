@@ -1,5 +1,7 @@
 """Batch size against the gradient noise scale."""
 
+import dataclasses
+
 import pytest
 from bodies import body
 from runs import FLAT, run
@@ -30,6 +32,15 @@ def test_batches_of_one_that_agree_by_chance_are_judged_by_what_came_of_them():
     assert finding.severity == "warning" and "a single example" in finding.summary
     assert not [finding for finding in found(examples=1, agreement=0.9) if finding.alarm]
     assert not [finding for finding in found(losses=FLAT, examples=1, agreement=0.9, ended=False) if finding.alarm]
+
+
+def test_rows_one_by_one_are_not_blamed_where_no_activation_stands_between_the_layers():
+    bent = body(2)
+    first, last = (node for node in bent.nodes if node.operation == "linear")
+    straight = dataclasses.replace(bent, nodes=(bent.nodes[0], first, dataclasses.replace(last, inputs=(1,))))
+    for anatomy, told in ((bent, True), (straight, False)):
+        found = list(batch_size.diagnose(run(anatomy, losses=FLAT, examples=1, agreement=0.9)))
+        assert any(finding.alarm for finding in found) == told
 
 
 def test_noise_in_a_training_that_goes_well_is_a_remark():

@@ -70,6 +70,16 @@ def test_an_underflow_on_the_way_is_exactly_zero_at_the_first_step():
     assert "exactly 0" in finding.summary and finding.severity == "warning"
 
 
+def test_a_gradient_that_is_gone_one_step_back_has_not_faded_but_was_cut():
+    (finding,) = found([0.0] * 14 + [1.0])
+    assert finding.severity == "warning" and "the last of 15 time steps alone" in finding.summary
+    assert "detached" in finding.cause and "without" not in finding.remedy and finding.time_step == 15
+    (finding,) = found([0.0] * 14 + [1.0], lambda i: 2.0 / i)
+    assert finding.severity == "note", "what there is to learn may stand at the last step"
+    (finding,) = found([0.0] * 13 + [1e-9, 1.0])
+    assert "detached" not in (finding.cause or ""), "a billionth is left one step back: that is a small gain"
+
+
 def test_a_gradient_that_grows_a_million_times_back_through_time_is_told():
     (finding,) = found([10.0 ** (6 - 6 * t / 99) for t in range(100)])
     assert finding.severity == "warning" and finding.time_step == 1 and "grows on its way back" in finding.summary

@@ -25,6 +25,21 @@ def test_a_decay_ten_times_the_gradient_empties_the_network():
     assert finding.severity == "critical" and finding.evidence[0].value == pytest.approx(10.0) and len(finding.layers) == 4
 
 
+def test_weights_and_gradients_that_fall_by_orders_of_magnitude_are_held_against_each_other_step_by_step():
+    def gone(step, _):
+        return 0.1 * 0.7**step
+
+    def let_through(step, layer):
+        return 0.03 * gone(step, layer) if step < 60 else 0.0  # emptied weights let no gradient through
+
+    (finding,) = found("adam", 1.0, losses=FLAT, weight=gone, gradient=let_through)
+    assert finding.severity == "critical" and finding.evidence[0].value == pytest.approx(33.3, rel=0.01)
+
+
+def test_a_gradient_that_is_exactly_nothing_all_along_is_not_held_against_the_decay():
+    assert found("sgd", 1e-2, losses=FLAT, weight=emptied, gradient=0.0) == []
+
+
 def test_where_the_gradient_was_lost_before_decay_could_win_it_is_a_remark():
     def faded(step, layer):
         return 0.1 * emptied(step, layer) * (1.0 if layer == 3 else 1e-6)

@@ -206,6 +206,14 @@ def _divergence(given: Mapping[str, Any], reduction: str) -> float | None:
     return (least + float(torch.special.xlogy(target, target).sum())) / divisor
 
 
+def _ranking(given: Mapping[str, Any], reduction: str) -> float | None:
+    """Scores that are all the same pay the margin for every pair, whichever is to be the higher."""
+    target, margin = given.get("target"), float(given.get("margin") or 0.0)
+    if margin <= 0.0 or not isinstance(target, Tensor):
+        return None
+    return margin * target.numel() if reduction == "sum" else margin
+
+
 _FLOORS: dict[str, Find] = {
     "cross_entropy": cross_entropy,
     "nll_loss": cross_entropy,
@@ -217,4 +225,5 @@ _FLOORS: dict[str, Find] = {
     "binary_cross_entropy": _binary,
     "binary_cross_entropy_with_logits": _binary,
     "kl_div": _divergence,
+    "margin_ranking_loss": _ranking,
 }

@@ -51,7 +51,18 @@ def given_to(function: str, args: Sequence[Any], kwargs: Mapping[str, Any], modu
     """The arguments by name; those of a loss module are its attributes."""
     given = dict(zip(names_of(function), args, strict=False)) | dict(kwargs)
     if module is not None:
-        own = ("weight", "ignore_index", "reduction", "label_smoothing", "pos_weight", "beta", "delta", "log_target", "full")
+        own = (
+            "weight",
+            "ignore_index",
+            "reduction",
+            "label_smoothing",
+            "pos_weight",
+            "beta",
+            "delta",
+            "log_target",
+            "full",
+            "margin",
+        )
         given |= {name: getattr(module, name) for name in own if hasattr(module, name)}
     return given
 
@@ -66,12 +77,14 @@ def reduction_of(given: Mapping[str, Any]) -> str:
 
 
 def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training: bool, source: str | None) -> LossSample:
-    """Everything about one call that the record asks for; a loss of three or more tensors has its value alone."""
+    """Everything about one call that the record asks for; a loss of three or more tensors has value and floor alone."""
     reduction = reduction_of(given)
     output, target = given.get("input"), given.get("target")
     value = _value(result, given)
     if not isinstance(output, Tensor) or values_of(output) is None or not is_plain(output):
-        return LossSample(function, training, reduction, source=source, value=value)
+        floor = floor_of(function, given, reduction)
+        shape = tuple(target.shape) if floor is not None and isinstance(target, Tensor) else ()
+        return LossSample(function, training, reduction, source=source, value=value, floor=floor, target_shape=shape)
     head = head_of(output)
     outputs = _some(output.detach())
     found: dict[str, Any] = {"output": moments(outputs), "output_range": _range(outputs)}

@@ -6,7 +6,8 @@ ideal one.
   SMALL   B_noise above 100 batches in the median of the looks: a step is 99 % noise. That is how much training ends, and is
           healthy with a small rate; an alarm only for batches of at most 4 (there above 10) where nothing was learned
   ONE     batches of one example whose training has ended below half of what is to be had: an alarm, whatever the estimate says
-          (a single example has no spread, so it is the agreement of steps that tells, and of few looks it tells little)
+          (a single example has no spread, so it is the agreement of steps that tells, and of few looks it tells little).
+          Not where the network is barred from learning more by what it is made of (``underfitting``): no batch would help it
   LARGE   B above 100 B_noise: a remark, for it costs time and no quality
 An estimate from few looks is coarse; at least 6 are asked for.
 """
@@ -18,6 +19,7 @@ import statistics
 from collections.abc import Iterator
 
 from isograd.health.case import Case
+from isograd.health.diagnosis.underfitting import barred
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital
 from isograd.records.finding import Evidence, Finding
@@ -36,7 +38,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     batches = [r.value for r in case.series("batch")]
     batch = statistics.median(batches) if batches else math.inf
     scale = statistics.median(scales) if len(scales) >= LOOKS else math.nan
-    judged = outcome(case) if batch <= 1.0 else None
+    judged = outcome(case) if batch <= 1.0 and barred(case.anatomy) is None else None
     if judged is not None and case.ended and case.taken >= STEPS and judged.poor(POOR):
         yield _one(judged.skill or 0.0, scale)
         return

@@ -14,7 +14,7 @@ Bounds:
 None of it is harm by itself: what matters may lie near the end (then a network learns, and it is a remark at most), and
 clipping tames what explodes. So it is an alarm only where the loss has stayed at what a constant answer gets, at the end of
 the run, after QUARTER of it or LONG steps, and where the reach has not grown meanwhile. That the first time step alone is read
-is an alarm at the end of the run below UNREAD too.
+is an alarm at the end of the run below UNREAD too. A gradient that is exactly 0 one step back has not faded: it was cut there.
 
 Look-alikes that are healthy: a task that the last steps decide; a converged network (all gradients small, reach as ever);
 a bidirectional layer (both ends are near to a loss); padding at the end, which only shifts the reach.
@@ -72,6 +72,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
         else:
             continue
         judged = outcome(case) if judged is None else judged
+        if kind == "vanishing" and _last_alone(case, node, int(steps)):
+            yield _cut(case, node, int(steps), _harmful(case, node, judged))
+            continue
         harmful = (kind == "exploding" and _broke(case)) or _harmful(case, node, judged)
         yield (_vanishing if kind == "vanishing" else _exploding)(case, node, harmful)
 
@@ -100,6 +103,14 @@ def _first_alone(case: Case, node: Node) -> bool:
     reaches, shares = case.series("time_reach", node.path), case.series("first_step_share", node.path)
     later = [r.value for r in case.series("time_gradient", node.path) if (r.time_step or 0) > 1]
     return all(r.value == 0.0 for r in reaches) and all(r.value == 1.0 for r in shares) and not any(later)
+
+
+def _last_alone(case: Case, node: Node, steps: int) -> bool:
+    """Whether at every look the gradient arrived at the last time step and nowhere before: no gain is 0, so it was cut."""
+    earlier = [r.value for r in case.series("time_gradient", node.path) if 0 < (r.time_step or 0) < steps]
+    last = [r.value for r in case.series("time_gradient", node.path) if r.time_step == steps]
+    reaches = case.series("time_reach", node.path)
+    return bool(earlier) and not any(earlier) and any(last) and all(r.value == 0.0 for r in reaches)
 
 
 def _unread(case: Case, node: Node, steps: int, harmful: bool, judged: Outcome) -> Finding:
@@ -159,6 +170,23 @@ def _vanishing(case: Case, node: Node, harmful: bool) -> Finding:
         _remedy(node),
         min((r.step for r in case.series("time_reach", node.path)), default=None),
         0.85,
+    )
+
+
+def _cut(case: Case, node: Node, steps: int, harmful: bool) -> Finding:
+    here = spoken(node.path)
+    return _finding(
+        node,
+        "warning" if harmful else "note",
+        f"The gradient reaches {here} at the last of {steps} time steps alone; at every one before it is exactly 0, so that "
+        "the state is cut from its past: nothing earlier is learned"
+        + (", and the network does no better than a constant answer." if harmful else "."),
+        steps,
+        (Evidence("the gradient is exactly 0 at every earlier time step", "time_gradient", 0.0, "", 0.0),),
+        "the state is detached from one time step to the next: .detach(), .data, torch.no_grad(), or a tensor made anew of it",
+        "hand the state on as it is, h = cell(x[:, t], h); detach it between batches alone",
+        min((r.step for r in case.series("time_reach", node.path)), default=None),
+        0.9,
     )
 
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from isograd.health import layers as gather
@@ -41,6 +41,7 @@ from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import Optimizer, capital
 from isograd.records.finding import Evidence, Finding, Severity
+from isograd.records.reading import Reading
 
 BOUNDS = ((0.5, 0.35), (1.0, 0.5), (3.0, 0.9))
 SKILL = 0.75
@@ -221,13 +222,20 @@ def _penalised(case: Case) -> Iterator[Finding]:
 
 def _share(case: Case, name: str, optimizer: Optimizer, decay: float) -> float | None:
     """Decay part over gradient part of a layer's late updates."""
-    size, gradient = middle(at(case.rows, "weight_rms", name)), middle(at(case.rows, "parameter_gradient_rms", name))
+    size = middle(sizes := at(case.rows, "weight_rms", name))
     if size is None:
         return None
     if optimizer.kind in COUPLED and not optimizer.get("decoupled_weight_decay", False):
-        return decay * size / gradient if gradient else None
+        return _beside(sizes, at(case.rows, "parameter_gradient_rms", name), decay)
     update, rates = middle(at(case.rows, "update_rms", name)), [r.value for r in case.series("learning_rate")]
     if update is None or not rates:
         return None
     pulled = statistics.median(rates[len(rates) // 2 :]) * decay * size
     return pulled / max(update - pulled, 0.1 * pulled) if pulled > 0.0 else 0.0
+
+
+def _beside(sizes: Sequence[Reading], gradients: Sequence[Reading], decay: float) -> float | None:
+    """Decay over gradient part, each step by itself: both fall by orders of magnitude, and emptied weights let none through."""
+    then = {reading.step: reading.value for reading in sizes}
+    shares = [decay * then[one.step] / one.value for one in gradients if one.value > 0.0 and one.step in then]
+    return statistics.median(shares[len(shares) // 2 :]) if shares else None
