@@ -48,6 +48,8 @@ def of_check(
         known |= signs.of_probe(probe, signs.floor_of(case), planned)
         basis = "probe"
     told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
+    if told is not None and case.planned is None and reach is None:
+        told = replace(told, assumed=DEFAULT_STEPS)
     doubted = short_memory(case) or any(one.alarm or one.disease in DOUBTS for one in findings)
     if told is not None and told.answer == "will train" and doubted:
         return replace(told, answer="uncertain")  # of a short memory the data say whether what stands early matters

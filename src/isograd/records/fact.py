@@ -15,7 +15,8 @@ FACTS = {
     "cleared_between": "each backward pass of a step found all gradients empty that the one before it filled; passes: how many",
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "optimizer_idle": "an optimizer of the watch never made a step; kind; parameters: numbers that it holds; steps of others",
-    "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many",
+    "no_step": "backward passes ran and no optimizer of the model stepped; passes: how many; called: whether the model was, in "
+    "training mode",
     "ascends": "a step made by hand went along the gradient, not against it; cosine: of update and gradient",
     "cut_off": "a trainable parameter that the optimizer holds gets no gradient; parameter: its name; "
     "used: whether its module ran; count: how many of that layer",
@@ -42,7 +43,8 @@ FACTS = {
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
     "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "
     "attentions: how many; tokens: how many were compared",
-    "targets_given": "the targets are the tokens in their own places, in a network with causal attention; as for targets_ahead",
+    "targets_given": "the targets are the tokens in their own places, in a network with causal attention, or with no attention "
+    "and one recurrent layer in one direction; as for targets_ahead",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
     "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, which mixes its entries; left, right: "

@@ -34,7 +34,9 @@ class Forecast:
     """The calibrated ``probability`` that the run ends below 0.75 of what a good setting of the same length reaches.
 
     ``base_rate`` is the share of such trainings that is assumed to fail before anything was looked at. ``look_again`` is the
-    step at which more can be told, None where nothing more will be. ``reasons`` are the weightiest first.
+    step at which more can be told, None where nothing more will be. ``reasons`` are the weightiest first. ``assumed`` is the
+    length of the run where nobody told it: on random programs of 200 to 2,000 steps what was said of 10,000 kept the order of
+    the risks (AUC 0.76; 0.85 where the length was told), but 6 of 16 of those that were to train did not get so far.
     """
 
     probability: float
@@ -43,3 +45,4 @@ class Forecast:
     basis: Basis
     look_again: int | None = None
     reasons: tuple[Reason, ...] = ()
+    assumed: int | None = None

@@ -41,6 +41,7 @@ def meaning(forecast: Forecast) -> str:
     return (
         f"from {KNOWN[forecast.basis]}; to fail is to end below 0.75 of what a good setting of this length reaches; "
         f"assumed that {percent(forecast.base_rate)} of such trainings do"
+        + (f", and that the run has {forecast.assumed:,} steps (steps= tells)" if forecast.assumed is not None else "")
     )
 
 

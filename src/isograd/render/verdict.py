@@ -61,7 +61,8 @@ def _no_alarm(report: Report) -> str:
             return "No fault was found, but the gradient does not reach the early steps of the sequences: see below."
         if _doubts(report):
             return "No fault is certain, but this may not train well: see below."
-        more = ", and this will train" if told == "will train" else ""
+        length = report.forecast.assumed if report.forecast is not None else None
+        more = "" if told != "will train" else f", and this will train{'' if length is None else f' in {length:,} steps'}"
         return f"Healthy: nothing stands in the way of the gradients{more}."
     if report.origin == "explain":
         return "The cause of this exception is not known."

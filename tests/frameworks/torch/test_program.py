@@ -270,6 +270,19 @@ def test_passes_back_without_any_step_are_told_at_the_end():
     assert [(step, fact.kind, fact.get("passes", 0)) for step, fact in watch.facts()] == [(0, "no_step", 4)]
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_a_model_that_the_loop_makes_anew_is_told_from_one_that_is_never_stepped(evaluates):
+    for anew in (True, False):
+        net = small().train(not evaluates)
+        with Watch(net, sgd(net.parameters())) as watch:
+            other = small() if anew else net
+            for _ in range(4):
+                x, y = batch()
+                F.cross_entropy(other(x), y).backward()
+        ((_, fact),) = watch.facts()
+        assert fact.kind == "no_step" and fact.get("called", True) is not (anew and not evaluates)
+
+
 def test_a_training_stepped_by_hand_is_not_without_steps():
     net = small()
     with Watch(net) as watch:

@@ -79,6 +79,17 @@ def test_of_several_outputs_that_could_answer_the_loss_says_which_does():
     assert judged([[part]]).value > 0.9
 
 
+def test_logarithms_of_rates_are_judged_by_the_rates_that_they_stand_for():
+    x = draw(400, 2)
+    counts = torch.poisson(torch.exp(1.0 + x[:, :1]), generator=torch.Generator().manual_seed(1))
+    net = nn.Linear(2, 1)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        net.bias.fill_(1.0)
+    assert judged(seen([net], [(x, counts)], nn.PoissonNLLLoss())).value > 0.7
+    assert judged(seen([net], [(x, counts)], F.mse_loss)).value < 0.3, "as counts they are no answer"
+
+
 def test_padding_and_masked_places_do_not_count():
     words = 1 + torch.arange(60).reshape(6, 10) % 4
     words[:, 7:] = 0

@@ -37,6 +37,13 @@ def test_unscaled_inputs_are_an_alarm_only_where_the_answers_are_poor(given, wor
     assert remark.severity == "note"
 
 
+def test_unscaled_inputs_of_a_loss_that_broke_are_an_alarm_however_good_it_was_before():
+    broken = training(lambda t: classes(t, right=0.9, value=0.3 if t < 0.9 else float("inf")), inputs=(table(offset=50.0),))
+    (finding,) = found(broken)
+    assert finding.severity == "warning" and "the loss broke" in finding.summary
+    assert found(training(lambda t: classes(t, right=0.9, value=0.3 if t < 0.9 else float("inf")), inputs=(table(),))) == []
+
+
 def test_scaled_inputs_and_rare_columns_are_fine():
     assert found(training(poor, inputs=(table(),))) == []
     assert found(training(poor, inputs=(table(largest=0.5, median=0.02),))) == []

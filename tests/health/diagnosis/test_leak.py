@@ -113,3 +113,48 @@ def test_labels_of_the_tokens_are_no_leak():
 
 def test_sequences_that_stay_as_they_are_say_nothing():
     assert "leak" not in trained("none", batch=lambda: tokens(length=1).expand(8, 12).contiguous())
+
+
+def recited(shape="plain", shifted=False):
+    """Whether a recurrent network that reads tokens is said to copy them."""
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Embedding(20, 8)
+            self.read = nn.GRU(8, 16, batch_first=True, bidirectional=shape == "both ways")
+            self.write = nn.GRU(16, 16, batch_first=True) if shape == "two layers" else None
+            self.head = nn.Linear(32 if shape == "both ways" else 16, 20 * 12 if shape == "one code" else 20)
+
+        def forward(self, ids):
+            states, last = self.read(self.token(ids))
+            if shape == "one code":  # the whole sequence is put into one state and taken out of it
+                return self.head(last[-1]).reshape(len(ids), 12, 20)
+            if self.write is not None:
+                states, _ = self.write(last[-1][:, None].expand(-1, ids.shape[1], -1))
+            return self.head(states)
+
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(4):
+            ids = tokens()
+            given, wanted = (ids[:, :-1], ids[:, 1:]) if shifted else (ids, ids)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(given).transpose(1, 2), wanted).backward()
+            optimizer.step()
+    return any(finding.disease == "leak" for finding in watch.report().findings)
+
+
+def test_a_recurrent_language_model_whose_targets_were_not_shifted_learns_to_copy():
+    assert recited() and not recited(shifted=True)
+
+
+@pytest.mark.parametrize("shape", ["one code", "two layers", "both ways"])
+def test_a_sequence_that_is_put_into_one_state_and_taken_out_again_is_no_leak(shape):
+    assert not recited(shape)

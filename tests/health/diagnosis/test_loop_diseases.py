@@ -83,6 +83,9 @@ def test_passes_without_a_step_are_lost_but_for_a_trial():
         return Case(network(A), steps=(Step(0, facts=(Fact("no_step", settings=(("passes", passes),)),)),), ended=True)
 
     assert only(gradients_lost, case(40)).severity == "critical"
+    fact = Fact("no_step", settings=(("passes", 40), ("called", False)))
+    elsewhere = only(gradients_lost, Case(network(A), steps=(Step(0, facts=(fact,)),), ended=True))
+    assert elsewhere.severity == "warning" and "trains another one" in elsewhere.summary
     assert list(gradients_lost.diagnose(case(1))) == []
 
 

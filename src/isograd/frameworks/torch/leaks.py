@@ -40,10 +40,12 @@ class Leaks:
     """Attentions of a sequence to itself, and whether they hide what comes later."""
     _lines: dict[str, str | None] = field(default_factory=dict)
     """Lines of the attentions, and of the loss (under no name)."""
+    _recurs: dict[str, bool] = field(default_factory=dict)
+    """Recurrent layers, and whether they read in one direction alone."""
 
     def begin(self) -> None:
         """A new step."""
-        for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines):
+        for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines, self._recurs):
             kept.clear()
 
     def looked_up(self, tokens: Tensor | None) -> None:
@@ -63,6 +65,10 @@ class Leaks:
         if query is not None and query is key:
             self._hides[path] = bool(given.get("is_causal")) or hides(given.get("attn_mask"))
             self._lines.setdefault(path, persons_line())
+
+    def recurs(self, path: str, *, onward: bool) -> None:
+        """A recurrent layer has read a sequence."""
+        self._recurs[path] = onward and path not in self._recurs
 
     def attends_by_function(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """The function for attention is called."""
@@ -99,6 +105,11 @@ class Leaks:
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
         self._pass()
+        if self._pairs and not self._hides and list(self._recurs.values()) == [True]:
+            agreed = max(_agree(tokens, target, ahead=False) for tokens, target in self._pairs)
+            if agreed >= LEAST:
+                settings = (("attentions", 0), ("tokens", agreed))
+                yield Fact("targets_given", next(iter(self._recurs)), self._lines.get(""), settings)
         if self._pairs and self._hides:
             for kind, hidden in (("targets_ahead", False), ("targets_given", True)):
                 places = [path for path, hides_it in self._hides.items() if hides_it]

@@ -53,7 +53,7 @@ class Program:
         self._arrivals, self._conduct, self._sequences, self._drift = Arrivals(models), Conduct(), Sequences(), Drift()
         self._repeats = Repeats()
         self._trials: dict[str, tuple[str, int, str | None]] = {}
-        self._looks, self._index, self._sampled, self._closure = 0, 0, False, False
+        self._looks, self._index, self._sampled, self._closure, self._called = 0, 0, False, False, False
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
         self._replaced = 1
         self._lines: dict[str, str | None] = {}
@@ -123,7 +123,8 @@ class Program:
             settings = (("kind", type(optimizer).__name__), ("parameters", sum(one.numel() for one in held)), ("steps", steps))
             found.append(Fact("optimizer_idle", "optimizer", settings=settings))
         if not steps and passes and not self._drift.moved():  # weights may be stepped by hand
-            found.append(Fact("no_step", settings=(("passes", passes),)))
+            called = self._called or not all(model.training for model in self._arrivals.models)
+            found.append(Fact("no_step", settings=(("passes", passes), ("called", called))))
         if error is not None:
             seen = [*self._conduct.facts.values(), *self._sequences.close()] if self._sampled else []
             fact = raised(error, self._arrivals.models, seen, self._conduct.changes if self._sampled else ())
@@ -138,6 +139,7 @@ class Program:
 
     def given(self, module: nn.Module, path: str, arguments: Any, *, learning: bool) -> None:
         """A model in training mode is called."""
+        self._called = True
         if learning:
             self._repeats.look(next(tensors_in(arguments), None))
             return

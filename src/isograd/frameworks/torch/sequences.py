@@ -71,6 +71,8 @@ class Sequences:
             masked = args[3] if len(args) > 3 else kwargs.get("key_padding_mask")
             if isinstance(masked, Tensor) and is_plain(masked) and inverted(masked, self._padding):
                 self.inverted.add(path)
+        if isinstance(module, nn.RNNBase):
+            self.leaks.recurs(path, onward=not module.bidirectional)
         if recurrent:
             self._state(path, args[1] if len(args) > 1 else kwargs.get("hx"), output, isinstance(module, nn.RNNBase))
 

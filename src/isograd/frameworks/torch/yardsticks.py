@@ -26,6 +26,8 @@ from isograd.records.skill import Skill
 LABELS = ("labels", "label", "targets", "target", "y")
 """Names under which a mapping of inputs holds what the outputs are compared with."""
 _SCORES = frozenset({"cross_entropy", "nll_loss", "multi_margin_loss"})
+LOGARITHMS = frozenset({"poisson_nll_loss"})
+"""Losses whose outputs are logarithms of the answers, of the targets' shape though they are."""
 
 Step = Callable[[Any, Any, Any], object]
 """One step of the person's own, as ``stepping.Own``."""
@@ -166,8 +168,9 @@ def _without(wanted: Tensor, ignored: int | None) -> Tensor:
 def seen(models: Sequence[nn.Module], batches: Iterable[Any], loss: Any, step: Step | None = None) -> list[list[Part]]:
     """The parts of each batch, of models in evaluation mode.
 
-    The outputs beside the targets go first; where these are no pair, what torch's losses are called with in the program's own
-    loss, in a model that gives its loss itself, or in ``step``. Raises ``ModelError`` where nothing can be compared.
+    The outputs beside the targets go first; where these are no pair, or the loss takes logarithms of the answers, what torch's
+    losses are called with in the program's own loss, in a model that gives its loss itself, or in ``step``. Raises
+    ``ModelError`` where nothing can be compared.
     """
     return [_of_batch(models, batch, loss, step) for batch in batches]
 
@@ -189,7 +192,8 @@ def _of_batch(models: Sequence[nn.Module], batch: Any, loss: Any, step: Step | N
         with outside, contextlib.suppress(Exception):  # where it raises, the training says so
             loss(mapped(outputs, torch.clone), mapped(targets, torch.clone))
     direct = parts_of(outputs, targets, inputs, outside.ignored)
-    if direct and targets is not None and not (outside.parts and in_doubt(outputs, targets)):
+    doubted = LOGARITHMS & set(outside.names) or in_doubt(outputs, targets)
+    if direct and targets is not None and not (outside.parts and doubted):
         return direct
     found = (outside.parts if step is None else _in_step(models, batch, step)) or direct
     if not found:

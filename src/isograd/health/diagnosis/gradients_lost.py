@@ -1,7 +1,8 @@
 """Gradients lost: they are cleared before the step, no backward pass makes any, or no optimizer ever steps.
 
 Facts, each certain: layers got a gradient in the backward pass and every parameter's was empty when the optimizer stepped;
-the optimizer stepped and no backward pass had run; backward passes ran and nothing stepped, nor did the weights change.
+the optimizer stepped and no backward pass had run; backward passes ran and nothing stepped, nor did the weights change, of a
+model that was called or of one that never was, for the loop made another.
 Nothing is learned while this holds; weight decay may shrink the weights all the same.
 
 Where several passes make a step and each finds the gradients empty, all but the last were for nothing. They may have been kept
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, holds, lasting
 from isograd.health.outcome import outcome
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
@@ -67,19 +69,42 @@ def diagnose(case: Case) -> Iterator[Finding]:
     for index, fact in case.facts("no_step"):
         passes = int(fact.get("passes", 0))
         if passes >= PASSES:
-            yield Finding(
-                "gradients_lost",
-                "critical",
-                0.95,
-                "loop",
-                f"{passes:,} backward passes ran and no optimizer stepped: the weights are what they were at the start.",
-                (Evidence(f"{passes:,} backward passes, 0 steps", "no_step", float(passes), "passes", 0.0),),
-                source=fact.source,
-                since=max(1, index),
-                cause="optimizer.step() is missing or never reached, the optimizer holds other parameters, or an update "
-                "written by hand makes new tensors (p = p - lr * p.grad) instead of changing the weights",
-                remedy="optimizer.step() after loss.backward(); by hand: with torch.no_grad(): p -= lr * p.grad",
+            yield (
+                _unstepped(fact, max(1, index), passes) if fact.get("called", True) else _elsewhere(fact, max(1, index), passes)
             )
+
+
+def _unstepped(fact: Fact, since: int, passes: int) -> Finding:
+    return Finding(
+        "gradients_lost",
+        "critical",
+        0.95,
+        "loop",
+        f"{passes:,} backward passes ran and no optimizer stepped: the weights are what they were at the start.",
+        (Evidence(f"{passes:,} backward passes, 0 steps", "no_step", float(passes), "passes", 0.0),),
+        source=fact.source,
+        since=since,
+        cause="optimizer.step() is missing or never reached, the optimizer holds other parameters, or an update "
+        "written by hand makes new tensors (p = p - lr * p.grad) instead of changing the weights",
+        remedy="optimizer.step() after loss.backward(); by hand: with torch.no_grad(): p -= lr * p.grad",
+    )
+
+
+def _elsewhere(fact: Fact, since: int, passes: int) -> Finding:
+    return Finding(
+        "gradients_lost",
+        "warning",
+        0.9,
+        "loop",
+        f"{passes:,} backward passes ran, and the model that is watched was never called: the loop trains another one, made "
+        "anew, and this one stays as it was.",
+        (Evidence(f"{passes:,} backward passes, 0 of them through this model", "no_step", float(passes), "passes", 0.0),),
+        source=fact.source,
+        since=since,
+        cause="model = ... (and its optimizer) stands inside the loop: every time round begins again with new weights",
+        remedy="make model and optimizer once, before the loop over epochs; where every fold has a model of its own, watch "
+        "each of them inside of the loop over folds",
+    )
 
 
 def _between(case: Case, found: Lasting) -> Finding:

@@ -8,7 +8,8 @@ Bounds:
   OFFSET  a column's mean is 10 times its own neighbours' spread: condition number 1 + 10**2, all from the mean
   LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
   HUGE    from 1,000 on it is said also where nothing tells how good the answers are
-  POOR    each of these is only an alarm where the late answers are poor, below 0.5: Adam and normalisation put up with much
+  POOR    each of these is only an alarm where the late answers are poor, below 0.5, or the loss became NaN or infinite: Adam
+          and normalisation put up with much
   INDEX   the only input holds one single index in all looks, and nothing was learned (masks and segments, beside others, may)
 Certain without an outcome: batches of nothing but one value, or in which all examples are alike.
 
@@ -139,9 +140,11 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
     if found is None:
         return None
     text, evidence = found
-    harmed = outcome(case).short_of(POOR) or (evidence.value >= HUGE and curves.main(case) is None)
+    broke = any(not math.isfinite(reading.value) for reading in case.series("loss"))
+    harmed = broke or outcome(case).short_of(POOR) or (evidence.value >= HUGE and curves.main(case) is None)
     severity: Severity = "warning" if harmed else "note"
-    ending = ": one learning rate cannot serve it, and the answers are poor or unknown" if harmed else ""
+    came = "the loss broke" if broke else "the answers are poor or unknown"
+    ending = f": one learning rate cannot serve it, and {came}" if harmed else ""
     return Finding(
         "inputs",
         severity,
