@@ -79,12 +79,11 @@ def test_gradients_cleared_before_the_step_are_lost():
 
 
 def test_passes_without_a_step_are_lost_but_for_a_trial():
-    def case(passes):
-        return Case(network(A), steps=(Step(0, facts=(Fact("no_step", settings=(("passes", passes),)),)),), ended=True)
+    def case(passes, *more):
+        return Case(network(A), steps=(Step(0, facts=(Fact("no_step", settings=(("passes", passes), *more)),)),), ended=True)
 
     assert only(gradients_lost, case(40)).severity == "critical"
-    fact = Fact("no_step", settings=(("passes", 40), ("called", False)))
-    elsewhere = only(gradients_lost, Case(network(A), steps=(Step(0, facts=(fact,)),), ended=True))
+    elsewhere = only(gradients_lost, case(40, ("called", False)))
     assert elsewhere.severity == "warning" and "trains another one" in elsewhere.summary
     assert list(gradients_lost.diagnose(case(1))) == []
 
