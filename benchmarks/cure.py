@@ -18,7 +18,6 @@ benchmarks/results/cure_<side>.json (cure_double.json), with the number of cases
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import random
@@ -32,20 +31,16 @@ from typing import Any
 
 import torch
 
-from cause import FEW, Replay, shuffled, watched
 from cause_expected import curable_kinds
-from cause_tape import Writer, batches_and_loss, judged_by
 from common import RESULTS, machine, table, write
 from cure_doubles import kinds_of, pairs, settings_of
+from cure_ground import Ground
 from faults import harm
 from faults.grounds import OPERATORS, PROGRAMS
 from faults.settings import Program, Settings
 from isograd.curing import cured
 from isograd.errors import IsogradError
-from isograd.frameworks.torch.births import TorchBirths
-from isograd.frameworks.torch.places import tensors_in
-from isograd.health.case import case_of
-from isograd.health.habits import loop_of
+from isograd.explaining import set_aside
 from isograd.health.proving import prove
 from isograd.health.remedies.luck import combinations
 from isograd.health.trials import GAIN, Work
@@ -68,59 +63,6 @@ TEXTBOOK = (
     Edit("input_scale", "standard"),
     Edit("residual"),
 )
-
-
-class Ground(TorchBirths):
-    """A program of the grounds that begins again from a seed: run once while it is written down, and replayed from there."""
-
-    def __init__(self, program: Program, settings: Settings) -> None:
-        super().__init__(lambda: None, None, lambda parameters: None)
-        self.program, self.settings = program, settings
-        watch = watched(program, settings)
-        if watch is None:
-            raise LookupError("it raises before its loop")
-        self.loop = loop_of(case_of(watch.trace))
-        self.taped: dict[int, tuple[Any, Any, Replay, Writer]] = {}
-
-    def tape(self, seed: int) -> tuple[Any, Any, Replay, Writer]:
-        """Batches, loss, the start and what was judged, of one seed."""
-        if seed not in self.taped:
-            while len(self.taped) > 1:
-                self.taped.pop(next(one for one in self.taped if one != 0), None)
-            writers: list[Writer] = []
-            replay = Replay(writers)
-            with judged_by(writers), contextlib.suppress(Exception):
-                self.program.train(shuffled(self.settings), seed, replay)
-            if not writers:
-                raise LookupError((*replay.refused, "it raises before its loop")[0])
-            for handle in writers[-1].handles:
-                handle.remove()
-            batches, loss = batches_and_loss(writers[-1])
-            if len(batches) < FEW:
-                raise LookupError("it raises in its first steps")
-            self.taped[seed] = batches, loss, replay, writers[-1]
-        return self.taped[seed]
-
-    @property
-    def steps(self) -> int:
-        """The length of the run that the program announces."""
-        return self.tape(0)[2].steps
-
-    def validation(self) -> list[Any] | None:
-        """What the program itself is judged by, where it was seen; None where it was asked in parts, of which one was kept."""
-        writer = self.tape(0)[3]
-        lengths = {len(next(tensors_in(one), ())) for one in (writer.judged, writer.evaluated)}
-        return [(writer.evaluated, writer.judged)] if len(lengths) == 1 and 0 not in lengths else None
-
-    def check(self) -> tuple[bool, bool, tuple[str, ...]]:
-        """The grounds are as they should be."""
-        return True, False, ()
-
-    def born(self, seed: int, batches: Sequence[Any]) -> Any:
-        """The program at its start."""
-        _, loss, replay, _ = self.tape(seed)
-        made = replay.start.patient(batches, loss, self.loop, optimizer=replay.optimizer)
-        return dataclasses.replace(made, seed=seed)
 
 
 def examined(program: Program, settings: Settings, *, twin: bool, alone: bool) -> dict[str, Any]:
@@ -165,7 +107,7 @@ def seeds() -> range:
 def fresh(ground: Ground, edits: Sequence[Edit], seed: int, held: Any) -> float:
     """The skill after a whole run; of what fails, the worst."""
     batches = ground.tape(seed)[0]
-    apart = min(20, -(-len(batches) // 5))
+    apart = set_aside(batches)
     training, judged = (batches, held) if held else (batches[:-apart], batches[-apart:])
     try:
         patient = ground.born(seed, training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -26,10 +26,36 @@ from isograd.records.skill import Skill
 
 LEAST_STEPS, SHARE = 2_000, 0.05
 """The budget where none is given: the larger of so many steps and this share of the announced run."""
-BATCHES, HELD = 400, 0.2
-"""Batches that are taken at most, and the share of them that is set aside to judge by where none are given."""
-MOST_HELD = 40
+HELD = 0.2
+"""The share of the batches that is set aside to judge by where nothing else is given."""
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much is taken of what can be gone through: so many batches, and of small ones more, until they hold so many examples.
+
+    Else a trial with larger batches would go through a few hundred examples again and again where a batch is one, and learn
+    them by heart; and what is judged by one example a batch would be judged by a handful.
+    """
+
+    batches: int
+    examples: int
+
+    def taken(self, batches: Iterable[Any]) -> tuple[tuple[Any, ...], bool]:
+        """The first of them, and whether there are more."""
+        found, held = list[Any](), 0
+        for batch in batches:
+            if len(found) >= self.batches and held >= self.examples:
+                return tuple(found), True
+            found.append(batch)
+            held += max(1, _examples_in(batch, self.examples))
+        return tuple(found), False
+
+
+TRAINED, JUDGED = Most(400, 12_800), Most(40, 320)
+"""Of batches to train on: as many as 400 of 32 examples hold. To judge by: 320 examples, half of which search and proof have
+each, tell a share of right answers to .04 (its standard error is sqrt(p (1 - p) / n) at most); each is a pass of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +98,16 @@ def examples(batches: Any, held_out: Any = None) -> Examples:
     Raises ``RequestError`` for what holds no batch.
     """
     with going_through("batches"):
-        taken = batch_list(batches, BATCHES)
+        taken, _ = batch_list(batches, TRAINED)
     if not taken:
         raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
     if held_out is not None:
         with going_through("held_out"):
-            held = batch_list(held_out, MOST_HELD)
+            held, _ = batch_list(held_out, JUDGED)
         if not held:
             raise RequestError("held_out holds no examples", remedy="leave it out, and a share of the batches is set aside")
         return Examples(taken, held)
-    count = min(MOST_HELD, math.ceil(HELD * len(taken)))
+    count = set_aside(taken)
     if len(taken) < 2:
         remark = "there are no held-out examples: skill is of the examples trained on, and says nothing of others"
         return Examples(taken, taken, (remark,))
@@ -187,13 +213,29 @@ def _possible(edit: Edit) -> bool:
     return edit.value is None or edit.value != edit.before
 
 
-def batch_list(batches: Any, most: int) -> tuple[Any, ...]:
-    """So many batches at most; one batch is a list of one. Raises ``RequestError`` for what cannot be gone through."""
+def batch_list(batches: Any, most: Most) -> tuple[tuple[Any, ...], bool]:
+    """So many batches at most, and whether there are more; one batch is a list of one.
+
+    Raises ``RequestError`` for what cannot be gone through.
+    """
     if isinstance(batches, tuple) and len(batches) == 2 and all(hasattr(part, "shape") for part in batches):
-        return (batches,)  # one batch: inputs and targets
+        return (batches,), False  # one batch: inputs and targets
     if not isinstance(batches, Iterable):
         raise RequestError(f"batches are gone through one after the other, not {type(batches).__name__}")
-    return tuple(islice(batches, most))
+    return most.taken(batches)
+
+
+def set_aside(taken: Sequence[Any]) -> int:
+    """How many of the batches are set aside to judge by where nothing else is given."""
+    return min(len(JUDGED.taken(taken)[0]), math.ceil(HELD * len(taken)))
+
+
+def _examples_in(batch: Any, unknown: int) -> int:
+    """The length of the first array in a batch; ``unknown`` where there is none that has a length."""
+    if hasattr(batch, "shape"):
+        return int(batch.shape[0]) if len(batch.shape) else unknown
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else ()
+    return next((_examples_in(part, unknown) for part in parts), unknown)
 
 
 @contextmanager

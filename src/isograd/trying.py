@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import random
 import signal
 import time
@@ -13,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from isograd.errors import ModelError, RequestError
-from isograd.explaining import BATCHES, HELD, MOST_HELD, batch_list, going_through
+from isograd.explaining import JUDGED, TRAINED, Most, batch_list, going_through, set_aside
 from isograd.health import attempting
 from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop
 from isograd.parallel import Ahead
@@ -61,20 +60,21 @@ class Program:
     def judged(self) -> tuple[Any, ...]:
         """The validation batches, taken once: a loader that shuffles does not mix what search and proof are judged by."""
         with self.births.seeded(SEARCH_SEED, self.validation), going_through("validation"):
-            taken = self._first(batch_list(self.validation, MOST_HELD + 1), MOST_HELD, "validation batches")
+            taken = self._first(self.validation, JUDGED, "validation batches")
         return self.births.paired(taken)
 
-    def _first(self, taken: tuple[Any, ...], most: int, what: str) -> tuple[Any, ...]:
-        """So many of them, which is said once where there are more."""
-        told = f"there are more than {most} {what}: the first {most} are used"
-        if len(taken) > most and told not in self.remarks:
+    def _first(self, given: Any, most: Most, what: str) -> tuple[Any, ...]:
+        """What is taken of it, which is said once where there is more."""
+        taken, more = batch_list(given, most)
+        told = f"there are more than {len(taken)} {what}: the first {len(taken)} are used"
+        if more and told not in self.remarks:
             self.remarks.append(told)
-        return taken[:most]
+        return taken
 
     def _data(self, seed: int) -> tuple[tuple[Any, ...], dict[Part, tuple[Any, ...]]]:
         with self.births.seeded(seed, self.batches), going_through("batches"):
             given = _asked(self.batches, seed) if _is_function(self.batches) else self.batches
-            taken = self._first(batch_list(given, BATCHES + 1), BATCHES, "batches")
+            taken = self._first(given, TRAINED, "batches")
         taken = self.births.paired(taken)
         if not taken:
             raise RequestError("there is no batch to train on", remedy="a list of batches, or a loader that is not used up")
@@ -82,7 +82,7 @@ class Program:
         if self.validation is not None:
             held = self.judged
         elif len(taken) > 1 and not self.own_score:  # a score looks at what it wants, and all batches are left to train on
-            count = min(MOST_HELD, math.ceil(HELD * len(taken)))
+            count = set_aside(taken)
             taken, held = taken[:-count], taken[-count:]
         if not self.varies:  # the order is all that a trial can vary
             taken = tuple(random.Random(seed).sample(taken, len(taken))) if seed != SEARCH_SEED else taken

@@ -1,5 +1,6 @@
 """The benchmark of cures counts what it says it counts."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -62,3 +63,12 @@ def test_tpe_searches_the_space_that_it_is_given():
     tried = list(cure.of_tpe([*small, Edit("weight_decay", 0.01)], 6, lambda edits: float(len(edits))))
     assert len(tried) == len({frozenset(edits) for _, edits in tried}) == 6
     assert all(len({edit.kind for edit in edits}) == len(edits) for _, edits in tried)
+
+
+def test_a_loader_of_single_examples_holds_what_the_twin_goes_through():
+    program = cure.PROGRAMS["moons"]
+    one = cure.Ground(program, dataclasses.replace(program.settings, batch=1))
+    batches = one.tape(0)[0]
+    assert len(batches) > one.steps and {len(x) for x, _ in batches} == {1}
+    usual = cure.Ground(program, program.settings).tape(0)[0]
+    assert len(batches) == sum(len(x) for x, _ in usual)

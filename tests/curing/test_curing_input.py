@@ -1,6 +1,7 @@
 """What ``isograd.cure`` makes of odd factories, batches and budgets: one message a mistake, and a remark where it can go on."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from curing_programs import DATA, LOSS, adam, cured, net, shuffling, tried
 from torch import nn
 
 from isograd.errors import ModelError, RequestError
+from isograd.explaining import Most
 from isograd.frameworks.torch import births
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.records.edit import Edit
@@ -180,6 +182,24 @@ def test_batches_that_are_left_out_are_told():
         "there are more than 400 batches",
         "there are more than 40 validation batches",
     ]
+
+
+def test_of_batches_of_one_as_many_examples_are_taken_as_of_usual_ones():
+    rows = [(x[at : at + 1], y[at : at + 1]) for x, y in 30 * DATA for at in range(len(x))]
+    program = Program(TorchBirths(net, LOSS, adam(1e-2)), rows, rows[:900], own_score=False)
+    _, training, held = program.at(0)
+    assert (len(rows), len(training), len(held["search"]), len(held["proof"])) == (19_200, 12_800, 160, 160)
+    apart = Program(TorchBirths(net, LOSS, adam(1e-2)), rows[:1_000], None, own_score=False).at(0)
+    assert (len(apart[1]), len(apart[2]["search"])) == (800, 100)
+
+
+@pytest.mark.parametrize(
+    ("batch", "taken"),
+    [({"x": torch.zeros(4, 2), "y": torch.zeros(4)}, 800), ((["a", "b"], None), 100), ((torch.zeros(()), 0), 100)],
+)
+def test_how_many_batches_are_taken_follows_their_examples_where_these_can_be_counted(batch, taken):
+    found, more = Most(100, 3_200).taken(itertools.repeat(batch))
+    assert (len(found), more) == (taken, True)
 
 
 def test_with_a_score_all_batches_are_trained_on_and_no_unseen_examples_are_claimed():

@@ -50,7 +50,7 @@ def test_every_seed_has_its_own_weights_and_order_and_the_same_seed_the_same(fol
     one, again, other = (given.batches(seed) for seed in (1, 1, 2))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one[0][0], other[0][0])
-    assert given.steps == 6 * given.job.batches_per_epoch == len(one)
+    assert given.steps == 6 * given.job.batches_per_epoch and len(one) == 2 * given.steps, "batches of 32 go through as many"
 
 
 def test_the_loop_of_the_file_is_the_loop_of_the_trials(folder):

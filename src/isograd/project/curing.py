@@ -28,7 +28,8 @@ from isograd.workbench import train
 
 MOST_STEPS = 2_000
 """Steps of a trial at most: a cure takes some fifteen of them, and what is ill shows long before."""
-_BATCHES = 400
+_BATCHES, _EXAMPLES = 400, 32
+"""Batches of a training, and examples of a usual one: of smaller batches as many more, for a trial may ask for larger ones."""
 _VALIDATION = 256
 """Validation rows in a batch that is judged at once."""
 
@@ -140,11 +141,11 @@ def _built(job: Job, start: Standing | None) -> Any:
 
 
 def _batches(job: Job, seed: int, steps: int) -> list[Any]:
-    """The batches of a training from a seed, epoch after epoch, as far as they are gone through."""
-    found = list[Any]()
-    for epoch in range(1, 1 + max(1, -(-min(steps, _BATCHES) // job.batches_per_epoch))):
+    """The batches of a training from a seed, epoch after epoch, as far as they are gone through, in larger ones too."""
+    found, count = list[Any](), min(steps, _BATCHES) * max(1, -(-_EXAMPLES // job.batch_size))
+    for epoch in range(1, 1 + max(1, -(-count // job.batches_per_epoch))):
         found += [tuple(tensor.to(job.recipe.device) for tensor in batch) for batch in job.batches(epoch, 0, seed)]
-    return found[:_BATCHES]
+    return found[:count]
 
 
 def _remarks(job: Job, whole: int, steps: int) -> list[str]:
