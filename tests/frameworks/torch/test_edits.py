@@ -61,6 +61,21 @@ def test_what_an_edit_draws_and_what_dropout_drops_follow_the_seed_of_the_patien
     assert same(one.apply(edit), one.apply(edit)) and not same(one.apply(edit), other.apply(edit))
 
 
+def test_weights_that_are_drawn_again_begin_behind_norms_that_begin_as_usual_too_but_for_a_branch_from_nothing():
+    net = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 3))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(-10.0)
+        net[4].weight.zero_()
+    patient, _ = patient_of(net)
+    drawn = patient.apply(Edit("initialisation", "he")).models[0]
+    assert bool((drawn[1].bias == 0.0).all()) and bool((drawn[1].weight == 1.0).all())
+    assert not drawn[4].weight.any() and not drawn[4].bias.any()
+    elsewhere = patient.apply(Edit("initialisation", "he", "0")).models[0]
+    assert bool((elsewhere[1].bias == -10.0).all()) and bool((elsewhere[0].bias == 0.0).all())
+
+
 @pytest.mark.parametrize("edit", [Edit("activation", "relu", before="sigmoid"), Edit("last")])
 def test_an_exchanged_function_stays_exchanged_after_a_look_in_the_middle(edit):
     class Calls(nn.Module):

@@ -210,6 +210,8 @@ def _is_activation(module: nn.Module, before: object) -> bool:
 def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generator) -> None:
     """Draw the weights of linear, convolutional, recurrent and embedding layers at ``edit.where`` anew; biases become zero.
 
+    A normalisation there begins as every rule takes for granted: its biases are zero and its scales one, unless all of them
+    are zero, as where a branch is to begin at nothing.
     he: normal with variance 2 / fan_in; lecun: normal, 1 / fan_in; glorot: uniform, 2 / (fan_in + fan_out); orthogonal: rows
     or columns of norm 1; delta_orthogonal: the same at the middle of a kernel, zero around it.
     """
@@ -229,6 +231,18 @@ def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generat
             weight.copy_(drawn)
     if not found:
         raise ModelError("there is no layer whose weights could be drawn again", where=edit.where or "the model")
+    _begin_norms(models, edit.where.partition("@")[0])
+
+
+def _begin_norms(models: Sequence[nn.Module], where: str) -> None:
+    with torch.no_grad():
+        for path, module in modules_of(models):
+            if of_module(module)[0] == "norm" and where in ("", path):
+                for name, parameter in module.named_parameters(recurse=False):
+                    if name == "bias":
+                        parameter.zero_()
+                    elif bool(parameter.any()):
+                        parameter.fill_(1.0)
 
 
 def born_again(models: Sequence[nn.Module]) -> tuple[str, ...]:
