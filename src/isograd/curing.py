@@ -39,6 +39,8 @@ _TIMED = 6
 """Steps that are timed, and made twice to see whether they can be repeated."""
 _LOOKS = 5
 """Times that a run is judged."""
+_PATIENCE = 5
+"""Times that steps are timed again before a time is called too short: other processes may have had the share of the first."""
 _LEAST_RUNS = 3 + (2 * PAIRS + 3) / 2
 """Full runs that a proof takes at least: the program, the preset and a candidate; half-length pairs and the random edit."""
 HALF = 0.5
@@ -93,7 +95,9 @@ def _cured(
     per_step = _timed(program, patient, training, held["search"])
     mark = program.births.fingerprint(patient, (*training, *held["search"], *held["proof"]))
     before = [one for one in known if one.program == mark]
-    length = _length(budget, steps, per_step, before, len(training))
+    length, per_step = _length(
+        budget, steps, per_step, before, len(training), lambda: _paced(program, patient, training, held["search"])[0]
+    )
     early = _looked(patient, training, steps)
     attempt = Attempts(program, mark, {key_of(one): one for one in before}, on_tried, length)
     work = Work(attempt, length, _left(budget, attempt, began, per_step, length), on_progress, ahead=attempt.foresee)
@@ -201,16 +205,8 @@ def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Se
     """Seconds a step, with its share of the looks of a run; makes some steps twice, and says where they come out otherwise."""
     if program.own_score:  # what fails is as bad as what never learned
         program.worst = patient.judge(held).value
-    skills = []
-    seconds = math.inf
-    for _ in range(2):
-        began = time.monotonic()
-        made = patient.trained(training, _TIMED)
-        seconds = min(seconds, (time.monotonic() - began) / _TIMED)
-        skills.append(_judged(made, held, program.worst))
-    began = time.monotonic()
+    seconds, skills, made = _paced(program, patient, training, held)
     again = _judged(made, held, program.worst)
-    seconds += _LOOKS * (time.monotonic() - began) / LEAST  # a score may cost more than the steps between two of them
     if again != skills[-1] and not math.isnan(again):
         program.repeats = False
         program.remarks.append(f"judging is random: the same weights differ by {abs(again - skills[-1]):.2g}")
@@ -223,6 +219,20 @@ def _timed(program: Program, patient: Patient, training: Sequence[Any], held: Se
     return seconds
 
 
+def _paced(
+    program: Program, patient: Patient, training: Sequence[Any], held: Sequence[Any]
+) -> tuple[float, list[float], Patient]:
+    """Seconds a step, the less of two timings; the skills after both, and the patient after the second."""
+    skills, steps, judging = list[float](), math.inf, math.inf
+    for _ in range(2):
+        began = time.monotonic()
+        made = patient.trained(training, _TIMED)
+        steps, began = min(steps, (time.monotonic() - began) / _TIMED), time.monotonic()
+        skills.append(_judged(made, held, program.worst))
+        judging = min(judging, time.monotonic() - began)
+    return steps + _LOOKS * judging / LEAST, skills, made  # a score may cost more than the steps between two of them
+
+
 def _judged(patient: Patient, held: Sequence[Any], worst: float) -> float:
     try:
         return patient.judge(held).value
@@ -232,11 +242,20 @@ def _judged(patient: Patient, held: Sequence[Any], worst: float) -> float:
         return worst
 
 
-def _length(budget: Budget, steps: int | None, per_step: float, before: Sequence[Tried], batches: int) -> int:
-    """Steps of a full run; raises ``RequestError`` where the budget does not hold a proof of one edit."""
+def _length(
+    budget: Budget, steps: int | None, per_step: float, before: Sequence[Tried], batches: int, again: Callable[[], float]
+) -> tuple[int, float]:
+    """Steps of a full run, and seconds a step; raises ``RequestError`` where the budget does not hold a proof of one edit.
+
+    A time is refused only after steps were timed ``again``.
+    """
     found = steps or next((one.length for one in before if not one.edits and one.seed == SEARCH_SEED), None)
-    length = found or usual_length(batches, budget, per_step)
-    runs = budget.runs_of(length, per_step)
+    for tries in range(_PATIENCE + 1):
+        length = found or usual_length(batches, budget, per_step)
+        runs = budget.runs_of(length, per_step)
+        if runs >= _LEAST_RUNS or budget.seconds is None or tries == _PATIENCE:
+            break
+        per_step = min(per_step, again())
     if runs < _LEAST_RUNS:
         shorter = "" if steps is None else f", or a shorter run than steps={steps:,}"
         raise RequestError(
@@ -244,7 +263,7 @@ def _length(budget: Budget, steps: int | None, per_step: float, before: Sequence
             met="the program, the preset and one candidate once each; then six pairs and a random edit, at half length",
             remedy=f"budget={budget.enough(_LEAST_RUNS, length, per_step)}{shorter}",
         )
-    return length
+    return length, per_step
 
 
 def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> Seen:

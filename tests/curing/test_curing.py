@@ -9,10 +9,14 @@ import pytest
 import torch
 from curing_programs import DATA, LOSS, adam, cured, net, sgd, tried
 
-from isograd.errors import ModelError
+from isograd import curing, trying
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch.births import TorchBirths
 from isograd.records import codec
 from isograd.records.edit import Edit
 from isograd.records.proof import Tried
+from isograd.spending import Budget
+from isograd.trying import Program
 
 RATE = (Edit("learning_rate", 1e-2),)
 
@@ -196,7 +200,34 @@ def test_a_score_that_is_a_loss_turned_round_may_end_as_nan_without_the_change()
     assert proof.record.control.failed == "the score is not finite: nan"
 
 
-def test_a_time_shortens_the_runs_that_nobody_announced():
+class Clock:
+    """A clock that goes on by ``ticks``, then by the last of them, whenever it is asked for."""
+
+    def __init__(self, *ticks):
+        self.now, self.ticks = 0.0, list(ticks)
+
+    def monotonic(self):
+        self.now += self.ticks.pop(0) if len(self.ticks) > 1 else self.ticks[0]
+        return self.now
+
+
+def test_a_time_shortens_the_runs_that_nobody_announced(monkeypatch):
+    for module in (curing, trying):
+        monkeypatch.setattr(module, "time", Clock(0.01))
     proof = cured(optimizer=sgd(30.0), budget="4s", steps=None)
-    assert 60 <= proof.record.length <= 300
+    assert proof.record.length == 109, "twenty runs in 4 s, at a clock tick for six steps and one for each time it is judged"
     assert proof.verdict in ("proven", "not proven")
+
+
+@pytest.mark.parametrize("hiccups", [3, 20])
+def test_steps_are_timed_again_before_a_time_is_called_too_short(monkeypatch, hiccups):
+    monkeypatch.setattr(curing, "time", Clock(*[1.0] * 6 * hiccups, 0.01))
+    program = Program(TorchBirths(net, LOSS, adam(1e-2)), DATA, None, own_score=False)
+    patient, training, held = program.at(0)
+    again = lambda: curing._paced(program, patient, training, held["search"])[0]  # noqa: E731
+    length = lambda: curing._length(Budget(seconds=4.0), 60, again(), (), len(training), again)  # noqa: E731
+    if hiccups == 3:
+        assert length()[1] < 0.002
+    else:
+        with pytest.raises(RequestError, match="too small"):
+            length()
