@@ -1,10 +1,16 @@
 """Cures of real, tiny programs whose robust preset once failed: another kind of steps, and a table that nobody filled."""
 
+import pytest
 import torch
-from curing_programs import cured
+from curing_programs import DATA, LOSS, adam, cured
 from torch import nn
 
+from isograd.frameworks.torch.births import TorchBirths
+from isograd.health.case import case_of
+from isograd.health.present import present_of
+from isograd.health.remedies.weights import isometry
 from isograd.health.trials import HELPS
+from isograd.trying import edited
 
 
 def test_adagrad_at_the_rate_of_adam_is_cured_and_the_preset_is_a_ceiling_as_it_steps_by_adam():
@@ -38,3 +44,18 @@ class Bag(nn.Module):
 def test_a_table_that_is_frozen_at_zero_is_let_learn():
     proof = cured(Bag, words(), budget="24 runs", steps=100).record
     assert proof.verdict == "proven" and "unfreeze" in {edit.kind for edit in proof.edits}
+
+
+@pytest.mark.parametrize("curve", [nn.ReLU, nn.Sigmoid])
+def test_a_plain_network_of_forty_layers_learns_as_a_shallow_one_from_isometry_alone(curve):
+    def deep():
+        parts = [part for _ in range(38) for part in (nn.Linear(24, 24), curve())]
+        return nn.Sequential(nn.Linear(8, 24), curve(), *parts, nn.Linear(24, 3))
+
+    births = TorchBirths(deep, LOSS, adam(3e-3))
+    patient = births.born(0, DATA)
+    present = present_of(case_of(patient.observe(DATA[:3], 3)))
+    edits = isometry(present)
+    assert [edit.value for edit in edits] == ["tanh", "orthogonal", 3e-4]
+    plain, made = (edited(patient, some).trained(DATA[:16], 120).judge(DATA[16:]).value for some in ((), edits))
+    assert plain < 0.1 and made > 0.7

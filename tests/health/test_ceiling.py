@@ -1,5 +1,7 @@
 """What everything robust at once reaches, and what is tried where it does not help: cases whose answer is known by thought."""
 
+from dataclasses import replace
+
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.present import Present
@@ -47,6 +49,22 @@ def test_other_ways_are_left_where_the_preset_helps_or_the_program_is_well():
         assert proof.healthy is well
 
 
+def test_other_ways_are_tried_where_the_preset_helps_and_does_not_do_well_all_the_same():
+    asked = []
+    work = program(lambda edits: 0.9 if {HE, LOW} <= edits else 0.3 if RATE in edits else 0.1, asked)
+    proof = cure(work, Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)
+    assert proof.ceiling.edits == (HE, LOW) and proof.ceiling.skill == 0.9
+
+
+def test_a_preset_with_more_steps_than_the_budget_holds_twice_is_run_without_them():
+    longer = Edit("steps", 800.0, before=100.0)
+    for runs, steps in ((60.0, 800), (16.0, 100)):
+        asked = []
+        cure(program(lambda edits: 0.9 if RATE in edits else 0.1, asked, runs), Plan((RATE, longer), SINGLES), lambda: 0.5)
+        edits, _, length = next(one for one in asked if RATE in one[0])
+        assert length == steps and (longer in edits) is (steps == 800)
+
+
 def test_a_way_that_is_no_better_in_short_is_not_run_in_full():
     asked = []
     cure(program(lambda edits: 0.1, asked), Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)
@@ -91,4 +109,8 @@ def test_the_other_ways_of_a_deep_network_begin_at_nothing_and_those_of_a_shallo
     deep, flat = (other_ways((spoken, *preset((), one)), (spoken,), one) for one in (present("sgd", 30), present("sgd")))
     assert [{edit.value for edit in way if edit.kind == "learning_rate"} for way in deep] == [{3e-4}, {3e-2}, {3e-3}, {3e-3}]
     assert Edit("initialisation", "fixup") in deep[2] and all(edit.kind != "normalisation" for edit in deep[2])
+    gain = replace(present("sgd", 30), numbers=(("learning_rate", 0.01), ("gain", 1.0)))
+    isometric = other_ways(preset((), gain), (), gain)[2]
+    kinds = {edit.kind for edit in isometric}
+    assert Edit("activation", "tanh", before="relu") in isometric and not kinds & {"normalisation", "residual"}
     assert len(flat) == 3 and [edit.kind for edit in flat[2]] == ["input_scale", "optimizer", "learning_rate", "clip_norm"]

@@ -220,3 +220,27 @@ def test_random_combinations_hold_each_kind_once():
     endless = combinations(pool, random.Random(0).random)
     for edits, _ in zip(endless, range(50), strict=False):
         assert 1 <= len(edits) <= 3 and len({edit.kind for edit in edits}) == len(edits)
+
+
+def test_a_network_of_any_depth_is_given_isometry_first_at_a_rate_over_its_depth_where_it_is_plain():
+    proposed = [Proposal(Edit("activation", "relu"), ""), Proposal(Edit("residual"), "")]
+    pairs = companions(proposed, dense(100, "sigmoid", learning_rate=3e-3))
+    assert [edit.value for edit in pairs[0]] == ["tanh", "orthogonal", 2e-4]
+    assert [edit.value for edit in pairs[1]] == ["relu", None, "fixup"], "paths from nothing come next"
+    rates_of = {depth: weights.isometry(dense(depth, "tanh", learning_rate=3e-3))[-1].value for depth in (20, 50, 200)}
+    assert rates_of == {20: 1e-3, 50: 3e-4, 200: 1e-4}
+    assert [edit.kind for edit in weights.isometry(dense(30, "tanh", learning_rate=0.1))] == ["initialisation", "learning_rate"]
+    pictures = dataclasses.replace(dense(100, learning_rate=3e-3), family="convolutional")
+    assert "delta_orthogonal" in [edit.value for edit in weights.isometry(pictures)]
+
+
+@pytest.mark.parametrize("family", ["attention", "recurrent"])
+def test_isometry_is_not_for_networks_that_are_shallow_or_of_another_kind(family):
+    deep = dense(100, learning_rate=3e-3)
+    assert weights.isometry(dense(10, learning_rate=3e-3)) == () == weights.isometry(dataclasses.replace(deep, family=family))
+    assert weights.isometry(dense(100)) == (), "the rate is not known"
+
+
+def test_a_run_of_few_steps_is_longer_in_the_preset():
+    longer, twice = (Proposal(Edit("steps", to, before=steps), "value", True) for steps, to in ((25.0, 80.0), (60.0, 120.0)))
+    assert longer.edit in preset((longer,), dense(3)) and twice.edit not in preset((twice,), dense(3))

@@ -7,12 +7,11 @@ import pytest
 
 from isograd.errors import ModelError
 from isograd.health import repair
-from isograd.health.choosing import PARTS
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.remedies.order import in_order
 from isograd.health.repair import cure
-from isograd.health.trials import SEARCH_SEED, SECOND_SEED, Work
+from isograd.health.trials import PARTS, SEARCH_SEED, SECOND_SEED, Work
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import Edit
 from isograd.records.proof import Training
@@ -93,7 +92,7 @@ def test_two_faults_without_a_known_cause_are_shrunk_out_of_the_preset():
     proof = cure(work, Plan(PRESET, SINGLES), halves())
     assert set(proof.edits) == {LOSS, RELU} and proof.verdict == "proven"
     assert any(one.stage == "shrunk" for one in proof.candidates)
-    assert proof.cost_search <= 16
+    assert proof.cost_search <= 17
 
 
 def test_two_that_each_help_a_little_are_tried_together_before_the_preset_is_shrunk():
@@ -192,6 +191,19 @@ def test_the_gap_that_shows_late_takes_pairs_of_full_length():
 
     proof = cure(Work(attempt, 100, lambda spent: 6_000 - spent), Plan((RATE,), SINGLES[2:3]), halves())
     assert proof.pair_length == 100 and proof.verdict == "proven" and proof.cost_proof == 15.0 - 3.0 * (not proof.random_edits)
+
+
+def test_a_longer_run_shows_its_gap_at_its_own_half():
+    longer = Edit("steps", 200.0, before=100.0)
+
+    def attempt(edits, seed, part, steps, stop):
+        value = 0.9 if longer in edits else 0.2
+        curve = tuple((at, value) for at in sorted({steps // 4, steps // 2, steps}))
+        return Training(Skill(value, 10), curve, steps)
+
+    proof = cure(Work(attempt, 100, lambda spent: 4_000 - spent), Plan((), (), asked=(longer,)), halves())
+    assert (proof.verdict, proof.pair_length) == ("proven", 50)
+    assert {trial.treated.steps for trial in proof.trials} == {100}
 
 
 def test_a_gap_that_shows_a_little_takes_full_pairs_unless_only_half_ones_can_be_paid():
@@ -351,7 +363,7 @@ def test_a_second_fault_is_looked_for_beside_the_edit_that_gains_alone():
 def test_two_faults_of_which_neither_repair_gains_alone_are_tried_as_a_pair():
     work = program(lambda edits: 0.9 if {CLEAR, LOSS} <= edits else 0.0)
     proof = cure(work, Plan(PRESET, URGENT + SINGLES[4:]), halves())
-    assert set(proof.edits) == {CLEAR, LOSS} and proof.cost_search <= 5.0
+    assert set(proof.edits) == {CLEAR, LOSS} and proof.cost_search <= 6.0
 
 
 def test_where_one_edit_stands_far_above_the_ceiling_a_second_fault_is_looked_for_all_the_same():

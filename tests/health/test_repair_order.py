@@ -1,5 +1,7 @@
 """The order in which a search for a repair spends its budget, on programs whose answer is known by thought."""
 
+import pytest
+
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.repair import cure
@@ -76,3 +78,45 @@ def test_a_program_that_does_well_without_a_ceiling_is_not_left_at_its_first_gai
     ]
     found = cure(program(lambda edits: 0.95 if edits == {CLEAR} else 0.55), Plan(EVERY, SINGLES, alarmed=True), lambda: 0.5)
     assert len([one for one in found.candidates if one.stage == "single"]) == 1, "better than this is not worth a run"
+
+
+def test_five_rates_do_not_crowd_out_the_one_edit_that_helps():
+    rates = [Edit("learning_rate", 10.0**-power) for power in range(1, 9)]
+    singles = [Proposal(edit, "finding", True) for edit in (*rates, HE)]
+    proof = cure(program(lambda edits: 0.9 if HE in edits else 0.1), Plan(EVERY, tuple(singles)), lambda: 0.5)
+    assert proof.edits == (HE,)
+    assert [one.edits for one in proof.candidates if one.stage == "single"] == [(rates[0],), (rates[1],), (HE,)]
+
+
+def test_two_faults_that_hide_each_others_repair_are_found_in_short_pairs():
+    def skill(edits):
+        return 0.9 if {HE, CLIP} <= edits else 0.0
+
+    def attempt(edits, seed, part, steps, stop):
+        asked.append((edits, steps))
+        curve = tuple((at, skill(frozenset(edits)) * at / 100) for at in (25, 50, 75, 100) if at <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    asked = []
+    singles = [Proposal(edit, "finding", True) for edit in (LOSS, RATE, RELU, CLIP, HE)]
+    proof = cure(Work(attempt, 100, lambda spent: 6_000 - spent), Plan(EVERY, tuple(singles)), lambda: 0.5)
+    assert set(proof.edits) == {HE, CLIP} and proof.verdict == "proven"
+    full = [set(edits) for edits, steps in asked if steps == 100 and len(edits) == 2]
+    assert full[0] == {HE, CLIP}, "the first pair that is run in full, of ten"
+    assert [steps for edits, steps in asked if set(edits) == {LOSS, CLIP}] == [25]
+
+
+def test_two_edits_that_are_good_by_one_seed_alone_are_worth_the_mean_of_two():
+    def cured(other):
+        def attempt(edits, seed, part, steps, stop):
+            lucky = 0.88 if seed == 0 else other
+            value = 0.9 if {RELU, HE, CLIP} <= set(edits) else lucky if {RELU, HE} <= set(edits) else 0.0
+            return Training(
+                Skill(value * steps / 100, 10), tuple((at, value * at / 100) for at in (50, 100) if at <= steps), steps
+            )
+
+        return cure(Work(attempt, 100, lambda spent: 9_000 - spent), Plan((CLIP, HE, RELU), SINGLES), lambda: 0.5)
+
+    assert set(cured(0.86).edits) == {RELU, HE} and set(cured(0.4).edits) == {RELU, HE, CLIP}
+    (fragile,) = [one for one in cured(0.4).candidates if set(one.edits) == {RELU, HE}]
+    assert fragile.skill == pytest.approx(0.64) and fragile.cost == 2.0

@@ -2,14 +2,15 @@
 
 A preset may fail by its rate, by paths that make the first outputs of a deep network large, or by a loss, data or network that
 are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a quarter of a run, and the
-best of them runs in full where it is ahead of the program and of the preset there.
+best of them runs in full where it is ahead of the program and of the preset there. So they are where the preset helps and
+does not do well all the same: of a ceiling that is too low no search comes away with more.
 """
 
 from __future__ import annotations
 
 from isograd.health.choosing import standing
 from isograd.health.found import WELL, Found, Plan
-from isograd.health.trials import EQUAL, HELPS, SEARCH_SEED, Work, said
+from isograd.health.trials import EQUAL, HELPS, SEARCH_SEED, Work, said, steps_of
 from isograd.records.proof import Training
 
 PARTS = 4
@@ -19,14 +20,17 @@ PARTS = 4
 def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Training, float]:
     """The best training so far, and its skill: the program's, or that of a preset; ``found`` is told of it."""
     best, top = control, standing(plan, control)
-    if not plan.preset or not work.affords(work.length):
+    every = plan.preset
+    if not work.affords(2 * steps_of(every, work.length)):  # a longer run than the program's own would leave nothing
+        every = tuple(one for one in every if one.kind != "steps")
+    if not every or not work.affords(work.length):
         return best, top
-    made = work.candidate(plan.preset, "preset", "every safe setting at once")
+    made = work.candidate(every, "preset", "every safe setting at once")
     found.ceiling = next(one for one in work.candidates if one.stage == "preset")
     if made.failed is None and made.skill.value > top:
         best, top = made, made.skill.value
     value = standing(plan, control)  # of a program that does well single edits are tried all the same
-    if plan.natural and top - value < HELPS and value < WELL and plan.ways:
+    if plan.natural and value < WELL and (top - value < HELPS or top < WELL) and plan.ways:
         return _other_way(work, plan, found, (control, made), (best, top))
     return best, top
 

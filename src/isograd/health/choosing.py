@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from isograd.health.found import Found, Plan
 from isograd.health.proving import cost_of_proof
-from isograd.health.trials import EQUAL, GAIN, HELPS, Work
+from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work
 from isograd.records.proof import Candidate, Training
 
 NEAR, KEPT = 0.9, 0.95
-PARTS = 3
-"""Parts of what is chosen for being KEPT of the ceiling."""
 
 
 def standing(plan: Plan, control: Training) -> float:

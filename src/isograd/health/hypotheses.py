@@ -163,6 +163,16 @@ def usual_norms(present: Present) -> tuple[str, ...]:
     return ("batch", "layer") if present.family == "convolutional" and many else ("layer",)
 
 
+def usual_rate(present: Present) -> float:
+    """The rate at which the references of harm learn best in a few hundred steps: Adam's; SGD's, over 1 - momentum.
+
+    >>> usual_rate(Present("dense", 2, 8.0, numbers=(("momentum", 0.9),), words=(("optimizer", "sgd"),)))
+    0.05
+    """
+    momentum = present.number("momentum") or 0.0
+    return 3e-3 if present.word("optimizer") == "adaptive" else round(0.5 * (1.0 - min(momentum, 0.99)), 9)
+
+
 def _of_values(present: Present) -> Iterator[Proposal]:
     """What a setting could be instead; a value far from the usual speaks for itself."""
     number = present.number
@@ -220,7 +230,7 @@ def _rates(present: Present, change: Change) -> Iterator[Proposal]:
     momentum = present.number("momentum") or 0.0
     adaptive = present.word("optimizer") == "adaptive"
     rate = effective if adaptive or momentum >= 1.0 else effective * (1.0 - momentum)
-    usual = 3e-3 if adaptive else 0.5 * (1.0 - min(momentum, 0.99))
+    usual = usual_rate(present)
     odd = effective > (0.03 if adaptive else 3.0) or effective < (1e-5 if adaptive else 3e-3)
     yield change("learning_rate", usual, rate, odd=odd)
     far = rate < usual / FAR

@@ -74,8 +74,16 @@ def pairs_needed(edits: Sequence[Edit]) -> int:
 
 
 def cost_of_proof(edits: Sequence[Edit], length: int) -> int:
-    """Steps that the proof takes at least: each pair twice, and the random edit on the first seeds."""
-    return length * (2 * pairs_needed(edits) + AHEAD)
+    """Steps that the proof takes at least: each pair twice, and the random edit on the first seeds.
+
+    The edited side of a pair is longer where an edit asks for more steps.
+
+    >>> cost_of_proof([Edit("loss")], 100), cost_of_proof([Edit("steps", 80.0, before=40.0)], 100)
+    (1500, 2100)
+    """
+    stretched = (float(one.value) / float(one.before) for one in edits if one.kind == "steps" and one.value and one.before)
+    longer = next(stretched, 1.0)
+    return math.ceil(length * ((1.0 + longer) * pairs_needed(edits) + AHEAD))
 
 
 def effect_of(differences: Sequence[float]) -> Effect | None:
@@ -108,7 +116,7 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
     work.foresee(_asks(work, edits, drawn, length, range(first_seed, first_seed + needed)))
     try:
         for place in range(needed):
-            if not work.affords(2 * length, reserved=True):
+            if not work.affords(length + _shortened(work, edits, length), reserved=True):
                 return _ended(trials, "not proven", _short(trials, needed))
             trials.append(_pair(work, edits, first_seed + place, length, f"pair {place + 1} of {needed}"))
             if not trials[-1].difference > work.resolution:

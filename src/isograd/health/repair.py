@@ -6,7 +6,7 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
     sick, its other rates and ways in short, the best of them once
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
-    after FIRST of them residual paths from nothing, where it is too deep for any
+    after FIRST of them, where it is too deep for any, isometry and residual paths from nothing
   4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
     or a value speaks for, beside it; two faults hide each other's cure
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
@@ -19,25 +19,32 @@ person can read, and what the rule of the proof asks the fewest pairs for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import combinations, islice
 
 from isograd.health.ceiling import ceiling
-from isograd.health.choosing import KEPT, NEAR, PARTS, choose, goal, payable, reaches, standing
+from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
 from isograd.health.combining import combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
+from isograd.health.hypotheses import Proposal
 from isograd.health.proving import cost_of_proof, prove
-from isograd.health.remedies.luck import Unit, combinations, drawn
+from isograd.health.remedies.luck import Unit, drawn
+from isograd.health.remedies.luck import combinations as lucky
 from isograd.health.remedies.order import in_order
+from isograd.health.remedies.weights import ORTHOGONAL
 from isograd.health.scoring import FACTS
-from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
+from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, SEARCH_SEED, Stop, Work, said, steps_of
 from isograd.records.edit import Edit
 from isograd.records.proof import Luck, Proof, Stage, Training
 
 SINGLES, RACED, PROPOSED = 8, 4, 12
-FIRST, ROUNDS, BESIDE = 3, 2, 3
-"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each."""
+FIRST, ROUNDS, BESIDE, VALUES = 3, 2, 3, 2
+"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each; values of one
+kind that are tried before other kinds have had their turn."""
+KINDS, QUARTER = 6, 4
+"""Kinds that are tried in pairs where none gains alone, each for a part of a run: 15 pairs, not four runs."""
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
 SHORT = 60
@@ -110,19 +117,19 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     silent = [step for step, skill in best.curve if skill - value <= GAIN * work.scale] if helps else []
     order, stop = _ordered(plan, found, max(silent, default=0)), _hopeless(work, best, control, natural=plan.natural)
     if helps:
-        near = goal(plan, work, value, top, NEAR)
+        near = work.near = goal(plan, work, value, top, NEAR)
         _singles(work, order[:FIRST], near, stop)
         _together(work, plan, near, stop)
-        _beside(work, plan, control, top)
+        _beside(work, plan, control, best, top)
         if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             _singles(work, order, near, stop)
         combine(work, plan, found, value, top, stop)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
-        _beside(work, plan, control, top)
+        _beside(work, plan, control, best, top)
     else:
         _singles(work, order[:RACED], max(value + GAIN, 1.0 - GAIN), stop)  # a first gain need not be all
-        _beside(work, plan, control, top)
+        _beside(work, plan, control, best, top)
     choose(work, plan, found, top if helps else None)
 
 
@@ -154,12 +161,20 @@ def _ordered(plan: Plan, found: Found, silent: int) -> list[tuple[tuple[Edit, ..
         certain = trial.edit.kind in FACTS and trial.reason != "list"  # it may show only later than a short replay goes
         if trial.gain <= 0.0 and trial.steps > silent and not (trial.given or certain):
             useless.add(trial.edit)
-    rest = sorted(plan.singles, key=lambda one: one.edit in useless)
-    order += [((one.edit,), "single", one.reason) for one in rest]
+    order += [((one.edit,), "single", one.reason) for one in _in_turn(plan.singles, useless)]
     first: dict[tuple[Edit, ...], tuple[tuple[Edit, ...], Stage, str]] = {}
     for one in order:
         first.setdefault(one[0], one)
     return list(first.values())
+
+
+def _in_turn(singles: Sequence[Proposal], useless: Collection[Edit]) -> list[Proposal]:
+    """What is spoken for first, ``useless`` ones last; within each VALUES of a kind before its others."""
+    met, turns = Counter[str](), list[tuple[bool, bool, bool]]()
+    for one in singles:
+        turns.append((one.edit in useless, not one.urgent, met[one.edit.kind] >= VALUES))
+        met[one.edit.kind] += 1
+    return [one for _, one in sorted(zip(turns, singles, strict=True), key=lambda pair: pair[0])]
 
 
 def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], near: float, stop: Stop) -> None:
@@ -182,18 +197,19 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], n
 
 
 def _together(work: Work, plan: Plan, near: float, stop: Stop) -> None:
-    """Where the first singles came to nothing in a network too deep for any: paths, if something speaks for them."""
+    """Where the first singles came to nothing in a network too deep for any: what suits its depth, if anything asks for it."""
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
-    deep = [edits for edits in plan.together[:1] if any(one.kind == "residual" and "residual" in spoken for one in edits)]
-    if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
-        for edits in deep:
-            holds(work, edits, "combination", near, stop, "theory puts them together")
+    deep = [edits for edits in plan.together[:2] if any(one.kind == "residual" or one.value in ORTHOGONAL for one in edits)]
+    for edits in deep if plan.alarmed or "residual" in spoken else ():
+        if any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
+            return
+        holds(work, edits, "combination", near, stop, "theory puts them together")
 
 
-def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
+def _beside(work: Work, plan: Plan, control: Training, highest: Training, top: float) -> None:
     """What else is spoken for, one edit after the other beside the best so far, given up where it falls behind.
 
-    Of each kind the likeliest. Where no single edit gains, what is spoken for first stands for the best.
+    Of each kind the likeliest. Where no single edit gains, pairs are compared in short replays first.
     """
     for _ in range(ROUNDS):
         value = standing(plan, control)
@@ -206,7 +222,8 @@ def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
         gains = bool(best.edits) and now >= value + EQUAL * work.scale
         way = work.candidate(best.edits, best.stage, best.reason) if gains else control
         behind = _behind(work, dict(way.curve))
-        choices = [one for one in _paired(plan, best.edits if gains else ()) if not known(work, one[1])][:BESIDE]
+        paired = _paired(plan, best.edits) if gains else _promising(work, plan, control, highest)
+        choices = [one for one in paired if not known(work, one[1])][:BESIDE]
         work.foresee(work.searching(edits, stop=behind) for _, edits in choices)
         for reason, edits in choices:
             if not work.affords(steps_of(edits, work.length)):
@@ -217,15 +234,39 @@ def _beside(work: Work, plan: Plan, control: Training, top: float) -> None:
             return
 
 
+def _spoken(plan: Plan) -> list[Proposal]:
+    """Of each kind that is spoken for the first edit, rates last."""
+    first = {one.edit.kind: one for one in reversed(plan.singles) if one.urgent}
+    return sorted(first.values(), key=lambda one: (one.edit.kind == "learning_rate", plan.singles.index(one)))
+
+
 def _paired(plan: Plan, edits: tuple[Edit, ...]) -> Iterator[tuple[str, tuple[Edit, ...]]]:
-    """The edits with one more that is spoken for, rates last; with none, the first that is spoken for and one more."""
-    spoken = {one.edit.kind: one for one in reversed(plan.singles) if one.urgent}
-    told = sorted(spoken.values(), key=lambda one: (one.edit.kind == "learning_rate", plan.singles.index(one)))
-    base = edits or tuple(one.edit for one in told[:1])
-    for one in told:
-        made = in_order((*base, one.edit))
-        if all(one.edit.kind != edit.kind for edit in base) and plan.fits(made):
+    """The edits with one more that is spoken for."""
+    for one in _spoken(plan):
+        made = in_order((*edits, one.edit))
+        if all(one.edit.kind != edit.kind for edit in edits) and plan.fits(made):
             yield one.reason, made
+
+
+def _promising(work: Work, plan: Plan, control: Training, highest: Training) -> list[tuple[str, tuple[Edit, ...]]]:
+    """Pairs of the KINDS that are spoken for first, those first that are ahead of the program after a quarter of a run.
+
+    Each of two faults may hide what the other's repair is worth, so that no single edit says which of many pairs it is. The
+    first that is far ahead ends the comparison; there is none where the ceiling itself shows nothing by then.
+    """
+    kinds, short = _spoken(plan)[:KINDS], max(1, work.length // QUARTER)
+    pairs = [(other.reason, in_order((one.edit, other.edit))) for one, other in combinations(kinds, 2)]
+    able = [one for one in pairs if not known(work, one[1]) and plan.fits(one[1])]
+    level, runs = dict(control.curve).get(short, 0.0), list[tuple[float, int]]()
+    if dict(highest.curve).get(short, level) <= level + GAIN * work.scale:
+        return able
+    work.foresee(work.searching(edits, short) for _, edits in able)
+    for place, (_, edits) in enumerate(able):
+        if not work.affords(short + work.length) or (runs and min(runs)[0] <= -level - HELPS * work.scale):
+            break
+        runs.append((-work.train(edits, SEARCH_SEED, "search", short, f"pair: {said(edits)}").skill.value, place))
+    ahead = sorted(one for one in runs if -one[0] > level + EQUAL * work.scale)
+    return [able[place] for _, place in ahead] or able
 
 
 def _behind(work: Work, way: dict[int, float]) -> Stop:
@@ -286,7 +327,7 @@ def _pair_length(work: Work, edits: tuple[Edit, ...], control: Training, treated
     A gap the wrong way shows harm, and counts alike.
     """
     half = max(1, work.length // 2)
-    one, other = dict(control.curve).get(half), dict(treated.curve).get(half)
+    one, other = dict(control.curve).get(half), dict(treated.curve).get(max(1, steps_of(edits, work.length) // 2))
     if one is None or other is None:
         return work.length
     becomes = treated.skill.value - control.skill.value
@@ -298,7 +339,7 @@ def _pair_length(work: Work, edits: tuple[Edit, ...], control: Training, treated
 def _luck(work: Work, plan: Plan, chosen: float, searched: int, unit: Unit) -> Luck | None:
     """The best of random combinations for as much as the search cost, or for what is left of the budget."""
     able = [edit for edit in plan.pool if plan.fits((edit,))]
-    draws: Iterator[tuple[Edit, ...]] = combinations(able, unit)
+    draws: Iterator[tuple[Edit, ...]] = lucky(able, unit)
     best: tuple[float, tuple[Edit, ...]] | None = None
     runs, paid = 0, 0
     chances = list(islice(draws, max(1, searched // work.length)))

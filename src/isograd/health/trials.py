@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isograd.errors import ModelError
 from isograd.records.edit import Edit
@@ -19,6 +20,8 @@ SECOND_SEED = 1
 GAIN, HELPS, EQUAL = 0.08, 0.1, 0.02
 """On the scale of skill: what may be spoken of (silent on 39 of 41 healthy programs), what a preset must gain to count as a
 ceiling, and what is no difference."""
+PARTS = 3
+"""Edits together at most that are chosen for being near the ceiling: more tell a person little."""
 
 Stop = Callable[[int, float], bool]
 """Told (step, skill) on the way; where it answers True the training ends there."""
@@ -64,6 +67,8 @@ class Work:
     scale: float = 1.0
     resolution: float = RESOLUTION
     ahead: Callable[[Sequence[Ask]], object] | None = None
+    near: float = math.inf
+    """The skill from which two to PARTS edits are tried with a second seed."""
     spent: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     known: dict[tuple[tuple[Edit, ...], int, Part, int], Training] = field(default_factory=dict)
@@ -98,14 +103,28 @@ class Work:
         return self.known[key]
 
     def candidate(self, edits: tuple[Edit, ...], stage: Stage, reason: str, stop: Stop | None = None) -> Training:
-        """One full training on the search's seed and examples, written down among the candidates."""
+        """One full training on the search's seed and examples, written down among the candidates.
+
+        Two to PARTS edits that come ``near`` are worth the mean of two seeds: the more is tried, the likelier is one of them
+        good by its seed alone, and combinations are what most is tried of.
+        """
         before = self.spent
         made = self.train(edits, SEARCH_SEED, "search", steps_of(edits, self.length), said(edits), stop)
+        if 1 < len(edits) <= PARTS and stage != "preset" and made.failed is None and made.skill.value >= self.near:
+            made = self._twice(edits, made)
         if all(one.edits != edits for one in self.candidates):
             cost = (self.spent - before) / self.length
             skill = None if made.failed is not None else made.skill.value
             self.candidates.append(Candidate(edits, skill, stage, reason, round(cost, 3), made.failed))
         return made
+
+    def _twice(self, edits: tuple[Edit, ...], made: Training) -> Training:
+        """What a training is worth with another seed as well; as it is where that cannot be paid."""
+        steps = steps_of(edits, self.length)
+        if (edits, SECOND_SEED, "search", steps) not in self.known and not self.affords(steps):
+            return made
+        again = self.train(edits, SECOND_SEED, "search", steps, f"again: {said(edits)}")
+        return replace(made, skill=replace(made.skill, value=(made.skill.value + again.skill.value) / 2.0))
 
 
 def steps_of(edits: tuple[Edit, ...], steps: int) -> int:

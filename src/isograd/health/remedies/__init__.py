@@ -78,8 +78,8 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     the rates of the two are not of one kind. In a deep network residual paths whose branches begin at nothing, with
     an activation that has a slope of 1: the network begins as its first and last layer, so that neither depth nor the weights
     that were there matter. Rules that keep a variance over plain layers double it over each path, :math:`2^L` over L of them.
-    Beyond 2 DEEP layers these come first, as plain ones of finite width n fluctuate by :math:`\exp(L / n)` at best. Source:
-    Zhang et al. 2019, arXiv:1901.09321, sections 2 and 3.
+    Beyond 2 DEEP layers these come first, as plain ones of finite width n fluctuate by :math:`\exp(L / n)` at best, and before
+    them what keeps every singular value (``weights.isometry``). Source: Zhang et al. 2019, arXiv:1901.09321, sections 2 and 3.
 
     >>> from isograd.records.edit import Edit
     >>> present = Present("dense", 20, 16.0, numbers=(("gain", 0.01),), words=(("activation", "sigmoid"),))
@@ -103,7 +103,8 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     nothing = Edit("initialisation", "fixup", before=gain)
     paths = [edit for edit in edits if edit.kind == "residual" and not edit.off and present.depth > DEEP]
     at = 0 if present.depth > 2 * DEEP else 1
-    pairs[at:at] = [in_order((*passing, edit, nothing)) for edit in paths]
+    through = [in_order((*passing, edit, nothing)) for edit in paths]
+    pairs[at:at] = [made for made in (in_order(weights.isometry(present)), *through) if made]
     adam = rates.to_adam(present) if present.word("optimizer") == "adaptive" else None
     if adam is not None:
         rate = Edit("learning_rate", rates.RATE, before=rates.standing_rate(present))

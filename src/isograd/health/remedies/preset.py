@@ -8,18 +8,21 @@ from isograd.health.hypotheses import DEEP, Proposal, usual_norms
 from isograd.health.present import Present
 from isograd.health.remedies.order import CORRECTNESS, in_order
 from isograd.health.remedies.rates import RATE, rounded, standing_rate, to_adam
+from isograd.health.remedies.weights import isometry
 from isograd.records.edit import EDITS, Edit
 
 CLIP = 1.0
 """The bound on the gradient."""
+FEW = 40.0
+"""Steps below which a run is longer in the preset: less than the shortest replay in which anything can be told apart."""
 
 
 def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]:
     """Every edit of the preset that would change something, in the order in which they are made.
 
     Correctness: all that a fact speaks for, and the loss that fits. Data: standardised. Steps: Adam (or its like) at a usual
-    rate, clipped, without weight decay, dropout or schedule. Signal: relu with He's weights, a normalisation behind every
-    hidden layer, and residual paths where the network is deep.
+    rate, clipped, without weight decay, dropout or schedule, and as many as show anything where a run has few. Signal: relu
+    with He's weights, a normalisation behind every hidden layer, and residual paths where the network is deep.
 
     >>> [edit.kind for edit in preset((), Present("dense", 3, 16.0, words=(("activation", "sigmoid"),)))]
     ['activation', 'normalisation', 'initialisation', 'optimizer', 'learning_rate', 'clip_norm']
@@ -33,6 +36,9 @@ def _settings(prescribed: Sequence[Proposal]) -> Iterator[Edit]:
     for kind in ("input_scale", "target_scale", "shuffle", "batch_size", "dropout", "weight_decay", "constant_rate", "width"):
         if kind in known:
             yield known[kind]
+    longer = known.get("steps")
+    if longer is not None and isinstance(longer.before, float) and longer.before < FEW:
+        yield longer
 
 
 def _signal(present: Present) -> Iterator[Edit]:
@@ -60,12 +66,13 @@ def _steps(present: Present) -> Iterator[Edit]:
 
 
 def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Present) -> tuple[tuple[Edit, ...], ...]:
-    """What the preset may be instead, where it does not help: a tenth and ten times the rate, paths from nothing, steps alone.
+    """What the preset may be instead, where it does not help: another rate, isometry, paths from nothing, steps alone.
 
-    From nothing: in a deep network residual paths whose branches and last layer begin at zero, without normalisation, so that
-    neither depth nor the first outputs, which paths make large, are in the way. Steps alone: of the preset what the optimizer
-    does, and what a fact or a finding speaks for (``spoken``); data, loss and network stay the person's own, which a loss of
-    their own may ask for. ``chosen`` is the preset as it can be made.
+    Rates: a tenth and ten times the usual. Isometry: of a deep network, see ``weights.isometry``. From nothing: in a deep
+    network residual paths whose branches and last layer begin at zero, without normalisation, so that neither depth nor the
+    first outputs, which paths make large, are in the way. Steps alone: of the preset what the optimizer does, and what a fact
+    or a finding speaks for (``spoken``); data, loss and network stay the person's own, which a loss of their own may ask for.
+    ``chosen`` is the preset as it can be made.
 
     >>> chosen = preset((), Present("dense", 12, 16.0, words=(("activation", "sigmoid"),)))
     >>> [[str(edit.value or edit.kind) for edit in way][1:] for way in other_ways(chosen, (), Present("dense", 12, 16.0))[2:]]
@@ -78,6 +85,9 @@ def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Presen
         for factor in (0.1, 10.0)
     ]
     ways = rates if any(one.kind == "learning_rate" for one in chosen) else []
+    if isometric := isometry(present):
+        kinds = {one.kind for one in isometric} | {"normalisation", "residual"}
+        ways.append(in_order((*(one for one in chosen if one.kind not in kinds), *isometric)))
     if any(one.kind == "residual" for one in chosen):
         network = [one for one in chosen if one.kind not in ("normalisation", "initialisation")]
         ways.append(in_order((*network, Edit("initialisation", "fixup", before=present.number("gain")))))

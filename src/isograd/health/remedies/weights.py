@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.hypotheses import DEEP
+from isograd.health.hypotheses import DEEP, usual_rate
 from isograd.health.present import Present
+from isograd.health.remedies.rates import rounded, standing_rate
 from isograd.records.edit import Edit
 
 RELU_LIKE = frozenset(["relu", "leaky_relu", "elu", "gelu", "silu", "mish"])
+
+ORTHOGONAL = frozenset(["orthogonal", "delta_orthogonal"])
 
 
 def rules(activation: str, depth: int, *, convolutional: bool = False) -> tuple[str, ...]:
@@ -32,6 +35,30 @@ def rules(activation: str, depth: int, *, convolutional: bool = False) -> tuple[
         return ("lecun",)
     deep = ("orthogonal", "glorot") if depth > DEEP else ("glorot", "orthogonal")
     return ("delta_orthogonal", *deep) if convolutional and depth > DEEP else deep
+
+
+def isometry(present: Present) -> tuple[Edit, ...]:
+    r"""What lets a plain network of L layers begin and learn as a shallow one does: tanh, orthogonal weights, a rate over L.
+
+    At the origin tanh has slope 1, so that with orthogonal weights every singular value of the whole network is near 1, not
+    their mean square alone; no weights do that for relu. A step that moves each of L layers moves the answers L times as much,
+    so that the rate that suits DEEP layers is divided by L / DEEP. Nothing where the network is not deep, or the rate unknown.
+    Sources: Saxe et al. 2014, arXiv:1312.6120, section 3 and appendix (the best rate falls as 1 / L); Pennington et al. 2017,
+    arXiv:1711.04735, section 2.
+
+    >>> words = (("activation", "relu"), ("optimizer", "adaptive"), ("algorithm", "adam"))
+    >>> present = Present("dense", 100, 24.0, numbers=(("gain", 0.01), ("learning_rate", 3e-3)), words=words)
+    >>> [edit.value for edit in isometry(present)]
+    ['tanh', 'orthogonal', 0.0002]
+    """
+    activation, rate, gain = present.word("activation"), standing_rate(present), present.number("gain")
+    plain = present.family not in ("attention", "recurrent") and gain is not None
+    if present.depth <= 2 * DEEP or not rate or not plain:
+        return ()
+    rule = rules("tanh", present.depth, convolutional=present.family == "convolutional")[0]
+    curve = (Edit("activation", "tanh", before=activation),) if activation != "tanh" else ()
+    slower = Edit("learning_rate", rounded(usual_rate(present) * DEEP / present.depth), before=rate)
+    return (*curve, Edit("initialisation", rule, before=gain), slower)
 
 
 def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
