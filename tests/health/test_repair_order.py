@@ -120,3 +120,11 @@ def test_two_edits_that_are_good_by_one_seed_alone_are_worth_the_mean_of_two():
     assert set(cured(0.86).edits) == {RELU, HE} and set(cured(0.4).edits) == {RELU, HE, CLIP}
     (fragile,) = [one for one in cured(0.4).candidates if set(one.edits) == {RELU, HE}]
     assert fragile.skill == pytest.approx(0.64) and fragile.cost == 2.0
+
+
+@pytest.mark.parametrize("runs", [24.0, 25.0, 40.0])
+def test_what_is_taken_away_and_a_second_seed_leave_the_proof_of_a_few_edits(runs):
+    work = program(lambda edits: 0.9 if {LOSS, RATE, RELU} <= edits else 0.0, runs)
+    proof = cure(work, Plan(EVERY, SINGLES), lambda: 0.5)
+    assert (set(proof.edits), proof.verdict) == ({LOSS, RATE, RELU}, "proven"), proof.why
+    assert proof.cost_search <= runs - 9.5, "eight pairs of half length, and the random edit on three"

@@ -17,7 +17,7 @@ from isograd.health.choosing import KEPT, NEAR, bulk, goal, reaches
 from isograd.health.found import Found, Plan
 from isograd.health.remedies.order import in_order
 from isograd.health.shrinking import shrunk
-from isograd.health.trials import EQUAL, GAIN, SECOND_SEED, Stop, Work, said, steps_of
+from isograd.health.trials import EQUAL, GAIN, PARTS, SECOND_SEED, Stop, Work, said, steps_of
 from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Stage
 
@@ -50,9 +50,16 @@ def _lessen(work: Work, plan: Plan, found: Found, winner: Candidate, between: tu
     parts = sorted(winner.edits, key=lambda edit: rank.get(edit, len(rank)))
     level = max(whole - share, least)
 
+    _keep_for(work, winner.edits)
+
     def still(some: tuple[Edit, ...]) -> bool:
+        enough = sufficient(in_order(some))
+        if enough:
+            _keep_for(work, some)
+        return enough
+
+    def sufficient(edits: tuple[Edit, ...]) -> bool:
         nonlocal level
-        edits = in_order(some)
         if holds(work, edits, "shrunk", level, stop):
             return True
         skill = next((one.skill for one in work.candidates if one.edits == edits), None)
@@ -67,6 +74,12 @@ def _lessen(work: Work, plan: Plan, found: Found, winner: Candidate, between: tu
             f"of {len(parts)} edits that reach {whole:.2f} together {len(parts) - len(kept)} were taken away, as the rest "
             f"loses no more than {whole - level:.2f}"
         )
+
+
+def _keep_for(work: Work, edits: tuple[Edit, ...]) -> None:
+    """From now on what the proof of these few edits takes is kept, where it can be paid at all."""
+    if len(edits) <= PARTS and work.keep(edits) <= work.left(work.spent):
+        work.reserve = work.keep(edits)
 
 
 def tolerance(work: Work, winner: Candidate, share: float) -> float:

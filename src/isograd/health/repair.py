@@ -98,7 +98,8 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
 
 def search(work: Work, plan: Plan, found: Found) -> None:
     """Fill ``found``: what the program and the preset reach, the cause, and the edits that are worth a proof, if any."""
-    work.reserve = cost_of_proof((Edit("loss"),), work.length // 2)
+    work.keep = lambda edits: cost_of_proof(edits, work.length // 2)
+    work.reserve = work.keep((Edit("loss"),))
     work.foresee(work.searching(edits) for edits in ((), plan.asked or plan.preset))
     control = found.control = work.candidate((), "control", "the program as it is")
     value = standing(plan, control)

@@ -69,6 +69,8 @@ class Work:
     ahead: Callable[[Sequence[Ask]], object] | None = None
     near: float = math.inf
     """The skill from which two to PARTS edits are tried with a second seed."""
+    keep: Callable[[tuple[Edit, ...]], float] = lambda edits: 0.0
+    """Steps that the proof of these edits will take, which a second seed leaves."""
     spent: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     known: dict[tuple[tuple[Edit, ...], int, Part, int], Training] = field(default_factory=dict)
@@ -121,7 +123,7 @@ class Work:
     def _twice(self, edits: tuple[Edit, ...], made: Training) -> Training:
         """What a training is worth with another seed as well; as it is where that cannot be paid."""
         steps = steps_of(edits, self.length)
-        if (edits, SECOND_SEED, "search", steps) not in self.known and not self.affords(steps):
+        if (edits, SECOND_SEED, "search", steps) not in self.known and self.left(self.spent) - self.keep(edits) < steps:
             return made
         again = self.train(edits, SECOND_SEED, "search", steps, f"again: {said(edits)}")
         return replace(made, skill=replace(made.skill, value=(made.skill.value + again.skill.value) / 2.0))
