@@ -193,19 +193,6 @@ def test_the_gap_that_shows_late_takes_pairs_of_full_length():
     assert proof.pair_length == 100 and proof.verdict == "proven" and proof.cost_proof == 15.0 - 3.0 * (not proof.random_edits)
 
 
-def test_a_longer_run_shows_its_gap_at_its_own_half():
-    longer = Edit("steps", 200.0, before=100.0)
-
-    def attempt(edits, seed, part, steps, stop):
-        value = 0.9 if longer in edits else 0.2
-        curve = tuple((at, value) for at in sorted({steps // 4, steps // 2, steps}))
-        return Training(Skill(value, 10), curve, steps)
-
-    proof = cure(Work(attempt, 100, lambda spent: 4_000 - spent), Plan((), (), asked=(longer,)), halves())
-    assert (proof.verdict, proof.pair_length) == ("proven", 50)
-    assert {trial.treated.steps for trial in proof.trials} == {100}
-
-
 def test_a_gap_that_shows_a_little_takes_full_pairs_unless_only_half_ones_can_be_paid():
     def attempt(edits, seed, part, steps, stop):
         half, whole = (0.3, 0.9) if RATE in edits else (0.1, 0.1)

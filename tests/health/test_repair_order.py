@@ -128,3 +128,16 @@ def test_what_is_taken_away_and_a_second_seed_leave_the_proof_of_a_few_edits(run
     proof = cure(work, Plan(EVERY, SINGLES), lambda: 0.5)
     assert (set(proof.edits), proof.verdict) == ({LOSS, RATE, RELU}, "proven"), proof.why
     assert proof.cost_search <= runs - 9.5, "eight pairs of half length, and the random edit on three"
+
+
+def test_a_longer_run_shows_its_gap_at_its_own_half():
+    longer = Edit("steps", 200.0, before=100.0)
+
+    def attempt(edits, seed, part, steps, stop):
+        value = 0.9 if longer in edits else 0.2
+        curve = tuple((at, value) for at in sorted({steps // 4, steps // 2, steps}))
+        return Training(Skill(value, 10), curve, steps)
+
+    proof = cure(Work(attempt, 100, lambda spent: 4_000 - spent), Plan((), (), asked=(longer,)), lambda: 0.5)
+    assert (proof.verdict, proof.pair_length) == ("proven", 50)
+    assert {trial.treated.steps for trial in proof.trials} == {100}
