@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isograd.records.moments import Moments
 
@@ -111,10 +111,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """What turns gradients into updates: its kind ("sgd", "adamw", ...) and its constants, by the field's names."""
+    """What turns gradients into updates: its kind ("sgd", "adamw", ...) and its constants, by the field's names.
+
+    ``source`` is the line that makes it ("train.py:41"), where exactly one can be meant.
+    """
 
     kind: str
     settings: Settings = ()
+    source: str | None = field(default=None, compare=False)
 
     def get(self, name: str, default: Scalar) -> Scalar:
         """The constant called ``name``, or ``default``."""

@@ -16,7 +16,7 @@ from isograd.frameworks.torch.batches import inputs_of, outputs_of
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.hooks import Quiet, Walk, is_leaf
 from isograd.frameworks.torch.operations import loss_name, of_module
-from isograd.frameworks.torch.places import modules_of, places_of
+from isograd.frameworks.torch.places import line_of_call, modules_of, places_of
 from isograd.frameworks.torch.state import untouched
 from isograd.frameworks.torch.sums import moments_of_all
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter, Settings
@@ -147,7 +147,8 @@ def optimizer_facts(optimizer: Any) -> Optimizer:
     >>> dict(optimizer_facts(torch.optim.Adam(layer.parameters(), lr=0.1)).settings)["beta2"]
     0.999
     """
-    return Optimizer(type(optimizer).__name__.lower(), _settings(optimizer.param_groups[0]))
+    name, group = type(optimizer).__name__, optimizer.param_groups[0]
+    return Optimizer(name.lower(), _settings(group), line_of_call(name, "lr", group.get("initial_lr", group.get("lr"))))
 
 
 def _settings(group: Mapping[str, Any]) -> Settings:

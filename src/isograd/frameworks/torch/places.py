@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import linecache
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +20,9 @@ from torch import Tensor, nn
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _OURS = str(Path(__file__).parents[2]) + os.sep
+_INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+FILES = 4
+"""Files of the program, innermost first, that are read for a call at most."""
 _HOOKS = str(Path(__file__).with_name("hooks.py"))
 
 
@@ -129,6 +135,47 @@ def _shown(name: str) -> str:
         return Path(name).relative_to(Path.cwd()).as_posix()
     except (ValueError, OSError):
         return Path(name).name
+
+
+def line_of_call(name: str, keyword: str, value: object) -> str | None:
+    """The line of the one call of ``name`` in the innermost file of the program that has any, by its text.
+
+    Nothing where several calls may be meant, or where the number that is written for ``keyword`` there is another one.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    files: list[str] = []
+    while frame is not None and len(files) < FILES:
+        file = frame.f_code.co_filename
+        if is_persons(frame) and file not in files and not file.startswith(_INSTALLED):
+            files.append(file)
+        frame = frame.f_back
+    calls, file = next(((found, file) for file in files if (found := _calls(file, name))), ((), ""))
+    if len(calls) != 1:
+        return None
+    line, written = calls[0]
+    return f"{_shown(file)}:{line}" if written.get(keyword) in (None, value) else None
+
+
+@lru_cache(64)
+def _calls(file: str, name: str) -> tuple[tuple[int, dict[str, float]], ...]:
+    """Lines of the calls of ``name`` in a file, and the numbers that are written for their keywords."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    called = [one for one in ast.walk(tree) if isinstance(one, ast.Call)]
+    return tuple(
+        (
+            one.lineno,
+            {
+                part.arg: part.value.value
+                for part in one.keywords
+                if part.arg and isinstance(part.value, ast.Constant) and isinstance(part.value.value, int | float)
+            },
+        )
+        for one in called
+        if getattr(one.func, "attr", getattr(one.func, "id", "")) == name
+    )
 
 
 def persons_sites(depth: int) -> tuple[tuple[int, int], ...]:

@@ -131,6 +131,9 @@ DISEASES = (*PROGRAM, *DATA, *STEPS, *FLOW, *OUTCOME)
 SURE = 0.75
 """Confidence from which a finding about the labels stands beside other causes; below, it was concluded from failure alone."""
 
+CONSTANTS = ("learning_rate", "momentum", "weight_decay")
+"""Diseases whose place, the optimizer, is a line with the constants that are to be changed."""
+
 _WEIGHT = {"critical": 0, "warning": 1, "note": 2}
 _TIER = {
     disease.__name__.rpartition(".")[2]: tier
@@ -149,8 +152,24 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    found = (finding for disease in DISEASES for finding in _asked(disease, case))
+    found = (_placed(finding, case) for disease in DISEASES for finding in _asked(disease, case))
     return in_order(explained([finding if decided(case) else _held_back(finding) for finding in found]))
+
+
+def _placed(finding: Finding, case: Case) -> Finding:
+    """A finding of the optimizer's constants with the line that makes it, one of clipping with the line that clips.
+
+    What a schedule makes of the rate stands elsewhere.
+    """
+    if finding.where != "optimizer" or finding.source is not None:
+        return finding
+    if finding.disease == "clipping":
+        return replace(finding, source=next((fact.source for _, fact in reversed(case.facts("clipped"))), None))
+    rates = {reading.value for reading in case.series("learning_rate")}
+    optimizer = case.anatomy.optimizer
+    if finding.disease not in CONSTANTS or optimizer is None or len(rates) > 1:
+        return finding
+    return replace(finding, source=optimizer.source)
 
 
 def _asked(disease: ModuleType, case: Case) -> tuple[Finding, ...]:

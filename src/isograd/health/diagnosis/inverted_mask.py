@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import holds, lasting, listed
-from isograd.records.anatomy import capital, spoken
+from isograd.health.looks import holds, lasting, listed, opening
+from isograd.records.anatomy import spoken
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 2
@@ -33,7 +33,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         "warning",
         0.97,
         where,
-        f"{capital(listed([spoken(path) for path in found]))} can only look at the padding: the mask is the wrong way round.",
+        f"{opening(listed([spoken(path) for path in found]))} can only look at the padding: the mask is the wrong way round.",
         (Evidence(text, "mask_inverted", 1.0, "of the tokens", 0.0),),
         tuple(found),
         node.source if node else None,

@@ -297,7 +297,7 @@ def _inverted(case: Case, curve: Curve) -> Finding | None:
         0.85 if harmed else 0.6,
         "loss",
         said + (f", and class {rare} is answered {answered} times where {due} were due." if harmed else "."),
-        (Evidence(f"weight of class {common} over that of class {rare}", "class_weight", ratio, "", 1.0),),
+        (Evidence(f"class {common} weighs {ratio:.3g} times as much as class {rare}", "class_weight", ratio, "", 1.0),),
         source=curve.looks[-1][1].source,
         since=curve.looks[0][0],
         remedy="weights that fall with the class's frequency: total / (classes * count)",

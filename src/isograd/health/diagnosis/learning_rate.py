@@ -323,7 +323,7 @@ def _high(case: Case, rates: list[tuple[int, float]], moved: Movement, found: Ou
 def _judged(found: Outcome) -> Iterator[Evidence]:
     if found.skill is not None:
         yield Evidence(
-            f"late answers are {max(0.0, found.skill):.0%} of the way from the best constant answer to perfect ones",
+            f"late answers are {100 * max(0.0, found.skill):.0f} % of the way from the best constant answer to perfect ones",
             "skill",
             found.skill,
         )

@@ -174,7 +174,7 @@ def _underflow(case: Case) -> Iterator[Finding]:
     worst = max(lost, key=lambda path: lost[path])
     found = outcome(case)
     harm = 2 * len(lost) > len(nodes) and found.short_of(SKILL)
-    text = f"{lost[worst]:.0%} of the gradient in {spoken(worst)} is exactly 0, and the rest is below 2**-14"
+    text = f"{100 * lost[worst]:.0f} % of the gradient in {spoken(worst)} is exactly 0, and the rest is below 2**-14"
     yield Finding(
         "precision",
         "warning" if harm else "note",

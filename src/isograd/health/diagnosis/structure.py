@@ -54,7 +54,11 @@ def _linear(case: Case) -> Iterator[Finding]:
             yield note
             return
         least = Evidence(
-            f"answers are {max(0.0, end.skill or 0.0):.0%} of the way to perfect ones", "skill", end.skill or 0.0, "", WELL
+            f"answers are {100 * max(0.0, end.skill or 0.0):.0f} % of the way to perfect ones",
+            "skill",
+            end.skill or 0.0,
+            "",
+            WELL,
         )
         yield replace(note, severity="warning", confidence=0.8, evidence=(*note.evidence, least))
 
@@ -69,7 +73,7 @@ def _dropout(case: Case) -> Iterator[Finding]:
     for node in case.anatomy.nodes:
         p = float(node.get("p", 0.0)) if node.operation == "dropout" else 0.0
         if p >= DROPPED:
-            text = f"{spoken(node.path)} drops {p:.0%} of its inputs"
+            text = f"{spoken(node.path)} drops {100 * p:.0f} % of its inputs"
             what = "nothing comes through" if p >= 1.0 else f"its noise is {(p / (1.0 - p)) ** 0.5:.2g} times its signal"
             remedy = "dropout of 0.1 to 0.5 (p is the share that is dropped, not the one that is kept)"
             yield _note(f"{capital(text)}: {what}.", text, p, node.path, node.source, remedy)

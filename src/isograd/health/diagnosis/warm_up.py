@@ -153,7 +153,7 @@ def _finding(case: Case, node: Node, found: Outcome, first: float, jumped: float
         rose = f"the loss rose from {found.start:.3g} to {jumped:.3g} within the first {EARLY:.0%} of the steps"
         evidence.append(Evidence(rose, "loss", jumped, "", JUMP * found.start))
     if found.skill is not None:
-        said = f"late answers are {max(0.0, found.skill):.0%} of the way from the best constant answer to perfect ones"
+        said = f"late answers are {100 * max(0.0, found.skill):.0f} % of the way from the best constant answer to perfect ones"
         evidence.append(Evidence(said, "skill", found.skill, "", LEARNED))
     what = "a transformer that normalises after the sum (post-norm) needs a warm-up" if post else "a warm-up may help"
     return Finding(

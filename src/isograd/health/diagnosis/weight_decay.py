@@ -139,7 +139,7 @@ def _forgets(optimizer: Optimizer) -> Iterator[Finding]:
     share = float(optimizer.get("learning_rate", 0.0)) * float(optimizer.get("weight_decay", 0.0)) / (1.0 - momentum)
     if share < FORGETS:
         return
-    text = f"decay takes {min(1.0, share):.0%} of every weight away in a step"
+    text = f"decay takes {100 * min(1.0, share):.0f} % of every weight away in a step"
     message = f"Weight {text}: what was learned is forgotten after {max(1, round(1.0 / share)):,} steps."
     decay = float(optimizer.get("weight_decay", 0.0))
     yield _told(message, "warning", 0.9, decay, Evidence(text, "learning_rate", share, "a step", FORGETS))
