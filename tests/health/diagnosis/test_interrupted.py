@@ -2,11 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from lessons import classes, training
 
 from isograd.health.diagnosis import interrupted
+from isograd.records.fact import Fact
 
 
 def found(case):
@@ -21,6 +23,27 @@ def falling(curve, right=None, steps=300, **more):
 def test_a_loss_that_falls_in_a_straight_line_was_interrupted():
     (finding,) = found(falling(lambda t: 1.38 - 0.001 * t))
     assert finding.severity == "warning" and finding.where == "loop" and "still falling" in finding.summary
+
+
+@pytest.mark.parametrize(("batches", "dataset", "said"), [(1, 2400, True), (75, 2400, False), (1, 40, False)])
+def test_where_all_examples_are_one_batch_smaller_ones_are_the_way_out(batches, dataset, said):
+    case = falling(lambda t: 1.38 - 0.001 * t)
+    settings = {"number": 0, "batches": batches, "dataset": dataset}
+    steps = [
+        replace(
+            step,
+            facts=(
+                Fact(
+                    "loader",
+                    settings=(*settings.items(), ("epoch", 1 + (i - 1) // batches), ("position", 1 + (i - 1) % batches)),
+                ),
+            ),
+        )
+        for step in case.steps
+        for i in [step.index]
+    ]
+    (finding,) = found(replace(case, steps=tuple(steps)))
+    assert ("an epoch is one step, and then it is 75" in finding.remedy) == said
 
 
 def test_a_loss_that_has_bent_was_not():

@@ -81,10 +81,13 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
     reduction = reduction_of(given)
     output, target = given.get("input"), given.get("target")
     value = _value(result, given)
-    if not isinstance(output, Tensor) or values_of(output) is None or not is_plain(output):
-        floor = floor_of(function, given, reduction)
-        shape = tuple(target.shape) if floor is not None and isinstance(target, Tensor) else ()
+    if not isinstance(output, Tensor):
+        judged = "input1" in given and isinstance(target, Tensor) and is_plain(target)
+        floor = floor_of(function, given, reduction) if judged else None
+        shape = () if floor is None or target is None else tuple(target.shape)
         return LossSample(function, training, reduction, source=source, value=value, floor=floor, target_shape=shape)
+    if values_of(output) is None or not is_plain(output):
+        return LossSample(function, training, reduction, source=source, value=value)
     head = head_of(output)
     outputs = _some(output.detach())
     found: dict[str, Any] = {"output": moments(outputs), "output_range": _range(outputs)}

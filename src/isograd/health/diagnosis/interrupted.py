@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
+from isograd.health.passes import steps_of_a_pass
 from isograd.health.worth import CLEAR, learned_nothing
 from isograd.records.finding import Evidence, Finding
 
@@ -44,6 +45,7 @@ HARDLY = 20
 CUT = 0.05
 NEXT_TO_NOTHING = 0.03
 STEPS = 50
+BATCH, MANY = 32, 256
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -83,7 +85,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
         ),
         source=curve.looks[-1][1].source,
         since=curve.looks[-1][0],
-        remedy="train longer, several times as many epochs; or a higher learning rate, where the layers hardly move in a step",
+        remedy=_smaller(case)
+        or "train longer, several times as many epochs; or a higher learning rate, where the layers hardly move in a step",
     )
 
 
@@ -106,7 +109,19 @@ def _hardly(case: Case, curve: Curve | None = None, beat: float | None = None) -
         (evidence,),
         source=curve.looks[-1][1].source if curve is not None else None,
         since=curve.looks[-1][0] if curve is not None else case.taken,
-        remedy=f"{breaks}train longer: hundreds of steps at least; smaller batches give more of them for the same data",
+        remedy=breaks
+        + (_smaller(case) or "train longer: hundreds of steps at least; smaller batches give more of them for the same data"),
+    )
+
+
+def _smaller(case: Case) -> str | None:
+    """The way out where one batch holds all examples, and there are many: an epoch is one step, whatever it costs."""
+    known = steps_of_a_pass(case)
+    if known is None or known[0] > 1.0 or known[1] < MANY:
+        return None
+    return (
+        f"batches of {BATCH}: now all {known[1]:,} examples are one batch, so that an epoch is one step, and then it is "
+        f"{known[1] // BATCH}; or as many times more epochs"
     )
 
 
