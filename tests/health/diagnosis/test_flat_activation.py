@@ -114,3 +114,27 @@ def test_a_branch_without_slope_beside_a_skip_is_told_where_the_answers_are_poor
             optimizer.step()
     found = [finding for finding in watch.report().findings if finding.disease == "flat_activation" and finding.alarm]
     assert bool(found) == said
+
+
+@pytest.mark.parametrize(
+    ("loss", "named", "told"),
+    [
+        (lambda out, y: nn.functional.mse_loss(out.round(), y), "round", True),
+        (lambda out, y: nn.functional.mse_loss(out, y) * 0 + 1, "without slope", True),
+        (lambda out, y: nn.functional.mse_loss(out, y), "", False),
+        (lambda out, y: torch.relu(-1e3 - out).mean(), "", False),  # a margin that is kept from the start
+    ],
+)
+def test_a_function_without_slope_between_outputs_and_loss_leaves_no_gradient_at_all(loss, named, told):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)), torch.randn(64, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss(model(x), x[:, :1]).backward()
+            optimizer.step()
+    found = [finding for finding in watch.report().findings if finding.disease == "flat_activation"]
+    assert bool(found) == told
+    for finding in found:
+        assert finding.where == "loss" and finding.severity == "critical" and named in finding.summary

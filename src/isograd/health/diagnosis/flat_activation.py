@@ -6,6 +6,8 @@ Bounds:
   LEAST  three looks (two where the run has ended): a layer that starts at zero lets nothing through at the first step only
 Where the layers before it learn by another way (a skip), the branch is a fixed random function of them: a warning where the run
 has ended below half of what is to be had.
+Where not even what the network puts out last has a gradient, in any look, although a loss above zero was stepped, the function
+without slope stands between outputs and loss: all gradients are exactly zero, and nothing is learned.
 CURVED: a network of piecewise linear activations (ReLU and its like) has no curvature: a derivative of its derivative with
 respect to the inputs is exactly zero, and a loss that asks for one (a differential equation) gets nothing of it. Certain where
 it was zero at every look.
@@ -16,7 +18,7 @@ of whose units fires (``dead_units`` says more), underflow in a deep network (th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from isograd.health.case import Case
 from isograd.health.outcome import outcome
@@ -31,6 +33,8 @@ FLAT = ("activation", "unknown", "norm", "softmax")
 """What may have no slope: a norm or a softmax over a single value gives the same number whatever comes in."""
 STRAIGHT = ("relu", "leaky_relu", "prelu", "relu6", "hardtanh", "rrelu", "threshold", "abs", "hardshrink", "softshrink")
 """Activations without curvature."""
+STEPPED = ("round", "sign", "floor", "ceil", "trunc", "sgn", "heaviside")
+"""Functions whose slope is zero everywhere."""
 REFERENCES = ("Bengio et al. 2013, Estimating or propagating gradients through stochastic neurons, arXiv:1308.3432, section 4",)
 
 
@@ -49,6 +53,40 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if case.ended and case.taken >= STEPS and outcome(case).poor(SKILL) and _weighted_before(case, position):
                 yield _around(node, len(looks))
                 return
+    yield from _outside(case, looks)
+
+
+def _outside(case: Case, looks: Sequence[Mapping[str, LayerSample]]) -> Iterator[Finding]:
+    """Nothing comes back from the loss at all."""
+    norms = [reading.value for reading in case.series("total_gradient_norm")]
+    last = next((node for node in reversed(case.anatomy.nodes) if any(_gradient(node, one) is not None for one in looks)), None)
+    if not norms or any(norms) or last is None or any(_gradient(last, one) != 0.0 for one in looks):
+        return
+    if not all(reading.value != 0.0 for reading in case.series("loss")):
+        return  # a margin that is kept asks for nothing
+    sample = next((sample for _, sample in reversed(case.losses) if sample.training), None)
+    name = next((one for one in sample.head if one in STEPPED), "") if sample else ""
+    yield Finding(
+        "flat_activation",
+        "critical",
+        0.97,
+        "loss",
+        f"All gradients are exactly zero: between the outputs and the loss stands {name or 'a function'}"
+        f"{', whose slope is zero everywhere' if name else ' without slope'}, and nothing is learned.",
+        (Evidence(f"the gradient of the outputs is exactly 0 in all of {len(looks)} looks", "gradient_rms", 0.0, "", 0.0),),
+        (last.path,),
+        (sample.head_source if name else None) or sample.source if sample else last.source,
+        next(step.index for step in case.steps if step.layers),
+        cause=None if name else "round, sign, a comparison or a clamp on the way to the loss, or a loss times zero",
+        remedy="compute the loss from the outputs as they are; round or compare them only where they are judged",
+        references=REFERENCES,
+    )
+
+
+def _gradient(node: Node, samples: Mapping[str, LayerSample]) -> float | None:
+    """The largest gradient that came back to an output; None where none was looked at."""
+    sample = samples.get(node.path)
+    return sample.gradient.largest if sample is not None and sample.gradient is not None else None
 
 
 def _straight(case: Case) -> Iterator[Finding]:
