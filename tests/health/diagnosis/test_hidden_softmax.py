@@ -1,6 +1,7 @@
 """A softmax in the place of an activation, and the softmaxes that belong where they are."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from lessons import classes, final, training
@@ -32,10 +33,22 @@ def found(anatomy, *, value=1.2, **more):
     return list(hidden_softmax.diagnose(training(lesson, anatomy=anatomy, **more)))
 
 
-@pytest.mark.parametrize(("anatomy", "where"), [(PLAIN, "n2"), (PASSED, "n3")])
+def graph(label):
+    """A product of two tensors between a layer and the softmax, as in a graph network."""
+    rows = network(IN, ("linear", (0,)), ("unknown", (0, 1)), ("softmax", (2,)), ("dropout", (3,)), ("linear", (4,))).nodes
+    return Anatomy("torch", tuple(replace(node, label=label) if node.operation == "unknown" else node for node in rows), ())
+
+
+@pytest.mark.parametrize(("anatomy", "where"), [(PLAIN, "n2"), (PASSED, "n3"), (graph("matmul"), "n3")])
 def test_a_softmax_between_two_layers_is_a_warning_where_little_came_of_it(anatomy, where):
     (finding,) = found(anatomy)
     assert finding.severity == "warning" and finding.where == where and "32 units" in finding.summary
+
+
+def test_a_log_softmax_there_is_no_activation():
+    nodes = tuple(replace(node, settings=(("log", True),)) if node.operation == "softmax" else node for node in PLAIN.nodes)
+    (finding,) = found(replace(PLAIN, nodes=nodes))
+    assert finding.severity == "warning" and "no activation" in finding.summary
 
 
 def test_it_is_a_remark_where_the_network_does_well_and_while_it_learns():
@@ -43,7 +56,7 @@ def test_it_is_a_remark_where_the_network_does_well_and_while_it_learns():
     assert [finding.severity for finding in found(PLAIN, ended=False)] == ["note"]
 
 
-@pytest.mark.parametrize("anatomy", [HEAD, ATTENTION, GATE, DRAWN])
+@pytest.mark.parametrize("anatomy", [HEAD, ATTENTION, GATE, DRAWN, graph("add")])
 def test_softmaxes_of_heads_attention_gates_and_draws_belong_there(anatomy):
     assert found(anatomy) == []
 

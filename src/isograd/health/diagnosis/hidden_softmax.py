@@ -2,13 +2,14 @@ r"""Hidden softmax: a softmax in the place of an activation, between two weighte
 
 Its n outputs are positive and sum to 1: they average 1 / n, and its Jacobian diag(p) - p p^T has gain max(p) at most and about
 1 / n where all are alike, as they are at birth. So signal and gradient both shrink by about the width of the layer, and the
-units of a layer can no longer say several things at once. Networks learn nonetheless, more slowly or less: it is a remark, and
-an alarm where
+units of a layer can no longer say several things at once. A log-softmax takes one number, log sum exp(x), off all units alike:
+it is a shift and no activation, and what it gives grows with the log of the width. Networks learn nonetheless, more slowly or
+less: it is a remark, and an alarm where
   WELL    the run has ended and reached less than nine tenths of what is to be had, or
   WIDE    nothing is known of the outcome (two networks against each other) and the gain at birth is 1 / 16 or less
 
 Look-alikes that are healthy: attention and gates (their softmax goes into a product), the head (nothing follows), a draw of
-categories (noise is added before it), log_softmax, a narrow code of categories that does well.
+categories (noise is added before it), a narrow code of categories that does well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from isograd.records.finding import Evidence, Finding
 WELL = 0.9
 WIDE = 16
 STEPS = 100
+LAYERS = ("linear", "conv")
+PRODUCTS = ("matmul", "mm", "bmm", "einsum")
+"""A graph network multiplies what its weights gave by who is a neighbour of whom."""
 PASSING = ("dropout", "norm", "pool", "reshape", "concat", "add")
 """What may stand between a layer and the softmax after it, or the softmax and the layer after it."""
 
@@ -39,14 +43,17 @@ def diagnose(case: Case) -> Iterator[Finding]:
     poor = judged.skill is not None and not judged.well(WELL)
     unknown = judged.skill is None and contested(case) and width >= WIDE
     where = listed([spoken(node.path) for node in found])
+    shift, text = bool(found[0].get("log", False)), f"its outputs average 1 / {width}"
     yield Finding(
         "hidden_softmax",
         "warning" if over and (poor or unknown) else "note",
         0.85 if poor else 0.7,
         found[0].path,
-        f"A softmax stands between layers at {where}: its outputs sum to 1, so that signal and gradient shrink by about the "
-        f"{width} units of the layer.",
-        (Evidence(f"outputs average 1 / {width}", "softmax_width", float(width), "units", float(WIDE)),),
+        f"A log-softmax stands between layers at {where}: it takes one number off all units alike, which is no activation."
+        if shift
+        else f"A softmax stands between layers at {where}: its outputs sum to 1, so that signal and gradient shrink by about "
+        f"the {width} units of the layer.",
+        () if shift else (Evidence(text, "softmax_width", float(width), "units", float(WIDE)),),
         tuple(node.path for node in found),
         found[0].source,
         remedy="an activation that works on each unit by itself (ReLU, GELU, tanh); a softmax belongs after the last layer",
@@ -60,9 +67,10 @@ def between(anatomy: Anatomy) -> list[Node]:
     nodes, readers = anatomy.nodes, _readers(anatomy)
     found = []
     for position, node in enumerate(nodes):
-        if node.operation == "softmax" and not node.get("log", False):
+        if node.operation == "softmax":
             below, above = _ends(nodes, [n.inputs for n in nodes], position), _ends(nodes, readers, position)
-            if below and above and all(nodes[at].operation in ("linear", "conv") for at in below | above):
+            made = all(nodes[at].operation in LAYERS or nodes[at].label in PRODUCTS for at in below)
+            if below and above and made and all(nodes[at].operation in LAYERS for at in above):
                 found.append(node)
     return found
 
