@@ -133,3 +133,18 @@ def test_in_an_announced_run_the_listening_lasts_to_the_end(clock):
     heard = []
     run(clock, 1000, pace=0.001, look=0.006, hear=0.0003, planned=1000, heard=heard)
     assert heard[-1] > 950 and sum(step > 667 for step in heard) >= 6
+
+
+def test_looks_that_overdrew_do_not_silence_the_listening(clock):
+    heard = []
+    run(clock, 400, pace=0.001, look=0.1, hear=0.0003, planned=400, heard=heard)
+    assert sum(step > 267 for step in heard) >= 4
+
+
+def test_questions_that_are_far_apart_do_not_pass_over_the_end_of_an_announced_run(clock):
+    meter, index = Budget(0.03, planned=130, clock=0.0), 1
+    while index < 130:
+        meter.next(index)
+        clock.now += 1e-5
+        index = max(index + 1, meter.asked)
+    assert index == 130 and meter.next(index) is ALL

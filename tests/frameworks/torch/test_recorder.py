@@ -371,3 +371,15 @@ def test_an_optimizer_that_never_steps_is_a_fact_and_one_that_does_is_none():
                     optimizer.zero_grad()
         found = [fact for step in watch.trace.steps for fact in step.facts if fact.kind == "optimizer_idle"]
         assert [(fact.get("kind", ""), fact.get("parameters", 0)) for fact in found] == [("SGD", 10)] * (2 - len(stepping))
+
+
+def test_the_end_of_an_announced_run_is_looked_at_closely():
+    net = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with isograd.watch(net, optimizer, steps=1_000) as watch:
+        for _ in range(1_000):
+            optimizer.zero_grad()
+            F.mse_loss(net(torch.randn(8, 4)), torch.zeros(8, 1)).backward()
+            optimizer.step()
+    last = watch.trace.steps[-1]
+    assert last.index == 1_000 and last.layers and last.parameters and last.losses

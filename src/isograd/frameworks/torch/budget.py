@@ -165,6 +165,8 @@ class Budget:
         pace = max(elapsed - self.own, 1e-9) / index
         if index > 64:
             self.asked = index + min(64, max(1, int(_PAUSE / pace)))
+            if self.planned is not None and index < self.planned:
+                self.asked = min(self.asked, self.planned)
         allowance = max(self.share * elapsed, FLOOR)
         # What every step costs, looked at or not, is paid first, out of the largest part.
         left = allowance - self.own * HIDDEN
@@ -181,8 +183,8 @@ class Budget:
         if self.unknown and self._again(index, elapsed):
             self._listened = index
             return AGAIN
-        fits = self.heard.may(allowance * self.heard.part) and self.heard.last * HIDDEN < left
-        if fits and self._due(index, elapsed, pace, self.heard, self._listened):
+        # What the others overdrew is not held against listening: it is cheap, and how a run ends is known from it.
+        if self.heard.may(allowance * self.heard.part) and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
             return LOSS
         return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING
