@@ -337,19 +337,32 @@ def hinge(out, y):
     return (1.0 - out.gather(1, y[:, None])).clamp(min=0.0).mean()
 
 
+def rings():
+    x = torch.randn(1_600, 2, generator=torch.Generator().manual_seed(0))
+    y = (x.norm(dim=1) / 0.8).long().clamp(max=2)
+    return [(x[i : i + 32], y[i : i + 32]) for i in range(0, 1_600, 32)]
+
+
 def straight(x_width=2):
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(x_width, 32), nn.Linear(32, 32), nn.Linear(32, 3))
 
 
 def test_layers_without_activations_are_the_cause_where_the_problem_is_not_linear_and_only_there():
-    x = torch.randn(1_600, 2, generator=torch.Generator().manual_seed(0))
-    y = (x.norm(dim=1) / 0.8).long().clamp(max=2)
-    rings = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 1_600, 32)]
     model, line = straight(), straight(8)
-    found = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), rings, 100).explain(rings, LOSS).cause
+    found = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), rings(), 100).explain(rings(), LOSS).cause
     assert [cause.edit.kind for cause in found.causes] == ["nonlinearity"]
     assert found.causes[0].certainty in ("sure", "likely") and "test_explaining" in found.causes[0].source
     linear = run(line, torch.optim.Adam(line.parameters(), lr=1e-2), problem(), 100).explain(problem(), LOSS).cause
     assert linear.answer == "healthy"
     assert any(one.edit.kind == "nonlinearity" and one.gain < 0.05 for one in linear.tried)
+
+
+def test_three_faults_that_hide_one_another_are_named_together():
+    model, batches = straight(), rings()
+    for p in model.parameters():
+        nn.init.normal_(p, 0.0, 1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    found = run(model, optimizer, batches, 400).explain(batches, LOSS, optimizer=optimizer).cause
+    assert {cause.edit.kind for cause in found.causes} == {"nonlinearity", "initialisation", "learning_rate"}
+    assert any(one.reason == "all at once" for one in found.tried)

@@ -150,7 +150,7 @@ def cause_of(
         length,
         lambda: time.monotonic() - began > allowed.seconds,
         progress,
-        any(finding.alarm for finding in findings),
+        alarmed=any(finding.alarm for finding in findings),
         run=max(present.loop.steps or 0, case.taken),
         stood=ended_at(case, findings),
     )

@@ -36,6 +36,7 @@ from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
 from isograd.health.scoring import CERTAIN, FACTS
+from isograd.health.together import SAME, suspects, together
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
 from isograd.records.skill import Skill
@@ -47,8 +48,6 @@ LEARNS, CONFIRMED = 0.1, 2
 PAIRS = 6
 STANDSTILL = ("keep_graph", "take_steps")
 """What certain facts ask for where the program learns nothing whatever else is tried, and however long."""
-SAME = {"loss", "last"}
-"""The loss that fits is put behind outputs without a last function, so that these two are no pair."""
 SIGNAL, BY_HEART = 0.1, 0.5
 WELL = 0.5
 
@@ -84,11 +83,15 @@ def search(
         work.reserve = _reserve(work, longest)
         for _ in range(ROUNDS):
             found = _round(work, start, given, left)
+            hidden = _hidden(work, start, found, given, first=not causes)
+            if hidden:
+                causes = [_named(one, (), candidates) for one in hidden]
+                break
             best = _confirmed(work, start, found, longest)
             if best is None and not causes:
-                suspects = _suspects(work)
+                suspected = _suspects(work)
                 certain = tuple(one.edit for one in left if one.urgent and (one.edit.kind in FACTS or _lost(one)))
-                best = _best(_pairs(work, start, suspects, certain), work.stood)
+                best = _best(_pairs(work, start, suspected, certain), work.stood)
                 if best is None:
                     found = _longer(work, control, left, longest)
                     best = _best(found, work.stood)
@@ -143,6 +146,16 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
     return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
+
+
+def _hidden(
+    work: Search, start: Skill, found: Sequence[Hypothesis], given: tuple[Edit, ...], *, first: bool
+) -> list[Hypothesis]:
+    """Faults that hide one another: a sick program learns too little, and nothing gains alone, beside a cause not enough."""
+    least = GAIN if first else ENOUGH
+    if not work.alarmed or start.value >= WELL or any(one.score > 0.0 and one.gain > least for one in found):
+        return []
+    return together(work, start, suspects(work, given), given)
 
 
 def _best(found: Sequence[Hypothesis], stood: float = -math.inf) -> Hypothesis | None:
@@ -225,11 +238,7 @@ def _suspects(work: Search) -> list[Hypothesis]:
     single = [one for one in work.tried if one.failed is None and not one.given and not one.edit.remedy]
     if any(one.gain > GAIN and one.score > 0.0 for one in single):
         return []
-    kinds: dict[str, Hypothesis] = {}
-    for one in sorted(single, key=lambda one: (-(one.harm or 0.0), -one.gain if one.gain > NIL else 0.0)):
-        if (one.harm or 0.0) >= ENOUGH and one.reason != "list":
-            kinds.setdefault(one.edit.kind, one)
-    return list(kinds.values())
+    return suspects(work)
 
 
 def _lost(one: Proposal) -> bool:
@@ -237,11 +246,11 @@ def _lost(one: Proposal) -> bool:
     return one.edit.kind == "loss" and one.reason.startswith("fact")
 
 
-def _companions(work: Search, suspects: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
+def _companions(work: Search, suspected: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
     """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
-    curves = [one for one in suspects if one.edit.kind in ("activation", "nonlinearity")]
+    curves = [one for one in suspected if one.edit.kind in ("activation", "nonlinearity")]
     drawn = [one for one in work.tried if one.edit.kind == "initialisation" and one.failed is None and not one.given]
-    return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspects]
+    return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspected]
 
 
 def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypothesis]:
@@ -253,7 +262,7 @@ def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypo
     return sorted(parts, key=lambda one: (-(one.harm or 0.0), one.edit.kind == "initialisation"))  # weights that suit the curve
 
 
-def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain: tuple[Edit, ...] = ()) -> list[Hypothesis]:
+def _pairs(work: Search, control: Skill, suspected: Sequence[Hypothesis], certain: tuple[Edit, ...] = ()) -> list[Hypothesis]:
     """Where no single edit gains: pairs of the most suspect, the one under the other.
 
     What is wrong for certain is put right beside them all, and beside each alone.
@@ -261,11 +270,11 @@ def _pairs(work: Search, control: Skill, suspects: Sequence[Hypothesis], certain
     if control.value > WELL:
         return []
     found = []
-    put_right = {kind for edit in certain for kind in ({edit.kind} | (SAME if edit.kind in SAME else set()))}
-    suspects = [one for one in suspects if one.edit.kind not in put_right]
-    several = [pair for pair in combinations(suspects[:4], 2) if {one.edit.kind for one in pair} != SAME]
-    pairs: list[tuple[tuple[Edit, ...], Hypothesis]] = [((), one) for one in (suspects if certain else ())]
-    pairs += [((first.edit,), second) for first, second in [*_companions(work, suspects), *several][:PAIRS]]
+    put_right = {edit.kind for edit in certain}.union(*(pair for edit in certain for pair in SAME if edit.kind in pair))
+    suspected = [one for one in suspected if one.edit.kind not in put_right]
+    several = list(combinations(suspected[:4], 2))
+    pairs: list[tuple[tuple[Edit, ...], Hypothesis]] = [((), one) for one in (suspected if certain else ())]
+    pairs += [((first.edit,), second) for first, second in [*_companions(work, suspected), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:
         # What takes off late shows in a longer replay alone; but not where nothing arrives or nothing moves.

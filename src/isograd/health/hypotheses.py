@@ -84,7 +84,7 @@ class Proposal:
 def proposals(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:
     """Candidate edits, each once: those of facts first, then those that findings and values speak for, then the rest."""
     found: dict[Edit, Proposal] = {}
-    for one in (*_of_facts(case, present), *_of_values(present)):
+    for one in (*_of_facts(case, present), *_of_findings(findings), *_of_values(present)):
         found.setdefault(one.edit, one)
     spoken: dict[str, Finding] = {}
     for finding in findings:
@@ -148,6 +148,13 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     if last:
         edit = Edit("last", before=last.split()[-1])
         yield Proposal(edit, "fact: a function comes last", True, "loss" if line is None else line.head_where or "loss", source)
+
+
+def _of_findings(findings: Sequence[Finding]) -> Iterator[Proposal]:
+    """What an alarm alone tells: layers may be frozen as one freezes what was learned before, and nothing was."""
+    frozen = next((one for one in findings if one.disease == "frozen_layers" and one.alarm), None)
+    if frozen is not None:
+        yield Proposal(Edit("unfreeze"), "finding: frozen layers", True, frozen.where, frozen.source)
 
 
 def usual_norms(present: Present) -> tuple[str, ...]:

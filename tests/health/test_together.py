@@ -1,0 +1,95 @@
+"""Faults that hide one another, in programs whose skill by the set of edits is known by thought."""
+
+import pytest
+
+from isograd.health.attempting import Search
+from isograd.health.cause import search
+from isograd.health.harm import Harm
+from isograd.health.hypotheses import Proposal
+from isograd.health.together import suspects, together
+from isograd.records.cause import Hypothesis
+from isograd.records.edit import Edit
+from isograd.records.skill import Skill
+
+RATE, INPUTS, CURVE = Edit("learning_rate", 0.05), Edit("input_scale", "standard"), Edit("activation", "relu", before="sigmoid")
+DRAWN, CLIP, LOSS, LAST = Edit("initialisation", "he"), Edit("clip_norm", before=1e-4), Edit("loss"), Edit("last")
+THREE = (INPUTS, CURVE, RATE)
+
+
+def program(needs=THREE, reached=0.9, rate=0.05):
+    """A program that learns once all of ``needs`` are there, at one learning rate alone."""
+
+    def attempt(edits, steps):
+        kinds = {edit.kind for edit in edits}
+        right = all(edit.kind != "learning_rate" or abs(edit.value - rate) < 1e-9 for edit in edits)
+        learned = steps and right and {edit.kind for edit in needs} <= kinds
+        return Skill(reached if learned else 0.0, 100)
+
+    return attempt
+
+
+def sick(attempt, harm=0.7, **more):
+    return Search(attempt, lambda edit: Harm(harm), 2_000, alarmed=True, **more)
+
+
+def proposed(*edits, reason="value"):
+    return [Proposal(edit, reason, True) for edit in edits]
+
+
+def test_three_faults_of_which_each_hides_the_others_are_all_named_and_nothing_else_is():
+    found = search(sick(program()), proposed(*THREE, DRAWN, CLIP))
+    assert {cause.edit for cause in found.causes} == set(THREE)
+    assert all(cause.gain == pytest.approx(0.9) and not cause.rivals for cause in found.causes)
+    assert found.spent <= 2_000
+
+
+def test_a_healthy_or_an_unsuspected_program_is_not_mended_all_at_once():
+    quiet = Search(program(), lambda edit: Harm(0.7), 2_000, alarmed=False)
+    assert not any(one.reason == "all at once" for one in search(quiet, proposed(*THREE)).tried)
+    harmless = search(sick(program(), harm=0.1), proposed(*THREE))
+    assert harmless.causes == () and not any(one.reason == "all at once" for one in harmless.tried)
+
+
+def test_a_rate_that_suits_the_mended_program_is_looked_for_on_both_sides():
+    for rate in (0.005, 0.5):
+        found = search(sick(program(rate=rate)), proposed(*THREE))
+        assert {cause.edit.value for cause in found.causes if cause.edit.kind == "learning_rate"} == {rate}
+
+
+def test_where_all_together_reach_nothing_none_is_blamed():
+    found = search(sick(program(reached=0.1)), proposed(*THREE))
+    assert found.causes == () and any(one.reason == "all at once" for one in found.tried)
+
+
+def test_of_two_edits_that_do_the_same_one_is_left():
+    def attempt(edits, steps):
+        kinds = {edit.kind for edit in edits}
+        return Skill(0.9 if steps and kinds & {"input_scale", "initialisation"} and "activation" in kinds else 0.0, 100)
+
+    found = search(sick(attempt), proposed(INPUTS, DRAWN, CURVE))
+    assert {cause.edit.kind for cause in found.causes} in ({"input_scale", "activation"}, {"initialisation", "activation"})
+
+
+def test_faults_that_are_left_behind_a_cause_are_found_together_too():
+    def attempt(edits, steps):
+        kinds = {edit.kind for edit in edits}
+        whole = {"activation", "input_scale", "learning_rate"} <= kinds and RATE in edits
+        return Skill(0.95 if steps and whole else 0.3 if steps and kinds & {"activation"} else 0.0, 100)
+
+    found = search(sick(attempt), proposed(*THREE))
+    assert {cause.edit for cause in found.causes} == set(THREE)
+
+
+def test_a_budget_that_cannot_put_each_back_mends_nothing_at_once():
+    work = sick(program())
+    work.spent = 1_800
+    known = [Hypothesis(edit, "value", harm=0.7) for edit in THREE]
+    assert together(work, Skill(0.0, 100), known) == [] and work.tried == []
+
+
+def test_suspect_is_one_edit_of_each_kind_that_something_speaks_for_and_that_harms():
+    rows = [(LOSS, "finding", 0.9), (LAST, "finding", 0.6), (RATE, "list", 0.8), (CLIP, "list", 0.3), (DRAWN, "value", 0.1)]
+    work = sick(program())
+    work.tried = [Hypothesis(edit, reason, 0.0, harm=harm) for edit, reason, harm in rows]
+    assert [one.edit for one in suspects(work)] == [LOSS, RATE]
+    assert suspects(work, (RATE, LOSS)) == []
