@@ -2,11 +2,10 @@
 
 import pytest
 
-from isograd.health.attempting import Search
+from isograd.health.attempting import Search, suspects, together
 from isograd.health.cause import search
 from isograd.health.harm import Harm
 from isograd.health.hypotheses import Proposal
-from isograd.health.together import suspects, together
 from isograd.records.cause import Hypothesis
 from isograd.records.edit import Edit
 from isograd.records.skill import Skill

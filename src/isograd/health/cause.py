@@ -31,12 +31,11 @@ from dataclasses import replace
 from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
-from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, Search, tried
+from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, Search, suspects, together, tried
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
 from isograd.health.scoring import CERTAIN, FACTS
-from isograd.health.together import SAME, suspects, together
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
 from isograd.records.skill import Skill
@@ -82,8 +81,7 @@ def search(
         work.reached = length
         work.reserve = _reserve(work, longest)
         for _ in range(ROUNDS):
-            found = _round(work, start, given, left)
-            hidden = _hidden(work, start, found, given, first=not causes)
+            found, hidden = _round(work, start, given, left)
             if hidden:
                 causes = [_named(one, (), candidates) for one in hidden]
                 break
@@ -135,9 +133,16 @@ def _reserve(work: Search, longest: int) -> int:
     return min(every, work.budget // 2) if longest >= 2 * work.length else 0
 
 
-def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Sequence[Proposal]) -> list[Hypothesis]:
-    """Try what is proposed, and the rest of the list where none of that gains enough; those that gain, the best first."""
+def _round(
+    work: Search, control: Skill, given: tuple[Edit, ...], candidates: Sequence[Proposal]
+) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Try what is proposed, and the rest of the list where none of that gains enough; those that gain, the best first.
+
+    And the faults that hide one another, where a sick program learns too little and nothing gains alone (beside a cause that
+    was found: not enough); then no more is tried.
+    """
     found: list[Hypothesis] = []
+    least = ENOUGH if given else GAIN
     for urgent in (True, False):
         chosen = [one for one in candidates if one.urgent is urgent]
         kept = 0 if urgent else work.reserve
@@ -145,17 +150,11 @@ def _round(work: Search, control: Skill, given: tuple[Edit, ...], candidates: Se
         found += [tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
-    return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain))
-
-
-def _hidden(
-    work: Search, start: Skill, found: Sequence[Hypothesis], given: tuple[Edit, ...], *, first: bool
-) -> list[Hypothesis]:
-    """Faults that hide one another: a sick program learns too little, and nothing gains alone, beside a cause not enough."""
-    least = GAIN if first else ENOUGH
-    if not work.alarmed or start.value >= WELL or any(one.score > 0.0 and one.gain > least for one in found):
-        return []
-    return together(work, start, suspects(work, given), given)
+        if work.alarmed and control.value < WELL and not any(one.score > 0.0 and one.gain > least for one in found):
+            hidden = together(work, control, suspects(work, given), given)
+            if hidden:
+                return [], hidden
+    return sorted((one for one in found if one.gain > NIL), key=lambda one: (-one.score, -one.gain)), []
 
 
 def _best(found: Sequence[Hypothesis], stood: float = -math.inf) -> Hypothesis | None:
