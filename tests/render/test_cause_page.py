@@ -50,6 +50,24 @@ def test_the_text_says_what_where_why_and_what_it_cost():
         assert re.sub(r"\s+", " ", part) in re.sub(r"\s+", " ", page), part
 
 
+def test_what_was_put_back_beside_others_is_told_so_and_layers_have_a_name_in_the_sentence():
+    drawn = Edit("initialisation", "he")
+    rows = (
+        Hypothesis(drawn, "all at once", 0.9, 0.9, given=(RATE,)),
+        Hypothesis(RATE, "beside initialisation", 0.9, 0.88, 0.7, score=0.7, given=(drawn,)),
+    )
+    cause = dataclasses.replace(FOUND.causes[0], gain=0.88, where="2.0")
+    page = re.sub(r"\s+", " ", shown(dataclasses.replace(FOUND, causes=(cause,), tried=(*FOUND.tried, *rows))))
+    assert "put back while the other is mended it costs 0.88 of the skill" in page and "rises by" not in page
+    assert "where layer 2.0, train.py:41" in page
+    assert "learning rate 3 → 0.01, with the others 0.90 +0.88 0.70" in page and "2 changes at once 0.90" in page
+
+
+def test_a_run_without_an_alarm_whose_cause_was_found_is_not_called_healthy():
+    assert shown(FOUND).startswith("No alarm, but something holds it back: see the cause.")
+    assert "holds it back" not in shown(dataclasses.replace(FOUND, answer="healthy", causes=()))
+
+
 def test_an_answer_without_a_cause_is_a_sentence_of_its_own():
     for answer, words in (("no signal", "nothing of it carries over"), ("unknown", "Nothing that was tried explains it")):
         assert words in re.sub(r"\s+", " ", shown(dataclasses.replace(FOUND, answer=answer, causes=())))

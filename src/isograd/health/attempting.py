@@ -10,7 +10,7 @@ from isograd.errors import ModelError
 from isograd.health.harm import Harm
 from isograd.health.hypotheses import Proposal
 from isograd.health.remedies.order import in_order
-from isograd.health.scoring import CERTAIN, FACTS, least_harm, score_of
+from isograd.health.scoring import CERTAIN, FACTS, NEUTRAL, least_harm, score_of
 from isograd.records.cause import Hypothesis
 from isograd.records.edit import Edit
 from isograd.records.skill import Skill
@@ -136,11 +136,16 @@ def suspects(work: Search, given: Sequence[Edit] = ()) -> list[Hypothesis]:
     taken = {edit.kind for edit in given}
     kinds: dict[str, Hypothesis] = {}
     able = (one for one in work.tried if one.failed is None and not one.given and not one.edit.remedy and _spoken_for(one))
-    for one in sorted(able, key=lambda one: (-(one.harm or 0.0), -one.gain if one.gain > NIL else 0.0)):
+    for one in sorted(able, key=lambda one: (-worth(one), -one.gain if one.gain > NIL else 0.0)):
         doubled = any(one.edit.kind in pair and pair & (taken | set(kinds)) for pair in SAME)
-        if (one.harm or 0.0) >= SUSPECT and one.edit.kind not in taken and not doubled:
+        if worth(one) >= SUSPECT and one.edit.kind not in taken and not doubled:
             kinds.setdefault(one.edit.kind, one)
     return list(kinds.values())
+
+
+def worth(one: Hypothesis) -> float:
+    """What the harm of the present value counts."""
+    return NEUTRAL if one.harm is None else one.harm
 
 
 def _spoken_for(one: Hypothesis) -> bool:
@@ -163,11 +168,11 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
     if len(known) + len(given) < 2 or not work.affords((2 + len(known)) * work.length):
         return []
     edits, whole = _all(work, start, known, given)
-    if whole < start.value + SUSPECT or whole < work.stood + SUSPECT:
+    if whole < start.value + SUSPECT:
         return []
-    told = {one.edit.kind: one for one in (*work.tried, *known)}
+    told = {one.edit.kind: one for one in (*work.tried, *known) if one.reason != AT_ONCE}
     kept: list[Hypothesis] = []
-    for edit in sorted(edits, key=lambda one: (one.kind in FACTS, told[one.kind].harm or 0.0)):
+    for edit in sorted(edits, key=lambda one: (one.kind in FACTS, worth(told[one.kind]))):
         if not work.affords(work.length):
             break
         rest = tuple(one for one in edits if one is not edit)

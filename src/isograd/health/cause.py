@@ -18,7 +18,8 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
-  ROUNDS   three faults at most, one after the other: name, apply, repeat
+  ROUNDS   three faults at most, one after the other: name, apply, repeat; where a sick program stays below WELL and nothing
+           gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``)
   NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
   SIGNAL   no edit lifts J above 0.1, in the longer replay either, and yet one batch is learned by heart (J above 0.5)
 """
@@ -31,7 +32,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
-from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, Search, suspects, together, tried
+from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, suspects, together, tried
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
@@ -48,7 +49,6 @@ PAIRS = 6
 STANDSTILL = ("keep_graph", "take_steps")
 """What certain facts ask for where the program learns nothing whatever else is tried, and however long."""
 SIGNAL, BY_HEART = 0.1, 0.5
-WELL = 0.5
 
 
 def search(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from isograd.records.anatomy import spoken
 from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import OFF, Edit
 from isograd.render.markup import Markup, clip, el, join
@@ -85,7 +86,7 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
 
 
 def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
-    yield from row("where", ", ".join(part for part in (cause.where, cause.source or "") if part) or "the program", width)
+    yield from row("where", ", ".join(part for part in (_place(cause), cause.source or "") if part) or "the program", width)
     yield from row("why", _why(found, cause), width)
     yield from row("try", cause.edit.text, width)
     if cause.rivals:
@@ -93,18 +94,32 @@ def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
         yield from row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
 
 
+def _place(cause: Cause) -> str:
+    return spoken(cause.where) if cause.where else ""
+
+
 def _why(found: Explanation, cause: Cause) -> str:
     gain = f"without it the skill on held-out examples rises by {cause.gain:.2f} in {found.length} steps"
+    joint = next((one for one in found.tried if one.edit == cause.edit and _beside(one)), None)
+    if joint is not None and joint.gain == cause.gain:
+        others = "the other" if len(joint.given) == 1 else f"the {len(joint.given)} others"
+        are = f"put back while {others} {'is' if len(joint.given) == 1 else 'are'} mended"
+        gain = f"{are} it costs {cause.gain:.2f} of the skill on held-out examples in {found.length} steps"
     if cause.harm is None:
         return f"{gain}; what it would cost a healthy network is not known"
     return f"{gain}, and it costs a healthy network of this family {cause.harm:.2f}"
+
+
+def _beside(one: Hypothesis) -> bool:
+    """Whether it was put back where all that was suspect had been mended at once."""
+    return one.reason.startswith("beside ")
 
 
 def _trials(found: Explanation) -> Iterator[str]:
     if not found.tried:
         return
     shown = sorted(found.tried, key=lambda one: (-one.score, -one.gain))[:SHOWN]
-    names = [_named(one) for one in shown]
+    names = [_short(one) for one in shown]
     wide = min(52, max(map(len, (*names, "no change"))))
     yield f"  tried   {'':<{wide}}  skill    gain   harm"
     yield f"          {'no change':<{wide}}  {found.control.value:5.2f}"
@@ -119,6 +134,13 @@ def _figures(one: Hypothesis) -> str:
         return f"could not be run: {one.failed}"
     harm = "" if one.edit.remedy else "  ?" if one.harm is None else f"{one.harm:5.2f}"
     return f"{one.skill:5.2f}  {one.gain:+6.2f}  {harm}".rstrip()
+
+
+def _short(one: Hypothesis) -> str:
+    """The name of a trial in a line: of several changes at once their number."""
+    if one.reason == "all at once":
+        return f"{len(one.given) + 1} changes at once"
+    return f"{change(one.edit)}, with the others" if _beside(one) else _named(one)
 
 
 def _named(one: Hypothesis) -> str:
@@ -163,7 +185,7 @@ def cause_section(found: Explanation) -> Markup:
 
 def _facts(found: Explanation, cause: Cause) -> list[Markup]:
     pairs = [
-        ("where", ", ".join(part for part in (cause.where, cause.source or "") if part)),
+        ("where", ", ".join(part for part in (_place(cause), cause.source or "") if part)),
         ("why", _why(found, cause)),
         ("try", cause.edit.text),
         ("or", " or ".join(change(edit) for edit in cause.rivals)),

@@ -68,6 +68,8 @@ def _no_alarm(report: Report) -> str:
         return "The cause of this exception is not known."
     if not report.steps:
         return "Nothing can be said: no step was seen."
+    if report.cause is not None and report.cause.causes:
+        return "No alarm, but something holds it back: see the cause."
     if next_to_nothing(report):
         return "No alarm, but next to nothing was learned."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):
