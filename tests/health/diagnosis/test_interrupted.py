@@ -8,6 +8,7 @@ import pytest
 from lessons import classes, training
 
 from isograd.health.diagnosis import interrupted
+from isograd.records.batch import Evaluation
 from isograd.records.fact import Fact
 
 
@@ -44,6 +45,15 @@ def test_where_all_examples_are_one_batch_smaller_ones_are_the_way_out(batches, 
     ]
     (finding,) = found(replace(case, steps=tuple(steps)))
     assert ("an epoch is one step, and then it is 75" in finding.remedy) == said
+
+
+@pytest.mark.parametrize(("hits", "doubted"), [(52, True), (90, False)])
+def test_where_the_programs_own_evaluations_know_nothing_pairs_are_looked_at_before_training_longer(hits, doubted):
+    case = falling(lambda t: 1.38 - 0.001 * t)
+    tried = Evaluation(1, source="train.py:9", classes=(100, 100), answers=200, examples=200, hits=2 * hits)
+    steps = [replace(step, evaluations=(replace(tried, after=step.index),)) for step in case.steps]
+    (finding,) = found(replace(case, steps=tuple(steps)))
+    assert ("evaluation (train.py:9) is no better" in finding.summary) == ("ten pairs" in finding.remedy) == doubted
 
 
 def test_a_loss_that_has_bent_was_not():

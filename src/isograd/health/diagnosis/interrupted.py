@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import Curve
+from isograd.health.evaluated import ignorant
 from isograd.health.passes import steps_of_a_pass
 from isograd.health.worth import CLEAR, learned_nothing
 from isograd.records.finding import Evidence, Finding
@@ -46,6 +47,10 @@ CUT = 0.05
 NEXT_TO_NOTHING = 0.03
 STEPS = 50
 BATCH, MANY = 32, 256
+_UNPROVEN = (
+    "look at ten pairs of inputs and targets by eye before training longer: what was gained so far does not show on the "
+    "examples that the program judges by, as where targets are of other rows"
+)
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -72,20 +77,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     first, second = gains
     value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
+    tried = ignorant(case)
+    here = f" ({tried[-1].source})" if tried and tried[-1].source else ""
     yield Finding(
         "interrupted",
         "warning" if skill < BARELY or late.beat < NEXT_TO_NOTHING or case.taken < HARDLY else "note",
         0.85,
         "loop",
         f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "
-        f"its second half gained {second:.2g}, its first {first:.2g}.",
+        f"its second half gained {second:.2g}, its first {first:.2g}."
+        + (f" The program's own evaluation{here} is no better than a constant answer yet." if tried else ""),
         (
             Evidence(f"the first half gained {first:.2g}, the second {second:.2g}", "loss", second, "", LINEAR * first),
             Evidence(f"1 - loss / best constant answer: {late.beat:.2f}", "skill", late.beat, "", LOW),
         ),
         source=curve.looks[-1][1].source,
         since=curve.looks[-1][0],
-        remedy=_smaller(case)
+        remedy=_UNPROVEN
+        if tried
+        else _smaller(case)
         or "train longer, several times as many epochs; or a higher learning rate, where the layers hardly move in a step",
     )
 

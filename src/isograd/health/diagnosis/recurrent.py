@@ -182,7 +182,7 @@ def _cut(case: Case, node: Node, steps: int, harmful: bool) -> Finding:
         "the state is cut from its past: nothing earlier is learned"
         + (", and the network does no better than a constant answer." if harmful else "."),
         steps,
-        (Evidence("the gradient is exactly 0 at every earlier time step", "time_gradient", 0.0, "", 0.0),),
+        (Evidence("the gradient is exactly 0 at every earlier time step", "time_reach", 0.0, "steps", PART * steps),),
         "the state is detached from one time step to the next: .detach(), .data, torch.no_grad(), or a tensor made anew of it",
         "hand the state on as it is, h = cell(x[:, t], h); detach it between batches alone",
         min((r.step for r in case.series("time_reach", node.path)), default=None),
