@@ -39,8 +39,9 @@ def test_rows_one_by_one_are_not_blamed_where_no_activation_stands_between_the_l
     first, last = (node for node in bent.nodes if node.operation == "linear")
     straight = dataclasses.replace(bent, nodes=(bent.nodes[0], first, dataclasses.replace(last, inputs=(1,))))
     for anatomy, told in ((bent, True), (straight, False)):
-        found = list(batch_size.diagnose(run(anatomy, losses=FLAT, examples=1, agreement=0.9)))
-        assert any(finding.alarm for finding in found) == told
+        for agreement in (0.9, 0.005):
+            found = list(batch_size.diagnose(run(anatomy, losses=FLAT, examples=1, agreement=agreement)))
+            assert any(finding.alarm for finding in found) == told
 
 
 def test_noise_in_a_training_that_goes_well_is_a_remark():

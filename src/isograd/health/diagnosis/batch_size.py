@@ -38,7 +38,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     batches = [r.value for r in case.series("batch")]
     batch = statistics.median(batches) if batches else math.inf
     scale = statistics.median(scales) if len(scales) >= LOOKS else math.nan
-    judged = outcome(case) if batch <= 1.0 and barred(case.anatomy) is None else None
+    free = batch > TINY or barred(case.anatomy) is None
+    judged = outcome(case) if batch <= 1.0 and free else None
     if judged is not None and case.ended and case.taken >= STEPS and judged.poor(POOR):
         yield _one(judged.skill or 0.0, scale)
         return
@@ -48,7 +49,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     tiny = batch <= TINY and scale > NOISY * batch
     if scale > FAR * batch or tiny:
         found = outcome(case)
-        harm = tiny and found.decided and found.learning is False
+        harm = tiny and free and found.decided and found.learning is False
         text = f"batches hold {batch:,.0f} examples, and the gradient's noise equals its signal only at {many} examples"
         yield Finding(
             "batch_size",
