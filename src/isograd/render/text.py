@@ -15,7 +15,7 @@ from isograd.records.trace import Meter
 from isograd.render import cause
 from isograd.render.forecasts import chance, gist, meaning, reasons
 from isograd.render.verdict import next_to_nothing, of_report
-from isograd.render.wording import learned
+from isograd.render.wording import count, learned
 
 UNPAID = 0.05
 """Above this share of the time the first looks are not paid for yet."""
@@ -168,7 +168,7 @@ def _looked_at(report: Report) -> str:
     if report.origin == "explain":
         return "an exception"
     weighted = sum(bool(node.parameters) for node in report.anatomy.nodes)
-    text = f"{weighted} layers, {sum(parameter.size for parameter in report.anatomy.parameters):,} parameters"
+    text = f"{count(weighted, 'layer')}, {sum(parameter.size for parameter in report.anatomy.parameters):,} parameters"
     if report.origin == "check":
         steps = _COUNTS.get(report.steps, f"{report.steps} training steps")
         if report.anatomy.optimizer is None and report.steps == 1:

@@ -46,11 +46,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if math.isnan(scale):
         return
     many = "far more" if math.isinf(scale) else f"about {scale:,.0f}"
+    held = "1 example" if batch == 1.0 else f"{batch:,.0f} examples"
     tiny = batch <= TINY and scale > NOISY * batch
     if scale > FAR * batch or tiny:
         found = outcome(case)
         harm = tiny and free and found.decided and found.learning is False
-        text = f"batches hold {batch:,.0f} examples, and the gradient's noise equals its signal only at {many} examples"
+        text = f"batches hold {held}, and the gradient's noise equals its signal only at {many} examples"
         yield Finding(
             "batch_size",
             "warning" if harm else "note",
@@ -62,7 +63,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             references=REFERENCES,
         )
     elif batch > FAR * max(scale, 1.0):
-        text = f"batches hold {batch:,.0f} examples, and the gradient's noise equals its signal at {many} examples"
+        text = f"batches hold {held}, and the gradient's noise equals its signal at {many} examples"
         yield Finding(
             "batch_size",
             "note",
