@@ -226,9 +226,29 @@ def test_layers_that_follow_each_other_by_design_get_no_activation(model):
         patient_of(model)[0].apply(Edit("nonlinearity", "relu"))
 
 
-def test_a_chain_of_modules_gets_its_activations_without_a_batch_and_another_model_is_left_to_its_author():
-    chain, edit = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)).eval(), Edit("nonlinearity", "relu")
+class Own(nn.Module):
+    def __init__(self, deciding=False):
+        super().__init__()
+        self.a, self.drop, self.b, self.out, self.deciding = (
+            nn.Linear(4, 6),
+            nn.Dropout(0.5),
+            nn.Linear(6, 6),
+            nn.Linear(6, 3),
+            deciding,
+        )
+
+    def forward(self, x):
+        if self.deciding and x.sum() > 0:
+            return self.out(self.b(self.a(x)))
+        return self.out(F.relu(self.b(self.drop(self.a(x.flatten(1))))))
+
+
+def test_a_model_gets_its_activations_without_a_batch_where_its_forward_pass_can_be_read():
+    chain, edit = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)).eval(), Edit("nonlinearity", "tanh")
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
     bent, left = remodelled(chain, [edit])
-    assert left == () and torch.equal(bent(x), chain[2](F.relu(chain[1](chain[0](x))))) and bent is not chain
-    assert remodelled(Half(), [edit])[1] == (edit,)
+    assert left == () and torch.equal(bent(x), chain[2](torch.tanh(chain[1](chain[0](x))))) and bent is not chain
+    own = Own().eval()
+    bent, left = remodelled(own, [edit])
+    assert left == () and torch.equal(bent(x), own.out(F.relu(own.b(torch.tanh(own.a(x))))))
+    assert remodelled(Own(deciding=True), [edit])[1] == (edit,)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isograd.errors import ModelError
 from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
-from isograd.frameworks.torch.describe import describe, in_a_chain
+from isograd.frameworks.torch.describe import describe, without_a_batch
 from isograd.frameworks.torch.fitting import Fitting, fitting_loss, matched
 from isograd.frameworks.torch.made import STORE, kept
 from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
@@ -338,7 +338,7 @@ def _nonlinearity(twin: TorchPatient, edit: Edit) -> TorchPatient:
         return twin
     batch = twin.data.scaled(twin.known[0]) if twin.known else None
     with running(twin.models, twin.manner):
-        seen = describe(twin.models, batch) if batch is not None else in_a_chain(twin.models)
+        seen = describe(twin.models, batch) if batch is not None else without_a_batch(twin.models)
     return _tried(twin, reshaping.bend(twin.models, seen, str(edit.value or "relu"), edit.where.partition("@")[0]))
 
 

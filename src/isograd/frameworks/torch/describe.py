@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.fx
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -22,6 +25,12 @@ from isograd.frameworks.torch.sums import moments_of_all
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter, Settings
 from isograd.records.moments import Moments
 
+_UNSEEN = {
+    **dict.fromkeys(("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous", "permute", "transpose"), "reshape"),
+    "dropout": "dropout",
+    "add": "add",
+}
+"""What functions do that are read and not seen; of the others it is not known whether they bend a signal."""
 _NAMES = {"lr": "learning_rate", "betas": "beta"}
 _PEAKS = ("initial_lr", "max_lr")
 _PLUMBING = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable", "initial_lr"})
@@ -42,18 +51,39 @@ def describe(model: nn.Module | Sequence[nn.Module], batch: Any = None, loss: An
     return assemble(models, nodes, loss_name(loss), [optimizer] if optimizer is not None else [], traced=batch is not None)
 
 
-def in_a_chain(models: Sequence[nn.Module]) -> Anatomy:
-    """Models whose modules run in their order of registration, as ``nn.Sequential`` has it, seen without a batch.
+def without_a_batch(models: Sequence[nn.Module]) -> Anatomy:
+    """A model as ``torch.fx`` reads its forward pass, on a copy, where there is no batch to see it on.
 
-    Where another module decides what follows what, there is no flow in it.
+    Without flow where it cannot be read: where what it does depends on the data, a layer is called twice, or with several
+    models.
     """
-    nodes = registered(models)
-    chain = all(
-        type(module) is nn.Sequential or not any(True for _ in module.children()) for one in models for module in one.modules()
-    )
-    if chain and len({node.path for node in nodes}) == len(nodes):
-        nodes = [replace(node, inputs=(place - 1,) if place else ()) for place, node in enumerate(nodes)]
-    return assemble(models, nodes, None, [], traced=chain)
+    nodes: list[Node] = []
+    if len(models) == 1:
+        with contextlib.suppress(Exception):  # whatever the person's code makes of values that are not there
+            nodes = _read(copy.deepcopy(models[0]))
+    whole = bool(nodes) and len({node.path for node in nodes}) == len(nodes)
+    return assemble(models, nodes if whole else registered(models), None, [], traced=whole)
+
+
+def _read(model: nn.Module) -> list[Node]:
+    known = {node.path: node for node in registered((model,))}
+    graph = torch.fx.symbolic_trace(model).graph
+    places: dict[Any, int] = {}
+    found: list[Node] = []
+    for step in graph.nodes:
+        if step.op in ("output", "get_attr"):
+            continue
+        inputs = tuple(places[one] for one in step.all_input_nodes if one in places)
+        if step.op == "call_module":
+            node = replace(known[str(step.target)], inputs=inputs)
+        elif step.op == "placeholder":
+            node = Node(step.name, "input", "input")
+        else:
+            name = step.target if isinstance(step.target, str) else getattr(step.target, "__name__", "")
+            node = Node(f"{step.name}()", _UNSEEN.get(name, "unknown"), name, inputs)
+        places[step] = len(found)
+        found.append(node)
+    return found
 
 
 def at_birth(models: Sequence[nn.Module], optimizers: Sequence[Any]) -> Anatomy:
