@@ -133,6 +133,11 @@ def test_what_facts_speak_for_is_tried_first_and_ends_the_round_where_it_gains_e
     assert found.causes[0].edit == CLEAR
 
 
+def test_labels_that_the_run_itself_learned_from_carry_a_signal():
+    work, _ = asked({frozenset(): 0.0}, stood=0.3)
+    assert search(work, proposed(RATE, CLEAR), lambda steps: Skill(0.9, 32)).answer == "unknown"
+
+
 def test_labels_without_signal_are_told_from_a_program_that_learns_nothing():
     work, _ = asked({frozenset(): 0.0})
     assert search(work, proposed(RATE, CLEAR), lambda steps: Skill(0.9, 32)).answer == "no signal"
