@@ -21,7 +21,8 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   ROUNDS   three faults at most, one after the other: name, apply, repeat; where a sick program stays below WELL and nothing
            gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``)
   NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
-  SIGNAL   neither an edit, in the longer replay either, nor the run itself lifts J above 0.1, and yet one batch is learned by heart (J above 0.5)
+  SIGNAL   neither an edit, in the longer replay either, nor the run itself lifts J above 0.1, and yet one batch is
+           learned by heart (J above 0.5)
 """
 
 from __future__ import annotations
