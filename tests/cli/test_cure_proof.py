@@ -1,6 +1,7 @@
 """``isograd cure``: proof and change on stdout, trials on stderr, a journal that goes on, and nothing written unasked."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -215,7 +216,27 @@ def test_ctrl_c_keeps_what_was_tried_and_says_how_to_go_on(program, monkeypatch)
     monkeypatch.setattr(Trials, "add", stops)
     said = called(f"{program}:slow", "--budget", "12 runs")
     assert said.exit_code == 130, said.output
-    assert f"isograd cure {program}:slow   goes on from here" in said.stdout.splitlines()[-1]
+    assert f"isograd cure {program}:slow --budget '12 runs'   goes on from here" in said.stdout.splitlines()[-1]
     monkeypatch.setattr(Trials, "add", keep)
     again = called(f"{program}:slow", "--budget", "12 runs")
     assert again.exit_code == 0 and "4 earlier trainings" in again.stderr
+
+
+def test_the_next_command_has_the_options_of_this_one_without_which_all_would_be_tried_again(program):
+    options = ("--validation", f"{program}:held", "--budget", "12 runs")
+    said = called(f"{program}:slow", *options)
+    following = said.stdout.splitlines()[-1]
+    assert f"isograd cure {program}:slow --validation {program}:held --budget '12 runs' --write   makes" in following
+    again = called(f"{program}:slow", *options, "--write")
+    assert again.exit_code == 0 and "written" in again.stdout and "earlier trainings" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("left", "told"), [((), "--write   makes the change"), ((Edit("residual"),), "make the change by hand")]
+)
+def test_what_cannot_be_written_is_not_said_to_be(left, told):
+    work = SimpleNamespace(name="a:b", again="watch it", change=SimpleNamespace(left=left))
+    proof = SimpleNamespace(
+        record=SimpleNamespace(interrupted=False, edits=(Edit("residual"),), healthy=False, verdict="proven")
+    )
+    assert told in cure._after(work, proof, ("a:b", None), written=False)

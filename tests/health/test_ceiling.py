@@ -54,6 +54,8 @@ def test_other_ways_are_tried_where_the_preset_helps_and_does_not_do_well_all_th
     work = program(lambda edits: 0.9 if {HE, LOW} <= edits else 0.3 if RATE in edits else 0.1, asked)
     proof = cure(work, Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)
     assert proof.ceiling.edits == (HE, LOW) and proof.ceiling.skill == 0.9
+    poor = program(lambda edits: 0.9 if {HE, LOW} <= edits else 0.3 if RATE in edits else 0.1, asked, 14.0)
+    assert cure(poor, Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5).ceiling.skill == 0.3, "little is left for it"
 
 
 def test_a_preset_with_more_steps_than_the_budget_holds_twice_is_run_without_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -71,7 +72,8 @@ def cured(
         for line in written or ():
             show.say(line)
         show.say(f"report  {work.trials.page}")
-        show.say(f"Next: {_after(work, proof, allowed, written=bool(written))}")
+        same = f"{project}{_option('--validation', validation)}"
+        show.say(f"Next: {_after(work, proof, (same, budget), written=bool(written))}")
     return status_of(proof)
 
 
@@ -152,7 +154,7 @@ class _Function:
 
     def settings(self) -> Mapping[str, Any]:
         """What would be tried."""
-        return {"steps of a run": self.made.get("steps", "one pass through the batches, 300 to 400"), "program": self.name}
+        return {"steps of a run": self.made.get("steps", "one pass through the batches, 300 to 2,000"), "program": self.name}
 
     def cure(self, budget: str, known: list[Any], told: Callable[[int, int, str], object], processes: int) -> Proof:
         """Search and prove."""
@@ -163,13 +165,14 @@ class _Function:
         self.proof = api.cure(
             **self.made, budget=budget, processes=processes, known=known, on_tried=self.trials.add, on_progress=told
         )
+        self.change = self.proof.change
         return self.proof
 
     def write(self) -> list[str]:
         """Write the change into the source; gives what was written."""
         from isograd.project.amending import exchange
 
-        found = self.proof.change
+        found = self.change
         if found.left:
             return []
         told = []
@@ -255,19 +258,27 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns - 1
 
 
-def _after(work: _Project | _Function, proof: Proof, budget: Budget, *, written: bool) -> str:
-    """The next command."""
-    record = proof.record
+def _option(name: str, value: str | None) -> str:
+    """An option as it was given, to be typed again; nothing where it was not."""
+    return "" if value is None else f" {name} {shlex.quote(value)}"
+
+
+def _after(work: _Project | _Function, proof: Proof, asked: tuple[str, str | None], *, written: bool) -> str:
+    """The next command; ``asked`` is the program with its options, and the budget, without which other trials would be made."""
+    record, (program, budget) = proof.record, asked
+    same = f"isograd cure {program}{_option('--budget', budget)}"
     if record.interrupted:
-        return f"isograd cure {work.name}   goes on from here: what was tried is kept"
+        return f"{same}   goes on from here: what was tried is kept"
     if not record.edits and record.healthy:
         return work.again.removesuffix(" --new")
     if record.verdict == "proven":
         if written:
             return work.again
-        return f"isograd cure {work.name} --write   makes the change (nothing is tried again), or make it by hand"
+        if work.change.left:
+            return f"make the change by hand, as not all of it has a place of its own in the file, then {work.again}"
+        return f"{same} --write   makes the change (nothing is tried again), or make it by hand"
     if status_of(proof) == CANNOT_SAY or not record.edits:
-        return f"isograd cure {work.name} --budget {_more(budget)}   goes on for longer"
+        return f"isograd cure {program} --budget {_more(budget_of(budget or USUAL_BUDGET))}   goes on for longer"
     return work.again.removesuffix(" --new") if record.healthy else f"isograd cure {work.name} --explain   names the cause"
 
 

@@ -15,6 +15,8 @@ from isograd.records.proof import Training
 
 PARTS = 4
 """Of a run, after the first of which ways are compared. A run is judged there anyway: the preset's own way is known."""
+LEFT = 6.0
+"""Runs that a second look at a low ceiling leaves beside the proof: the best way in full, and some edits."""
 
 
 def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Training, float]:
@@ -30,7 +32,8 @@ def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Tr
     if made.failed is None and made.skill.value > top:
         best, top = made, made.skill.value
     value = standing(plan, control)  # of a program that does well single edits are tried all the same
-    if plan.natural and value < WELL and (top - value < HELPS or top < WELL) and plan.ways:
+    low = top < WELL and work.affords((len(plan.ways) / PARTS + LEFT) * work.length)
+    if plan.natural and value < WELL and (top - value < HELPS or low) and plan.ways:
         return _other_way(work, plan, found, (control, made), (best, top))
     return best, top
 
