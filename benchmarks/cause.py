@@ -31,6 +31,7 @@ from typing import Any
 from cause_expected import right_kinds
 from cause_tape import Writer, batches_and_loss, judgeable, judged_by
 from common import RESULTS, machine, table, write
+from detection import Eyes, place_is_right
 from faults import expected, harm
 from faults.grounds import OPERATORS, PROGRAMS
 from faults.settings import Program, Settings
@@ -61,6 +62,8 @@ class Found:
     steps: int = 0
     planned: int = 0
     seconds: float = 0.0
+    placed: bool = False
+    """Whether the first cause says that it is where the fault is, as ``detection`` has it of a finding."""
     named: dict[str, tuple[str, ...]] = field(default_factory=dict)
     causes: tuple[str, ...] = ()
     named_at_all: tuple[str, ...] = ()
@@ -102,17 +105,23 @@ def shuffled(settings: Settings) -> Settings:
 
 def watched(program: Program, settings: Settings) -> Any:
     """The watch of one run, whatever became of it; None where it never began."""
+    eyes = seen_by_eyes(program, settings)
+    return None if eyes is None else eyes.watching
+
+
+def seen_by_eyes(program: Program, settings: Settings) -> Eyes | None:
+    """The watch of one run with what it was given, whatever became of it; None where it never began."""
     import isograd
 
-    watches: list[Any] = []
+    seen: list[Eyes] = []
 
     def watch(models: Any, optimizers: Any, *, steps: int) -> Any:
-        watches.append(isograd.watch(models, optimizers, steps=steps))
-        return watches[-1]
+        seen.append(Eyes(isograd.watch))
+        return seen[-1](models, optimizers, steps=steps)
 
     with contextlib.suppress(Exception):  # what a fault raises is no concern here
         program.train(settings, 0, watch)
-    return watches[0] if watches else None
+    return seen[0] if seen and seen[0].watching is not None else None
 
 
 def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
@@ -145,9 +154,10 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     from isograd.health.habits import loop_of
     from isograd.health.present import present_of
 
-    watch = watched(program, settings)
-    if watch is None:
+    eyes = seen_by_eyes(program, settings)
+    if eyes is None:
         return dataclasses.replace(found, why_not="it raises before its loop")
+    watch = eyes.watching
     findings = watch.report().findings
     case = case_of(watch.trace)
     writers: list[Writer] = []
@@ -185,6 +195,7 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         control=round(said.control.value, 4),
         gain=round(said.causes[0].gain, 4) if said.causes else 0.0,
         steps=said.spent,
+        placed=bool(said.causes) and in_its_place(operator, found.family, said.causes[0].where, eyes),
         named={**ranked(everything), "search": of_search(said), "rules": of_rules(operator, found.family, findings)},
         causes=tuple(one.edit.kind for one in said.causes),
         named_at_all=tuple(edit.kind for one in said.causes for edit in (one.edit, *one.rivals)),
@@ -242,6 +253,16 @@ def ranked(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
     }
 
 
+def in_its_place(operator: str | None, family: str, where: str, eyes: Eyes) -> bool:
+    """Whether a cause is placed where the fault is; "model" stands for layers where any would be right."""
+    if operator is None:
+        return False
+    places = expected.of(operator.split(" + ")[0], family).places
+    if where == "model":
+        return bool(places & {"any layer", "hidden"})
+    return place_is_right(places, {"where": where, "layers": ()}, eyes)
+
+
 def of_search(said: Any) -> tuple[str, ...]:
     """The first cause and what could not be told apart from it."""
     if said.answer == "no signal":
@@ -285,6 +306,8 @@ def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
             method: [round(sum(hit(one, method, top) for one in some) / max(1, len(some)), 3) for top in (1, 3)]
             for method in METHODS
         }
+        named = [one for one in some if one.causes]
+        result[strength]["placed"] = f"{sum(one.placed for one in named)} of {len(named)} causes"
     sound = [one for one in twins if not one.why_not]
     result["twins"] = {"n": len(sound)} | {method: sum(bool(one.named.get(method)) for one in sound) for method in METHODS}
     by_certainty: dict[str, list[bool]] = {}
