@@ -61,7 +61,7 @@ def underflown(gradient, losses=FLAT, zeros=0.0):
 
 def test_gradients_below_what_float16_can_hold_underflow_whatever_type_the_weights_have():
     (finding,) = underflown([3 * GRAIN, GRAIN, 0.0, 0.0])
-    assert finding.severity == "warning" and "50%" in finding.summary and finding.layers == ("l0", "l1", "l2", "l3")
+    assert finding.severity == "warning" and "50 %" in finding.summary and finding.layers == ("l0", "l1", "l2", "l3")
 
 
 def test_no_underflow_is_seen_where_it_does_no_harm_or_is_none():

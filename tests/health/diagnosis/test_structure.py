@@ -34,7 +34,7 @@ def read(anatomy, **more):
     ("anatomy", "words"),
     [
         (chain(LINEAR, ("reshape",), LINEAR), "amount to one linear layer"),
-        (chain(LINEAR, RELU, ("dropout", ("p", 0.95)), LINEAR), "drops 95% of its inputs: its noise is 4.4 times its signal"),
+        (chain(LINEAR, RELU, ("dropout", ("p", 0.95)), LINEAR), "drops 95 % of its inputs: its noise is 4.4 times its signal"),
         (adam(1.0), "more than weights are large"),
         (adam(1e-8), "rounding swallows"),
     ],
