@@ -12,12 +12,12 @@ sys.path.insert(0, str(Path(__file__).parent / "diagnosis"))
 
 from lessons import Step, classes, looked_at, numbers, training
 
-from isograd.health import curve, worth
+from isograd.health import coverage, curve, worth
 from isograd.health.diagnosis import plateau
 from isograd.health.outcome import outcome
 from isograd.records.batch import LossSample
 from isograd.records.moments import Moments
-from isograd.records.trace import ParameterSample
+from isograd.records.trace import Meter, ParameterSample, Trace
 
 
 @pytest.mark.parametrize("rows", [4, 8, 64])
@@ -185,3 +185,23 @@ def test_looks_of_old_say_nothing_of_targets_that_were_changing():
     assert curve.main(training(old(at, 100), total=lambda t: at(t).value)).late().beat is None
     steady = curve.main(training(old(lambda t: numbers(t), 100), total=lambda t: numbers(t).value)).late()
     assert steady.stale and steady.beat is not None
+
+
+@pytest.mark.parametrize(("words", "known"), [(30, True), (3_000, False)])
+def test_words_that_come_once_leave_open_what_a_constant_answer_pays(words, known):
+    """A batch's frequencies pay too little for words that it does not hold: a sound model would stand below nothing."""
+    shares = [1.0 / rank for rank in range(1, words + 1)]
+
+    def lesson(t):
+        counts = [0] * words
+        for word in random.Random(t).choices(range(words), shares, k=64):
+            counts[word] += 1
+        held = [count / 64 for count in counts if count]
+        floor = -sum(share * math.log(share) for share in held)
+        return dataclasses.replace(classes(t), classes=tuple(counts), floor=floor, value=floor + 1.0, hits=0, answers=())
+
+    case = training(lesson, steps=100)
+    assert (outcome(case).floor is not None) == known
+    assert known or not list(plateau.diagnose(case))
+    trace = Trace(case.anatomy, (), case.steps, meter=Meter(0.0, 1.0, 100, 20), ended=True)
+    assert any("came only once" in remark for remark in coverage.remarks(trace)) != known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isograd.health import curve
 from isograd.records.trace import Trace
 
 WORTH_TELLING = 50
@@ -36,7 +37,20 @@ def remarks(trace: Trace) -> tuple[str, ...]:
             "how good the answers are is not known, for the loss is not one of torch's: where the loop calls one on outputs "
             "and targets now and then, with gradients off (torch.nn.functional.mse_loss, cross_entropy), the watch hears it"
         )
+    if trace.meter.steps >= WORTH_TELLING and _of_rare_classes(trace):
+        found.append(
+            "how good the answers are is not known, for many classes came only once in what was looked at: what a constant "
+            "answer pays cannot be told from so few labels"
+        )
     return tuple(found)
+
+
+def _of_rare_classes(trace: Trace) -> bool:
+    """Whether the labels that were looked at are too few for their classes."""
+    heard = [sample for step in trace.steps for sample in step.losses if sample.training and sample.function in curve.ENTROPIES]
+    counts = curve.added([sample.classes for sample in heard])
+    rare = curve.unseen(counts) > curve.UNSEEN if counts else all(sample.floor is None for sample in heard)
+    return bool(heard) and rare and not any(step.evaluations for step in trace.steps)
 
 
 def _of_ones_own(trace: Trace) -> bool:

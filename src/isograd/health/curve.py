@@ -6,7 +6,8 @@ Several doors lead to the same question, whether anything was learned, and each 
   - outputs against targets, whatever their scale (``correlation``)
 The floor of one batch is lower than that of the data, for the constant was chosen on it: by (classes - 1) / (2 n) nats for a
 cross-entropy (Miller 1955), 1 / (2 n) a column for a binary one, and by the factor (n - 1) / n for a squared or absolute error.
-This is put back. Of batches below ``BATCH`` examples the targets of all looks are pooled instead.
+This is put back. Of batches below ``BATCH`` examples the targets of all looks are pooled instead; and where too many classes
+come but once (UNSEEN: words), which no such correction puts right.
 
 Only what is seen late speaks against a training. Where looking became too dear before half of the steps were taken, right
 answers of old speak for it alone; and a loss that is one of several terms (a divergence, a penalty beside it) is then unknown.
@@ -50,6 +51,9 @@ DRIFT = 4.0
 """Times that what a constant answer pays may change over the looks, for those of old to speak of the whole run."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
+UNSEEN = 0.1
+"""Share of labels whose class came once, from which what a constant answer pays is not known: so much of the data has classes
+that were not seen (Good 1953). Below it the correction is right to 3 % for 1,000 words whose frequency falls as 1 / rank."""
 ENTROPIES = ("cross_entropy", "nll_loss")
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -296,7 +300,7 @@ def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     if not told and _mixed(totals, stepped):
         middle, told = 1.0, True
     steps = {step: value / middle for step, value in stepped.items()} if told else seen
-    classes = _added([sample.classes for _, sample in looks])
+    classes = added([sample.classes for _, sample in looks])
     taken = max(case.taken, looks[-1][0])
     return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken)
 
@@ -311,7 +315,8 @@ def _mixed(calls: Mapping[int, Sequence[float]], stepped: Mapping[int, float]) -
     return len(between) >= 2 and all(between) and len(between) >= 0.9 * len(calls)
 
 
-def _added(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def added(counts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Labels by class of several batches together."""
     width = max(map(len, counts), default=0)
     return tuple(sum(count[i] for count in counts if i < len(count)) for i in range(width))
 
@@ -324,6 +329,8 @@ def _floor(looks: Sequence[tuple[int, LossSample]], classes: tuple[int, ...]) ->
     kinds = sum(map(bool, classes))
     smoothing = _smoothing(samples)
     if smoothing is not None:
+        if unseen(classes) > UNSEEN:
+            return None
         pooled = smoothed(classes, smoothing, samples[-1].weights) + (kinds - 1) / (2 * sum(classes))
         return pooled if pooled > 0.0 and kinds > 1 else None
     single = all(sample.target is not None and sample.target.count == examples(sample) for sample in samples)
@@ -350,11 +357,16 @@ def _corrected(sample: LossSample) -> float:
     if sample.floor is None or count < BATCH or not sample.floor > 0.0:
         return math.nan
     if sample.function in ENTROPIES and sample.classes:
-        there = entropy(sample.classes)
+        there = entropy(sample.classes) if unseen(sample.classes) <= UNSEEN else 0.0
         return sample.floor * (1.0 + (sum(map(bool, sample.classes)) - 1) / (2 * count * there)) if there > 0.0 else math.nan
     if sample.function in BINARY:
         return sample.floor + 1.0 / (2 * count) if sample.reduction == "mean" else sample.floor
     return sample.floor * count / (count - 1) if sample.function in REGRESSIONS else sample.floor
+
+
+def unseen(classes: Sequence[int]) -> float:
+    """The share of the data whose classes were not seen, as the classes that came once tell."""
+    return sum(count == 1 for count in classes) / max(1, sum(classes))
 
 
 def _ratio_error(values: Sequence[float], floors: Sequence[float]) -> float:

@@ -180,3 +180,12 @@ def test_a_ranking_whose_pairs_are_labelled_without_regard_to_their_order_learns
             ranking(scores(items[i]).squeeze(1), scores(items[j]).squeeze(1), target).backward()
             optimizer.step()
     assert watch.report().healthy != told
+
+
+@pytest.mark.parametrize(("kinds", "known"), [(40, True), (4_000, False)])
+def test_of_very_many_classes_a_batch_whose_labels_come_once_does_not_say_what_a_constant_answer_pays(kinds, known):
+    draw = torch.Generator().manual_seed(0)
+    target = torch.randint(0, kinds, (400,), generator=draw)
+    found = floor_of("cross_entropy", {"input": torch.zeros(400, 5_000), "target": target}, "mean")
+    assert (found is not None) == known
+    assert found is None or found == pytest.approx(math.log(kinds), abs=0.1)

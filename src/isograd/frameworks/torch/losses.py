@@ -12,14 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of, wide
+from isograd.frameworks.torch.floors import CLASSES, ENTRIES, every, floor_of, labels_of, wide
 from isograd.frameworks.torch.heads import head_of
 from isograd.frameworks.torch.sums import moments, pairs_of_all, values_of
 from isograd.records.batch import REACH, LossSample
 from isograd.records.moments import Pairs
-
-CLASSES = 4_096
-"""Classes that are counted one by one, at most."""
 
 ROWS = 32
 """Examples or positions of a very wide output that are looked at, at least."""

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isograd.frameworks.torch.floors import ENTRIES, every, floor_of, labels_of, wide
-from isograd.frameworks.torch.losses import BINARY, CLASSES, INDEXED, is_plain, positions, reduction_of
+from isograd.frameworks.torch.floors import CLASSES, ENTRIES, every, floor_of, labels_of, wide
+from isograd.frameworks.torch.losses import BINARY, INDEXED, is_plain, positions, reduction_of
 from isograd.records.batch import Evaluation, LossSample
 
 KINDS = 256
