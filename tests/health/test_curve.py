@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+import statistics
 import sys
 from pathlib import Path
 
@@ -205,3 +206,45 @@ def test_words_that_come_once_leave_open_what_a_constant_answer_pays(words, know
     assert known or not list(plateau.diagnose(case))
     trace = Trace(case.anatomy, (), case.steps, meter=Meter(0.0, 1.0, 100, 20), ended=True)
     assert any("came only once" in remark for remark in coverage.remarks(trace)) != known
+
+
+@pytest.mark.parametrize(("quality", "skill"), [(0.0, 0.0), (1.0, 1.0)])
+def test_where_targets_are_shares_perfect_answers_pay_their_entropy(quality, skill):
+    """Pixels between 0 and 1 under a binary cross-entropy: not 0 is perfect, but what the pixels themselves pay."""
+
+    def pays(t, p):
+        return -(t * math.log(p) + (1.0 - t) * math.log(1.0 - p))
+
+    def lesson(t):
+        draw = random.Random(t)
+        shares = [draw.uniform(0.2, 0.8) for _ in range(64)]
+        middle = statistics.fmean(shares)
+        given = [quality * share + (1.0 - quality) * middle for share in shares]
+        loss, floor, least = (
+            statistics.fmean(pays(share, p) for share, p in zip(shares, answers, strict=True))
+            for answers in (given, [middle] * 64, shares)
+        )
+        return LossSample(
+            "binary_cross_entropy", value=loss, floor=floor, least=least, output_shape=(64, 1), target_shape=(64, 1)
+        )
+
+    found = outcome(training(lesson, steps=100))
+    assert found.skill == pytest.approx(skill, abs=0.15)
+
+
+def test_an_autoencoder_of_grey_pixels_is_told_how_far_it_has_come():
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    x = torch.sigmoid(torch.randn(512, 4) @ torch.randn(4, 64))
+    net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 64))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    with isograd.watch(net, optimizer, steps=300) as watch:
+        for step in range(300):
+            rows = x[64 * (step % 8) : 64 * (step % 8) + 64]
+            optimizer.zero_grad()
+            torch.nn.functional.binary_cross_entropy_with_logits(net(rows), rows).backward()
+            optimizer.step()
+    learned = watch.report().record.learned
+    assert learned is not None and learned.skill > 0.6

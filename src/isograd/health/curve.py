@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isograd.health.case import Case
-from isograd.health.signals.learning import entropy
+from isograd.health.signals.learning import entropy, unseen
 from isograd.health.smoothing import smoothed, smoothing_of
 from isograd.records.batch import LossSample
 from isograd.records.moments import Pairs
@@ -63,10 +63,11 @@ BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 class Standing:
     """How well a network answers over some looks; ``None``: not known.
 
-    ``beat`` is 1 - loss / floor, ``error`` its standard error. ``hits`` is the share of right answers, chance-corrected by the
-    most frequent class, ``hits_error`` its standard error, ``right`` and ``majority`` the shares themselves. ``correlation``
-    is the cosine of outputs and targets, each less its mean, over ``pairs`` numbers. ``favourite`` is the share of answers that
-    are the most frequent of their batch, ``spread`` how far outputs spread over the examples, in units of the targets' spread.
+    ``beat`` is 1 - loss / floor, both less what perfect answers pay, ``error`` its standard error. ``hits`` is the share of
+    right answers, chance-corrected by the most frequent class, ``hits_error`` its standard error, ``right`` and ``majority``
+    the shares themselves. ``correlation`` is the cosine of outputs and targets, each less its mean, over ``pairs`` numbers.
+    ``favourite`` is the share of answers that are the most frequent of their batch, ``spread`` how far outputs spread over the
+    examples, in units of the targets' spread.
     ``stale``: these looks are of the first half of the training, and hits may have come since.
     """
 
@@ -180,9 +181,18 @@ class Curve:
         late = self.values(begin, end)
         if not self.told or self.floor is None or len(late) < LATE_STEPS:
             return None, math.inf
-        ratio = statistics.fmean(late) / self.floor
-        noise = statistics.stdev(late) / math.sqrt(len(late)) / self.floor
-        return 1.0 - ratio, math.hypot(noise, ratio * self._floor_error())
+        ratio = 1.0 - self.share(statistics.fmean(late))
+        noise = statistics.stdev(late) / math.sqrt(len(late)) / (self.floor - self.least)
+        return 1.0 - ratio, math.hypot(noise, ratio * self._floor_error() * self.floor / (self.floor - self.least))
+
+    @property
+    def least(self) -> float:
+        """What perfect answers pay; 0 where that is no less than what a constant answer does (all targets alike)."""
+        return least if (least := statistics.fmean(one.least for _, one in self.looks)) < (self.floor or 0.0) else 0.0
+
+    def share(self, loss: float) -> float:
+        """How far a loss is on its way from the best constant answer to perfect ones; NaN where the first is unknown."""
+        return math.nan if self.floor is None else (self.floor - loss) / (self.floor - self.least)
 
     def _floor_error(self) -> float:
         """Relative standard error of the pooled floor: of an entropy by the spread of log p, of a variance as if Gaussian."""
@@ -207,8 +217,9 @@ class Curve:
             floors = [self.floor] * len(samples)
         elif self.function in REGRESSIONS and self.floor is not None and statistics.fmean(floors) < SETTLED * self.floor:
             floors = [self.floor] * len(samples)
-        total = sum(floors)
-        return 1.0 - sum(values) / total, _ratio_error(values, floors)
+        least = [sample.least if sum(one.least for one in samples) < sum(floors) else 0.0 for sample in samples]
+        values, floors = ([one - less for one, less in zip(row, least, strict=True)] for row in (values, floors))
+        return 1.0 - sum(values) / sum(floors), _ratio_error(values, floors)
 
     def _hits(self, samples: Sequence[LossSample]) -> tuple[float | None, float | None, float | None, float]:
         asked = sum(sum(sample.classes) for sample in samples if sample.hits >= 0)
@@ -362,11 +373,6 @@ def _corrected(sample: LossSample) -> float:
     if sample.function in BINARY:
         return sample.floor + 1.0 / (2 * count) if sample.reduction == "mean" else sample.floor
     return sample.floor * count / (count - 1) if sample.function in REGRESSIONS else sample.floor
-
-
-def unseen(classes: Sequence[int]) -> float:
-    """The share of the data whose classes were not seen, as the classes that came once tell."""
-    return sum(count == 1 for count in classes) / max(1, sum(classes))
 
 
 def _ratio_error(values: Sequence[float], floors: Sequence[float]) -> float:

@@ -173,7 +173,8 @@ def _standing(case: Case, one: Curve | None) -> tuple[float | None, Skill, Skill
     if one is not None and one.told and floor is not None and (beat is None or beat[1] > WILD):
         values = one.values(1.0 - LATE, 1.0)  # a mean that a few steps make is no measure of the others
         if len(values) >= FEW:
-            beat = 1.0 - statistics.median(values) / floor, _standard_error(_noise(values), len(values)) / floor
+            error = _standard_error(_noise(values), len(values)) / (floor - one.least)
+            beat = one.share(statistics.median(values)), error
     answered = [late for _, late in rows if late.hits is not None and math.isfinite(late.hits_error)]
     hits: Skill = None
     worse = beat is not None and beat[0] + 2.0 * beat[1] < 0.0

@@ -79,7 +79,8 @@ class LossSample:
     loss as the program reduces it, by ``reduction`` (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
-    frequencies; mean of the targets): what a model without inputs can reach. None where it is not known.
+    frequencies; mean of the targets): what a model without inputs can reach. None where it is not known. ``least`` is what
+    perfect answers pay: the entropy of targets that are shares, else 0.
     ``classes`` counts the targets by class, ``answers`` the outputs by the class they favour, ``hits`` those that agree
     (-1: no classification); beyond 4,096 classes they are empty. ``agreement`` pairs outputs and targets, each less its mean
     (regression; binary targets, with the probabilities that the outputs stand for). ``rows`` are the extremes of the sums of
@@ -121,6 +122,7 @@ class LossSample:
     beyond: float = 0.0
     shortfall: float = 0.0
     negated: bool = False
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

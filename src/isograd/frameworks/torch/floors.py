@@ -203,6 +203,26 @@ def _binary(given: Mapping[str, Any], reduction: str) -> float | None:
     return mean * target.numel() if reduction == "sum" else mean
 
 
+def least_of_shares(given: Mapping[str, Any], reduction: str) -> float:
+    r"""What perfect answers pay where targets are shares: their entropy, :math:`-t \log t - (1 - t) \log(1 - t)`.
+
+    0 where weights make it another sum, or where a target is no share.
+
+    >>> halves = torch.full((4, 3), 0.5)
+    >>> round(least_of_shares({"input": halves, "target": halves}, "mean") / math.log(2.0), 6)
+    1.0
+    """
+    output, target = given["input"], given["target"].detach()
+    weighted = given.get("weight") is not None or given.get("pos_weight") is not None
+    if weighted or output.shape != target.shape or not target.numel():
+        return 0.0
+    share = wide(columns(target))
+    if float(share.min()) < 0.0 or float(share.max()) > 1.0:
+        return 0.0
+    mean = -float((torch.special.xlogy(share, share) + torch.special.xlogy(1.0 - share, 1.0 - share)).mean())
+    return mean * target.numel() if reduction == "sum" else mean
+
+
 def _divergence(given: Mapping[str, Any], reduction: str) -> float | None:
     target = wide(given["target"].detach())
     target = target.exp() if given.get("log_target") else target

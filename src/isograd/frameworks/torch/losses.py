@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.floors import CLASSES, ENTRIES, every, floor_of, labels_of, wide
+from isograd.frameworks.torch.floors import CLASSES, ENTRIES, every, floor_of, labels_of, least_of_shares, wide
 from isograd.frameworks.torch.heads import head_of
 from isograd.frameworks.torch.sums import moments, pairs_of_all, values_of
 from isograd.records.batch import REACH, LossSample
@@ -94,6 +94,8 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         found |= {"target": moments(numbers), "target_range": _range(targets), "target_shape": tuple(target.shape)}
         found |= {"target_dtype": _dtype(target), "floor": floor_of(function, given, reduction)}
         found |= _fit(function, output.detach(), target.detach(), int(given.get("ignore_index", -100)))
+        if function in BINARY and not found.get("classes"):
+            found["least"] = least_of_shares(given, reduction)
         if function in REGRESSION and head.functions:
             found |= _missed(wide(targets), head.functions[0])
     weight = given.get("weight") if function in INDEXED else None

@@ -36,7 +36,7 @@ from dataclasses import replace
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, Table, at, late, middle
-from isograd.health.curve import contested
+from isograd.health.curve import contested, curves
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
@@ -190,6 +190,8 @@ def _chaotic(case: Case, found: tuple[Layer, ...]) -> Finding | None:
     judged, nodes = outcome(case), case.anatomy.nodes
     if not judged.decided or not judged.poor(NOTHING) or len(found) < FEW or any(node.operation == "norm" for node in nodes):
         return None
+    if any(not curve.told for curve in curves(case)):
+        return None  # another term of the loss may reach the first layers by a way of its own
     first, last = (at(case.rows, "gradient_rms", layer.node.path) for layer in (found[0], found[-1]))
     growth = first[0].value / last[0].value if first and last and last[0].value > 0.0 else 0.0
     if not CHAOTIC <= growth < math.inf:

@@ -69,6 +69,19 @@ def entropy(counts: Sequence[int]) -> float:
     return math.fsum(count / seen * math.log(seen / count) for count in counts if count) if seen else math.nan
 
 
+def unseen(counts: Sequence[int]) -> float:
+    r"""The share of the data whose classes were not seen, as the classes that came once tell.
+
+    .. math:: U = \frac{\#\{c : n_c = 1\}}{\sum_c n_c}
+
+    No unit. Range: [0, 1]; 0 where nothing was counted. Source: Good 1953, The population frequencies of species.
+
+    >>> unseen((2, 2)), unseen((1, 1, 2))
+    (0.0, 0.5)
+    """
+    return sum(count == 1 for count in counts) / max(1, sum(counts))
+
+
 def answer_entropy(sample: LossSample) -> float:
     """Entropy of the classes that the outputs favour; 0 where every example gets the same answer.
 
