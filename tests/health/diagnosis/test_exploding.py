@@ -292,3 +292,10 @@ def test_before_training_such_an_lstm_is_a_remark(times, said):
     )
     told = [(one.severity, one.where) for one in report.findings if one.disease == "exploding"]
     assert [severity for severity, _ in told] == ["note"] * said
+
+
+@pytest.mark.parametrize(("losses", "said"), [((0.3, 0.1, 73.0), False), ((0.3, 73.0, 90.0, 200.0), True)])
+def test_one_loss_that_an_early_step_throws_up_is_no_alarm_while_the_run_goes_on(losses, said):
+    steps = tuple(Step(index, loss) for index, loss in enumerate(losses, 1))
+    found = list(exploding.diagnose(case_of(Trace(body(3), (), steps, ended=False))))
+    assert bool(found) == said

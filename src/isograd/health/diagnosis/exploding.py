@@ -79,7 +79,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if uphill is not None:
         yield uphill
         return
-    growth = _loss_growth(rows)
+    growth = _loss_growth(rows, early=not case.ended and case.taken < EARLY)
     whole = anatomy.optimizer is not None and anatomy.optimizer.kind in WHOLE_STEPS
     sizes = [] if whole else [(_step_size(layer, rows, ever=growth >= STILL), layer) for layer in found]
     torn = sorted((row for row in sizes if row[0] >= WHOLE), key=lambda row: -row[0])
@@ -108,11 +108,12 @@ def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
     return (max(sizes) if ever else statistics.median(sizes)) * math.sqrt(max(1.0, float(layer.node.get("fan_in", 1))))
 
 
-def _loss_growth(rows: Table) -> float:
+def _loss_growth(rows: Table, *, early: bool) -> float:
     """Median loss of the last tenth over that of the first tenth; 0 where it cannot be said.
 
     A median of fewer than three is no median: there the least of the last quarter (three at most) counts, over the largest
-    of the first, for single losses of tiny batches differ by a hundred times and more.
+    of the first, for single losses of tiny batches differ by a hundred times and more. Where the run has just begun (``early``)
+    the last two have to be above, for one of the first steps may throw the loss up, and the next brings it back.
     """
     losses = [r.value for r in at(rows, "loss")]
     if len(losses) < 2 or not all(map(math.isfinite, losses)):
@@ -122,6 +123,7 @@ def _loss_growth(rows: Table) -> float:
     if tenth < FEW:
         few = max(1, min(FEW, len(losses) // 4))
         first, last = max(losses[:few]), min(losses[-few:])
+        last = min(losses[-2:]) if early and min(losses[-2:]) < AWAY * first else last
     return last / first if first > 0.0 else 0.0
 
 
