@@ -74,7 +74,8 @@ def unseen(counts: Sequence[int]) -> float:
 
     .. math:: U = \frac{\#\{c : n_c = 1\}}{\sum_c n_c}
 
-    No unit. Range: [0, 1]; 0 where nothing was counted. Source: Good 1953, The population frequencies of species.
+    Unit: none. Range: [0, 1]; 0 where nothing was counted.
+    Source: Good 1953, The population frequencies of species.
 
     >>> unseen((2, 2)), unseen((1, 1, 2))
     (0.0, 0.5)
