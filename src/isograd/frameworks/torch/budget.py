@@ -183,8 +183,9 @@ class Budget:
         if self.unknown and self._again(index, elapsed):
             self._listened = index
             return AGAIN
-        # What the others overdrew is not held against listening: it is cheap, and how a run ends is known from it.
-        if self.heard.may(allowance * self.heard.part) and self._due(index, elapsed, pace, self.heard, self._listened):
+        # In a short run of known length what others overdrew is not held against listening: it is cheap, and tells how it ends.
+        paid = (self.planned is not None and allowance <= FLOOR) or self.heard.last * HIDDEN < left
+        if paid and self.heard.may(allowance * self.heard.part) and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
             return LOSS
         return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING

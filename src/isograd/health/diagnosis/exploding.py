@@ -234,9 +234,9 @@ def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
         "note" if early else "critical" if judged.learning is False else "warning",
         0.75 if early else 0.9,
         layer.node.path,
-        f"{capital(text)}: changing the weights by {1.0 / steep:.0e} of their size is worth the whole loss by it, and no "
-        "step is short enough to go where it points.",
-        (Evidence(text, "total_gradient_norm", steep, "times the loss over the size of the weights", FORETOLD),),
+        f"{capital(text)}: going by it, moving the weights by {1.0 / steep:.0e} of their size would be worth the whole loss, "
+        "and no step is short enough to follow it.",
+        (Evidence(text, "total_gradient_norm", steep, "|g| |w| over the loss", FORETOLD),),
         (layer.node.path,),
         layer.node.source,
         since=min(norms(case)),
