@@ -148,3 +148,16 @@ def test_questions_that_are_far_apart_do_not_pass_over_the_end_of_an_announced_r
         clock.now += 1e-5
         index = max(index + 1, meter.asked)
     assert index == 130 and meter.next(index) is ALL
+
+
+def test_a_diagnosis_of_ten_times_as_many_steps_is_expected_to_take_ten_times_as_long(clock):
+    def told(steps):
+        meter = Budget(0.03, planned=steps, clock=0.0)
+        meter.next(1)
+        assert meter.may_diagnose(2, 0)
+        meter.diagnoses.add(0.006)
+        meter.charge(0.1, ALL)
+        meter.next(steps)
+        return meter.may_diagnose(10, 2)
+
+    assert told(2) and not told(100)

@@ -39,6 +39,8 @@ FLOOR = 0.2
 """Seconds that watching may cost in all, however short the run is."""
 SPREAD = 0.25
 """Within the floor the next look comes when so much of the steps so far has been added, or more: 5, 7, 9, 12, 15 ..."""
+KEPT = 4_096
+"""Steps that are kept of a long run, about: so many a diagnosis goes through, and takes as much longer as there are more."""
 LARGE, EACH = 64, 2e-3
 """Parameters from which a network is so large that even a first diagnosis in the loop is not given away, and the seconds that
 it takes for each of them, as measured on 400."""
@@ -123,6 +125,7 @@ class Budget:
     _looked: int = 0
     _listened: int = 0
     _evaluated: int = 0
+    _diagnosed: int = 0
     _extra: float = 0.0
     _urgent: bool = False
 
@@ -214,12 +217,16 @@ class Budget:
             return True
         allowance = max(self.share * self.elapsed, FLOOR)
         first = self.diagnoses.count == 0
-        expected = EACH * parameters if first else self.diagnoses.last * (1 + SPREAD)  # there is more to look at each time
+        grown = max(1 + SPREAD, min(self._looked, KEPT) / max(1, min(self._diagnosed, KEPT)))
+        expected = EACH * parameters if first else self.diagnoses.last * grown  # there is more to look at each time
         if urgent and (self._extra + expected) * HIDDEN < allowance * 2 * ALARMED:
             self._extra += expected
+            self._diagnosed = self._looked
             return True
         paid = self.diagnoses.may(allowance * DIAGNOSES) and self.own + expected < allowance / HIDDEN
-        return paid or (first and parameters <= LARGE)
+        due = paid or (first and parameters <= LARGE)
+        self._diagnosed = self._looked if due else self._diagnosed
+        return due
 
     def _again(self, index: int, elapsed: float) -> bool:
         """Whether an unknown loss is to be computed again, and that is paid for."""
