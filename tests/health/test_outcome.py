@@ -115,6 +115,25 @@ def test_losses_of_several_tasks_are_judged_by_their_sum():
     assert found.floor == pytest.approx(4.0, rel=0.05) and found.skill == pytest.approx(1.0 - 1.25 / 4.0, abs=0.03)
 
 
+def test_of_several_losses_one_that_perfect_answers_do_not_free_weighs_by_what_can_be_won():
+    """Pixels answered perfectly, which pay .9 of their floor even so, beside a number that nothing was learned of."""
+
+    def sample(_, loss):
+        yield LossSample(
+            "binary_cross_entropy",
+            source="a.py:1",
+            value=9.0,
+            floor=10.0,
+            least=9.0,
+            output_shape=(64, 1),
+            target_shape=(64, 1),
+        )
+        targets = Moments.of([1.0, -1.0] * 16)
+        yield LossSample("mse_loss", source="a.py:2", value=1.0, floor=1.0, target=targets, target_shape=(32, 1))
+
+    assert judged(noisy(10.0), sample).skill == pytest.approx(0.5, abs=0.05)
+
+
 def test_falling_is_more_than_noise():
     assert judged([1.0 - i / 200 for i in range(100)]).falling
     assert not any(judged(noisy(1.0, seed=seed)).falling for seed in range(40))

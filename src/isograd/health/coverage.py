@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isograd.health import curve
 from isograd.health.signals.learning import unseen
+from isograd.records.batch import UNSEEN
 from isograd.records.trace import Trace
 
 WORTH_TELLING = 50
@@ -50,7 +51,7 @@ def _of_rare_classes(trace: Trace) -> bool:
     """Whether the labels that were looked at are too few for their classes."""
     heard = [sample for step in trace.steps for sample in step.losses if sample.training and sample.function in curve.ENTROPIES]
     counts = curve.added([sample.classes for sample in heard])
-    rare = unseen(counts) > curve.UNSEEN if counts else all(sample.floor is None for sample in heard)
+    rare = unseen(counts) > UNSEEN if counts else all(sample.floor is None for sample in heard)
     return bool(heard) and rare and not any(step.evaluations for step in trace.steps)
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from isograd.health.case import Case
 from isograd.health.signals.learning import entropy, unseen
 from isograd.health.smoothing import smoothed, smoothing_of
-from isograd.records.batch import LossSample
+from isograd.records.batch import UNSEEN, LossSample
 from isograd.records.moments import Pairs
 
 BATCH = 8
@@ -51,9 +51,6 @@ DRIFT = 4.0
 """Times that what a constant answer pays may change over the looks, for those of old to speak of the whole run."""
 ALIKE = 0.05
 """Spread of the ratio of two losses up to which one is the other, up to a constant factor."""
-UNSEEN = 0.1
-"""Share of labels whose class came once, from which what a constant answer pays is not known: so much of the data has classes
-that were not seen (Good 1953). Below it the correction is right to 3 % for 1,000 words whose frequency falls as 1 / rank."""
 ENTROPIES = ("cross_entropy", "nll_loss")
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

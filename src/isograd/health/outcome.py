@@ -164,11 +164,12 @@ def _standing(case: Case, one: Curve | None) -> tuple[float | None, Skill, Skill
     found = [one] if one is not None else [] if contested(case) else list(curves(case))
     rows = [(curve, curve.late()) for curve in found if curve.floor is not None]
     floor = sum(curve.floor or 0.0 for curve, _ in rows) or None
-    known = [(curve.floor or 0.0, late) for curve, late in rows if late.beat is not None]
+    known = [(curve.floor - curve.least, late) for curve, late in rows if late.beat is not None and curve.floor is not None]
     beat: Skill = None
     if known and floor is not None and len(known) == len(rows):
-        gained = sum(paid * (late.beat or 0.0) for paid, late in known) / floor
-        error = math.hypot(*(paid * late.error for paid, late in known)) / floor
+        span = sum(paid for paid, _ in known)  # from perfect answers up to the best constant one
+        gained = sum(paid * (late.beat or 0.0) for paid, late in known) / span
+        error = math.hypot(*(paid * late.error for paid, late in known)) / span
         beat = (gained, error) if math.isfinite(error) else None
     if one is not None and one.told and floor is not None and (beat is None or beat[1] > WILD):
         values = one.values(1.0 - LATE, 1.0)  # a mean that a few steps make is no measure of the others

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isograd.records.batch import UNSEEN
+
 ENTRIES = 65_536
 """Entries of a target or output that are looked at, at most."""
 
@@ -17,10 +19,6 @@ FEW = 16
 
 CLASSES = 4_096
 """Classes that are counted one by one, at most."""
-UNSEEN = 0.1
-"""Share of the labels whose class came once, beyond which a batch does not say how often the classes of the data come: so much
-of the data has classes that the batch does not hold (Good 1953). With 10,000 words whose frequency falls as 1 / rank the
-entropy of 400 is 5.0, and that of all is 6.6."""
 
 Find = Callable[[Mapping[str, Any], str], float | None]
 """From the arguments by name and the reduction to the floor."""
