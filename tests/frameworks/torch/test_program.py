@@ -148,6 +148,23 @@ def test_a_layer_behind_a_cut_gets_no_gradient_although_it_ran():
     assert {(fact.kind, fact.where, fact.get("used", False)) for _, fact in watch.facts("cut_off")} == {("cut_off", "0", True)}
 
 
+def test_a_layer_that_one_of_two_optimizers_feeds_is_not_cut_off():
+    """The judge learns in its own step, and then its body once more with the maker: the head has no part in that one."""
+    body, head = nn.Linear(4, 4), nn.Linear(4, 3)
+    net = nn.Sequential(body, head)
+    own, shared = sgd(net.parameters()), sgd(net.parameters())
+    with Watch(net, own, shared) as watch:
+        for _ in range(4):
+            x, y = batch()
+            own.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            own.step()
+            shared.zero_grad()
+            body(x).square().mean().backward()
+            shared.step()
+    assert {fact.kind for step, fact in watch.facts() if step > 1} == set()
+
+
 def test_a_head_that_never_runs_is_cut_off_and_unused():
     net = nn.ModuleDict({"trunk": small(), "spare": nn.Linear(2, 2)})
     optimizer = sgd(net.parameters())
@@ -259,6 +276,19 @@ def test_another_optimizer_at_every_step_is_counted():
             F.cross_entropy(net(batch()[0]), batch()[1]).backward()
             optimizer.step()
     assert [(step, fact.get("count", 0)) for step, fact in watch.facts()] == [(2, 2), (3, 3), (4, 4), (5, 5)]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_optimizers_that_take_turns_with_the_same_parameters_are_not_made_anew(count):
+    net = small()
+    with isograd.watch(net) as watch:
+        optimizers = [torch.optim.Adam(net.parameters()) for _ in range(count)]
+        for _ in range(20):
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+                F.cross_entropy(net(batch()[0]), batch()[1]).backward()
+                optimizer.step()
+    assert not [finding for finding in watch.report().findings if finding.disease == "optimizer_restarted"]
 
 
 def test_passes_back_without_any_step_are_told_at_the_end():

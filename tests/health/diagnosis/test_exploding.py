@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import statistics
 from itertools import pairwise
 
 import pytest
@@ -292,6 +293,15 @@ def test_before_training_such_an_lstm_is_a_remark(times, said):
     )
     told = [(one.severity, one.where) for one in report.findings if one.disease == "exploding"]
     assert [severity for severity, _ in told] == ["note"] * said
+
+
+@pytest.mark.parametrize(("factor", "said"), [(8.0, False), (1e4, True)])
+def test_an_objective_of_either_sign_is_measured_by_its_size_and_not_by_a_median_near_zero(factor, said):
+    """A policy's: episodes grow longer, and with them the sum that is stepped."""
+    draw = random.Random(6)
+    losses = [draw.gauss(0.0, 1.0) for _ in range(250)] + [factor * abs(draw.gauss(1.0, 1.0)) for _ in range(30)]
+    assert statistics.median(losses[-28:]) > 100.0 * statistics.median(losses[:28]) > 0.0
+    assert bool([f for f in exploding.diagnose(run(body(3), losses=losses, ended=True)) if f.alarm]) == said
 
 
 @pytest.mark.parametrize(("losses", "said"), [((0.3, 0.1, 73.0), False), ((0.3, 73.0, 90.0, 200.0), True)])

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from bodies import body
+from loss_cases import case, sample
 from runs import FLAT, run
 
 import isograd.health.diagnosis
-from isograd.health.diagnosis import DISEASES, diagnose, explained, in_order
+from isograd.health.diagnosis import DISEASES, diagnose, explained, in_order, loss_mismatch
 from isograd.health.diagnosis.learning_rate import SHORT
 from isograd.records.finding import Evidence, Finding
 
@@ -42,6 +43,15 @@ def test_a_rule_that_fails_is_a_remark_and_takes_no_other_finding_along(monkeypa
     assert any(finding.disease == "learning_rate" and finding.alarm for finding in found)
     (remark,) = [finding for finding in found if finding.disease == "spikes"]
     assert remark.severity == "note" and remark.where == "isograd" and "ZeroDivisionError" in remark.summary
+
+
+def test_what_two_losses_say_of_one_place_in_the_same_words_is_told_once():
+    looks = [
+        sample("cross_entropy", head=("softmax",), source=f"train.py:{line}", head_where="net.3", head_source="net.py:4")
+        for line in (8, 9)
+    ]
+    assert len(list(loss_mismatch.diagnose(case(*looks)))) == 2
+    assert [found.where for found in diagnose(case(*looks)) if found.disease == "loss_mismatch"] == ["net.3"]
 
 
 def test_every_file_of_a_disease_is_asked_once():

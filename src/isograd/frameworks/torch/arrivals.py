@@ -62,7 +62,7 @@ class Arrivals:
     carried: list[bool] = field(default_factory=list)
     """The same of the parameters whose optimizer has stepped."""
     stepped: dict[int, bool] = field(default_factory=dict)
-    """By parameter: whether it had a gradient when its optimizer stepped, of zeros or not."""
+    """By parameter: whether it had a gradient, of zeros or not, when its optimizer, or one of those that share it, stepped."""
     filled: bool = False
     """Whether any of these held anything but zeros."""
     ran: set[str] = field(default_factory=set)
@@ -109,7 +109,7 @@ class Arrivals:
         for parameter in reversed(held.parameters):  # near the loss gradients are rarely zero
             if id(parameter) in self.dirty:
                 self.carried.append(self.dirty.pop(id(parameter)))
-            self.stepped[id(parameter)] = parameter.grad is not None
+            self.stepped[id(parameter)] = parameter.grad is not None or self.stepped.get(id(parameter), False)
             self.filled = self.filled or full([parameter.grad])[0]
         self._rounds.append({id(parameter) for parameter in held.parameters})
 

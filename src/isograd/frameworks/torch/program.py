@@ -55,6 +55,7 @@ class Program:
         self._trials: dict[str, tuple[str, int, str | None]] = {}
         self._looks, self._index, self._sampled, self._closure, self._called = 0, 0, False, False, False
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
+        self._former: list[weakref.ref[Optimizer]] = []
         self._replaced = 1
         self._lines: dict[str, str | None] = {}
 
@@ -133,7 +134,7 @@ class Program:
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
-        self._arrivals, self._optimizers = Arrivals(()), []
+        self._arrivals, self._optimizers, self._former = Arrivals(()), [], []
         self._sequences.forget()
         self._drift.forget()
 
@@ -194,6 +195,9 @@ class Program:
         if any(reference() is optimizer for reference, _ in self._optimizers):
             return
         slots = tuple(held.slots)
-        kept = [pair for pair in self._optimizers if pair[1] != slots]
-        self._replaced += len(kept) < len(self._optimizers)
+        back = any(reference() is optimizer for reference in self._former)  # two that take turns with the same parameters
+        kept = [pair for pair in self._optimizers if back or pair[1] != slots]
+        gone = [pair[0] for pair in self._optimizers if pair not in kept]
+        self._former = [one for one in (*self._former, *gone) if one() is not None]
+        self._replaced += -1 if back else len(gone) > 0
         self._optimizers = [*kept, (weakref.ref(optimizer), slots)]

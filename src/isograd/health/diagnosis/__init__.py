@@ -146,13 +146,15 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     """Everything that is wrong: alarms before notes, and among alarms what may be the cause before what follows from it.
 
     Faults of the program and critical findings are told at once, other symptoms are remarks until the run is ``decided``. A
-    rule that fails is a remark too, and silences no other: what was found is worth more than what was not.
+    rule that fails is a remark too, and silences no other: what was found is worth more than what was not. What several losses
+    say of one place in the same words is told once.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> diagnose(Case(Anatomy("reference", (), ())))
     ()
     """
-    found = (_placed(finding, case) for disease in DISEASES for finding in _asked(disease, case))
+    asked = (_placed(finding, case) for disease in DISEASES for finding in _asked(disease, case))
+    found = {(one.disease, one.where, one.source, one.summary): one for one in asked}.values()
     return in_order(explained([finding if decided(case) else _held_back(finding) for finding in found]))
 
 

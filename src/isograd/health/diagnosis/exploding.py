@@ -109,7 +109,7 @@ def _step_size(layer: Layer, rows: Table, *, ever: bool) -> float:
 
 
 def _loss_growth(rows: Table, *, early: bool) -> float:
-    """Median loss of the last tenth over that of the first tenth; 0 where it cannot be said.
+    """Median loss of the last tenth over the median size of the first (a policy's has both signs); 0 where it cannot be said.
 
     A median of fewer than three is no median: there the least of the last quarter (three at most) counts, over the largest
     of the first, for single losses of tiny batches differ by a hundred times and more. Where the run has just begun (``early``)
@@ -119,10 +119,11 @@ def _loss_growth(rows: Table, *, early: bool) -> float:
     if len(losses) < 2 or not all(map(math.isfinite, losses)):
         return 0.0
     tenth = len(losses) // 10
-    first, last = statistics.median(losses[: max(1, tenth)]), statistics.median(losses[-max(1, tenth) :])
+    sizes = [abs(loss) for loss in losses]
+    first, last = statistics.median(sizes[: max(1, tenth)]), statistics.median(losses[-max(1, tenth) :])
     if tenth < FEW:
         few = max(1, min(FEW, len(losses) // 4))
-        first, last = max(losses[:few]), min(losses[-few:])
+        first, last = max(sizes[:few]), min(losses[-few:])
         last = min(losses[-2:]) if early and min(losses[-2:]) < AWAY * first else last
     return last / first if first > 0.0 else 0.0
 

@@ -8,7 +8,8 @@ Bounds:
   OFTEN   another object in at least half of the steps: one a phase or an epoch is a restart on purpose
   LEAST   five objects
 
-Look-alikes that are healthy: a new optimizer after unfreezing, one a phase or a task, several optimizers for several parts.
+Look-alikes that are healthy: a new optimizer after unfreezing, one a phase or a task, several optimizers for several parts,
+or for several losses of the same parts, which take turns (one that comes back was not made anew).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LEAST = 5
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding."""
     found = lasting(case, "optimizer_replaced").get("optimizer")
-    if found is None:
+    if found is None or not found.always:
         return
     count = int(found.fact.get("count", 0))
     often = count >= LEAST and count >= OFTEN * found.last
