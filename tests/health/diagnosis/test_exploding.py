@@ -301,7 +301,7 @@ def test_an_objective_of_either_sign_is_measured_by_its_size_and_not_by_a_median
     draw = random.Random(6)
     losses = [draw.gauss(0.0, 1.0) for _ in range(250)] + [factor * abs(draw.gauss(1.0, 1.0)) for _ in range(30)]
     assert statistics.median(losses[-28:]) > 100.0 * statistics.median(losses[:28]) > 0.0
-    assert bool([f for f in exploding.diagnose(run(body(3), losses=losses, ended=True)) if f.alarm]) == said
+    assert bool([f for f in exploding.diagnose(run(body(3), losses=losses, floor=None)) if f.alarm]) == said
 
 
 @pytest.mark.parametrize(("losses", "said"), [((0.3, 0.1, 73.0), False), ((0.3, 73.0, 90.0, 200.0), True)])
