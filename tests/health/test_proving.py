@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from isograd.health.proving import FIRST_SEED, PAIRS, cost_of_proof, effect_of, pairs_needed, prove
+from isograd.health.proving import ATTEMPTS, FIRST_SEED, PAIRS, cost_of_proof, effect_of, pairs_needed, prove
 from isograd.health.trials import SEARCH_SEED, Work
 from isograd.records.edit import Edit
 from isograd.records.proof import Training
@@ -151,6 +151,23 @@ def test_edits_that_do_nothing_are_proven_or_harmful_in_at_most_one_in_64_each_w
         harmful += held.verdict == "harmful"
     rate = 0.5 ** pairs_needed(edits)
     assert max(proven, harmful) / runs <= rate + 3.0 * math.sqrt(rate * (1 - rate) / runs) <= 0.025
+
+
+def test_three_attempts_together_prove_nothing_in_at_most_one_in_forty():
+    odds = [0.5 ** pairs_needed(ONE, attempt) for attempt in range(ATTEMPTS)]
+    assert sum(odds) <= 0.025 and 0.5 ** (pairs_needed(ONE, ATTEMPTS - 1) - 1) + sum(odds[:-1]) > 0.025, "no pair too many"
+    draw, runs, proven = random.Random("attempts"), 8_000, 0
+    for _ in range(runs):
+        work = work_of(lambda edits, seed: draw.gauss(0.5, 0.1))
+        proven += any(prove(work, (Edit("width", float(one)),), LUCKY, 100, one).verdict == "proven" for one in range(ATTEMPTS))
+    assert proven / runs <= 0.025 + 3.0 * math.sqrt(0.025 * 0.975 / runs)
+    assert proven / runs >= 0.5 * sum(odds), "and the simulation can prove something"
+
+
+def test_each_attempt_has_seeds_of_its_own():
+    works = [work_of(lambda edits, seed: 0.9 if edits == ONE else 0.1) for _ in range(ATTEMPTS)]
+    seeds = [{trial.seed for trial in prove(work, ONE, LUCKY, 100, one).trials} for one, work in enumerate(works)]
+    assert [len(one) for one in seeds] == [6, 7, 10] and len(set.union(*seeds)) == 23
 
 
 def test_noise_that_a_seed_gives_to_both_sides_alike_does_not_hide_a_small_effect():

@@ -11,7 +11,7 @@ from isograd.health.present import Present, present_of
 from isograd.health.remedies import companions, memory, prescribe, rates, signal, weights
 from isograd.health.remedies.luck import combinations, drawn
 from isograd.health.remedies.order import in_order, tier
-from isograd.health.remedies.preset import preset
+from isograd.health.remedies.preset import other_ways, preset
 from isograd.records.anatomy import Anatomy, Node, Optimizer, Parameter
 from isograd.records.edit import EDITS, Edit
 from isograd.records.finding import Finding
@@ -102,8 +102,36 @@ def test_the_first_initialisation_is_the_one_at_the_edge_of_chaos(activation, de
 def test_a_plain_recurrent_cell_is_offered_gates_and_an_lstm_is_not():
     plain = case_of(nodes=(Node("rnn", "recurrent", "RNN"),))
     gated = case_of(nodes=(Node("rnn", "recurrent", "LSTM"),))
-    assert [edit.kind for edit, _ in memory.candidates(plain, dense(2))] == ["truncate", "cell", "cell"]
-    assert list(memory.candidates(gated, dense(2))) == []
+    assert [edit.kind for edit, _ in memory.candidates(plain, dense(2))] == ["forget_bias", "truncate", "cell", "cell"]
+    assert [edit.kind for edit, _ in memory.candidates(gated, dense(2))] == ["forget_bias"]
+
+
+def test_gates_keep_for_as_long_as_a_sequence_is_whose_gradient_was_seen_to_fade():
+    plain = case_of(nodes=(Node("rnn", "recurrent", "RNN"),))
+    fading = dense(2, fading_steps=100.0)
+    offered = [edit for edit, _ in memory.candidates(plain, fading)]
+    assert offered[0] == Edit("forget_bias", 4.6) and memory.lasting(offered, dense(2)) == ()
+    assert memory.lasting(offered, fading) == (Edit("cell", "lstm"), Edit("forget_bias", 4.6))
+    assert memory.lasting(offered[:1], fading) == (Edit("forget_bias", 4.6),), "gates are there already"
+    assert memory.lasting((), fading) == ()
+    singles = [Proposal(edit, "") for edit in offered]
+    assert companions(singles, fading)[0] == memory.lasting(offered, fading)
+    slow = dataclasses.replace(fading, words=(("optimizer", "sgd"), ("algorithm", "sgd")))
+    assert [edit.kind for edit in companions(singles, slow)[1]] == ["cell", "forget_bias", "optimizer"]
+    every = [edit.kind for edit in preset(singles, fading)]
+    assert {"cell", "forget_bias"} <= set(every) and not {"cell", "forget_bias"} & {
+        one.kind for one in preset(singles, dense(2))
+    }
+    assert any(
+        not {"cell", "forget_bias"} & {one.kind for one in way} for way in other_ways(preset(singles, fading), (), fading)
+    )
+
+
+def test_what_was_seen_over_time_speaks_for_gates_before_what_nothing_speaks_for():
+    case = case_of(2.0, nodes=(Node("rnn", "recurrent", "RNN"),))
+    finding = Finding("recurrent", "note", 0.85, "rnn", "a short memory")
+    kinds = [one.edit.kind for one in prescribe(case, (finding,), present_of(case)) if one.urgent]
+    assert "cell" in kinds and "cell" not in [one.edit.kind for one in prescribe(case, (), present_of(case)) if one.urgent]
 
 
 def test_an_activation_that_lets_the_signal_die_is_exchanged_before_anything_bigger():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from isograd.health.found import Found, Plan
-from isograd.health.proving import cost_of_proof
 from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work
 from isograd.records.proof import Candidate, Training
 
@@ -34,7 +33,7 @@ def bulk(one: Candidate) -> tuple[int, int, float]:
 
 def payable(work: Work, one: Candidate) -> bool:
     """Whether what is left of the budget holds its proof."""
-    return cost_of_proof(one.edits, work.length // 2) <= work.left(work.spent)
+    return work.keep(one.edits) <= work.left(work.spent)
 
 
 def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:

@@ -53,7 +53,7 @@ def _lessen(work: Work, plan: Plan, found: Found, winner: Candidate, between: tu
     _keep_for(work, winner.edits)
 
     def still(some: tuple[Edit, ...]) -> bool:
-        enough = sufficient(in_order(some))
+        enough = plan.fits(in_order(some)) and sufficient(in_order(some))
         if enough:
             _keep_for(work, some)
         return enough

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isograd.health.hypotheses import Proposal
 from isograd.health.proving import Held, cost_of_proof, pairs_needed
 from isograd.health.scoring import FACTS
-from isograd.health.trials import GAIN, Work
+from isograd.health.trials import GAIN, Work, said
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Kind, Proof, Training
@@ -68,7 +68,29 @@ class Found:
     payable: bool = True
     level: float | None = None
     """What parts that were taken away have left, where noise decided: so much is near enough."""
+    top: tuple[Training, float] | None = None
+    """The best training before any candidate, and its skill."""
     remarks: list[str] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+    """What was put to proof so far, the first first."""
+    searched: int = 0
+    proved: int = 0
+    """Steps of all searches and of all proofs."""
+
+    @property
+    def attempt(self) -> int:
+        """How many proofs there were before the next."""
+        return len(self.proofs)
+
+    def afresh(self) -> None:
+        """Forget what was chosen, and what was said of it; what was tried is known."""
+        self.edits, self.reached, self.payable, self.level, self.remarks = (), None, True, None, []
+
+
+def may_go_on(plan: Plan, proof: Proof) -> bool:
+    """Whether other edits may be put to proof after this one: of a sick program, where pairs and not the budget ended it."""
+    decided = proof.verdict == "harmful" or (len(proof.trials) == proof.pairs_needed or not proof.undecided)
+    return proof.verdict != "proven" and decided and not (proof.interrupted or proof.healthy or plan.asked)
 
 
 def is_sick(plan: Plan, found: Found) -> bool:
@@ -112,13 +134,12 @@ def proof_of(
     held: Held | None,
     random: tuple[Edit, ...] = (),
     length: int = 0,
-    searched: int | None = None,
     *,
     why: str = "",
     interrupted: bool = False,
 ) -> Proof:
     """The record of a search, with what the trials say (``held``) where edits were put to proof."""
-    searched = work.spent if searched is None else searched
+    searched = work.spent - found.proved
     sick = is_sick(plan, found)
     kind: Kind = "nothing" if not found.edits else "repair" if sick else "improvement"
     edits = found.edits
@@ -131,19 +152,37 @@ def proof_of(
         None if held is None else held.effect,
         None if held is None else held.against_random,
         () if held is None else held.trials,
-        tuple(work.candidates),
+        work.tried,
         found.cause,
         found.control,
         found.ceiling,
         None,
         random,
-        pairs_needed(edits),
+        pairs_needed(edits, found.attempt),
         work.length,
         length,
         round(searched / work.length, 3),
-        round((work.spent - searched) / work.length, 3),
+        round(found.proved / work.length, 3),
         work.spent,
         measure="skill" if plan.natural else "score",
         remarks=tuple(found.remarks),
         interrupted=interrupted or (held is not None and held.interrupted),
+        earlier=tuple(one.pairs_needed for one in found.proofs),
+    )
+
+
+def standing_of(found: Found, work: Work) -> Proof:
+    """Of several proofs the one that stands: the last where it is one or may become one, else the first, which was the choice
+    of the whole search. What else was put to proof is told beside it.
+    """
+    last = found.proofs[-1]
+    stands = last if last.verdict == "proven" or last.interrupted or (last.trials and last.undecided) else found.proofs[0]
+    others = (f"put to proof as well: {said(one.edits)}; {one.why}" for one in found.proofs if one is not stands)
+    return replace(
+        stands,
+        candidates=work.tried,
+        remarks=(*stands.remarks, *others),
+        cost_search=last.cost_search,
+        cost_proof=last.cost_proof,
+        steps=last.steps,
     )

@@ -45,6 +45,7 @@ SUSPECTS: dict[str, tuple[str, ...]] = {
     "dead_units": ("learning_rate", "initialisation", "input_scale"),
     "symmetry": ("initialisation",),
     "rank_collapse": ("initialisation", "activation", "width"),
+    "recurrent": ("initialisation",),
     "precision": ("precision",),
     "hidden_softmax": ("activation",),
     "hidden_scale": ("initialisation",),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.health.case import Case
-from isograd.health.diagnosis import hidden_softmax
+from isograd.health.diagnosis import hidden_softmax, recurrent
 from isograd.health.habits import loop_of
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import InputSample, LossSample
@@ -40,7 +40,8 @@ class Present:
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
     the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
-    theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer).
+    theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer),
+    fading_steps (of the longest sequence of a recurrent layer whose gradient does not reach back to its beginning).
     words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
     commonest), activations (all of them), straight ("whole" where nothing bends between any layers, "part" where some follow
     each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss.
@@ -76,6 +77,9 @@ def present_of(case: Case) -> Present:
     numbers = {**_steps(anatomy, loop), **_weights(anatomy), **odd[1], **_inputs(case), **_targets(case)}
     if case.expectations.slope is not None and math.isfinite(case.expectations.slope):
         numbers["fading"] = abs(case.expectations.slope) * max(0, len(weighted) - 1)
+    fading = recurrent.fading_steps(case)
+    if fading is not None:
+        numbers["fading_steps"] = fading
     mixing = _mixing(case)
     if mixing is not None:
         numbers["mixing"] = mixing

@@ -9,6 +9,13 @@ probability of at most one half, whatever the noise and whatever was thought bef
 which is 1/64 = 1.6 % at most. One pair more for each further edit halves it again, as the number of edits to choose from
 grows. The first pair that is not better ends the trial, since no further one could change the answer.
 
+Where a trial ends so, other edits may be put to proof, on seeds of their own: at most ATTEMPTS times, the a-th time with
+FURTHER pairs more. However the next edits are chosen, and whatever the earlier pairs have shown, the seeds are new, so that
+
+.. math:: P(\text{"proven"} \mid \text{no effect}) \le \sum_a 2^{-(6 + f_a)} = \tfrac{1}{64} + \tfrac{1}{128} + \tfrac{1}{1024}
+
+which is 2.44 %, below the 2.5 % that are allowed. With one pair more each time (6, 7, 8, ...) it would be 1/32 = 3.1 %.
+
 A random edit of the same size, drawn beforehand, then runs on the same seeds: after AHEAD seeds with the edits ahead each
 time, or after all seeds that the budget holds (AHEAD at least) with an interval that is not wholly below zero, the edits are
 not worse than luck (what is drawn may be a cure as well). "Harmful" is the same rule turned round: where all n pairs are
@@ -28,8 +35,13 @@ from isograd.records.edit import Edit
 from isograd.records.proof import Effect, Training, Trial, Verdict
 
 PAIRS, AHEAD = 6, 3
+FURTHER = (0, 1, 4)
+"""Pairs that each attempt at a proof takes more than the first: the fewest whose odds add up to less than 1 in 40."""
+ATTEMPTS = len(FURTHER)
 FIRST_SEED = 1_000
 """Of the proof; the search uses another one."""
+APART = 100
+"""Between the first seeds of two attempts: more than any attempt has pairs."""
 
 _T: tuple[float, ...] = (
     12.706,
@@ -64,16 +76,18 @@ class Held:
     interrupted: bool = False
 
 
-def pairs_needed(edits: Sequence[Edit]) -> int:
-    """How many pairs a proof of these edits takes.
+def pairs_needed(edits: Sequence[Edit], attempt: int = 0) -> int:
+    """How many pairs a proof of these edits takes, after so many attempts with others.
 
     >>> pairs_needed([Edit("clear_gradients")]), pairs_needed([Edit("clear_gradients"), Edit("residual")])
     (6, 7)
+    >>> [pairs_needed([Edit("loss")], attempt) for attempt in range(ATTEMPTS)]
+    [6, 7, 10]
     """
-    return PAIRS + max(0, len(edits) - 1)
+    return PAIRS + FURTHER[attempt] + max(0, len(edits) - 1)
 
 
-def cost_of_proof(edits: Sequence[Edit], length: int) -> int:
+def cost_of_proof(edits: Sequence[Edit], length: int, attempt: int = 0) -> int:
     """Steps that the proof takes at least: each pair twice, and the random edit on the first seeds.
 
     The edited side of a pair is longer where an edit asks for more steps.
@@ -83,7 +97,7 @@ def cost_of_proof(edits: Sequence[Edit], length: int) -> int:
     """
     stretched = (float(one.value) / float(one.before) for one in edits if one.kind == "steps" and one.value and one.before)
     longer = next(stretched, 1.0)
-    return math.ceil(length * ((1.0 + longer) * pairs_needed(edits) + AHEAD))
+    return math.ceil(length * ((1.0 + longer) * pairs_needed(edits, attempt) + AHEAD))
 
 
 def effect_of(differences: Sequence[float]) -> Effect | None:
@@ -103,8 +117,10 @@ def effect_of(differences: Sequence[float]) -> Effect | None:
     return Effect(mean, mean - half, mean + half)
 
 
-def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: int, first_seed: int = FIRST_SEED) -> Held:
+def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: int, attempt: int = 0) -> Held:
     """Run the pairs, then the random edits; an interruption (Ctrl-C) keeps what is there.
+
+    ``attempt``: how many other edits were put to proof before these.
 
     >>> from isograd.records.proof import Training
     >>> from isograd.records.skill import Skill
@@ -112,7 +128,7 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
     >>> prove(work, (Edit("clear_gradients"),), (), 150).verdict
     'proven'
     """
-    needed, trials = pairs_needed(edits), list[Trial]()
+    needed, trials, first_seed = pairs_needed(edits, attempt), list[Trial](), FIRST_SEED + APART * attempt
     work.foresee(_asks(work, edits, drawn, length, range(first_seed, first_seed + needed)))
     try:
         for place in range(needed):
@@ -120,7 +136,7 @@ def prove(work: Work, edits: tuple[Edit, ...], drawn: tuple[Edit, ...], length: 
                 return _ended(trials, "not proven", _short(trials, needed))
             trials.append(_pair(work, edits, first_seed + place, length, f"pair {place + 1} of {needed}"))
             if not trials[-1].difference > work.resolution:
-                return _lost(work, edits, trials, length)
+                return _lost(work, edits, trials, (length, needed))
         return _against_luck(work, trials, drawn, length)
     except KeyboardInterrupt:
         return replace(_ended(trials, "not proven", "it was stopped before it could say"), interrupted=True)
@@ -146,9 +162,12 @@ def _shortened(work: Work, edits: tuple[Edit, ...], length: int) -> int:
     return max(1, round(steps_of(edits, work.length) * length / work.length))
 
 
-def _lost(work: Work, edits: tuple[Edit, ...], trials: list[Trial], length: int) -> Held:
-    """A pair was not better: no proof; where the first was clearly worse, the others tell whether the edits do harm."""
-    least, needed = EQUAL * work.scale, pairs_needed(edits)
+def _lost(work: Work, edits: tuple[Edit, ...], trials: list[Trial], asked: tuple[int, int]) -> Held:
+    """A pair was not better: no proof; where the first was clearly worse, the others tell whether the edits do harm.
+
+    ``asked``: the steps of a pair, and how many pairs there are to be.
+    """
+    least, (length, needed) = EQUAL * work.scale, asked
     while (
         all(trial.difference < -least for trial in trials) and len(trials) < needed and work.affords(2 * length, reserved=True)
     ):

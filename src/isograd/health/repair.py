@@ -13,7 +13,9 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
     what loses no more than the tolerance (``combining``)
   6 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
 A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
-person can read, and what the rule of the proof asks the fewest pairs for.
+person can read, and what the rule of the proof asks the fewest pairs for. Where the proof of a sick program's repair fails the
+search goes on as if those edits had failed, and what it ends with is put to proof on other seeds, by a rule that asks for more
+pairs each time (``proving``).
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from itertools import combinations, islice
 from isograd.health.ceiling import ceiling
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
 from isograd.health.combining import combine, holds, known
-from isograd.health.found import HOPELESS, WELL, Found, Plan, nothing_said, proof_of, unpaid_said
+from isograd.health.found import HOPELESS, WELL, Found, Plan, may_go_on, nothing_said, proof_of, standing_of, unpaid_said
 from isograd.health.hypotheses import Proposal
-from isograd.health.proving import cost_of_proof, prove
+from isograd.health.proving import ATTEMPTS, cost_of_proof, prove
 from isograd.health.remedies.luck import Unit, drawn
 from isograd.health.remedies.luck import combinations as lucky
 from isograd.health.remedies.order import in_order
@@ -45,6 +47,8 @@ FIRST, ROUNDS, BESIDE, VALUES = 3, 2, 3, 2
 kind that are tried before other kinds have had their turn."""
 KINDS, QUARTER = 6, 4
 """Kinds that are tried in pairs where none gains alone, each for a part of a run: 15 pairs, not four runs."""
+LONG = ("residual", "forget_bias")
+"""Kinds that carry a signal over many layers, or over many time steps."""
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
 SHORT = 60
@@ -74,21 +78,19 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
         search(work, plan, found)
     except KeyboardInterrupt:
         return proof_of(work, plan, found, None, why="it was stopped before it could say", interrupted=True)
-    searched = work.spent
     if not found.edits or found.control is None or found.reached is None:
         return proof_of(work, plan, found, None, why=nothing_said(plan, found, tried=any(one.edits for one in work.candidates)))
     if not found.payable:
         return proof_of(work, plan, found, None, why=unpaid_said(work, found.edits))
-    length = _pair_length(work, found.edits, found.control, found.reached)
-    random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
-    if not plan.fits(random):
-        random = random[:1]
-    held = prove(work, found.edits, random, length)
-    proof = proof_of(work, plan, found, held, random, length, searched)
-    if held.interrupted:
+    found.proofs.append(_put_to_proof(work, plan, found, unit))
+    while may_go_on(plan, found.proofs[-1]) and len(found.proofs) < ATTEMPTS and _goes_on(work, plan, found, unit):
+        pass
+    proof = standing_of(found, work)
+    if proof.interrupted:
         return proof
     try:
-        luck = _luck(work, plan, found.reached.skill.value, searched, unit)
+        chosen = next(one.skill for one in work.tried if one.edits == proof.edits)
+        luck = _luck(work, plan, chosen or 0.0, found.searched, unit)
         unpaid = ("the budget ended before it could be seen what luck reaches",) if luck is None and plan.pool else ()
         return replace(proof, luck=luck, remarks=(*proof.remarks, *unpaid), steps=work.spent)
     except KeyboardInterrupt:
@@ -96,9 +98,38 @@ def cure(work: Work, plan: Plan, unit: Unit) -> Proof:
         return replace(proof, remarks=(*proof.remarks, stopped), steps=work.spent)
 
 
+def _put_to_proof(work: Work, plan: Plan, found: Found, unit: Unit) -> Proof:
+    """Draw the random edit, and run the pairs."""
+    assert found.control is not None and found.reached is not None
+    found.searched = work.spent - found.proved
+    length = _pair_length(work, found, found.control, found.reached)
+    random = drawn([e for e in plan.pool if plan.fits((e,))], _size(found.edits), unit, found.edits)
+    if not plan.fits(random):
+        random = random[:1]
+    held = prove(work, found.edits, random, length, found.attempt)
+    found.proved = work.spent - found.searched
+    return proof_of(work, plan, found, held, random, length)
+
+
+def _goes_on(work: Work, plan: Plan, found: Found, unit: Unit) -> bool:
+    """A proof has failed: search on without those edits, and put to proof what is found then; no where there is nothing."""
+    last = found.proofs[-1]
+    work.lose(last.edits, f"its proof failed: {last.why}")
+    found.afresh()
+    try:
+        search(work, plan, found)
+    except KeyboardInterrupt:
+        found.proofs[-1] = replace(last, interrupted=True)
+        return False
+    if not found.edits or not found.payable:
+        return False
+    found.proofs.append(_put_to_proof(work, plan, found, unit))
+    return True
+
+
 def search(work: Work, plan: Plan, found: Found) -> None:
     """Fill ``found``: what the program and the preset reach, the cause, and the edits that are worth a proof, if any."""
-    work.keep = lambda edits: cost_of_proof(edits, work.length // 2)
+    work.keep = lambda edits: cost_of_proof(edits, work.length // 2, found.attempt)
     work.reserve = work.keep((Edit("loss"),))
     work.foresee(work.searching(edits) for edits in ((), plan.asked or plan.preset))
     control = found.control = work.candidate((), "control", "the program as it is")
@@ -108,17 +139,19 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         return
     if plan.natural and value > 1.0 - GAIN:
         return
-    best, top = ceiling(work, plan, found, control)
+    best, top = found.top = found.top or ceiling(work, plan, found, control)
     if not plan.natural:
         work.scale = abs(top - value) or 1.0
     helps = top - value >= HELPS * work.scale
     if not helps and value >= WELL and not (plan.alarmed or plan.sure) and plan.natural:
         return
-    _explained(work, plan, found, dict(best.curve) if helps else {})
+    if found.cause is None:
+        _explained(work, plan, found, dict(best.curve) if helps else {})
     silent = [step for step, skill in best.curve if skill - value <= GAIN * work.scale] if helps else []
     order, stop = _ordered(plan, found, max(silent, default=0)), _hopeless(work, best, control, natural=plan.natural)
     if helps:
         near = work.near = goal(plan, work, value, top, NEAR)
+        work.bar = goal(plan, work, value, top, KEPT)
         _singles(work, order[:FIRST], near, stop)
         _together(work, plan, near, stop)
         _beside(work, plan, control, best, top)
@@ -198,10 +231,12 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], n
 
 
 def _together(work: Work, plan: Plan, near: float, stop: Stop) -> None:
-    """Where the first singles came to nothing in a network too deep for any: what suits its depth, if anything asks for it."""
+    """Where the first singles came to nothing in a network too deep for any, or over too many time steps: what suits that, if
+    anything asks for it.
+    """
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
-    deep = [edits for edits in plan.together[:2] if any(one.kind == "residual" or one.value in ORTHOGONAL for one in edits)]
-    for edits in deep if plan.alarmed or "residual" in spoken else ():
+    deep = [edits for edits in plan.together[:2] if any(one.kind in LONG or one.value in ORTHOGONAL for one in edits)]
+    for edits in deep if plan.alarmed or spoken & {"residual", "cell"} else ():
         if any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             return
         holds(work, edits, "combination", near, stop, "theory puts them together")
@@ -322,18 +357,18 @@ def _size(edits: Sequence[Edit]) -> int:
     return sum(edit.size for edit in edits)
 
 
-def _pair_length(work: Work, edits: tuple[Edit, ...], control: Training, treated: Training) -> int:
+def _pair_length(work: Work, found: Found, control: Training, treated: Training) -> int:
     """Half a run where the gap shows by then: enough to be spoken of, and half of what it becomes or all that can be paid.
 
     A gap the wrong way shows harm, and counts alike.
     """
-    half = max(1, work.length // 2)
+    edits, half = found.edits, max(1, work.length // 2)
     one, other = dict(control.curve).get(half), dict(treated.curve).get(max(1, steps_of(edits, work.length) // 2))
     if one is None or other is None:
         return work.length
     becomes = treated.skill.value - control.skill.value
     gap = (other - one) * math.copysign(1.0, becomes)
-    poor = not work.affords(cost_of_proof(edits, work.length), reserved=True)
+    poor = not work.affords(cost_of_proof(edits, work.length, found.attempt), reserved=True)
     return half if gap >= GAIN * work.scale and (poor or gap >= 0.5 * abs(becomes)) else work.length
 
 

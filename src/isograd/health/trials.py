@@ -69,6 +69,10 @@ class Work:
     ahead: Callable[[Sequence[Ask]], object] | None = None
     near: float = math.inf
     """The skill from which two to PARTS edits are tried with a second seed."""
+    bar: float = math.inf
+    """The skill that is enough: one edit that comes within EQUAL of it, above or below, is tried with a second seed."""
+    lost: dict[tuple[Edit, ...], Candidate] = field(default_factory=dict)
+    """Edits whose proof failed, as they stood before: they count as what fails, and the search goes on without them."""
     keep: Callable[[tuple[Edit, ...]], float] = lambda edits: 0.0
     """Steps that the proof of these edits will take, which a second seed leaves."""
     spent: int = 0
@@ -108,17 +112,35 @@ class Work:
         """One full training on the search's seed and examples, written down among the candidates.
 
         Two to PARTS edits that come ``near`` are worth the mean of two seeds: the more is tried, the likelier is one of them
-        good by its seed alone, and combinations are what most is tried of.
+        good by its seed alone, and combinations are what most is tried of. So is one edit where noise decides whether it is
+        enough. What ``lost`` its proof is worth nothing more.
         """
         before = self.spent
         made = self.train(edits, SEARCH_SEED, "search", steps_of(edits, self.length), said(edits), stop)
-        if 1 < len(edits) <= PARTS and stage != "preset" and made.failed is None and made.skill.value >= self.near:
+        if stage != "preset" and made.failed is None and self._doubtful(edits, made.skill.value):
             made = self._twice(edits, made)
         if all(one.edits != edits for one in self.candidates):
             cost = (self.spent - before) / self.length
             skill = None if made.failed is not None else made.skill.value
             self.candidates.append(Candidate(edits, skill, stage, reason, round(cost, 3), made.failed))
-        return made
+        return made if edits not in self.lost else replace(made, skill=Skill(WORST, 0), failed="its proof failed")
+
+    def lose(self, edits: tuple[Edit, ...], why: str) -> None:
+        """The proof of these edits failed: from now on they count as what fails."""
+        place, stood = next((place, one) for place, one in enumerate(self.candidates) if one.edits == edits)
+        self.lost[edits] = replace(stood, reason=f"{stood.reason}; {why}")
+        self.candidates[place] = replace(stood, skill=None, failed=why)
+
+    @property
+    def tried(self) -> tuple[Candidate, ...]:
+        """All candidates, those whose proof failed with what they reached in the search."""
+        return tuple(self.lost.get(one.edits, one) for one in self.candidates)
+
+    def _doubtful(self, edits: tuple[Edit, ...], skill: float) -> bool:
+        """Whether one seed is too little to say what edits are worth."""
+        if len(edits) == 1:
+            return abs(skill - self.bar) < EQUAL * self.scale
+        return 1 < len(edits) <= PARTS and skill >= self.near
 
     def _twice(self, edits: tuple[Edit, ...], made: Training) -> Training:
         """What a training is worth with another seed as well; as it is where that cannot be paid."""

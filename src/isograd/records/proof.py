@@ -129,6 +129,7 @@ class Proof:
     ``pair_length``; costs are in full runs, ``steps`` is their sum. ``varies`` is what differs between the trials: the initial
     weights, or, of a model that is trained already, only the order of the data. ``measure``: our yardstick, or the person's
     own score. ``fresh``: the proof was judged by examples that the search never used; else its seeds alone are new.
+    ``earlier`` has, for each other change whose proof failed before, the pairs that it was asked for.
     """
 
     verdict: Verdict
@@ -156,18 +157,27 @@ class Proof:
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
     fresh: bool = True
+    earlier: tuple[int, ...] = ()
+
+    @property
+    def better(self) -> int:
+        """How many pairs are better, by more than rounding; a score of the person's own has no resolution that we know."""
+        least = RESOLUTION if self.measure == "skill" else 0.0
+        return sum(trial.difference > least for trial in self.trials)
 
     @property
     def undecided(self) -> bool:
-        """Whether every pair so far is better; a score of the person's own has no resolution that we know."""
-        least = RESOLUTION if self.measure == "skill" else 0.0
-        return all(trial.difference > least for trial in self.trials)
+        """Whether every pair so far is better."""
+        return self.better == len(self.trials)
 
     @property
     def false_proof_rate(self) -> float:
-        """How often edits that do nothing are called proven at most, whatever the noise: one half for each pair.
+        """How often edits that do nothing are called proven at most, whatever the noise: one half for each pair, summed over
+        all attempts.
 
         >>> Proof("proven", (), "nothing", True).false_proof_rate
         0.015625
+        >>> Proof("proven", (), "nothing", True, pairs_needed=7, earlier=(6,)).false_proof_rate
+        0.0234375
         """
-        return 0.5**self.pairs_needed
+        return 0.5**self.pairs_needed + sum(0.5**asked for asked in self.earlier)

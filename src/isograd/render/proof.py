@@ -73,7 +73,7 @@ def effect_told(proof: Proof) -> str:
     """The effect with its interval, and how many pairs say so; "" where there is no pair."""
     if proof.effect is None:
         return ""
-    better = sum(trial.difference > 0.0 for trial in proof.trials)
+    better = proof.better
     rises = "rises" if proof.effect.mean >= 0.0 else "falls"
     pairs = f"{better} of {count(len(proof.trials), 'new pair')} {'is' if better == 1 else 'are'} better"
     what = "The skill" if proof.measure == "skill" else "The score"

@@ -81,12 +81,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 def short_memory(case: Case) -> bool:
     """Whether a recurrent layer cannot learn now what stands early in its sequences: some tasks need that, and some do not."""
+    return fading_steps(case) is not None
+
+
+def fading_steps(case: Case) -> float | None:
+    """Steps of the longest sequence whose early steps a recurrent layer cannot learn now; None where there is none."""
+    found = list[float]()
     for node in case.anatomy.nodes:
         series = [case.series(name, node.path) for name in ("time_steps", "time_reach", "first_step_share")]
         steps, reach, share = map(middle, series)
         if steps is not None and reach is not None and share is not None and steps >= STEPS and _short(steps, reach, share):
-            return True
-    return False
+            found.append(steps)
+    return max(found, default=None)
 
 
 def _short(steps: float, reach: float, share: float) -> bool:

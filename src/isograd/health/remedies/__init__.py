@@ -18,10 +18,11 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "rank_collapse": ("normalisation", "residual"),
     "symmetry": ("normalisation",),
     "dead_units": ("normalisation",),
+    "recurrent": ("cell", "forget_bias", "clip_norm"),
 }
 """What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
 
-FAMILIES = (rates, weights, signal, memory)
+FAMILIES = (rates, memory, weights, signal)
 """What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
 
 
@@ -74,7 +75,8 @@ def _from_theory(case: Case, present: Present, spoken: dict[str, Finding]) -> It
 def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Edit, ...], ...]:
     r"""Edits that help together where neither does alone, the likeliest first.
 
-    An activation with the initial weights that suit it. Adam with a rate of its own, where steps were adaptive in another way:
+    First a memory that lasts, where a gradient was seen to fade over the time steps (``memory.lasting``). An activation with
+    the initial weights that suit it. Adam with a rate of its own, where steps were adaptive in another way:
     the rates of the two are not of one kind. In a deep network residual paths whose branches begin at nothing, with
     an activation that has a slope of 1: the network begins as its first and last layer, so that neither depth nor the weights
     that were there matter. Rules that keep a variance over plain layers double it over each path, :math:`2^L` over L of them.
@@ -109,4 +111,7 @@ def companions(proposed: Sequence[Proposal], present: Present) -> tuple[tuple[Ed
     if adam is not None:
         rate = Edit("learning_rate", rates.RATE, before=rates.standing_rate(present))
         pairs.insert(len(paths) if at == 0 else 0, (adam, rate))
-    return tuple(pairs)
+    lasting = memory.lasting(edits, present)
+    if lasting and present.word("optimizer") == "sgd":  # what little comes back over many steps is nothing beside the rest
+        pairs.insert(0, in_order((*lasting, Edit("optimizer", "adam", before="sgd"))))
+    return tuple(made for made in (lasting, *pairs) if made)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from isograd.health.hypotheses import DEEP, Proposal, usual_norms
 from isograd.health.present import Present
+from isograd.health.remedies.memory import lasting
 from isograd.health.remedies.order import CORRECTNESS, in_order
 from isograd.health.remedies.rates import RATE, rounded, standing_rate, to_adam
 from isograd.health.remedies.weights import isometry
@@ -22,13 +23,15 @@ def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]
 
     Correctness: all that a fact speaks for, and the loss that fits. Data: standardised. Steps: Adam (or its like) at a usual
     rate, clipped, without weight decay, dropout or schedule, and as many as show anything where a run has few. Signal: relu
-    with He's weights, a normalisation behind every hidden layer, and residual paths where the network is deep.
+    with He's weights, a normalisation behind every hidden layer, and residual paths where the network is deep; gates that keep
+    where a gradient was seen to fade over the steps of a sequence (``memory.lasting``).
 
     >>> [edit.kind for edit in preset((), Present("dense", 3, 16.0, words=(("activation", "sigmoid"),)))]
     ['activation', 'normalisation', 'initialisation', 'optimizer', 'learning_rate', 'clip_norm']
     """
     right = [one.edit for one in prescribed if one.edit.kind in CORRECTNESS or (one.edit.kind == "nonlinearity" and one.urgent)]
-    return in_order([*right, *_settings(prescribed), *_signal(present), *_steps(present)])
+    kept = lasting([one.edit for one in prescribed], present)
+    return in_order([*right, *_settings(prescribed), *kept, *_signal(present), *_steps(present)])
 
 
 def _settings(prescribed: Sequence[Proposal]) -> Iterator[Edit]:
@@ -66,11 +69,13 @@ def _steps(present: Present) -> Iterator[Edit]:
 
 
 def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Present) -> tuple[tuple[Edit, ...], ...]:
-    """What the preset may be instead, where it does not help: another rate, isometry, paths from nothing, steps alone.
+    """What the preset may be instead, where it does not help: another rate, isometry, paths from nothing, its own cells, steps
+    alone.
 
     Rates: a tenth and ten times the usual. Isometry: of a deep network, see ``weights.isometry``. From nothing: in a deep
     network residual paths whose branches and last layer begin at zero, without normalisation, so that neither depth nor the
-    first outputs, which paths make large, are in the way. Steps alone: of the preset what the optimizer does, and what a fact
+    first outputs, which paths make large, are in the way. Its own cells: what is learned may lie near the end of a sequence,
+    where gates that keep everything are in the way. Steps alone: of the preset what the optimizer does, and what a fact
     or a finding speaks for (``spoken``); data, loss and network stay the person's own, which a loss of their own may ask for.
     ``chosen`` is the preset as it can be made.
 
@@ -91,5 +96,6 @@ def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Presen
     if any(one.kind == "residual" for one in chosen):
         network = [one for one in chosen if one.kind not in ("normalisation", "initialisation")]
         ways.append(in_order((*network, Edit("initialisation", "fixup", before=present.number("gain")))))
+    ways.append(tuple(one for one in chosen if one.kind not in ("cell", "forget_bias")))
     ways.append(tuple(one for one in chosen if EDITS[one.kind].part in ("optimizer", "loop") or one in spoken))
     return tuple(way for way in dict.fromkeys(ways) if way and way != tuple(chosen))

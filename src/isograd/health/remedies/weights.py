@@ -5,7 +5,7 @@ With chi = sigma_w^2 E[phi'(sqrt(q) z)^2] = 1: relu and its kin sigma_w^2 = 2 (H
 every singular value is 1 and not only their mean (Pennington et al. 2017, arXiv:1711.04735; for convolutions delta-orthogonal,
 Xiao et al. 2018, arXiv:1806.05393); selu sigma_w^2 = 1 (Klambauer et al. 2017, arXiv:1706.02515). Sigmoid has an edge only with
 weights so large that no rule of the field gives them: there the activation is to be changed. A recurrent relu layer starts at
-the identity (Le et al. 2015, arXiv:1504.00941), a tanh one orthogonal, an LSTM with a forget bias of 1 (Jozefowicz 2015).
+the identity (Le et al. 2015, arXiv:1504.00941), a tanh one orthogonal; for gates see ``memory``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
         plain = any(node.operation == "recurrent" and "relu" in str(node.get("function", "")) for node in case.anatomy.nodes)
         rule = "identity" if plain else "orthogonal"
         yield Edit("initialisation", rule, before=gain), "every step back keeps the gradient"
-        yield Edit("forget_bias", 1.0), "a cell that remembers at first"
     for rule in rules(activation, present.depth, convolutional="conv" in kinds):
         yield Edit("initialisation", rule, before=gain), f"the edge of chaos of {activation or 'a linear network'}"
     if present.depth > 2 * DEEP:
