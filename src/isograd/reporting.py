@@ -113,4 +113,4 @@ def _learned(case: Case) -> records.Learned | None:
     found = outcome(case)
     if found.skill is None or case.taken < coverage.WORTH_TELLING:
         return None
-    return records.Learned(found.skill, found.error, found.falling)
+    return records.Learned(found.skill, found.error, found.falling, case.ended)

@@ -150,6 +150,11 @@ def test_health_is_claimed_of_layers_only_where_layers_were_measured(signal, wor
     [
         (Learned(0.02, 0.004), "No alarm, but next to nothing was learned.", "answers are 2 % of the way"),
         (Learned(0.08, 0.02), "Healthy: the gradients reached every layer.", "answers are 8 % of the way"),
+        (
+            Learned(0.02, 0.004, falling=True, over=True),
+            "No alarm, but next to nothing was learned.",
+            "answers are 2 % of the way from the best constant answer to perfect ones; the loss was still falling",
+        ),
         (Learned(0.02, 0.004, falling=True), "Healthy: the gradients reached every layer.", "; the loss is still falling"),
         (Learned(-2.0, 0.1), "No alarm, but next to nothing was learned.", "answers are worse than the best constant answer"),
     ],

@@ -20,12 +20,14 @@ Origin = Literal["check", "watch", "diagnose", "explain"]
 class Learned:
     """What came of a training: ``skill`` of the late answers on the examples trained on, with its standard error.
 
-    0 is the best constant answer, 1 are perfect ones. ``falling``: whether the loss was still falling, beyond noise.
+    0 is the best constant answer, 1 are perfect ones. ``falling``: whether the loss was still falling, beyond noise;
+    ``over``: whether the training has ended, so that nothing more will come of that.
     """
 
     skill: float
     error: float
     falling: bool = False
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,9 @@ def _doubts(report: Report) -> tuple[str, ...]:
 def next_to_nothing(report: Report) -> bool:
     """Whether the late answers are less than a tenth of the way from a constant answer to perfect ones, beyond doubt."""
     learned = report.learned
-    return learned is not None and not learned.falling and learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING
+    return (
+        learned is not None and (learned.over or not learned.falling) and learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING
+    )
 
 
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:

@@ -159,4 +159,4 @@ def learned(found: Learned) -> str:
     else:
         share = max(0.0, found.skill)
         text = f"answers are {100 * share:.0f} % of the way from the best constant answer to perfect ones"
-    return text + ("; the loss is still falling" if found.falling else "")
+    return text + (f"; the loss {'was' if found.over else 'is'} still falling" if found.falling else "")

@@ -64,3 +64,29 @@ def test_a_real_training_with_small_batches_gets_no_alarm(train, mlp):
 
     report, _ = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=0.1), 60)
     assert not [finding for finding in report.findings if finding.disease == "batch_size" and finding.alarm]
+
+
+def test_a_loss_that_the_model_computes_itself_is_no_batch_of_one_example():
+    """A table of what follows what, given out by index: the one sum in its pass is the loss."""
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    class Follows(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Parameter(torch.zeros(9, 9))
+
+        def forward(self, given, wanted):
+            return torch.nn.functional.cross_entropy(self.table[given], wanted)
+
+    torch.manual_seed(0)
+    model = Follows()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, steps=120) as watch:
+        for _ in range(120):
+            given = torch.randint(0, 9, (32,))
+            wanted = (given + torch.randint(0, 2, (32,))) % 9
+            optimizer.zero_grad()
+            model(given, wanted).backward()
+            optimizer.step()
+    assert not [finding for finding in watch.report().findings if finding.disease == "batch_size"]

@@ -83,7 +83,7 @@ class Layers:
         call = self._calls.get(where, -1) + 1
         self._calls[where] = call
         self._single = self._single or (operation == "linear" and tensor.ndim == 1)
-        examples = len(tensor) if tensor.ndim > 1 or (tensor.ndim and not self._single) else 1
+        examples = len(tensor) if tensor.ndim > 1 or (tensor.ndim and not self._single) else int(self._single)  # no axis: a sum
         entry = _Entry(where, call, examples, activation, units, self._alike(where, operation, tensor))
         self.entries[where, call] = entry
         if operation == "recurrent" and dict(settings).get("cell"):

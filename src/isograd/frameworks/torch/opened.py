@@ -115,6 +115,8 @@ class Open:
         if passes.layers.entries:
             return ()
         reason = "the model was not called as model(inputs) in the thread that entered the watch"
+        if passes.inputs:
+            reason = "the model was called, and nothing in it is a layer that is known"
         if self.compiled:
             reason = "torch.compile is at work in this program, and the watched model could not be run again beside it"
         elif walk.skipped:
