@@ -52,15 +52,17 @@ OPERATORS: dict[str, frozenset[str]] = {
     "optimizer swapped": frozenset(["learning_rate", "momentum"]),
     "no activation": frozenset(["nonlinearity"]),
     "penalty overwhelms": frozenset(["loss"]),
+    "running statistics that hardly follow": frozenset(["statistics"]),
+    "weight of a term far too large": frozenset(["loss", "other_terms"]),
 }
-"""Operators for which it is narrower."""
+"""Operators for which it is narrower, or another edit than the family's."""
 
 NO_EDIT = frozenset(["few examples", "features constant", "samples detached"])
 """Operators that no edit takes back: examples and features that are not there."""
 
 
 NOT_BROUGHT_BACK = frozenset(["features"])
-BY_HAND = frozenset(["gradients clamped from below", "weights clamped as in a critic"])
+BY_HAND = frozenset(["weights clamped as in a critic"])
 """What may be named, and no edit takes back: families whose inputs have lost what they held before the program gets them
 (rounded, clipped, not finite, one number), and statements by hand that no kind of edit stands for."""
 

@@ -161,9 +161,10 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
 
     .. math:: gain_i = J_{all} - J_{all \setminus i}
 
-    and what costs less goes, the least harmful first, so that of two edits that do the same one is left. Only values that harm
-    a healthy reference are put right at all: an edit that helps everybody is not among them. Empty where mending them all gains
-    too little over ``start``, the skill with what is ``given``.
+    and what costs less goes, the least harmful first, so that of two edits that do the same one is left; what stayed beside
+    something that went later is put back once more, where the budget holds it. Only values that harm a healthy reference are
+    put right at all: an edit that helps everybody is not among them. Empty where mending them all gains too little over
+    ``start``, the skill with what is ``given``.
     """
     if len(known) + len(given) < 2 or not work.affords((2 + len(known)) * work.length):
         return []
@@ -171,23 +172,25 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
     if whole < start.value + SUSPECT:
         return []
     told = {one.edit.kind: one for one in (*work.tried, *known) if one.reason != AT_ONCE}
-    kept: list[Hypothesis] = []
-    for edit in sorted(edits, key=lambda one: (one.kind in FACTS, worth(told[one.kind]))):
+    kept: dict[Edit, Hypothesis] = {}
+    while left := [one for one in edits if one not in kept or set(kept[one].given) != {*edits} - {one}]:
         if not work.affords(work.length):
             break
+        edit = min(left, key=lambda one: (one.kind in FACTS, worth(told[one.kind])))
         rest = tuple(one for one in edits if one is not edit)
         before = work.spent
         without = work.skill(rest, f"put back beside all others: {edit.kind.replace('_', ' ')}")[0].value
         if whole - without <= (NIL if edit.kind in FACTS else COSTS):
             edits, whole = rest, max(whole, without)
+            kept.pop(edit, None)
             continue
         score = score_of(whole - without, Harm(told[edit.kind].harm))
         reason = f"beside {' and '.join(one.kind.replace('_', ' ') for one in rest)}"
         told_so = replace(told[edit.kind], edit=edit, reason=reason, gain=whole - without, score=score)
-        kept.append(replace(told_so, skill=whole, given=rest, steps=work.spent - before, failed=None))
-    kept = [replace(one, given=tuple(edit for edit in one.given if edit in edits), skill=whole) for one in kept]
-    work.tried += kept
-    return sorted(kept, key=lambda one: -one.gain)
+        kept[edit] = replace(told_so, skill=whole, given=rest, steps=work.spent - before, failed=None)
+    found = [replace(one, given=tuple(edit for edit in one.given if edit in edits), skill=whole) for one in kept.values()]
+    work.tried += found
+    return sorted(found, key=lambda one: -one.gain)
 
 
 def _all(work: Search, start: Skill, known: Sequence[Hypothesis], given: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], float]:

@@ -17,8 +17,10 @@ _WORDS = {
     "target_scale": "The targets are on a scale that the outputs cannot reach in time.",
     "shuffle": "The examples come in an order that teaches one kind after the other.",
     "loss": "The loss does not fit the outputs and the targets.",
+    "other_terms": "Another part of the loss outweighs its comparison with the targets.",
     "keep_graph": "A signal leaves the graph, so that what stands before it learns nothing.",
     "precision": "The network computes in half precision without a scaler.",
+    "statistics": "The running statistics of a batch norm hardly follow its batches: what is evaluated is another network.",
     "initialisation": "The weights begin at a wrong size.",
     "nonlinearity": "No activation stands between layers, which then amount to one linear layer.",
     "width": "A hidden layer is too narrow to carry the answer.",
@@ -55,6 +57,8 @@ def summary_of(edit: Edit) -> str:
     if edit.kind == "depth":
         return f"The network is too {'deep' if isinstance(value, float | int) and value < 1.0 else 'shallow'}."
     name = edit.kind.replace("_", " ")
+    if edit.kind == "clip_norm" and before is None:
+        return "What a hook does to the gradients leaves little of where they point."
     if edit.kind == "clip_norm":
         return f"The gradient is clipped to {_shown(before)}, so that hardly anything moves."
     if edit.kind == "activation":

@@ -15,7 +15,8 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   GAIN     0.08 and LEAST harm 0.05: silent on 39 of 41 healthy programs; what is wrong for certain has to gain NIL alone
   LEARNS   a control above 0.1 learns: what gains less than SURE beside it must gain in a LONGER replay too, CONFIRMED at most;
            and so must what does little harm (below CERTAIN) where the control does not learn: it may only be slow
-  SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given
+  SURE     a gain above 0.6 was right in 123 of 126, LIKELY above 0.3 in 35 of 38; below, three names are given. LIKELY at most
+           where no reference of the family knows the harm (not known, or borrowed) and no certain fact speaks
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
   ROUNDS   three faults at most, one after the other: name, apply, repeat; where a sick program stays below WELL and nothing
@@ -33,7 +34,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
-from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, suspects, together, tried
+from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, suspects, together, tried, worth
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
@@ -217,7 +218,7 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
         kinds.setdefault(one.edit.kind, one)
     near = [one for one in kinds.values() if one.score >= (1.0 - TIE) * best.score]
     rivals = near if certainty != "possible" else list(kinds.values())[:2]
-    if near and certainty == "sure":
+    if certainty == "sure" and (near or _one_sided(best)):
         certainty = "likely"
     proposal = next((one for one in candidates if one.edit == best.edit), None)
     where = proposal.where if proposal is not None else ""
@@ -231,6 +232,12 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
         best.source,
         tuple(one.edit for one in rivals),
     )
+
+
+def _one_sided(best: Hypothesis) -> bool:
+    """Whether no reference of the same family speaks for it, and what is wrong is no certain fact either."""
+    certain = best.edit.kind in FACTS or best.reason.startswith("fact")
+    return not certain and (best.harm is None or best.outside)
 
 
 def _suspects(work: Search) -> list[Hypothesis]:
@@ -292,8 +299,11 @@ def _pairs(work: Search, control: Skill, suspected: Sequence[Hypothesis], certai
 def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
     """Where nothing that may be blamed gained: again, LONGER times as long, with the most suspect edits first."""
     length = min(longest, work.length * LONGER)
-    best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -(one.harm or 0.0)))
-    chosen = list(dict.fromkeys(one.edit for one in best if one.failed is None and not one.edit.remedy and not one.given))
+    best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -worth(one)))
+    single = [one for one in best if one.failed is None and not one.edit.remedy and not one.given]
+    moved = abs(control.value) > NIL  # then a loss with the very skill of the control is the same loss
+    single = [one for one in single if not (moved and one.edit.kind == "loss" and one.skill == control.value)]
+    chosen = list(dict.fromkeys(one.edit for one in single))
     if (control.value > WELL and not work.alarmed) or length < 2 * work.length or not work.affords(2 * length):
         return []
     work.length = work.reached = length
@@ -302,7 +312,8 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
     work.tried.append(Hypothesis(Edit("steps", float(length)), "no change, for longer", control.value, 0.0, 0.0, steps=length))
     found = []
     for edit in chosen:
-        if not work.affords(length):
+        learned = max(control.value, *(one.skill for one in work.tried if one.skill is not None)) > SIGNAL
+        if not work.affords(length + (0 if learned else LENGTH)):  # for learning one batch by heart
             break
         proposal = next((one for one in candidates if one.edit == edit), Proposal(edit, "list"))
         found.append(tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
@@ -334,7 +345,7 @@ def _answer(
         return "unknown"
     if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"
-    steps = work.reached if work.reached >= work.run and work.affords(work.reached) else work.length
+    steps = max(work.length, min(work.reached, work.budget - work.spent)) if work.reached >= work.run else work.length
     if not work.affords(steps):
         return "unknown"
     work.spent += steps

@@ -17,6 +17,8 @@ FADES, GONE = math.log(100.0), math.log(1e6)
 """A gradient that theory foretells to fade by so many nats over the layers harms a network that only differs in being healthy:
 not below a hundredfold, which normal rates bridge; wholly from a millionfold, the last digit of float32 beside a weight. The
 references are too shallow to show it; residual and normalised networks, which do not fade, have no such harm."""
+ALIKE = {"hardsigmoid": "sigmoid", "hardtanh": "tanh", "silu": "gelu", "mish": "gelu", "softmin": "softmax"}
+"""Activations that were not tabulated, and the tabulated one of nearly the same curve."""
 LEAST = 0.05
 """Harm below counts as none: what seeds alone do to a reference."""
 
@@ -25,7 +27,8 @@ LEAST = 0.05
 class Harm:
     """Lost skill of the reference, in [0, 1.2]; ``value`` None: it is not known, and the test is one-sided.
 
-    ``outside``: the network is deeper, shallower, wider or narrower than what was tabulated, so that the number is borrowed.
+    ``outside``: the network is deeper, shallower or wider than what was tabulated, or does what none of that does, so that the
+    number is borrowed.
     """
 
     value: float | None
@@ -37,7 +40,7 @@ def harm_of(edit: Edit, present: Present) -> Harm:
     known = _known(edit, present)
     if known is None:
         return Harm(None)
-    outside = not DEPTHS[0] <= present.depth <= DEPTHS[1] or present.width > WIDTHS[1]
+    outside = not DEPTHS[0] <= present.depth <= DEPTHS[1] or present.width > WIDTHS[1] or bool(present.word("foreign"))
     return Harm(max(0.0, known) if known >= LEAST else 0.0, outside)
 
 
@@ -51,7 +54,7 @@ def _known(edit: Edit, present: Present) -> float | None:
         return None
     if kind == "activation":
         before = edit.before if isinstance(edit.before, str) else ""
-        return _most([_word(kind, "sign" if before in FLAT else before, present), _faded(present)])
+        return _most([_word(kind, "sign" if before in FLAT else ALIKE.get(before, before), present), _faded(present)])
     if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle"):
         before = edit.before if isinstance(edit.before, str) else ""
         return _word(kind, before, present)

@@ -67,6 +67,10 @@ FAR = 30.0
 PASSING = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh")
 """Activations whose slope is about 1 where a signal of usual size is."""
 ROOM = 16.0
+LIGHTER = (1e-3, 0.1)
+"""Weights of a term that outweighs the data: of one that is a mean in front of a sum, or the other way round, and of less."""
+FOLLOWING = 0.1
+"""The share of a new batch in running statistics: torch's own, with which 22 batches leave a tenth of what was there."""
 MIXED = 0.8
 """Batches whose labels vary less than so much of what all labels do are not mixed."""
 
@@ -85,7 +89,7 @@ class Proposal:
 def proposals(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:
     """Candidate edits, each once: those of facts first, then those that findings and values speak for, then the rest."""
     found: dict[Edit, Proposal] = {}
-    for one in (*_of_facts(case, present), *_of_findings(findings), *_of_values(present)):
+    for one in (*_of_facts(case, present), *_of_findings(case, findings, present), *_of_values(present)):
         found.setdefault(one.edit, one)
     spoken: dict[str, Finding] = {}
     for finding in findings:
@@ -151,11 +155,30 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
         yield Proposal(edit, "fact: a function comes last", True, "loss" if line is None else line.head_where or "loss", source)
 
 
-def _of_findings(findings: Sequence[Finding]) -> Iterator[Proposal]:
-    """What an alarm alone tells: layers may be frozen as one freezes what was learned before, and nothing was."""
-    frozen = next((one for one in findings if one.disease == "frozen_layers" and one.alarm), None)
-    if frozen is not None:
-        yield Proposal(Edit("unfreeze"), "finding: frozen layers", True, frozen.where, frozen.source)
+def _of_findings(case: Case, findings: Sequence[Finding], present: Present) -> Iterator[Proposal]:
+    """What an alarm alone tells.
+
+    Layers may be frozen as one freezes what was learned before, and nothing was. Running statistics may follow slowly in a long
+    run. A norm over a single value, and a part of the loss that outweighs all others, show in what does not come back. A hook
+    that takes the sign off gradients is no clip of a known bound.
+    """
+    alarms = {one.disease: one for one in reversed(findings) if one.alarm}
+
+    def spoken_for(edit: Edit, disease: str) -> Iterator[Proposal]:
+        one = alarms.get(disease)
+        if one is not None:
+            yield Proposal(edit, f"finding: {disease.replace('_', ' ')}", True, one.where, one.source)
+
+    yield from spoken_for(Edit("unfreeze"), "frozen_layers")
+    mode = alarms.get("wrong_mode")
+    lag = next((fact for _, fact in case.facts("statistics_lag") if mode is not None and fact.where == mode.where), None)
+    if lag is not None:
+        yield from spoken_for(Edit("statistics", FOLLOWING, before=float(lag.get("momentum", 0.0))), "wrong_mode")
+    yield from spoken_for(Edit("last", before="norm"), "flat_activation")
+    for weight in LIGHTER:
+        yield from spoken_for(Edit("other_terms", weight, before=1.0), "posterior_collapse")
+    if present.loop.clip_norm is None and present.loop.clip_value is None:
+        yield from spoken_for(Edit("clip_norm"), "clipping")
 
 
 def usual_norms(present: Present) -> tuple[str, ...]:

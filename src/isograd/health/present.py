@@ -27,6 +27,8 @@ FLAT = ("sign", "sgn", "round", "floor", "ceil", "trunc")
 ODD_GAIN, ODD_BIAS = 5.0, 10.0
 """A matrix whose gain (rms * sqrt(fan_in)) is beyond, or biases whose mean is: of one layer by itself. Usual are .58 to 1.41,
 and what is beyond 5 saturates what follows or makes the first loss (Glorot & Bengio 2010); to be calibrated."""
+EARLY = 0.5
+"""Share of the announced steps below which a run that ended by itself was cut short."""
 LOOKS = 4
 """Looks at least, for the order of the labels to be told."""
 ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "lion")
@@ -39,12 +41,14 @@ class Present:
 
     numbers: learning_rate (of SGD: over 1 - momentum), momentum, beta1, beta2, eps, weight_decay, clip_norm, gain (median over
     the matrices of rms * sqrt(fan_in)), bias (how far below zero), dropout, batch_size, input_scale (deviation), input_shift
-    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps, mixing, fading (nats by which
-    theory foretells that the gradient shrinks or grows from the last layer to the first), odd_gain and odd_bias (of one layer),
-    fading_steps (of the longest sequence of a recurrent layer whose gradient does not reach back to its beginning).
+    (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps (announced, or made where it was
+    cut short), mixing, fading (nats by which theory foretells that the gradient shrinks or grows from the last layer to the
+    first), odd_gain and odd_bias (of one layer), fading_steps (of the longest sequence of a recurrent layer whose gradient does
+    not reach back to its beginning).
     words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
     commonest), activations (all of them), straight ("whole" where nothing bends between any layers, "part" where some follow
-    each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss.
+    each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss, foreign (an operation that
+    no reference of the family has).
     """
 
     family: Family
@@ -74,7 +78,7 @@ def present_of(case: Case) -> Present:
     anatomy, loop = case.anatomy, loop_of(case)
     weighted = [node for node in anatomy.nodes if node.operation in ("linear", "conv", "recurrent", "attention")]
     odd = _odd(anatomy)
-    numbers = {**_steps(anatomy, loop), **_weights(anatomy), **odd[1], **_inputs(case), **_targets(case)}
+    numbers = {**_steps(anatomy, loop), **_cut_short(case), **_weights(anatomy), **odd[1], **_inputs(case), **_targets(case)}
     if case.expectations.slope is not None and math.isfinite(case.expectations.slope):
         numbers["fading"] = abs(case.expectations.slope) * max(0, len(weighted) - 1)
     fading = recurrent.fading_steps(case)
@@ -100,8 +104,10 @@ def present_of(case: Case) -> Present:
         "last": "" if loss is None or _reaches(loss) else " ".join(loss.head),
         "loss": loss.function if loss is not None else anatomy.loss or "",
     }
+    family = _family(anatomy, weighted, words["loss"])
+    words["foreign"] = _foreign(anatomy, family)
     return Present(
-        _family(weighted, words["loss"]),
+        family,
         len(weighted),
         _width(weighted),
         loop,
@@ -115,15 +121,27 @@ def _decay(kind: str) -> str:
     return "decoupled" if kind == "adamw" else "adaptive" if kind in ADAPTIVE else "sgd"
 
 
-def _family(weighted: list[Node], loss: str) -> Family:
+def _family(anatomy: Anatomy, weighted: list[Node], loss: str) -> Family:
     operations = Counter(node.operation for node in weighted)
-    if operations["attention"]:
+    products, soft = _products(anatomy), [node for node in anatomy.nodes if node.operation == "softmax"]
+    by_hand = bool(products and soft) and anatomy.nodes.index(soft[0]) < anatomy.nodes.index(products[-1])
+    if operations["attention"] or (by_hand and not hidden_softmax.between(anatomy)):
         return "attention"
     if operations["recurrent"]:
         return "recurrent"
     if operations["conv"]:
         return "convolutional"
     return "regression" if loss in REGRESSIONS else "dense"
+
+
+def _products(anatomy: Anatomy) -> list[Node]:
+    """Products of signals with each other, or with what is no weight."""
+    return [node for node in anatomy.nodes if node.operation == "unknown" and node.label in hidden_softmax.PRODUCTS]
+
+
+def _foreign(anatomy: Anatomy, family: Family) -> str:
+    """What a network does that no reference of its family does: a graph network multiplies by who is a neighbour of whom."""
+    return next((node.label for node in _products(anatomy)), "") if family in ("dense", "regression") else ""
 
 
 def _width(weighted: list[Node]) -> float:
@@ -150,6 +168,12 @@ def _steps(anatomy: Anatomy, loop: Loop) -> dict[str, float]:
     if anatomy.optimizer.kind not in ADAPTIVE and "learning_rate" in found and 0.0 <= momentum < 1.0:
         found["learning_rate"] /= 1.0 - momentum
     return found
+
+
+def _cut_short(case: Case) -> dict[str, float]:
+    """The steps that were made, where the loop went to its end without most of those that were announced."""
+    early = case.ended and case.planned is not None and 0 < case.taken < EARLY * case.planned
+    return {"steps": float(case.taken)} if early and not case.facts("raised") else {}
 
 
 def _weights(anatomy: Anatomy) -> dict[str, float]:
@@ -260,6 +284,7 @@ def _activations(anatomy: Anatomy) -> tuple[str, ...]:
         return ()
     between = anatomy.nodes[places[0] : places[-1]]
     names = Counter(str(node.get("function", node.label)) for node in between if node.operation == "activation")
-    names.update("softmax" for node in hidden_softmax.between(anatomy) if node in between)  # none of an attention
+    soft = [node for node in hidden_softmax.between(anatomy) if node in between]  # none of an attention
+    names.update("log_softmax" if node.get("log", False) else "softmax" for node in soft)
     names.update(node.label for node in between if node.operation == "unknown" and node.label in FLAT)
     return tuple(name for name, _ in names.most_common())

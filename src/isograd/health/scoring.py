@@ -17,6 +17,7 @@ FACTS = (
     "parameters",
     "keep_graph",
     "precision",
+    "statistics",
     "skip_batch",
 )
 """Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""

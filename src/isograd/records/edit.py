@@ -119,12 +119,16 @@ EDITS: dict[str, Kind] = {
     "batch_size": Kind("take `value` examples a step", "data", back="before", off="take the batches as they come"),
     # the loss
     "loss": Kind("use the loss that fits outputs and targets, on outputs without a last function", "loss"),
+    "other_terms": Kind("weigh what the loss asks beside its comparison with the targets by `value`", "loss", back="before"),
     "last": Kind("leave out the functions behind the last weighted layer", "loss"),
     # the model
     "keep_graph": Kind(
         "pass signals on in the graph where they were detached", "model", back="off", off="detach what the program detaches"
     ),
     "precision": Kind("compute in `value`", "model", back="before", off="compute in float32"),
+    "statistics": Kind(
+        "let the running statistics of batch norms take in the share `value` of each batch", "model", back="before"
+    ),
     "dropout": Kind("drop units with probability `value`", "model", back="before"),
     "forget_bias": Kind("set the bias of the forget gates to `value`", "model"),
     "initialisation": Kind("draw the weights again (`value`)", "model", keeps_weights=False),

@@ -14,11 +14,11 @@ from isograd.errors import ModelError
 from isograd.frameworks.torch import branches, cells, edits, mending, reshaping
 from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.describe import describe, without_a_batch
-from isograd.frameworks.torch.fitting import Fitting, fitting_loss, matched
+from isograd.frameworks.torch.fitting import Fitting, Weighed, fitting_loss, matched
 from isograd.frameworks.torch.made import STORE, kept
-from isograd.frameworks.torch.manner import BENT, CURVES, last_functions, running
+from isograd.frameworks.torch.manner import BENT, CURVES, behind, last_functions, running
 from isograd.frameworks.torch.places import tensors_in
-from isograd.frameworks.torch.preparing import apart, mapped, rebatched, standard
+from isograd.frameworks.torch.preparing import apart, mapped, places_of, rebatched, standard
 from isograd.frameworks.torch.state import same_random_streams, untouched
 from isograd.frameworks.torch.training_edits import TRAINING, above, optimizer_of
 from isograd.frameworks.torch.yardsticks import Listening, heard
@@ -79,20 +79,14 @@ def _batch_size(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _skip_batch(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    try:
-        places = frozenset(int(float(part)) for part in str(edit.value).split(",")) if not edit.off else frozenset()
-    except ValueError:
-        raise ModelError(f"skip_batch takes places counted from 1, such as 17 or '17, 18', not {edit.value!r}") from None
-    if any(place < 1 for place in places):
-        raise ModelError("places of batches are counted from 1", met=str(edit.value))
-    return dataclasses.replace(twin, data=twin.data.but(skipped=places))
+    return dataclasses.replace(twin, data=twin.data.but(skipped=frozenset() if edit.off else places_of(edit.value)))
 
 
 def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if twin.step is not None or twin.loss is None:
         return _loss_inside(twin)
-    _, last = _last(twin)
     own = twin.heard or twin.loss
+    _, last = _last(twin)
     for bare in (True, False):  # the program's own may take nothing but what its last function gives
         manner = twin.manner.but(last=last) if bare else twin.manner
         with contextlib.suppress(Exception), untouched(twin.models), running(twin.models, manner), torch.enable_grad():
@@ -108,6 +102,11 @@ def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
                     twin, loss=Fitting(own, binary=bool(binary), logits=logits), heard=own, manner=manner
                 )
     return dataclasses.replace(twin, loss=fitting_loss, heard=own, manner=twin.manner.but(last=last))
+
+
+def _other_terms(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    own = twin.loss if twin.step is None else None
+    return dataclasses.replace(twin, loss=Weighed(own, above(edit, 0.0)), heard=twin.heard or own)
 
 
 def _loss_inside(twin: TorchPatient) -> TorchPatient:
@@ -130,10 +129,15 @@ def _leave_out_last(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _last(twin: TorchPatient) -> tuple[tuple[str, ...], frozenset[int]]:
+    return last_functions(twin.models, lambda: _once(twin))
+
+
+def _once(twin: TorchPatient) -> Any:
+    """A pass on the first batch that leaves nothing behind."""
     if not twin.known:
         raise ModelError("which functions come last is seen on a batch, and there is none")
     with untouched(twin.models):
-        return last_functions(twin.models, lambda: outputs_of(twin.models, inputs_of(twin.known[0])))
+        return outputs_of(twin.models, inputs_of(twin.known[0]))
 
 
 def _keep_graph(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -169,6 +173,11 @@ def _dropout(twin: TorchPatient, edit: Edit) -> TorchPatient:
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.p = p
     return dataclasses.replace(twin, manner=twin.manner.but(dropout=p))
+
+
+def _statistics(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    edits.follow_statistics(twin.models, edits.number(edit))
+    return twin
 
 
 def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -227,10 +236,12 @@ def _called(twin: TorchPatient) -> tuple[Callable[[Any], object], Any]:
 
 
 def _activation(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    replaced = edits.replace_activations(twin.models, edit)
+    places, modules = behind(twin.models, lambda: _once(twin))
+    replaced = edits.replace_activations(twin.models, edit, modules)
     if not edit.where and edit.before in BENT and edit.value in CURVES:
         back = twin.manner.swap == (edit.value, edit.before)
-        return dataclasses.replace(twin, manner=twin.manner.but(swap=None if back else (str(edit.before), str(edit.value))))
+        swap = None if back else (str(edit.before), str(edit.value))
+        return dataclasses.replace(twin, manner=twin.manner.but(swap=swap, spared=places))
     if not replaced:
         raise ModelError(
             "there is no activation module to replace",
@@ -367,10 +378,12 @@ _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "batch_size": _batch_size,
     "skip_batch": _skip_batch,
     "loss": _loss,
+    "other_terms": _other_terms,
     "last": _leave_out_last,
     "keep_graph": _keep_graph,
     "precision": _precision,
     "dropout": _dropout,
+    "statistics": _statistics,
     "initialisation": _initialisation,
     "forget_bias": _forget_bias,
     "rescale": _rescale,

@@ -156,8 +156,10 @@ def unregistered(module: nn.Module) -> Iterator[nn.Module]:
             yield from (item for item in items if isinstance(item, nn.Module))
 
 
-def replace_activations(models: Sequence[nn.Module], edit: Edit) -> bool:
+def replace_activations(models: Sequence[nn.Module], edit: Edit, spared: frozenset[int] = frozenset()) -> bool:
     """Put another activation in the place of each activation module at ``edit.where``; of ``edit.before`` alone where given.
+
+    Those whose ids are ``spared`` stay, unless they are named.
 
     Gives whether there was one. Raises ``ModelError`` for an unknown one.
     """
@@ -174,6 +176,7 @@ def replace_activations(models: Sequence[nn.Module], edit: Edit) -> bool:
             if (
                 present is not None
                 and chosen
+                and (edit.where or id(present) not in spared)
                 and (_gives_way(present, edit) or not taken_back)
                 and _is_activation(present, edit.before)
             ):
@@ -205,6 +208,27 @@ def _instead(present: nn.Module, name: str) -> nn.Module:
 def _is_activation(module: nn.Module, before: object) -> bool:
     operation, settings = of_module(module)
     return operation == "activation" and before in (None, dict(settings).get("function"))
+
+
+def follow_statistics(models: Sequence[nn.Module], share: float) -> None:
+    """Let running statistics take in this share of each batch; raises ``ModelError`` where no batch norm keeps any."""
+    if not 0.0 < share <= 1.0:
+        raise ModelError(f"the share of a new batch lies above 0 and at 1 at most, not at {share:g}")
+    norms = [one for _, one in modules_of(models) if isinstance(one, nn.modules.batchnorm._NormBase)]
+    following = [one for one in norms if one.running_var is not None]
+    if not following:
+        raise ModelError("no normalisation keeps running statistics")
+    for one in following:
+        one.momentum = share
+
+
+def leave_gradients(models: Sequence[nn.Module]) -> None:
+    """Take away what hooks of the program's own do to the gradients of its parameters."""
+    for parameter in every_parameter(models):
+        for name in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+            hooks = getattr(parameter, name, None)
+            if hooks:
+                hooks.clear()
 
 
 def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generator) -> None:

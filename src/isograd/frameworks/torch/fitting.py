@@ -187,10 +187,8 @@ class Fitting:
         rest = self.rest(outputs, targets)
         if rest is None:
             return fitting
-        sizes = []
-        for loss in (self.own(outputs, targets), fitting):
-            found: Sequence[Tensor | None] = torch.autograd.grad(loss, made, retain_graph=True, allow_unused=True)
-            sizes.append(math.sqrt(sum(float(one.double().square().sum()) for one in found if one is not None)))
+        both = (self.own(outputs, targets), fitting)
+        sizes = [_length(torch.autograd.grad(loss, made, retain_graph=True, allow_unused=True)) for loss in both]
         factor = sizes[0] / sizes[1] if 0.0 < sizes[0] < math.inf and 0.0 < sizes[1] < math.inf else 1.0
         return factor * fitting + rest
 
@@ -212,6 +210,30 @@ class Fitting:
             return None
         rest = self.own(mapped(outputs, lambda one: one.detach() if id(one) in made else one), targets)
         return rest if isinstance(rest, Tensor) and rest.numel() == 1 and rest.requires_grad else None
+
+
+class Weighed:
+    """The program's own loss with another weight of what it asks of outputs that nothing is compared with.
+
+    The rest, which compares outputs with targets, stays as it is.
+    """
+
+    def __init__(self, own: Any, weight: float) -> None:
+        if own is None:
+            raise ModelError("the loss is inside the model or the step function", remedy="give batches and loss apart")
+        self.own, self.weight, self.fitting = own, weight, Fitting(own)
+
+    def __call__(self, outputs: Any, targets: Any) -> Tensor:
+        """The loss of these outputs and targets. Raises ``ModelError`` where nothing but the comparison is asked."""
+        rest = self.fitting.rest(outputs, targets)
+        if rest is None:
+            raise ModelError("the loss asks nothing of outputs that are not compared with targets")
+        loss: Tensor = self.own(outputs, targets) + (self.weight - 1.0) * rest
+        return loss
+
+
+def _length(gradients: Sequence[Tensor | None]) -> float:
+    return math.sqrt(sum(float(one.double().square().sum()) for one in gradients if one is not None))
 
 
 def _loss(found: Matched) -> Tensor:

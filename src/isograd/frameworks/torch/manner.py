@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.losses import given_to, reduction_of
 from isograd.frameworks.torch.made import kept
 from isograd.frameworks.torch.operations import LOSSES, name_of
+from isograd.frameworks.torch.places import modules_of
 
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -40,19 +42,25 @@ _WEIGHTED = frozenset(
     {"linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "embedding", "rnn_tanh", "rnn_relu", "lstm", "gru"}
 )
 _KEPT = frozenset({"detach", "data"})
+_TIMES = frozenset({"mul", "multiply", "__mul__", "__rmul__", "div", "divide", "true_divide", "__truediv__"})
+"""Functions that make a signal so many times as large."""
+_AXES = {"layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
+"""Norms that say over which axes they go, and how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
     """What is different where the model runs; the plain one changes nothing.
 
-    ``swap`` exchanges an activation by name, ``last`` are the positions, among the calls of ``BENT`` functions of one pass, of
-    those that are left out, ``keep_graph`` passes on in the graph what is detached, ``dropout`` is its probability. ``fit``:
-    losses give way to the one that fits what they are called with, in the model and, where the whole loop runs within, in a
-    step of the person's own. ``hold``: layers that a pass makes keep their weights (``made.kept``).
+    ``swap`` exchanges an activation by name, with a positive constant that multiplies its input, but for those at the places
+    ``spared``; ``last`` are those that are left out: places among the calls of ``BENT`` functions, and of norms over a single
+    value, of one pass. ``keep_graph`` passes on in the graph what is detached, ``dropout`` is its probability. ``fit``: losses
+    give way to the one that fits what they are called with, in the model and, where the whole loop runs within, in a step of
+    the person's own. ``hold``: layers that a pass makes keep their weights (``made.kept``).
     """
 
     swap: tuple[str, str] | None = None
+    spared: frozenset[int] = frozenset()
     last: frozenset[int] = frozenset()
     keep_graph: bool = False
     dropout: float | None = None
@@ -90,11 +98,13 @@ def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
         depth[0] += 1
         if depth[0] == 1:
             mode.calls = 0
+            mode.scaled.clear()
             mode.__enter__()  # type: ignore[no-untyped-call]
 
     def leaves(module: nn.Module, args: Any, output: Any) -> None:
         depth[0] -= 1
         if not depth[0]:
+            mode.scaled.clear()
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     handles = [model.register_forward_pre_hook(enters) for model in models]
@@ -107,15 +117,34 @@ def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
 
 
 def last_functions(models: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[tuple[str, ...], frozenset[int]]:
-    """The functions that come after the last weighted layer in a pass, and their positions among all ``BENT`` calls."""
+    """The functions that come after the last weighted layer in a pass, and their positions among all that may be left out."""
     heard = _Hearing()
     with heard, torch.no_grad():
         call()
-    names = [name for name, _ in heard.calls]
-    weighted = max((at for at, (_, bent) in enumerate(heard.calls) if not bent), default=-1)
-    positions = [sum(bent for _, bent in heard.calls[:at]) for at in range(len(names))]
-    behind = range(weighted + 1, len(names))
-    return tuple(names[at] for at in behind), frozenset(positions[at] for at in behind)
+    return tuple(name for name, _ in heard.calls[heard.weighted + 1 :]), frozenset(heard.last)
+
+
+def behind(models: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[frozenset[int], frozenset[int]]:
+    """What stands between no layers: the places of ``last_functions``, and the ids of the modules that run behind them alone.
+
+    Nothing where the pass fails.
+    """
+    heard, began = _Hearing(), dict[int, int]()
+
+    def enters(module: nn.Module, args: Any) -> None:
+        began.setdefault(id(module), len(heard.calls))
+
+    alone = {id(module): module for _, module in modules_of(models) if not module._modules}
+    handles = [module.register_forward_pre_hook(enters) for module in alone.values()]
+    try:
+        with heard, torch.no_grad():
+            call()
+    except ModelError:
+        return frozenset(), frozenset()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(heard.last), frozenset(key for key, at in began.items() if at > heard.weighted)
 
 
 @dataclass
@@ -127,11 +156,33 @@ class _Hearing(TorchFunctionMode):
     def __post_init__(self) -> None:
         super().__init__()
 
+    @property
+    def weighted(self) -> int:
+        """The place of the last weighted function."""
+        return max((at for at, (_, bent) in enumerate(self.calls) if not bent), default=-1)
+
+    @property
+    def last(self) -> range:
+        """The places, among all functions that may be left out, of those behind it."""
+        first = sum(bent for _, bent in self.calls[: self.weighted + 1])
+        return range(first, first + len(self.calls) - self.weighted - 1)
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = name_of(function)
-        if name in BENT or name in _WEIGHTED or name.startswith("conv"):
-            self.calls.append((name, name in BENT))
+        bends = name in BENT or of_one_value(name, args, kwargs or {})
+        if bends or name in _WEIGHTED or name.startswith("conv"):
+            self.calls.append((name, bends))
         return function(*args, **(kwargs or {}))
+
+
+def of_one_value(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this call normalises single values, so that it gives the same number whatever comes in.
+
+    >>> of_one_value("layer_norm", (None, (1,)), {}), of_one_value("layer_norm", (None, (8,)), {})
+    (True, False)
+    """
+    axes = kwargs.get(_AXES.get(name, ""), args[1] if len(args) > 1 else ())
+    return name in _AXES and bool(axes) and math.prod(axes) == 1
 
 
 class Fitted(TorchFunctionMode):
@@ -152,16 +203,22 @@ class _Exchange(TorchFunctionMode):
     def __init__(self, manner: Manner) -> None:
         super().__init__()
         self.manner, self.calls = manner, 0
+        self.scaled: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs, manner = name_of(function), kwargs or {}, self.manner
-        if name in BENT:
+        if name in BENT or of_one_value(name, args, kwargs):
             at, self.calls = self.calls, self.calls + 1
             given = args[0] if args else kwargs.get("input")
             if at in manner.last:
                 return given
-            if manner.swap is not None and manner.swap[0] == name:
-                return CURVES[manner.swap[1]](given)
+            if manner.swap is not None and manner.swap[0] == name and at not in manner.spared:
+                result, before = self.scaled.get(id(given), (None, given))
+                return CURVES[manner.swap[1]](before if result is given else given)
+        elif manner.swap is not None and name in _TIMES and _by_a_number(args):
+            result = function(*args, **kwargs)
+            self.scaled[id(result)] = result, args[0] if isinstance(args[0], Tensor) else args[1]
+            return result
         elif manner.keep_graph and args:
             if name in _KEPT and isinstance(args[0], Tensor):
                 return args[0]
@@ -173,3 +230,10 @@ class _Exchange(TorchFunctionMode):
             kwargs = {"p": manner.dropout, "training": bool(kwargs.get("training", args[2] if len(args) > 2 else True))}
             args = args[:1]
         return function(*args, **kwargs)
+
+
+def _by_a_number(args: Sequence[Any]) -> bool:
+    """Whether one of two factors is a positive number, and the other a tensor that is none of one number."""
+    if len(args) != 2 or not any(isinstance(one, Tensor) and one.ndim for one in args):
+        return False
+    return any(isinstance(one, float | int) and one > 0.0 for one in args)

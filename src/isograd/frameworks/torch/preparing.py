@@ -150,3 +150,18 @@ def length_of(batch: Any) -> int | None:
     """The common length of the first axis; None where there is none."""
     lengths = {len(tensor) if tensor.ndim else -1 for tensor in tensors_in(batch)}
     return lengths.pop() if len(lengths) == 1 and -1 not in lengths else None
+
+
+def places_of(value: object) -> frozenset[int]:
+    """The places of batches, counted from 1, that an edit names.
+
+    >>> sorted(places_of("17, 18")), sorted(places_of(3.0))
+    ([17, 18], [3])
+    """
+    try:
+        places = frozenset(int(float(part)) for part in str(value).split(","))
+    except ValueError:
+        raise ModelError(f"skip_batch takes places counted from 1, such as 17 or '17, 18', not {value!r}") from None
+    if any(place < 1 for place in places):
+        raise ModelError("places of batches are counted from 1", met=str(value))
+    return places

@@ -33,11 +33,13 @@ def _flag(name: str, on: Any, off: Any) -> Callable[[TorchPatient, Edit], TorchP
 
 
 def _clip(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    """One way of clipping at a time: a new one takes the place of the old, and none takes it away."""
+    """One way of clipping at a time: a new one takes the place of the old, and none takes it away, hooks on gradients too."""
     names = ("clip_norm", "clip_value", "clip_unit")
     if twin.step is not None and any(getattr(twin.loop, name) is not None for name in names):
         raise ModelError("the gradient is clipped inside the step function", remedy="give batches and loss instead of step")
     bound = None if edit.off else above(edit, 0.0)
+    if edit.off and edit.kind == "clip_norm":
+        edits.leave_gradients(twin.models)
     return _loop(**{name: bound if name == edit.kind else None for name in names})(twin, edit)
 
 

@@ -39,9 +39,11 @@ SETTINGS = frozenset(
         "batch_size",
         "shuffle",
         "dropout",
+        "statistics",
         "steps",
         "warm_up",
         "loss_scale",
+        "other_terms",
         "reset_state",
     ]
 )
