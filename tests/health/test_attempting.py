@@ -92,3 +92,19 @@ def test_suspect_is_one_edit_of_each_kind_that_something_speaks_for_and_that_har
     work.tried = [Hypothesis(edit, reason, 0.0, harm=harm) for edit, reason, harm in rows]
     assert [one.edit for one in suspects(work)] == [LOSS, RATE]
     assert suspects(work, (RATE, LOSS)) == []
+
+
+def test_what_stayed_beside_something_that_went_later_is_put_back_once_more():
+    """Inputs as they are cost something only as long as the weights are drawn for standardised ones."""
+
+    def attempt(edits, steps):
+        kinds = {edit.kind for edit in edits}
+        if not steps or "activation" not in kinds:
+            return Skill(0.0, 100)
+        return Skill(0.5 if "initialisation" in kinds and "input_scale" not in kinds else 0.9, 100)
+
+    harms = {"input_scale": 0.3, "initialisation": 0.4, "activation": 0.9}
+    work = Search(attempt, lambda edit: Harm(harms[edit.kind]), 2_000, alarmed=True)
+    known = [Hypothesis(edit, "value", 0.0, 0.0, harms[edit.kind]) for edit in (INPUTS, DRAWN, CURVE)]
+    (cause,) = together(work, Skill(0.0, 100), known)
+    assert cause.edit == CURVE and cause.given == ()

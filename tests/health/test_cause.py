@@ -354,3 +354,31 @@ def test_no_steps_are_kept_for_longer_replays_of_a_program_in_which_a_certain_fa
     work, tried = asked({frozenset(): 0.0, frozenset([graph, RATE]): 0.9}, budget=1_000)
     found = search(work, proposed(graph, RATE, INPUTS, CLEAR, urgent=(graph, RATE)), longest=4_000)
     assert (graph, RATE) in [edits for edits, _ in tried] and {one.edit for one in found.causes} == {graph, RATE}
+
+
+def test_nobody_is_sure_of_what_no_reference_of_the_same_family_speaks_for():
+    for harm, certainty in ((Harm(0.8), "sure"), (Harm(0.8, outside=True), "likely"), (Harm(None), "likely")):
+        work, _ = asked({frozenset(): 0.0, frozenset([RATE]): 0.9})
+        work.harm = lambda edit, harm=harm: harm
+        assert search(work, proposed(RATE)).causes[0].certainty == certainty
+    work, _ = asked({frozenset(): 0.0, frozenset([CLEAR]): 0.9})
+    work.harm = lambda edit: Harm(None)
+    assert search(work, proposed(CLEAR, urgent=(CLEAR,))).causes[0].certainty == "sure"  # a fact needs no reference
+
+
+def test_longer_replays_leave_what_learning_a_batch_by_heart_takes():
+    """What is left after 8 edits holds three longer replays, or two and one batch."""
+    many = [Edit("learning_rate", 10.0**-place) for place in range(8)]
+    work, tried = asked({frozenset(): 0.0}, budget=9 * LENGTH + 12 * LENGTH, run=4 * LENGTH)
+    told = []
+    found = search(work, proposed(*many), lambda steps: told.append(steps) or Skill(0.9, 32), longest=800)
+    assert found.answer == "no signal" and told == [4 * LENGTH]
+    assert [steps for _, steps in tried].count(4 * LENGTH) == 2
+    assert found.spent <= found.budget
+
+
+def test_a_loss_that_fits_already_is_not_asked_again_for_longer():
+    loss = Edit("loss")
+    work, tried = asked({frozenset(): 0.3, frozenset([RATE]): 0.31}, alarmed=True)
+    search(work, proposed(loss, RATE), longest=800)
+    assert [edits for edits, steps in tried if steps > LENGTH] == [(), (RATE,)]

@@ -200,3 +200,51 @@ def passes(calls, inputs, *, source="train.py:9"):
 
 def test_batches_whose_gradients_make_a_step_are_a_habit_of_the_loop_and_several_losses_of_a_batch_are_not():
     assert [passes(4, 4), passes(1, 1), passes(3, 1), passes(1, 2)] == [4, 1, 1, 1]
+
+
+def told(disease, where="loop", source="train.py:5"):
+    return Finding(disease, "warning", 0.9, where, "", source=source)
+
+
+def test_a_run_that_was_cut_short_is_as_long_as_it_was_and_not_as_was_announced():
+    def steps(taken, *facts, planned=200, ended=True):
+        made = tuple(Step(at, 1.0, 0.1, facts=facts) for at in range(1, taken + 1))
+        return present_of(case_of(Trace(anatomy(), (), made, planned_steps=planned, ended=ended))).number("steps")
+
+    assert (steps(12), steps(12, ended=False), steps(150), steps(12, Fact("raised"))) == (12.0, 200.0, 200.0, 200.0)
+    case = case_of(Trace(anatomy(), (), tuple(Step(at, 1.0, 0.1) for at in range(1, 13)), planned_steps=200, ended=True))
+    (longer,) = [one.edit for one in proposals(case, (), present_of(case)) if one.edit.kind == "steps"]
+    assert (longer.value, longer.before) == (80.0, 12.0)
+
+
+def test_what_only_an_alarm_tells_is_proposed_with_its_line_and_without_the_alarm_it_is_not():
+    slow = Fact("statistics_lag", "bn1", settings=(("momentum", 0.001), ("ratio", 9.0), ("shift", 0.0)))
+    case = seen(slow)
+    alarms = [told("wrong_mode", "bn1"), told("posterior_collapse", "mean"), told("clipping", "optimizer")]
+    present = present_of(case)
+    found = {one.edit.kind: one for one in proposals(case, alarms, present) if one.reason.startswith("finding")}
+    assert {"statistics", "other_terms", "clip_norm"} <= set(found)
+    assert (found["statistics"].edit.value, found["statistics"].edit.before, found["statistics"].where) == (0.1, 0.001, "bn1")
+    assert found["other_terms"].source == "train.py:5" and found["clip_norm"].urgent
+    quiet = {one.edit.kind for one in proposals(case, (), present)}
+    assert not quiet & {"statistics", "other_terms"} and Edit("clip_norm") not in [e.edit for e in proposals(case, (), present)]
+
+
+def test_an_attention_by_hand_has_attention_for_a_reference_and_a_product_with_neighbours_has_none():
+    def net(*between):
+        layer = [Node(name, "linear", "Linear", (place,), (8, 16)) for name, place in (("one", 0), ("two", 0))]
+        return Anatomy("torch", (Node("input", "input", "input", shape=(8, 16)), *layer, *between), ())
+
+    scores, soft = Node("scores", "unknown", "matmul", (1, 2), (8, 8)), Node("soft", "softmax", "softmax", (3,), (8, 8))
+    mixed = Node("mixed", "unknown", "matmul", (4, 2), (8, 16))
+    attends, spreads, plain = (present_of(Case(net(*some))) for some in ((scores, soft, mixed), (scores, soft), ()))
+    assert (attends.family, attends.word("foreign")) == ("attention", "")
+    assert (spreads.family, spreads.word("foreign")) == ("dense", "matmul")
+    edit = Edit("activation", "relu", before="sigmoid")
+    assert harm_of(edit, spreads).outside and not harm_of(edit, plain).outside
+
+
+def test_an_activation_of_nearly_the_same_curve_lends_its_harm():
+    present = present_of(Case(anatomy()))
+    hard, soft = (harm_of(Edit("activation", "relu", before=name), present) for name in ("hardsigmoid", "sigmoid"))
+    assert hard == soft and (soft.value or 0.0) > 0.0

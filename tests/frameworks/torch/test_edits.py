@@ -336,3 +336,24 @@ def test_a_step_function_of_another_form_is_refused_with_the_way_to_write_it():
 def test_labels_that_are_not_counted_do_not_count():
     y = torch.tensor([0, -100, 1, 0])
     assert len(matched(torch.randn(4, 2), y).targets) == 3
+
+
+def test_running_statistics_follow_from_the_edit_on_and_a_model_without_them_refuses():
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, momentum=1e-6), nn.Linear(6, 3))
+    patient, batch = patient_of(model)
+    edited = patient.apply(Edit("statistics", 0.5, before=1e-6))
+    slow, soon = (one.trained([batch], 8).models[0][1].running_var for one in (patient, edited))
+    assert torch.allclose(slow, torch.ones(6), atol=1e-4) and not torch.allclose(soon, torch.ones(6), atol=0.1)
+    with pytest.raises(ModelError, match="running statistics"):
+        patient_of()[0].apply(Edit("statistics", 0.1))
+    with pytest.raises(ModelError, match="above 0"):
+        patient.apply(Edit("statistics", 2.0))
+
+
+def test_no_clip_takes_hooks_off_the_gradients_too_and_leaves_the_program_its_own():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: torch.zeros_like(gradient))
+    patient, batch = patient_of(model)
+    assert not any(moved(patient, batch)) and all(moved(patient.apply(Edit("clip_norm")), batch))
+    assert all(parameter._backward_hooks for parameter in model.parameters())

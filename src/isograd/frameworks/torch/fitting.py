@@ -215,7 +215,7 @@ class Fitting:
 class Weighed:
     """The program's own loss with another weight of what it asks of outputs that nothing is compared with.
 
-    The rest, which compares outputs with targets, stays as it is.
+    The rest, which compares outputs with targets, stays as it is; the gradient is that of both, the value is off by a constant.
     """
 
     def __init__(self, own: Any, weight: float) -> None:

@@ -1,0 +1,103 @@
+"""What runs in another manner: functions that are exchanged, left out or weighed anew, on copies alone."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from isograd.errors import ModelError
+from isograd.frameworks.torch.manner import running
+from isograd.frameworks.torch.patient import TorchPatient
+from isograd.records.edit import Edit
+
+
+def patient_of(model, loss=F.cross_entropy, batch=None):
+    batch = batch or (torch.randn(16, 4), torch.randint(0, 3, (16,)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return TorchPatient.copy_of(model, batch, loss, optimizer), batch
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+class Calls(nn.Module):
+    """Two layers with a function of each, by calls."""
+
+    def __init__(self, between=torch.tanh, behind=torch.tanh):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.between, self.behind = between, behind
+
+    def forward(self, x):
+        return self.behind(self.two(self.between(self.one(x))))
+
+
+def output(patient, x):
+    with running(patient.models, patient.manner):
+        return patient.models[0](x)
+
+
+@pytest.mark.parametrize("calls", [True, False])
+def test_an_activation_gives_way_between_layers_and_stays_behind_the_last(calls):
+    layers = nn.Linear(4, 6), nn.Linear(6, 3)
+    model = Calls() if calls else nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh())
+    patient, (x, _) = patient_of(model)
+    edited = patient.apply(Edit("activation", "relu", before="tanh"))
+    one, two = [module for module in edited.models[0].modules() if isinstance(module, nn.Linear)]
+    assert torch.equal(output(edited, x), torch.tanh(two(torch.relu(one(x)))))
+
+
+def test_a_constant_in_front_of_an_activation_goes_with_it():
+    patient, (x, _) = patient_of(Calls(lambda h: torch.tanh(100 * h), nn.Identity()))
+    edited = patient.apply(Edit("activation", "relu", before="tanh"))
+    model = edited.models[0]
+    assert torch.equal(output(edited, x), model.two(torch.relu(model.one(x))))
+    turned, (x, _) = patient_of(Calls(lambda h: torch.tanh(-1.0 * h), nn.Identity()))  # a sign is no scale
+    model = (edited := turned.apply(Edit("activation", "relu", before="tanh"))).models[0]
+    assert torch.equal(output(edited, x), model.two(torch.relu(-model.one(x))))
+
+
+def test_a_norm_over_a_single_value_counts_among_the_last_functions_and_one_over_many_does_not():
+    class Norm(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.one, self.two, self.width = nn.Linear(4, 6), nn.Linear(6, width), width
+
+        def forward(self, x):
+            return F.layer_norm(self.two(torch.relu(self.one(x))), (self.width,))
+
+    x = torch.randn(16, 4)
+    for width, able in ((1, True), (3, False)):
+        patient, _ = patient_of(Norm(width), F.mse_loss, (x, torch.randn(16, width)))
+        with nullcontext() if able else pytest.raises(ModelError, match="no function comes after"):
+            edited = patient.apply(Edit("last"))
+            assert output(edited, x).std() > 0.01 > output(patient, x).std()
+
+
+def test_what_a_loss_asks_beside_its_comparison_is_weighed_anew_and_one_that_asks_nothing_refuses():
+    def loss(outputs, x):
+        return F.mse_loss(outputs[0], x) + 1_000.0 * outputs[1].square().mean()
+
+    class Codes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.code, self.back = nn.Linear(4, 2), nn.Linear(2, 4)
+
+        def forward(self, x):
+            code = self.code(x)
+            return self.back(code), code
+
+    x = torch.randn(16, 4)
+    patient, _ = patient_of(Codes(), loss, (x, x))
+    outputs = patient.models[0](x)
+    given = list(patient.models[0].parameters())
+    wanted = torch.autograd.grad(F.mse_loss(outputs[0], x) + outputs[1].square().mean(), given, retain_graph=True)
+    made = torch.autograd.grad(patient.apply(Edit("other_terms", 0.001)).loss(outputs, x), given)
+    assert all(torch.allclose(one, other, rtol=1e-3, atol=1e-5) for one, other in zip(wanted, made, strict=True))
+    plain, batch = patient_of(Calls())
+    with pytest.raises(ModelError):
+        plain.apply(Edit("other_terms", 0.1)).trained([batch], 1)
