@@ -53,6 +53,7 @@ OPERATORS: dict[str, frozenset[str]] = {
     "no activation": frozenset(["nonlinearity"]),
     "penalty overwhelms": frozenset(["loss"]),
     "running statistics that hardly follow": frozenset(["statistics"]),
+    "weights clamped as in a critic": frozenset(["weight_decay", "loss", "keep_weights"]),
     "weight of a term far too large": frozenset(["loss", "other_terms"]),
 }
 """Operators for which it is narrower, or another edit than the family's."""

@@ -180,13 +180,13 @@ def batches_and_loss(writer: Writer) -> tuple[list[Any], Tape]:
     forms = [step.shape for step in steps]
     form = max(forms, key=forms.count)
     alike = [step for step in steps if step.shape == form]
-    first, last = alike[0], alike[-1]
+    first = alike[0]
     parameters = {id(p): p for model in writer.models for p in model.parameters()}
     held = {number: tensor for number, tensor in first.leaves.items() if id(tensor) in parameters}
     changing = [
         number
         for number, tensor in first.leaves.items()
-        if number not in held and number in last.leaves and _differs(tensor, last.leaves[number])
+        if number not in held and any(_differs(tensor, step.leaves.get(number, tensor)) for step in alike[1:])
     ]
     if not changing:  # one batch for ever: what is as long as the batch
         length = len(next(tensors_in(first.inputs)))

@@ -156,6 +156,11 @@ def cause_of(
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     found = cause.search(work, candidates(case, findings, present), memorises, longest)
+    longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
+    control = max([found.control.value, *longer])
+    left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
+    if left_out is not None:
+        found = replace(found, answer="cause", causes=(left_out,))
     return replace(found, remarks=(*remarks, *found.remarks))
 
 

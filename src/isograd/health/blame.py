@@ -9,7 +9,7 @@ _WORDS = {
     "train_mode": "The network trains in evaluation mode.",
     "fresh_batches": "Every step sees the same batch.",
     "constant_rate": "The schedule takes the learning rate away from where it works.",
-    "keep_weights": "The weights are drawn again while the network trains.",
+    "keep_weights": "Another hand than the optimizer's changes the weights while the network trains.",
     "take_steps": "Backward passes run, and no optimizer steps: the weights never change.",
     "parameters": "The optimizer does not hold all parameters that should learn.",
     "unfreeze": "Layers that should learn are frozen.",

@@ -48,6 +48,7 @@ SURE, LIKELY = 0.6, 0.3
 ROUNDS = 3
 LEARNS, CONFIRMED = 0.1, 2
 PAIRS = 6
+UNTOUCHED = "no change, for longer"
 STANDSTILL = ("keep_graph", "take_steps")
 """What certain facts ask for where the program learns nothing whatever else is tried, and however long."""
 SIGNAL, BY_HEART = 0.1, 0.5
@@ -308,8 +309,8 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
         return []
     work.length = work.reached = length
     work.foresee([(), *((edit,) for edit in chosen)])
-    control, _ = work.skill((), "no change, for longer")
-    work.tried.append(Hypothesis(Edit("steps", float(length)), "no change, for longer", control.value, 0.0, 0.0, steps=length))
+    control, _ = work.skill((), UNTOUCHED)
+    work.tried.append(Hypothesis(Edit("steps", float(length)), UNTOUCHED, control.value, 0.0, 0.0, steps=length))
     found = []
     for edit in chosen:
         learned = max(control.value, *(one.skill for one in work.tried if one.skill is not None)) > SIGNAL
@@ -322,7 +323,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
 
 
 def _control_of(work: Search, control: Skill) -> Skill:
-    longer = [one for one in work.tried if one.reason == "no change, for longer"]
+    longer = [one for one in work.tried if one.reason == UNTOUCHED]
     return Skill(longer[-1].skill or 0.0, control.examples) if longer else control
 
 

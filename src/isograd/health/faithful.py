@@ -11,12 +11,23 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
+from isograd.health.blame import summary_of
 from isograd.health.case import Case
+from isograd.health.habits import loop_of
+from isograd.health.outcome import outcome
+from isograd.records.cause import Cause, Certainty
+from isograd.records.edit import Edit
+from isograd.records.finding import Finding
 
 STEPS, FEWEST = 40, 5
 """Steps that are compared, and readings in the later half of them at least."""
 LEARNS, SHARE = 0.1, 0.5
+MORE, LIKELY = 0.08, 0.3
+"""What an edit must gain to be spoken of, and to be likely; as in ``cause``."""
+BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit("clear_gradients")}
+"""What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
 
 
@@ -40,6 +51,26 @@ def better(run: Case, replay: Case) -> tuple[float, float, float] | None:
     if fell < LEARNS * abs(began) or began - ends[1] >= SHARE * fell:
         return None
     return began, ends[0], ends[1]
+
+
+def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | None:
+    """What the loop does by hand, where the replay, which leaves it out, learns more in some tens of steps than the whole run.
+
+    Then run and replay are the two sides of an experiment: a habit of the loop that an alarm tells of and that no replay has
+    (weights cut off or put back by half a step; some gradients that are not cleared) is to blame. No more than likely, for the
+    replay leaves out all that the loop does besides.
+    """
+    judged, loop = outcome(run), loop_of(run)
+    if judged.skill is None or not run.ended or control < judged.skill + 2.0 * judged.error + MORE:
+        return None
+    replayed = {"keep_weights": bool(loop.redraws), "clear_gradients": loop.clears != 1 or loop.clears_early}
+    for finding in findings:
+        edit = BY_HAND.get(finding.disease)
+        if finding.alarm and edit is not None and not replayed[edit.kind]:
+            gain = control - judged.skill
+            certainty: Certainty = "likely" if gain > LIKELY else "possible"
+            return Cause(edit, certainty, gain, None, summary_of(edit), finding.where, finding.source)
+    return None
 
 
 def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:

@@ -164,10 +164,10 @@ def _of_findings(case: Case, findings: Sequence[Finding], present: Present) -> I
     """
     alarms = {one.disease: one for one in reversed(findings) if one.alarm}
 
-    def spoken_for(edit: Edit, disease: str) -> Iterator[Proposal]:
+    def spoken_for(edit: Edit, disease: str, where: str = "") -> Iterator[Proposal]:
         one = alarms.get(disease)
         if one is not None:
-            yield Proposal(edit, f"finding: {disease.replace('_', ' ')}", True, one.where, one.source)
+            yield Proposal(edit, f"finding: {disease.replace('_', ' ')}", True, where or one.where, one.source)
 
     yield from spoken_for(Edit("unfreeze"), "frozen_layers")
     mode = alarms.get("wrong_mode")
@@ -176,7 +176,7 @@ def _of_findings(case: Case, findings: Sequence[Finding], present: Present) -> I
         yield from spoken_for(Edit("statistics", FOLLOWING, before=float(lag.get("momentum", 0.0))), "wrong_mode")
     yield from spoken_for(Edit("last", before="norm"), "flat_activation")
     for weight in LIGHTER:
-        yield from spoken_for(Edit("other_terms", weight, before=1.0), "posterior_collapse")
+        yield from spoken_for(Edit("other_terms", weight, before=1.0), "posterior_collapse", "loss")
     if present.loop.clip_norm is None and present.loop.clip_value is None:
         yield from spoken_for(Edit("clip_norm"), "clipping")
 
@@ -210,6 +210,7 @@ def _of_values(present: Present) -> Iterator[Proposal]:
 
     def change(kind: str, value: float | str | None, before: float | str | None, *, odd: bool) -> Proposal:
         where = "data" if kind in ("input_scale", "target_scale", "shuffle", "batch_size") else "optimizer"
+        where = "loop" if kind == "steps" else where
         where = "model" if kind in ("initialisation", "activation", "dropout", "width", "normalisation", "residual") else where
         return Proposal(Edit(kind, value, before=before), "value" if odd else "list", odd, where)
 

@@ -41,7 +41,7 @@ EDITS: dict[str, Kind] = {
         "take the next batch at every step instead of the same one", "loop", back="off", off="take the same batch at every step"
     ),
     "constant_rate": Kind("leave the learning rate where it began", "loop"),
-    "keep_weights": Kind("do not draw the weights again while training", "loop"),
+    "keep_weights": Kind("leave the weights to the optimizer while training: none drawn again, put back or cut off", "loop"),
     "take_steps": Kind("let the optimizer step after the backward pass", "loop"),
     "steps": Kind("train `value` steps", "loop", back="before"),
     "clip_norm": Kind("clip the gradient to the total norm `value` before each step", "loop", back="before", off=_UNCLIPPED),

@@ -101,3 +101,12 @@ def test_what_a_loss_asks_beside_its_comparison_is_weighed_anew_and_one_that_ask
     plain, batch = patient_of(Calls())
     with pytest.raises(ModelError):
         plain.apply(Edit("other_terms", 0.1)).trained([batch], 1)
+
+
+def test_answers_cut_off_at_zero_and_one_are_no_last_function_of_the_loss_that_fits_and_a_wide_bound_stays():
+    for low, high, left_out in ((0, 1, True), (-5.0, 2.0, False)):
+        patient, (x, _) = patient_of(Calls(torch.relu, lambda y, ends=(low, high): 10 * y.clamp(*ends)))
+        edited = patient.apply(Edit("loss"))
+        model = edited.models[0]
+        bare = model.two(torch.relu(model.one(x)))
+        assert torch.equal(output(edited, x), 10 * (bare if left_out else bare.clamp(low, high)))

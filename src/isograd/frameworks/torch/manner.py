@@ -35,7 +35,7 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 """The activations that an edit can put in, by the names of their functions."""
 
 BENT = frozenset(CURVES) | {"softmax", "log_softmax", "hardtanh", "hardsigmoid", "relu6", "hardshrink", "celu"}
-BENT |= {"sign", "sgn", "round", "floor", "ceil", "trunc"}
+BENT |= {"softshrink", "hardswish", "softsign", "sign", "sgn", "round", "floor", "ceil", "trunc"}
 """Functions that count as an activation or a last function where a model calls them."""
 
 _WEIGHTED = frozenset(
@@ -44,6 +44,7 @@ _WEIGHTED = frozenset(
 _KEPT = frozenset({"detach", "data"})
 _TIMES = frozenset({"mul", "multiply", "__mul__", "__rmul__", "div", "divide", "true_divide", "__truediv__"})
 """Functions that make a signal so many times as large."""
+_CUTS = frozenset({"clamp", "clip", "clamp_"})
 _AXES = {"layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
 """Norms that say over which axes they go, and how."""
 
@@ -53,10 +54,10 @@ class Manner:
     """What is different where the model runs; the plain one changes nothing.
 
     ``swap`` exchanges an activation by name, with a positive constant that multiplies its input, but for those at the places
-    ``spared``; ``last`` are those that are left out: places among the calls of ``BENT`` functions, and of norms over a single
-    value, of one pass. ``keep_graph`` passes on in the graph what is detached, ``dropout`` is its probability. ``fit``: losses
-    give way to the one that fits what they are called with, in the model and, where the whole loop runs within, in a step of
-    the person's own. ``hold``: layers that a pass makes keep their weights (``made.kept``).
+    ``spared``; ``last`` are those that are left out: places among the calls of one pass that ``bends`` counts. ``keep_graph``
+    passes on in the graph what is detached, ``dropout`` is its probability. ``fit``: losses give way to the one that fits what
+    they are called with, in the model and, where the whole loop runs within, in a step of the person's own. ``hold``: layers
+    that a pass makes keep their weights (``made.kept``).
     """
 
     swap: tuple[str, str] | None = None
@@ -169,20 +170,28 @@ class _Hearing(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = name_of(function)
-        bends = name in BENT or of_one_value(name, args, kwargs or {})
-        if bends or name in _WEIGHTED or name.startswith("conv"):
-            self.calls.append((name, bends))
+        bent = bends(name, args, kwargs or {})
+        if bent or name in _WEIGHTED or name.startswith("conv"):
+            self.calls.append((name, bent))
         return function(*args, **(kwargs or {}))
 
 
-def of_one_value(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether this call normalises single values, so that it gives the same number whatever comes in.
+def bends(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this call counts as an activation or a last function.
 
-    >>> of_one_value("layer_norm", (None, (1,)), {}), of_one_value("layer_norm", (None, (8,)), {})
-    (True, False)
+    So do a norm of single values, which gives the same number whatever comes in, and what cuts answers off at the ends of a
+    range within -1 and 1.
+
+    >>> bends("layer_norm", (None, (1,)), {}), bends("layer_norm", (None, (8,)), {}), bends("clamp", (None, 0, 1), {})
+    (True, False, True)
     """
-    axes = kwargs.get(_AXES.get(name, ""), args[1] if len(args) > 1 else ())
-    return name in _AXES and bool(axes) and math.prod(axes) == 1
+    if name in _AXES:
+        axes = kwargs.get(_AXES[name], args[1] if len(args) > 1 else ())
+        return bool(axes) and math.prod(axes) == 1
+    if name in _CUTS:
+        ends = [kwargs.get(end, args[at] if len(args) > at else None) for at, end in ((1, "min"), (2, "max"))]
+        return all(isinstance(end, float | int) and abs(end) <= 1.0 for end in ends)
+    return name in BENT
 
 
 class Fitted(TorchFunctionMode):
@@ -207,7 +216,7 @@ class _Exchange(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs, manner = name_of(function), kwargs or {}, self.manner
-        if name in BENT or of_one_value(name, args, kwargs):
+        if bends(name, args, kwargs):
             at, self.calls = self.calls, self.calls + 1
             given = args[0] if args else kwargs.get("input")
             if at in manner.last:
