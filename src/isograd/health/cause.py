@@ -192,7 +192,7 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
         best = _best(left, work.stood)
         if best is None or best.edit.kind in FACTS or best.gain >= SURE or length < 2 * work.length:
             return best
-        if control.value < LEARNS and (best.harm or 0.0) >= CERTAIN:
+        if (control.value < LEARNS and (best.harm or 0.0) >= CERTAIN) or _sees_more(best):
             return best
         if not work.affords(2 * length):
             return None
@@ -204,6 +204,17 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
             return best
         left = [one for one in left if one.edit.kind != best.edit.kind]
     return None
+
+
+def _sees_more(one: Hypothesis) -> bool:
+    """Whether it takes larger batches, as a finding asks.
+
+    In as many steps it sees the same examples more often than the control, and in a longer replay it would learn by heart the
+    few that batches this small are made of.
+    """
+    before, value = one.edit.before, one.edit.value
+    larger = isinstance(before, float | int) and isinstance(value, float | int) and value > before
+    return one.edit.kind == "batch_size" and larger and one.reason.startswith("finding")
 
 
 def _weak(one: Hypothesis, control: Skill) -> bool:
