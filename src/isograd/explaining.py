@@ -138,7 +138,8 @@ def cause_of(
         difference = abs(judged.value - again.value)
         remarks.append(f"the forward pass is random in a way of its own: the same weights differ in skill by {difference:.2g}")
     began = time.monotonic()
-    length = min(attempting.LENGTH, int(present.number("steps") or attempting.LENGTH))
+    cut_short = any(one.alarm and one.disease == "interrupted" for one in findings)  # else it may have been a short look
+    length = min(attempting.LENGTH, int((cut_short and present.number("steps")) or present.loop.steps or attempting.LENGTH))
 
     def memorises(steps: int) -> Skill:
         return patient.trained(given.training[:1], steps).judge(given.training[:1])

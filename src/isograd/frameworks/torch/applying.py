@@ -86,7 +86,7 @@ def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if twin.step is not None or twin.loss is None:
         return _loss_inside(twin)
     own = twin.heard or twin.loss
-    _, last = _last(twin)
+    _, last = last_functions(twin.models, lambda: _once(twin))
     for bare in (True, False):  # the program's own may take nothing but what its last function gives
         manner = twin.manner.but(last=last) if bare else twin.manner
         with contextlib.suppress(Exception), untouched(twin.models), running(twin.models, manner), torch.enable_grad():
@@ -115,21 +115,17 @@ def _loss_inside(twin: TorchPatient) -> TorchPatient:
         if twin.known and heard(twin.models, twin.data.scaled(twin.known[0]), twin.step):
             last: frozenset[int] = frozenset()
             with contextlib.suppress(ModelError):  # a batch that only a step function can read
-                _, last = _last(twin)
+                _, last = last_functions(twin.models, lambda: _once(twin))
             return dataclasses.replace(twin, manner=twin.manner.but(fit=True, last=last))
     where = "step function" if twin.step is not None else "model"
     raise ModelError(f"the loss is inside the {where}, and is none of torch's", remedy="give batches and loss apart")
 
 
 def _leave_out_last(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    names, last = _last(twin)
+    names, last = last_functions(twin.models, lambda: _once(twin))
     if not names:
         raise ModelError("no function comes after the last weighted layer")
     return dataclasses.replace(twin, manner=twin.manner.but(last=last))
-
-
-def _last(twin: TorchPatient) -> tuple[tuple[str, ...], frozenset[int]]:
-    return last_functions(twin.models, lambda: _once(twin))
 
 
 def _once(twin: TorchPatient) -> Any:
