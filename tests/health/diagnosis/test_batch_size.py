@@ -77,16 +77,16 @@ def test_a_loss_that_the_model_computes_itself_is_no_batch_of_one_example():
             self.table = torch.nn.Parameter(torch.zeros(9, 9))
 
         def forward(self, given, wanted):
-            return torch.nn.functional.cross_entropy(self.table[given], wanted)
+            logits = self.table[given]
+            return logits, torch.nn.functional.cross_entropy(logits, wanted)
 
     torch.manual_seed(0)
     model = Follows()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-4)
     with isograd.watch(model, optimizer) as watch:
-        for _ in range(300):
+        for _ in range(5):
             given = torch.randint(0, 9, (32,))
-            wanted = (given + torch.randint(0, 2, (32,))) % 9
             optimizer.zero_grad()
-            model(given, wanted).backward()
+            model(given, (given + 1) % 9)[1].backward()
             optimizer.step()
-    assert not [finding for finding in watch.report().findings if finding.disease == "batch_size"]
+    assert {sample.examples for step in watch.trace.steps for sample in step.layers} == {0}
