@@ -349,6 +349,20 @@ def test_what_cannot_be_watched_gets_one_clear_message(models, optimizers, says)
         TorchRecorder(models, optimizers)
 
 
+def test_one_of_several_optimizers_may_hold_a_number_that_belongs_to_no_model():
+    """The temperature of a soft actor-critic."""
+    net, number = nn.Linear(2, 2), torch.zeros(1, requires_grad=True)
+    optimizers = [torch.optim.SGD([number], lr=0.1), torch.optim.SGD(net.parameters(), lr=0.1)]
+    recorder = TorchRecorder([net], optimizers)
+    recorder.attach()
+    for _ in range(3):
+        (net(torch.randn(4, 2)).square().mean() + number.square().sum()).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    recorder.detach()
+    assert recorder.stopped_by is None and len(recorder.trace().steps) == 3
+
+
 def test_a_watch_is_used_once():
     recorder = TorchRecorder([nn.Linear(2, 2)])
     recorder.attach()

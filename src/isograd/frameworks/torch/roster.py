@@ -42,13 +42,13 @@ class Roster:
                     met=getattr(optimizer, "__qualname__", type(optimizer).__qualname__),
                     remedy="pass the torch.optim.Optimizer that makes the steps, not its class, its scheduler or its scaler",
                 )
-            if self.held_by(optimizer) is None:
-                raise ModelError(
-                    "the optimizer holds none of the model's parameters",
-                    where=type(optimizer).__name__,
-                    met=f"{sum(len(group['params']) for group in optimizer.param_groups)} parameters of something else",
-                    remedy="make the optimizer after the model, from model.parameters()",
-                )
+        if given and all(self.held_by(optimizer) is None for optimizer in given):  # one of several may hold a number of its own
+            raise ModelError(
+                "the optimizer holds none of the model's parameters",
+                where=type(given[0]).__name__,
+                met=f"{sum(len(group['params']) for group in given[0].param_groups)} parameters of something else",
+                remedy="make the optimizer after the model, from model.parameters()",
+            )
 
     def held_by(self, optimizer: Optimizer) -> Held | None:
         """What ``optimizer`` holds of the watched models, or nothing; quick where it has been asked before."""
