@@ -42,7 +42,8 @@ class Roster:
                     met=getattr(optimizer, "__qualname__", type(optimizer).__qualname__),
                     remedy="pass the torch.optim.Optimizer that makes the steps, not its class, its scheduler or its scaler",
                 )
-        if given and all(self.held_by(optimizer) is None for optimizer in given):  # one of several may hold a number of its own
+        held = [self.held_by(optimizer) for optimizer in given]
+        if given and not any(held):  # one of several may hold a number of its own
             raise ModelError(
                 "the optimizer holds none of the model's parameters",
                 where=type(given[0]).__name__,
