@@ -115,3 +115,12 @@ def test_one_edit_that_is_enough_by_a_hair_is_seen_with_a_second_seed():
     assert proof.edits == (HE,) and proof.verdict == "proven" and proof.earlier == ()
     clear = cure(program(lambda edits, seed: 0.9 if CLEAR in edits else 0.1), Plan(PRESET, SINGLES), lambda: 0.5)
     assert clear.edits == (CLEAR,) and clear.cost_search == 3.0, "where nothing is in doubt it costs nothing"
+
+
+def test_where_one_edit_is_near_and_not_enough_what_theory_puts_together_is_tried():
+    def skill(edits, seed):
+        return 0.9 if edits == set(PRESET) or {RATE, RESIDUAL} <= edits else 0.82 if CLEAR in edits else 0.1
+
+    together = ((RATE, RESIDUAL),)
+    assert set(cure(program(skill), Plan(PRESET, SINGLES, together=together), lambda: 0.5).edits) == {RATE, RESIDUAL}
+    assert cure(program(skill), Plan(PRESET, SINGLES), lambda: 0.5).edits == (CLEAR,), "near the ceiling is better than nothing"

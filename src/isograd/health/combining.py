@@ -25,15 +25,19 @@ COMPANIONS = 2
 
 
 def combine(work: Work, plan: Plan, found: Found, value: float, top: float, stop: Stop) -> None:
-    """Try the best together, take the preset where nothing else comes near, and shrink what has several parts."""
-    near = goal(plan, work, value, top, NEAR)
-    if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
+    """Try what theory puts together where nothing is enough, the best together where nothing is even near, take the preset
+    where nothing else comes near, and shrink what has several parts.
+    """
+    near, enough = (goal(plan, work, value, top, share) for share in (NEAR, KEPT))
+    own = [one for one in work.candidates if one.stage != "preset"]
+    if not any(reaches(one, enough) for one in own):
+        close = any(reaches(one, near) for one in own)
         ahead = [edit for edit, skill in _by_gain(work) if skill > value + EQUAL * work.scale]
         best = [made for count in (2, 3) if len(made := in_order(ahead[:count])) == count]
-        choices = [*plan.together[:COMPANIONS], *best]
+        choices = [*plan.together[:COMPANIONS], *([] if close else best)]
         work.foresee(work.searching(chosen, stop=stop) for chosen in choices)
         for chosen in choices:
-            if holds(work, chosen, "combination", near, stop):
+            if holds(work, chosen, "combination", enough if close else near, stop):
                 break
     winner = min((one for one in work.candidates if reaches(one, near)), key=bulk, default=None)
     if winner is not None and len(winner.edits) > 1:

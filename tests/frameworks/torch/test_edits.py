@@ -225,14 +225,15 @@ def test_what_was_detached_stays_in_the_graph(cut):
     assert moved(sick, batch) == [False, False, True, True]
 
 
-def test_an_activation_that_is_a_function_call_is_exchanged_by_name():
-    sick, batch = patient_of(Written(torch.sigmoid))
+@pytest.mark.parametrize("called", [torch.sigmoid, F.softshrink, F.tanhshrink, F.softsign, F.hardswish])
+def test_an_activation_that_is_a_function_call_is_exchanged_by_name(called):
+    sick, batch = patient_of(Written(called))
     torch.manual_seed(0)
     sound, _ = patient_of(Written(F.relu))
     sound = dataclasses.replace(sound, models=sick.copy().models)
     sound.models[0].curve = F.relu
     sound = dataclasses.replace(sound, optimizer=torch.optim.SGD(sound.models[0].parameters(), lr=0.1, momentum=0.5))
-    edited = sick.apply(Edit("activation", "relu", before="sigmoid"))
+    edited = sick.apply(Edit("activation", "relu", before=called.__name__))
     assert same(edited.trained([batch], 2), sound.trained([batch], 2))
 
 

@@ -17,7 +17,7 @@ from isograd.errors import ModelError
 from isograd.frameworks.torch.fitting import fitting_loss
 from isograd.frameworks.torch.losses import given_to, reduction_of
 from isograd.frameworks.torch.made import kept
-from isograd.frameworks.torch.operations import LOSSES, name_of
+from isograd.frameworks.torch.operations import ACTIVATIONS, FUNCTION_OF, LOSSES, name_of
 from isograd.frameworks.torch.places import modules_of
 
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -34,9 +34,10 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """The activations that an edit can put in, by the names of their functions."""
 
-BENT = frozenset(CURVES) | {"softmax", "log_softmax", "hardtanh", "hardsigmoid", "relu6", "hardshrink", "celu"}
-BENT |= {"softshrink", "hardswish", "softsign", "sign", "sgn", "round", "floor", "ceil", "trunc"}
-"""Functions that count as an activation or a last function where a model calls them."""
+BENT = frozenset(CURVES) | {FUNCTION_OF.get(name, name.lower()) for name in ACTIVATIONS} - {"glu", "prelu"}
+BENT |= {"softmax", "log_softmax", "sign", "sgn", "round", "floor", "ceil", "trunc"}
+"""Functions that count as an activation or a last function where a model calls them: all but those that halve what they are
+given, or have weights of their own."""
 
 _WEIGHTED = frozenset(
     {"linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "embedding", "rnn_tanh", "rnn_relu", "lstm", "gru"}
