@@ -4,8 +4,9 @@
 
 Tiny programs (a perceptron of 8-16-16-3, 60 steps) with drawn rates, optimizers, initial scales, decays and noise in their
 labels, many of them healthy. EDITS edits of each, drawn at random, are put to proof by the rule of ``isograd.cure`` with its
-trials, as a search would do with its choice; a search asks about better ones, so that the share of edits that do nothing, and
-with it that of false proofs, is higher here. What is called proven runs on FRESH seeds in pairs, on examples that nobody saw.
+trials, as a search would do with its choice: after a proof that failed the next edit goes to the next attempt, which asks for
+more pairs on seeds of its own. A search asks about better edits, so that the share of those that do nothing, and with it that
+of false proofs, is higher here. What is called proven runs on FRESH seeds in pairs, on examples that nobody saw.
 Programs are appended to .benchmarks/proven.jsonl as they end; the run goes on from there.
 """
 
@@ -29,7 +30,7 @@ from common import machine, table, write
 from isograd.errors import IsogradError
 from isograd.frameworks.torch.births import TorchBirths
 from isograd.frameworks.torch.patient import TorchPatient
-from isograd.health.proving import prove
+from isograd.health.proving import ATTEMPTS, prove
 from isograd.health.remedies.luck import drawn
 from isograd.health.trials import SEARCH_SEED, WORST, Work
 from isograd.records.edit import Edit
@@ -98,10 +99,13 @@ def one(number: int) -> list[dict[str, Any]]:
     able = [edit for edit in POOL if fits((edit,))]
     work = Work(Attempts(started, "", {}, None, STEPS), STEPS, lambda spent: math.inf)  # what is untouched is trained once
     untouched: dict[int, float] = {}
+    attempt = 0
     for edit in draw.sample(able, EDITS):
         before = work.spent
-        held_up = prove(work, (edit,), drawn(able, edit.size, draw.random, (edit,)), STEPS)
-        row: dict[str, Any] = {"number": number, "edit": [edit.kind, edit.value], "verdict": held_up.verdict}
+        held_up = prove(work, (edit,), drawn(able, edit.size, draw.random, (edit,)), STEPS, attempt)
+        row: dict[str, Any] = {"number": number, "edit": [edit.kind, edit.value], "attempt": attempt}
+        row["verdict"] = held_up.verdict
+        attempt = 0 if held_up.verdict == "proven" else (attempt + 1) % ATTEMPTS
         row["runs"] = (work.spent - before) / STEPS
         if held_up.effect is not None:
             row["effect"] = round(held_up.effect.mean, 4)
@@ -147,6 +151,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "edits": len(rows),
         "verdicts": {name: sum(row["verdict"] == name for row in rows) for name in ("proven", "not proven", "harmful")},
         "proven": len(fresh),
+        "proven_by_attempt": [sum("fresh" in row and row.get("attempt", 0) == one for row in rows) for one in range(ATTEMPTS)],
         "not_better_on_fresh_seeds": len(worse),
         "which": worse,
         "bound_95": round(bound(len(worse), len(fresh)), 4),
