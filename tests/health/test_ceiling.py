@@ -30,6 +30,21 @@ def program(skill, asked, runs=60.0):
     return Work(attempt, 100, lambda spent: runs * 100 - spent)
 
 
+def test_where_nothing_gains_alone_each_part_of_a_good_preset_is_left_out_in_short_and_what_it_needs_stays():
+    edits = tuple(Edit(kind) for kind in ("input_scale", "loss", "normalisation", "optimizer", "learning_rate", "clip_norm"))
+    needed, asked = {edits[0], edits[3], edits[4]}, []
+    singles = tuple(Proposal(edit, "finding", place < 2) for place, edit in enumerate(edits))
+    work = program(lambda made: 0.9 if needed <= made else 0.02 * len(made & needed), asked, 24.0)
+    proof = cure(work, Plan(edits, singles), lambda: 0.5)
+    assert proof.verdict == "proven" and set(proof.edits) == needed
+    short = [made for made, part, steps in asked if steps == 25]
+    assert len(short) == len(edits), "each part once, and no pairs"
+    assert edits[1] in short[0] and edits[2] not in short[0], "what nothing speaks for goes first"
+    asked.clear()
+    cure(program(lambda made: 0.4 if needed <= made else 0.0, asked, 24.0), Plan(edits, singles), lambda: 0.5)
+    assert not [made for made, part, steps in asked if steps == 25 and len(made) == len(edits) - 1], "a poor preset"
+
+
 def test_a_preset_that_fails_at_its_rate_tries_another_in_short_and_that_is_the_ceiling():
     asked = []
     way, plan = (HE, LOW), Plan((HE, RATE), SINGLES, ways=((HE, LOW), (RELU, RATE)))

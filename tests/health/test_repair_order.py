@@ -88,9 +88,9 @@ def test_five_rates_do_not_crowd_out_the_one_edit_that_helps():
     assert [one.edits for one in proof.candidates if one.stage == "single"] == [(rates[0],), (rates[1],), (HE,)]
 
 
-def test_two_faults_that_hide_each_others_repair_are_found_in_short_pairs():
+def test_two_faults_that_hide_each_others_repair_are_found_in_short_pairs_where_the_preset_does_not_do_well():
     def skill(edits):
-        return 0.9 if {HE, CLIP} <= edits else 0.0
+        return 0.45 if {HE, CLIP} <= edits else 0.0
 
     def attempt(edits, seed, part, steps, stop):
         asked.append((edits, steps))

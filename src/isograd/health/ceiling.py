@@ -4,13 +4,18 @@ A preset may fail by its rate, by paths that make the first outputs of a deep ne
 are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a quarter of a run, and the
 best of them runs in full where it is ahead of the program and of the preset there. So they are where the preset helps and
 does not do well all the same: of a ceiling that is too low no search comes away with more.
+
+Of a preset that does well where no single edit gains anything, what is essential is as quickly seen: each part is left out in
+turn, for a quarter of a run.
 """
 
 from __future__ import annotations
 
+import math
+
 from isograd.health.choosing import standing
-from isograd.health.found import WELL, Found, Plan
-from isograd.health.trials import EQUAL, HELPS, SEARCH_SEED, Work, said, steps_of
+from isograd.health.found import HOPELESS, WELL, Found, Plan
+from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Work, said, steps_of
 from isograd.records.proof import Training
 
 PARTS = 4
@@ -36,6 +41,33 @@ def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Tr
     if plan.natural and value < WELL and (top - value < HELPS or low) and plan.ways:
         return _other_way(work, plan, found, (control, made), (best, top))
     return best, top
+
+
+def essential(work: Work, plan: Plan, found: Found, control: Training, highest: Training) -> None:
+    """Where nothing gains alone: the parts of the preset without which HOPELESS of its gain is lost after a part of a run.
+
+    What nothing speaks for goes first, so that of two parts of which either would do the other stays. Each pair would be one
+    short run too, and of k edits there are k (k - 1) / 2; of three faults no pair gains anything.
+    """
+    short, level = max(1, work.length // PARTS), standing(plan, control)
+    own = [one.skill for one in work.candidates if one.edits and one.stage != "preset" and one.skill is not None]
+    gained, stood = dict(highest.curve).get(short, -math.inf), dict(control.curve).get(short, level)
+    poor = found.ceiling is None or (plan.natural and highest.skill.value < WELL)
+    if poor or gained <= stood + GAIN * work.scale or max(own, default=level) > level + EQUAL * work.scale:
+        return
+    assert found.ceiling is not None
+    spoken = {one.edit.kind for one in plan.singles if one.urgent}
+    parts, least = found.ceiling.edits, stood + HOPELESS * (gained - stood)
+    for edit in sorted(parts, key=lambda one: one.kind in spoken):
+        rest = tuple(one for one in parts if one != edit)
+        if not rest or not plan.fits(rest):
+            continue
+        if not work.affords(steps_of(rest, short) + work.length):
+            break
+        if work.train(rest, SEARCH_SEED, "search", steps_of(rest, short), f"without: {edit.text}").skill.value >= least:
+            parts = rest
+    if len(parts) < len(found.ceiling.edits) and work.affords(steps_of(parts, work.length)):
+        work.candidate(parts, "shrunk", f"without each of them half of the gain is lost in {short} steps")
 
 
 def _other_way(

@@ -73,10 +73,11 @@ def _lessen(work: Work, plan: Plan, found: Found, winner: Candidate, between: tu
         return skill >= level
 
     kept = shrunk(parts, still)
-    if len(kept) < len(parts):
+    gone = len(parts) - len(kept)
+    if gone:
         found.remarks.append(
-            f"of {len(parts)} edits that reach {whole:.2f} together {len(parts) - len(kept)} were taken away, as the rest "
-            f"loses no more than {whole - level:.2f}"
+            f"of {len(parts)} edits that reach {whole:.2f} together {gone} {'was' if gone == 1 else 'were'} taken away, as the "
+            f"rest loses no more than {whole - level:.2f}"
         )
 
 

@@ -7,8 +7,10 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
     after FIRST of them, where it is too deep for any, isometry and residual paths from nothing
-  4 where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
-    or a value speaks for, beside it; two faults hide each other's cure
+  4 where none of them gains anything: what is essential of a preset that does well, each part left out in turn for a part of a
+    run; several faults hide each other's cure
+    where the best of them is not KEPT of the ceiling, or stands far above a ceiling that is none: what else a fact, a finding
+    or a value speaks for, beside it
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
     what loses no more than the tolerance (``combining``)
   6 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
@@ -26,7 +28,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 
-from isograd.health.ceiling import ceiling
+from isograd.health.ceiling import ceiling, essential
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
 from isograd.health.combining import combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, may_go_on, nothing_said, proof_of, standing_of, unpaid_said
@@ -154,6 +156,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         work.bar = goal(plan, work, value, top, KEPT)
         _singles(work, order[:FIRST], near, stop)
         _together(work, plan, near, stop)
+        essential(work, plan, found, control, best)
         _beside(work, plan, control, best, top)
         if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             _singles(work, order, near, stop)
