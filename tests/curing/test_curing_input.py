@@ -296,9 +296,15 @@ def test_memory_that_runs_out_in_a_trial_is_counted_against_the_edit_and_called_
                 raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
             return self.inner(x)
 
-    record = cured(Hungry, optimizer=adam(1e-4), edits=(Edit("learning_rate", 3.0),)).record
-    failed = next(one for one in record.candidates if one.edits)
-    assert record.verdict != "proven" and "memory runs out" in failed.failed
+    def hungry(outputs, targets):
+        if outputs.abs().max() > 20.0:
+            raise MemoryError
+        return nn.functional.cross_entropy(outputs, targets)
+
+    for where, made in (("model", {"build": Hungry}), ("loss", {"loss": hungry})):
+        record = cured(**made, optimizer=adam(1e-4), edits=(Edit("learning_rate", 3.0),)).record
+        failed = next(one for one in record.candidates if one.edits)
+        assert record.verdict != "proven" and "memory runs out" in failed.failed and where in failed.failed
 
 
 def test_one_batch_that_is_not_finite_is_left_out_and_it_is_proven():

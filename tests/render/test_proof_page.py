@@ -57,6 +57,14 @@ def test_a_tie_with_the_random_change_is_told_in_the_headline(samples):
     assert not proof.is_tied(ahead) and proof.is_tied(tied)
 
 
+def test_what_was_put_to_proof_after_another_says_the_odds_of_both_together(samples):
+    second = dataclasses.replace(samples.proof(), pairs_needed=7, earlier=(6,))
+    page = squeezed(proof.text(second, ""))
+    assert "at most once in 42, 2 attempts together (2.3 %)" in page
+    assert page.count("every one better") == 0, "the pairs are told once"
+    assert "attempts" not in proof.text(samples.proof(), "")
+
+
 def test_what_is_not_proven_says_so_beside_the_change_and_claims_no_rate(samples):
     page = proof.text(samples.proof("not proven"), "--- a\n")
     assert "The change that was tried, and is not proven:" in page and "once in 64" not in page

@@ -17,6 +17,7 @@ from isograd.render.proof import (
     interval_of,
     luck_told,
     measured,
+    odds_told,
     on_what,
     scale_of,
     verdict_of,
@@ -203,8 +204,8 @@ def _against(proof: Proof) -> Markup:
         said.append(luck_told(proof.luck))
     if proof.ceiling is not None and proof.control is not None:
         said.append(f"the ceiling: {ceiling_told(proof.ceiling, proof.control)}")
-    odds = f"{count(proof.pairs_needed, 'pair')} were needed, each better: a change that does nothing passes at most once in "
-    said.append(f"{odds}{round(1 / proof.false_proof_rate)}")
+    needed = f"{count(proof.pairs_needed, 'pair')} were needed, each better: a change that does nothing passes"
+    said.append(f"{needed} {odds_told(proof)}")
     curves = any(len(one.points) > 1 for one in _lines(proof.trials))
     return section(
         "What it was compared with",

@@ -39,6 +39,7 @@ def verdict_of(proof: Proof) -> Verdict:
     what = changes(proof.edits)
     told = tuple(part for part in (effect_told(proof), _sentence(proof.why)) if part)
     if proof.verdict == "proven":
+        told = told[:1]  # that every pair is better is said with the effect, and what that proves in a row of its own
         kind = "repairs this training" if proof.kind == "repair" else "is an improvement: nothing was wrong before"
         luck = f"; so does a random change ({changes(proof.random_edits)})" if is_tied(proof) else ""
         return Verdict("good", f"Proven: {what} {kind}{luck}.", told)
@@ -141,8 +142,7 @@ def _rows(proof: Proof) -> Iterator[tuple[str, str]]:
         yield "scale", scale_of(proof)
         yield "against", "; ".join(controls_of(proof))
     if proof.verdict == "proven":
-        odds = round(1 / proof.false_proof_rate)
-        yield "sure", f"a change that does nothing is called proven at most once in {odds} ({percent(proof.false_proof_rate)})"
+        yield "sure", f"a change that does nothing is called proven {odds_told(proof)} ({percent(proof.false_proof_rate)})"
     if proof.luck is not None:
         yield "luck", luck_told(proof.luck)
     if proof.ceiling is not None and proof.control is not None:
@@ -150,6 +150,16 @@ def _rows(proof: Proof) -> Iterator[tuple[str, str]]:
     cost = cost_told(proof)
     if cost:
         yield "cost", cost
+
+
+def odds_told(proof: Proof) -> str:
+    """How often a change that does nothing passes, at most; where others were put to proof before, of all together.
+
+    >>> odds_told(Proof("proven", (), "nothing", True)), odds_told(Proof("proven", (), "nothing", True, earlier=(6,)))
+    ('at most once in 64', 'at most once in 32, 2 attempts together')
+    """
+    together = f", {len(proof.earlier) + 1} attempts together" if proof.earlier else ""
+    return f"at most once in {math.floor(1.0 / proof.false_proof_rate)}{together}"
 
 
 def scale_of(proof: Proof) -> str:

@@ -35,7 +35,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
     except Exception as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error):
+        if _exhausted(error):
             raise ModelError(
                 "memory runs out in a pass of the model",
                 where=type(model).__name__,
@@ -49,6 +49,10 @@ def call(model: nn.Module, inputs: Any) -> Any:
             met=f"{_met(inputs)}{came}; {_said(error)}",
             remedy=_instead(inputs),
         ) from error
+
+
+def _exhausted(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def outputs_of(models: Sequence[nn.Module], inputs: Any) -> Any:
@@ -74,6 +78,8 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
             value = loss(outputs, targets)
         except Exception as error:
             met = f"output {_met(outputs)}, targets {_met(targets)}; {_said(error)}"
+            if _exhausted(error):
+                raise ModelError("memory runs out in the loss", met=met, remedy="smaller batches") from error
             raise ModelError(
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
             ) from error
