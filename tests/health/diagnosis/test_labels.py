@@ -9,6 +9,7 @@ from lessons import EMPTY, classes, final, looked_at, numbers, training
 from isograd.health.case import case_of
 from isograd.health.diagnosis import labels
 from isograd.records.anatomy import Node
+from isograd.records.batch import InputSample
 from isograd.records.moments import Moments, Pairs
 from isograd.records.trace import LayerSample, ParameterSample, Trace
 
@@ -141,6 +142,23 @@ def test_labels_are_unrelated_where_the_network_moved_and_answers_vary_and_nothi
     assert found(moving(training(classes), 1e-6)) == []
     assert found(forgetful(moving(training(classes), 0.01))) == [], "the answer may lie beyond what the layer remembers"
     assert found(moving(training(lambda t: classes(t, right=0.5, value=0.9)), 0.01)) == []
+
+
+def test_targets_that_are_the_inputs_themselves_are_never_unrelated_to_them():
+    """An autoencoder that has not begun to learn."""
+
+    def aimless(t):
+        return dataclasses.replace(numbers(t, explained=0.0, stray=0.2), value=1.02)
+
+    case = moving(training(aimless), 0.01)
+    (finding,) = found(case)
+    assert "unrelated" in finding.summary
+
+    def copied(step):
+        return tuple(InputSample("", 0, (64, 1), "float32", sample.target, -3.0, 3.0) for sample in step.losses)
+
+    steps = tuple(dataclasses.replace(step, inputs=copied(step)) for step in case.steps)
+    assert found(dataclasses.replace(case, steps=steps)) == []
 
 
 def test_numbers_have_no_classes():

@@ -15,7 +15,7 @@
   unrelated   nothing was learned although every layer turned by its own size and the answers do change with the inputs: the
               network tries, and finds nothing. Said beside the plateau it explains, never alone; and not where a recurrent
               layer's gradient does not reach back, for the answer may lie beyond its reach, nor where the network itself
-              bars the way (``underfitting``)
+              bars the way (``underfitting``), nor where the targets are the inputs
 
   by heart    the first pass over the data was no better than a constant answer, and since then the loss falls from pass to pass
               and not within: the network knows examples again, and nothing that serves others follows from the inputs
@@ -344,6 +344,12 @@ def _by_heart(case: Case, curve: Curve) -> Finding | None:
     )
 
 
+def _copied(case: Case, curve: Curve) -> bool:
+    """Whether the targets are the inputs themselves, number for number: an autoencoder's cannot be unrelated to them."""
+    given = {(step, sample.values) for step, sample in case.inputs}
+    return any((step, sample.target) in given for step, sample in curve.looks)
+
+
 def _unrelated(case: Case, curve: Curve) -> Finding | None:
     if not case.ended or case.taken < STEPS or not learned_nothing(curve) or constant(curve) or falls(curve):
         return None
@@ -351,6 +357,8 @@ def _unrelated(case: Case, curve: Curve) -> Finding | None:
     moving = [layer.movement * case.taken for layer in gather.layers(case) if layer.movement is not None]
     least = min(moving, default=0.0)
     if least < TURNED or (late.beat or 0.0) < ABOVE or any(recurrent.diagnose(case)) or barred(case.anatomy) is not None:
+        return None
+    if _copied(case, curve):
         return None
     return Finding(
         "labels",
