@@ -141,6 +141,25 @@ def test_looks_that_overdrew_do_not_silence_the_listening(clock):
     assert sum(step > 267 for step in heard) >= 4
 
 
+def test_the_first_looks_do_not_silence_the_listening_of_a_run_whose_end_nobody_knows(clock):
+    heard = []
+    meter, sampled = run(clock, 600, pace=0.014, look=0.1, hear=0.001, heard=heard)
+    assert len([step for step in sampled if step > 2]) < 3
+    assert len([step for step in heard if step > 300]) > 5, "what they cost in all is paid when the run is longer"
+    assert meter.heard.spent * HIDDEN <= 0.03 * HEARD * clock.now
+
+
+def test_steps_so_tiny_that_hearing_of_them_is_dear_are_not_listened_to_on_top(clock):
+    meter, listened = Budget(0.03, clock=0.0), 0
+    for index in range(1, 20_001):
+        found = meter.next(index)
+        listened += found.heard and not found.sampled and index > 10_000
+        cost = 0.1 if found.sampled else 0.001 if found.heard else 5e-6
+        clock.now += 1e-4 + cost
+        meter.charge(cost, found)
+    assert listened == 0
+
+
 def test_questions_that_are_far_apart_do_not_pass_over_the_end_of_an_announced_run(clock):
     meter, index = Budget(0.03, planned=130, clock=0.0), 1
     while index < 130:

@@ -186,8 +186,11 @@ class Budget:
         if self.unknown and self._again(index, elapsed):
             self._listened = index
             return AGAIN
-        # In a short run of known length what others overdrew is not held against listening: it is cheap, and tells how it ends.
+        # What others overdrew is not held against listening in a short run of known length, nor where it keeps within its part
+        # of the share itself and steps are not so tiny that they overdraw it all alone: it is cheap, and tells how a run ends.
         paid = (self.planned is not None and allowance <= FLOOR) or self.heard.last * HIDDEN < left
+        slow = self.overhead * HIDDEN < self.share * elapsed
+        paid = paid or (slow and self.heard.may(self.share * elapsed * self.heard.part))
         if paid and self.heard.may(allowance * self.heard.part) and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
             return LOSS
