@@ -156,6 +156,7 @@ def test_a_margin_is_judged_as_yes_or_no():
         ("margin_ranking_loss", {"input1": [3.0, 1.0], "input2": [2.0, 2.0], "target": [1.0, -1.0]}, 1.0),
         ("triplet_margin_loss", {"anchor": [[0.0, 0.0]], "positive": [[2.0, 0.0]], "negative": [[1.0, 0.0]]}, -0.2),
         ("poisson_nll_loss", {"input": [0.0, 1.0], "target": [1.0, 2.718281828]}, 1.0),
+        ("poisson_nll_loss", {"input": [0.0, 1.0, -1.0], "target": [0.0, 1.0, -1.0]}, 1.0),  # no counts
         ("multi_margin_loss", {"input": [[2.0, 0.0]] * 20 + [[0.0, 2.0]] * 20, "target": [0] * 20 + [1] * 20}, 0.95),
         ("hinge_embedding_loss", {"input": [0.1] * 20 + [3.0] * 20, "target": [1] * 20 + [-1] * 20}, 0.95),
     ],

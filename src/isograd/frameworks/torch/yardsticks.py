@@ -310,8 +310,8 @@ def part_of(name: str, given: Mapping[str, Any]) -> Part | None:
         made, wanted = made[None], wanted.reshape(1, *wanted.shape)
     if name in _SCORES and made.ndim == 2 and _is_diagonal(made, wanted):
         return among(made)
-    if name == "poisson_nll_loss" and given.get("log_input", True):
-        made = made.exp()
+    if name == "poisson_nll_loss" and given.get("log_input", True) and not bool((wanted < 0).any()):
+        made = made.exp()  # of what is below zero, as no count is, the outputs are no rates
     if name == "kl_div" and given.get("log_target"):
         wanted = wanted.exp()
     wanted = _without(wanted, given.get("ignore_index"))
