@@ -191,6 +191,14 @@ def test_examples_are_mixed_and_cut_to_another_size_without_losing_any():
     assert len(set(made[0][1].tolist())) > 2 and all(torch.equal(x[:, 0].long(), y) for x, y in made)
 
 
+def test_examples_that_are_padded_by_the_batch_are_not_mixed_and_that_is_said():
+    batches = [(torch.zeros(4, length, 2), torch.zeros(4).long()) for length in (5, 7)]
+    made = patient_of()[0].apply(Edit("shuffle"))
+    with pytest.raises(ModelError, match=r"do not fit into another.*padded(?s:.*)\(5, 2\) and \(7, 2\) an example"):
+        made.data.prepared(batches)
+    assert len(made.data.prepared(batches[:1])) == 1
+
+
 def test_a_last_function_is_left_out_and_the_loss_made_to_fit():
     model = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 3), nn.Softmax(dim=-1))
     sick, batch = patient_of(model, lambda out, y: -F.cross_entropy(out, y))

@@ -105,6 +105,12 @@ def watched(fault, loop=None):
                 with torch.no_grad():
                     for mean, p in zip(average.parameters(), net.parameters(), strict=True):
                         p.copy_(mean.lerp_(p, 0.01))
+            if fault in ("drawn to the start", "looks ahead"):
+                with torch.no_grad():
+                    for mean, p in zip(average.parameters(), net.parameters(), strict=True):
+                        p.lerp_(mean, 0.3)
+                        if fault == "looks ahead":
+                            mean.copy_(p)
     named = MINE | ({"learning_rate"} if "rate" in fault else set())
     return [finding for finding in watch.report().findings if finding.disease in named]
 
@@ -124,6 +130,7 @@ def watched(fault, loop=None):
         ("restarted", "optimizer_restarted", "optimizer"),
         ("reset", "weights_reset", "middle"),
         ("mean copied in", "weights_reset", "middle"),
+        ("drawn to the start", "weights_reset", "first"),
         ("nothing under no_grad", "cut_graph", "first"),
         ("nothing frozen", "frozen_layers", "first"),
         ("nothing at rate 0", "learning_rate", "optimizer"),
@@ -135,6 +142,10 @@ def test_a_fault_of_the_loop_is_named_with_its_place(fault, disease, where):
     if fault == "detached":
         line = int(re.search(r"test_loop_training\.py:(\d+)", alarms[0].source)[1])
         assert "# the cut" in Path(__file__).read_text("utf-8").splitlines()[line - 1]
+
+
+def test_weights_that_give_back_a_third_of_each_step_learn_all_the_same():
+    assert not [finding for finding in watched("looks ahead") if finding.alarm]
 
 
 def test_passes_whose_gradients_are_cleared_before_the_last_one_are_a_remark_where_it_trains_well_all_the_same():

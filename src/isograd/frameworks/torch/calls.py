@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, mark, tag
-from isograd.frameworks.torch.losses import given_to, sample_of
+from isograd.frameworks.torch.losses import given_to, left_out, sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.written import Written
 from isograd.records.batch import LossSample
@@ -39,6 +39,8 @@ _KEY = "isograd.loss"
 class Calls:
     """Samples in the order of the calls. Nothing of the person's is kept: numbers at once, and a mark on the loss's graph."""
 
+    arriving: Callable[[Callable[[Tensor], None]], Callable[[Tensor], None]]
+    """Makes a hook of what takes a gradient."""
     samples: list[LossSample] = field(default_factory=list)
     facts: dict[tuple[str, str], Fact] = field(default_factory=dict)
     _reached: set[int] = field(default_factory=set)
@@ -63,6 +65,8 @@ class Calls:
         output, target = given.get("input"), given.get("target")
         sample = sample_of(function, given, result, training=training, source=persons_line())
         self._keep(sample, result)
+        if sample.floor is not None and isinstance(result, Tensor) and result.numel() > 1 and result.requires_grad:
+            self._weigh(len(self.samples) - 1, given, result)
         if isinstance(output, Tensor):
             self._axis(head_of(output), sample)
             if isinstance(target, Tensor) and function in SPREAD and output.shape != target.shape:
@@ -126,6 +130,16 @@ class Calls:
     def _keep(self, sample: LossSample, result: Any) -> None:
         mark(result, _KEY, len(self.samples))
         self.samples.append(sample)
+
+    def _weigh(self, place: int, given: Mapping[str, Any], result: Tensor) -> None:
+        """Look how much each term of a loss counts when the backward pass has come to it; what is kept goes with the graph."""
+        losses = result.detach()
+
+        def reached(weights: Tensor) -> None:
+            if weights.shape == losses.shape:
+                self.samples[place] = left_out(self.samples[place], given, losses, weights.detach())
+
+        result.register_hook(self.arriving(reached))  # type: ignore[no-untyped-call]
 
     def _spread(self, made: tuple[int, ...], wanted: tuple[int, ...], source: str | None) -> None:
         settings = (("left", "x".join(map(str, made))), ("right", "x".join(map(str, wanted))))

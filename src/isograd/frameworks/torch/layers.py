@@ -135,16 +135,18 @@ class Layers:
                 found = scaled(found, 1 / self.scale) if self.scale != 1.0 else found
                 entry.gradient = found if entry.gradient is None else entry.gradient + found
 
-        return self._arriving(take)
+        return self.arriving(take)
 
     def _final_of(self, entry: _Entry, name: str) -> Callable[[Tensor], None]:
         def take(gradient: Tensor) -> None:
             if entry.replay is not None:
                 entry.replay.hear(name, gradient, self.scale)
 
-        return self._arriving(take)
+        return self.arriving(take)
 
-    def _arriving(self, take: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+    def arriving(self, take: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+        """A hook that takes a gradient while the step is open; what that costs is counted, and no error of it goes on."""
+
         def arrives(gradient: Tensor) -> None:
             if not self.open:
                 return

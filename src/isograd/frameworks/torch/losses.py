@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ ROWS = 32
 
 KINDS = 64
 """Different whole numbers that a regression's targets may have to be counted like classes, at most."""
+
+UNHEARD = -100
+"""Stands for a label that the loss leaves out; torch's own number for that."""
 
 INDEXED = ("cross_entropy", "nll_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -119,6 +123,28 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         output_dtype=_dtype(output),
         **found,
     )
+
+
+def left_out(sample: LossSample, given: Mapping[str, Any], losses: Tensor, weights: Tensor) -> LossSample:
+    """The sample of a call whose terms the program weighs itself, less those that count nothing: no gradient reaches them.
+
+    Where these are one class and no other target is of it (padding), or the others are one class, the labels alone say which
+    count. Else they may have been chosen by their losses (hard examples): the value of the others is told, and nothing compared.
+    """
+    heard = weights != 0
+    if bool(heard.all()) or not bool(heard.any()):
+        return sample
+    value = float((wide(losses) * wide(weights)).sum() / wide(weights).sum())
+    value = value if math.isfinite(value) else math.nan
+    target = given.get("target")
+    if sample.function in INDEXED and isinstance(target, Tensor) and target.shape == losses.shape:
+        padding, others = (torch.unique(some) for some in (target[~heard], target[heard]))
+        if min(len(padding), len(others)) == 1 and not bool(torch.isin(padding, others).any()):
+            without = {**given, "target": torch.where(heard, target, UNHEARD), "ignore_index": UNHEARD}
+            found = sample_of(sample.function, without, losses, training=sample.training, source=sample.source)
+            return dataclasses.replace(found, value=value)
+    unsure: dict[str, Any] = {"floor": None, "classes": (), "answers": (), "hits": -1, "agreement": None, "least": 0.0}
+    return dataclasses.replace(sample, value=value, **unsure)
 
 
 def _value(result: Any, given: Mapping[str, Any]) -> float | None:

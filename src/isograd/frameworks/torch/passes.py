@@ -60,7 +60,7 @@ class Passes:
         """Step ``index`` begins: forget the last one."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
-        self.calls = Calls()
+        self.calls = Calls(self.layers.arriving)
         self._index = index
         self._lags: dict[str, Fact] = {}
         self.tape.clear(lost=not replay_due(index, self.replayed, self._planned))

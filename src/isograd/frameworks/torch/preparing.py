@@ -100,10 +100,19 @@ def _affine(something: Any, by: tuple[Affine, ...]) -> Any:
 
 
 def apart(batches: Sequence[Any]) -> None:
-    """Raise ``ModelError`` where it is not known which axis of the batches are the examples."""
+    """Raise ``ModelError`` where it is not known which axis of the batches are the examples, or these differ in shape."""
     if any(length_of(batch) is None for batch in batches):
         raise ModelError(
             "the examples of these batches cannot be told apart", remedy="batches whose tensors have the examples as first axis"
+        )
+    shapes = [[tuple(tensor.shape[1:]) for tensor in tensors_in(batch)] for batch in batches]
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    if other is not None:
+        pair = next(((one, two) for one, two in zip(shapes[0], other, strict=False) if one != two), (shapes[0], other))
+        raise ModelError(
+            "examples of one batch do not fit into another: each is padded to a length of its own",
+            met=f"{pair[0]} and {pair[1]} an example",
+            remedy="batches of one length",
         )
 
 

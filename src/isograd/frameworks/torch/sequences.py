@@ -17,6 +17,8 @@ from isograd.records.fact import Fact
 _READERS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 TABLES = 4
 """Embeddings whose padding is remembered in a step at most."""
+HIDDEN = 0.8
+"""Share of the tokens that a mask hides, beyond which it is the wrong way round; with one of five left the rest still is."""
 HEAD = 64
 """Entries of a state that are kept to know it again."""
 
@@ -127,7 +129,9 @@ class Sequences:
 
 
 def inverted(masked: Tensor, paddings: Sequence[Tensor]) -> bool:
-    """Whether a mask of keys hides, in every example, what is no padding and nothing else; True or minus infinity hides.
+    """Whether a mask of keys hides none of the padding, and ``HIDDEN`` of all the rest; True or minus infinity hides.
+
+    A token that is left over in every example (the first, the last) keeps a softmax over nothing from giving NaN.
 
     >>> padding = torch.tensor([[False, False, True], [False, True, True]])
     >>> inverted(~padding, [padding]), inverted(padding, [padding]), inverted(torch.zeros(2, 3), [padding])
@@ -135,7 +139,11 @@ def inverted(masked: Tensor, paddings: Sequence[Tensor]) -> bool:
     """
     hidden = masked.detach() if masked.dtype == torch.bool else torch.isneginf(masked.detach())
     there = [padding for padding in paddings if padding.shape == hidden.shape and bool(padding.any())]
-    return any(bool((hidden != padding).all()) for padding in there if not bool(padding.all()))
+    return any(
+        not bool((hidden & padding).any()) and int(hidden.sum()) >= HIDDEN * int((~padding).sum())
+        for padding in there
+        if not bool(padding.all())
+    )
 
 
 def _head(state: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ Certain as a fact: between the end of one step and the beginning of the next a m
 what it was (cosine below 1/2; two independent draws have 0 +- 1 / sqrt(entries)), or is again exactly as it was first seen.
 What the steps before learned is gone.
 
-Where another hand changes weights little, but at every look by half (BACK) of what a step moves them or more, in most of the
-layers that were looked at, and nothing at all was learned, the steps are taken back: averages copied into the network that is
-trained, a projection onto what it was.
+Where another hand changes weights little, but at each of the later looks by half (BACK) of what a step moves them or more, in
+most of the layers that were looked at, the steps are taken back: averages copied into the network that is trained, a
+projection onto what it was. It is told where next to nothing is learned (LITTLE), or lost again (``evaluated.forgotten``).
+What draws towards the start is nil at the start, and holds the weights where it is as large as the steps: so the earlier half
+of the looks does not count.
 
 Bounds:
   LEAST   three times, or twice where the run has ended: one reset is a phase of its own
@@ -22,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from isograd.health.case import Case
+from isograd.health.evaluated import by_place, forgotten
 from isograd.health.looks import holds, lasting, listed, over
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
@@ -30,6 +33,8 @@ from isograd.records.finding import Evidence, Finding, Severity
 LEAST = 3
 OFTEN = 0.01
 BACK = 0.5
+LITTLE = 0.1
+"""Skill of the last answers, 0 for a constant one; a third of what ``forgetting`` calls learned."""
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -41,26 +46,29 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _taken_back(case: Case) -> Iterator[Finding]:
     """Changes by another hand as large as the steps, where nothing was learned."""
     found = {where: one for where, one in lasting(case, "weights_moved").items() if holds(one, case)}
-    if not found or outcome(case).learning is not False or not outcome(case).decided:
+    ended = outcome(case)
+    gone = any(forgotten(tried) for tried in by_place(case, lambda one: one.accuracy is not None))
+    if not found or not ended.decided or not (ended.learning is False or ended.short_of(LITTLE) or gone):
         return
     shares: dict[str, list[float]] = defaultdict(list)
     for index, fact in case.facts("weights_moved"):
         steps = [r.value for r in case.series("update_rms", str(fact.get("parameter", ""))) if r.step == index]
         if fact.where in found and steps and steps[0] > 0.0:
             shares[fact.where].append(float(fact.get("rms", 0.0)) / steps[0])
-    back = {where: min(several) for where, several in shares.items() if len(several) >= 2 and min(several) >= BACK}
+    late = {where: several[-(len(several) // 2) :] for where, several in shares.items() if len(several) > 1}
+    back = {where: min(several) for where, several in late.items() if min(several) >= BACK}
     matrices = {p.layer for p in case.anatomy.matrices if p.trainable}
     if not back or 2 * len(back) < len(matrices):
         return
     where, least = min(back.items(), key=lambda item: item[1])
-    text = f"the change between the steps is {least:.2g} times what the step moves, or more, at every look"
+    text = f"the change between the steps is {least:.2g} times what the step moves, or more, at each of the later looks"
     yield Finding(
         "weights_reset",
         "critical",
         0.9,
         where,
         f"Another hand than the optimizer's changes the weights of {listed([spoken(place) for place in back])} between the "
-        "steps, as far as the steps move them, and nothing was learned.",
+        "steps, as far as the steps move them, and next to nothing is learned.",
         (Evidence(text, "weights_moved", least, "of the step", BACK),),
         tuple(back),
         since=found[where].first,
