@@ -230,7 +230,8 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
         kinds.setdefault(one.edit.kind, one)
     near = [one for one in kinds.values() if one.score >= (1.0 - TIE) * best.score]
     rivals = near if certainty != "possible" else list(kinds.values())[:2]
-    if certainty == "sure" and (near or _one_sided(best)):
+    rounded = _rounded_away(best.edit, candidates)
+    if certainty == "sure" and (near or rounded or _one_sided(best)):
         certainty = "likely"
     proposal = next((one for one in candidates if one.edit == best.edit), None)
     where = proposal.where if proposal is not None else ""
@@ -242,7 +243,7 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
         summary_of(best.edit),
         where,
         best.source,
-        tuple(one.edit for one in rivals),
+        tuple(dict.fromkeys((*(one.edit for one in rivals), *rounded))),
     )
 
 
@@ -250,6 +251,17 @@ def _one_sided(best: Hypothesis) -> bool:
     """Whether no reference of the same family speaks for it, and what is wrong is no certain fact either."""
     certain = best.edit.kind in FACTS or best.reason.startswith("fact")
     return not certain and (best.harm is None or best.outside)
+
+
+def _rounded_away(edit: Edit, candidates: Sequence[Proposal]) -> tuple[Edit, ...]:
+    """What else explains that a larger rate cures: steps that the precision rounds away, where a finding says so.
+
+    A larger step is one that is not rounded away, and in a short replay the finer numbers are as slow as the coarse ones.
+    """
+    raised = edit.kind == "learning_rate" and isinstance(edit.value, float) and isinstance(edit.before, float)
+    if not raised or not float(edit.value or 0.0) > float(edit.before or 0.0):
+        return ()
+    return tuple(one.edit for one in candidates if one.edit.kind == "precision" and one.reason == "finding: precision")
 
 
 def _suspects(work: Search) -> list[Hypothesis]:

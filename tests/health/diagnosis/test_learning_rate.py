@@ -1,10 +1,13 @@
 """Learning rate: zero, decayed, too low, too high; and the look-alikes that train well."""
 
+import dataclasses
+
 import pytest
 from bodies import ADAM, body
 from runs import FLAT, LEARNING, alarms, run
 
 from isograd.health.diagnosis import learning_rate
+from isograd.health.outcome import outcome
 
 NET = body(4)
 
@@ -37,6 +40,24 @@ def test_a_decay_at_the_start_stops_the_run_while_it_learns():
     losses = [2.3 * 0.99**i for i in range(40)] + [1.54] * 160
     (finding,) = found(losses=losses, rates=lambda step: 0.1 * 0.8**step, turning=lambda step, _: 1e-2 * 0.8**step)
     assert "fell below 1/1,000" in finding.summary and 28 <= finding.since <= 36 and finding.alarm
+
+
+@pytest.mark.parametrize(
+    ("beat", "hits", "alarm"),
+    [
+        ((0.76, 0.01), (0.86, 0.052), True),
+        ((0.76, 0.01), (0.95, 0.052), False),
+        ((0.89, 0.01), (0.86, 0.052), False),
+        ((0.76, 0.01), None, True),
+        ((0.76, 0.01), (0.86, 0.03), False),
+    ],
+)
+def test_where_few_right_answers_were_counted_the_loss_says_whether_a_decay_came_too_soon(monkeypatch, beat, hits, alarm):
+    losses = [2.3 * 0.97**i for i in range(40)] + [0.55] * 160
+    case = run(NET, losses=losses, rates=lambda step: 0.1 * 0.8**step, turning=lambda step, _: 1e-2 * 0.8**step)
+    judged = dataclasses.replace(outcome(case), beat=beat, hits=hits, learning=True)
+    monkeypatch.setattr(learning_rate, "outcome", lambda _: judged)
+    assert bool(alarms(learning_rate.diagnose(case))) == alarm
 
 
 def test_steps_that_turn_every_layer_by_a_tenth_keep_nothing():

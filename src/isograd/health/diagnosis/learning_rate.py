@@ -172,7 +172,7 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
     at_once = tenth - rates[peak][0] < AT_ONCE
     soon = tenth <= SOON * length and found.poor(HALF_WAY)
     early = found.skill is None and found.learning is not True and gone < length / 4
-    if not found.decided or not (found.poor(DECAY_SKILL) or early):
+    if not found.decided or not (found.poor(DECAY_SKILL) or _dull(found) or early):
         return None
     if not (at_once or soon or _falls(before) or found.learning is not True):
         return None
@@ -188,6 +188,13 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
         "are counted in epochs; or a constant rate",
         0.93,
     )
+
+
+def _dull(found: Outcome) -> bool:
+    """Whether few right answers were counted, and neither they nor the loss, which is surer, come to what is called good."""
+    if found.hits is None or found.beat is None or found.hits[1] <= UNSURE:
+        return False
+    return found.hits[0] < DECAY_SKILL and found.beat[0] + 2.0 * found.beat[1] < DECAY_SKILL
 
 
 def _falls(values: list[float]) -> bool:
