@@ -129,7 +129,7 @@ def left_out(sample: LossSample, given: Mapping[str, Any], losses: Tensor, weigh
     """The sample of a call whose terms the program weighs itself, less those that count nothing: no gradient reaches them.
 
     Where these are one class and no other target is of it (padding), or the others are one class, the labels alone say which
-    count. Else they may have been chosen by their losses (hard examples): the value of the others is told, and nothing compared.
+    count. Else they may have been chosen by their losses (hard examples): their value is told, and nothing compared.
     """
     heard = weights != 0
     if bool(heard.all()) or not bool(heard.any()):

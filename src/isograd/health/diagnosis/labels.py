@@ -99,8 +99,8 @@ def _one_class(case: Case, curve: Curve) -> Finding | None:
         (Evidence(f"{total:,} of {total:,} targets are class {label}", "majority_rate", 1.0, "", 1.0),),
         source=curve.looks[0][1].source,
         since=curve.looks[0][0],
-        remedy="look at how the targets are read, filtered or cast (a column of the wrong name, a float cut to 0), and which of "
-        "them the loss counts (a mask the wrong way round)",
+        remedy="look at how the targets are read, filtered or cast (a column of the wrong name, a float cut to 0), and which "
+        "of them the loss counts (a mask the wrong way round)",
     )
 
 
