@@ -37,6 +37,8 @@ from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
 
 _TIMED = 6
 """Steps that are timed, and made twice to see whether they can be repeated."""
+FEW = 2
+"""Steps after which another loss shows: the first one already has other gradients."""
 _LOOKS = 5
 """Times that a run is judged."""
 _PATIENCE = 5
@@ -295,11 +297,14 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
 
 
 def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tuple[Edit, ...], *, announced: bool) -> Plan:
-    fits = Fits(patient)
+    fits, idle = Fits(patient), _idle(program, patient)
     singles = tuple(
         one
         for one in (*_of_batches(program), *seen.prescribed)
-        if (announced or one.edit.kind != "steps") and (one.edit.keeps_weights or not program.learned) and fits((one.edit,))
+        if one.edit.kind not in idle
+        and (announced or one.edit.kind != "steps")
+        and (one.edit.keeps_weights or not program.learned)
+        and fits((one.edit,))
     )
     chosen: tuple[Edit, ...] = ()
     for edit in preset(singles, seen.present):
@@ -331,6 +336,16 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         tuple(way for way in ways if fits(way)),
         seen.certain,
     )
+
+
+def _idle(program: Program, patient: Patient) -> tuple[str, ...]:
+    """The loss that fits, where it is the one in use: steps that learn something end alike with it and without."""
+    _, training, held = program.at(SEARCH_SEED)
+    try:
+        skills = [one.trained(training, FEW).judge(held["search"]).value for one in (patient, patient.apply(Edit("loss")))]
+        return ("loss",) if program.repeats and skills[0] == skills[1] != patient.judge(held["search"]).value else ()
+    except ModelError:
+        return ()
 
 
 def _of_batches(program: Program) -> Iterator[Proposal]:

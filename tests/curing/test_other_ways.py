@@ -59,3 +59,12 @@ def test_a_plain_network_of_forty_layers_learns_as_a_shallow_one_from_isometry_a
     assert [edit.value for edit in edits] == ["tanh", "orthogonal", 3e-4]
     plain, made = (edited(patient, some).trained(DATA[:16], 120).judge(DATA[16:]).value for some in ((), edits))
     assert plain < 0.1 and made > 0.7
+
+
+def test_the_loss_that_fits_is_offered_where_another_is_in_use_alone():
+    def offered(loss):
+        record = cured(loss=loss, optimizer=adam(1e-5)).record
+        return any(edit.kind == "loss" for one in record.candidates for edit in one.edits)
+
+    assert not offered(nn.functional.cross_entropy)
+    assert offered(lambda outputs, targets: nn.functional.cross_entropy(outputs.softmax(1), targets))
