@@ -284,7 +284,7 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
     Time is paid by what was asked for: seconds of trainings, wherever they were made, and what goes on between them.
     """
     if budget.seconds is None:
-        allowed = budget.steps if budget.steps is not None else budget.runs * length
+        allowed = budget.steps if budget.steps is not None else budget.steps_of(length)
         return lambda spent: allowed - spent
     seconds = budget.seconds
 

@@ -10,7 +10,8 @@ from isograd.errors import RequestError
 
 SHORTEST, LEAST, MOST, ROOM = 60, 300, 2_000, 20
 """Steps of a run that nobody announced: one pass through the batches, LEAST at least and MOST at most; in a time that does not
-hold ROOM such runs as many as it holds, SHORTEST at least."""
+hold ROOM such runs as many as it holds, SHORTEST at least. Of a budget in runs a shorter one counts as SHORTEST steps: what is
+wrong with it may be that it is short, and ten runs of 8 steps would hold no run of 80."""
 _UNITS = dict.fromkeys(("s", "sec", "second", "seconds"), 1.0)
 _UNITS |= dict.fromkeys(("m", "min", "minute", "minutes"), 60.0) | dict.fromkeys(("h", "hour", "hours"), 3600.0)
 
@@ -28,10 +29,16 @@ class Budget:
 
         >>> Budget(3_000).runs_of(300, 0.01), Budget(seconds=60.0).runs_of(300, 0.01), Budget(runs=20.0).runs_of(300, 0.01)
         (10.0, 20.0, 20.0)
+        >>> Budget(runs=20.0).runs_of(8, 0.01)
+        150.0
         """
         if self.seconds is not None:
             return self.seconds / (length * max(per_step, 1e-9))
-        return self.steps / length if self.steps is not None else self.runs
+        return (self.steps if self.steps is not None else self.steps_of(length)) / length
+
+    def steps_of(self, length: int) -> float:
+        """The steps of a budget in runs of so many."""
+        return self.runs * max(length, SHORTEST)
 
     def enough(self, runs: float, length: int, per_step: float) -> str:
         """A budget of the same form that holds so many runs, as it is written.
@@ -42,7 +49,8 @@ class Budget:
         if self.seconds is not None:
             minutes = 1.2 * runs * length * per_step / 60.0
             return f'"{math.ceil(minutes)}min"'
-        return str(math.ceil(runs * length)) if self.steps is not None else f'"{math.ceil(runs)} runs"'
+        steps = math.ceil(runs * length)
+        return str(steps) if self.steps is not None else f'"{math.ceil(steps / max(length, SHORTEST))} runs"'
 
 
 def budget_of(given: int | str | Budget) -> Budget:

@@ -68,3 +68,8 @@ def test_the_loss_that_fits_is_offered_where_another_is_in_use_alone():
 
     assert not offered(nn.functional.cross_entropy)
     assert offered(lambda outputs, targets: nn.functional.cross_entropy(outputs.softmax(1), targets))
+
+
+def test_a_run_of_a_few_steps_is_made_longer_and_proven_with_the_usual_budget():
+    proof = cured(steps=8, optimizer=adam(3e-3), budget="20 runs").record
+    assert proof.verdict == "proven" and [edit.kind for edit in proof.edits] == ["steps"]
