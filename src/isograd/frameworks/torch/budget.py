@@ -22,6 +22,8 @@ EVALUATED_FLOOR = 0.05
 """Seconds that it may cost in all, however short the run is: some tens of small evaluations, by which such a run is judged."""
 EVALUATED_SPREAD = 0.1
 """As ``SPREAD``, for evaluations: all of the first ten of a program that evaluates at a steady pace, then fewer."""
+HEARD_FLOOR = 0.05
+"""Seconds that it may cost in all, however short the run is: its first time is dear, and what comes late tells how it ends."""
 HEARD_SPREAD = 0.06
 """As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
 REPLAYED = 1 / 10
@@ -186,12 +188,12 @@ class Budget:
         if self.unknown and self._again(index, elapsed):
             self._listened = index
             return AGAIN
-        # What others overdrew is not held against listening in a short run of known length, nor where it keeps within its part
-        # of the share itself and steps are not so tiny that they overdraw it all alone: it is cheap, and tells how a run ends.
-        paid = (self.planned is not None and allowance <= FLOOR) or self.heard.last * HIDDEN < left
-        slow = self.overhead * HIDDEN < self.share * elapsed
-        paid = paid or (slow and self.heard.may(self.share * elapsed * self.heard.part))
-        if paid and self.heard.may(allowance * self.heard.part) and self._due(index, elapsed, pace, self.heard, self._listened):
+        # What others overdrew is not held against listening within its own part, which is cheap, and tells how a run ends; but
+        # where steps are so tiny that to hear of them overdraws the share already, then only in a short run of known length.
+        slow = self.overhead * HIDDEN < self.share * elapsed or (self.planned is not None and allowance <= FLOOR)
+        paid = slow or self.heard.last * HIDDEN < left
+        most = max(allowance * self.heard.part, HEARD_FLOOR)
+        if paid and self.heard.may(most) and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
             return LOSS
         return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING
@@ -244,8 +246,7 @@ class Budget:
         # Spread what can be paid for over the steps to the end, or to where the share of the time is more than the floor.
         end = self.planned or FLOOR / self.share / pace
         total = max(self.share * pace * (self.planned or 0), FLOOR) * account.part
-        if account is self.evaluations:
-            total = max(total, EVALUATED_FLOOR)
+        total = max(total, EVALUATED_FLOOR if account is self.evaluations else HEARD_FLOOR if account is self.heard else 0.0)
         overhead = self.overhead if account is self.samples else 0.0
         left = max(1.0, (total / HIDDEN - overhead - account.spent) / max(account.last, 1e-9))
         ratio = max(end / last, 1.0) ** (1 / left)

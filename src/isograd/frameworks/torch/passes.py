@@ -56,14 +56,14 @@ class Passes:
         self._planned, self.replayed, self.unknown = planned, 0, False
         self.begin()
 
-    def begin(self, index: int = 1) -> None:
-        """Step ``index`` begins: forget the last one."""
+    def begin(self, index: int = 1, *, again: bool = True) -> None:
+        """Step ``index`` begins: forget the last one. ``again``: a loss that nobody knows may be computed again in it."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
         self.calls = Calls(self.layers.arriving)
         self._index = index
         self._lags: dict[str, Fact] = {}
-        self.tape.clear(lost=not replay_due(index, self.replayed, self._planned))
+        self.tape.clear(lost=not (again and replay_due(index, self.replayed, self._planned)))
         self.replays: tuple[Replay, ...] = ()
         self._fed: dict[int, int] = {}
         self._steps, self._begun = self._steps + 1, False

@@ -357,7 +357,7 @@ class TorchRecorder(Recorder):
         self._open = Open(index, look)
         heed = self._backward if look.sampled else self._passes.backward if look.heard else None
         self._ear.timed, self._ear.told = self._open.busy, heed
-        self._passes.begin(index)
+        self._passes.begin(index, again=look.sampled or look.normed)  # listening alone is to be cheap
         self._program.begin(index, sampled=look.sampled)
         compiled = look.heard and not self._eager and is_compiled(self._models)
         self._open.compiled = compiled and look.sampled
