@@ -36,7 +36,7 @@ def tokens(rows=8, length=12, kinds=20):
     return torch.randint(1, kinds, (rows, length))
 
 
-def trained(mask="causal", shifted=True, own=False, answers=None, batch=tokens, passes=1):
+def trained(mask="causal", shifted=True, own=False, answers=None, batch=tokens, passes=1, counted=1):
     """The diseases named of a little language model of one attention: a module's, the function's (``own``), or "by hand"."""
     torch = pytest.importorskip("torch")
     from torch import nn
@@ -52,7 +52,7 @@ def trained(mask="causal", shifted=True, own=False, answers=None, batch=tokens, 
 
         def forward(self, ids):
             n = ids.shape[1]
-            x = self.token(ids) + self.place(torch.arange(n))
+            x = self.token(ids) + self.place(torch.arange(n).expand(*[1] * (counted - 1), n))
             later = torch.triu(torch.ones(n, n, dtype=torch.bool), 1)
             hidden = {"causal": later, "none": None, "inverted": ~later}[mask]
             if own == "by hand":
@@ -83,6 +83,10 @@ def trained(mask="causal", shifted=True, own=False, answers=None, batch=tokens, 
 @pytest.mark.parametrize("mask", ["none", "inverted"])
 def test_a_language_model_that_may_look_at_the_next_token_is_told_so(mask, own):
     assert "may look there" in trained(mask, own=own)["leak"].summary
+
+
+def test_places_that_are_counted_in_a_row_of_their_own_are_no_tokens():
+    assert "may look there" in trained("none", counted=2)["leak"].summary
 
 
 @pytest.mark.parametrize("own", [False, True, "by hand"])

@@ -53,7 +53,8 @@ class Leaks:
         if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or not is_plain(tokens):
             return
         self._pass()
-        same = len(tokens) > 1 and bool((tokens == tokens[:1]).all())
+        counted = torch.arange(tokens.shape[1], device=tokens.device) if len(tokens) == 1 else tokens[0]
+        same = bool((tokens == counted).all())
         known = any(one.shape == tokens.shape and torch.equal(one, tokens) for one in self._tokens)
         if not same and not known and len(self._tokens) < TABLES:
             self._tokens.append(tokens.detach().clone())
