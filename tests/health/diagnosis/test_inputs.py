@@ -64,6 +64,20 @@ def test_batches_of_nothing_but_zeros_are_said_whatever_the_outcome():
     assert finding.alarm and "nothing to learn from" in finding.summary
 
 
+@pytest.mark.parametrize(("largest", "said"), [(1.0, True), (12.0, False)])
+def test_a_column_far_from_zero_beside_one_that_spreads_as_far_is_no_trouble(largest, said):
+    """Of pixels the middle one hardly varies: it lies at the rim."""
+    case = training(lambda t: classes(t, value=1.4), inputs=(table(offset=13.0, largest=largest),))
+    assert bool([finding for finding in inputs.diagnose(case) if finding.alarm]) == said
+
+
+@pytest.mark.parametrize(("where", "said"), [("", True), ("1", True), ("decoder", False), ("0.decoder", False)])
+def test_what_a_part_of_the_model_is_given_behind_another_is_not_the_data(where, said):
+    sound, far = (dataclasses.replace(table(offset=away), where=place) for away, place in ((0.0, "encoder"), (50.0, where)))
+    case = training(lambda t: classes(t, value=1.4), inputs=(sound, far))
+    assert bool([finding for finding in inputs.diagnose(case) if finding.alarm]) == said
+
+
 @pytest.mark.parametrize("offset", [0.0, 300.0])
 def test_real_training_on_inputs_far_from_zero(digits, mlp, offset):
     import torch
