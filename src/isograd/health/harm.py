@@ -79,6 +79,8 @@ def _known(edit: Edit, present: Present) -> float | None:
     if kind == "width":
         return _number("width", present.width, present)
     value = present.number(kind)
+    if value is not None and kind == "learning_rate":
+        value *= present.number("shrinks") or 1.0
     return None if value is None else _number(kind, value, present)
 
 

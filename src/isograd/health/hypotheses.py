@@ -201,7 +201,12 @@ def usual_rate(present: Present) -> float:
     0.05
     """
     momentum = present.number("momentum") or 0.0
-    return 3e-3 if present.word("optimizer") == "adaptive" else round(0.5 * (1.0 - min(momentum, 0.99)), 9)
+    shrinks = present.number("shrinks") or 1.0
+    return (
+        float(f"{3e-3 / shrinks:.3g}")
+        if present.word("optimizer") == "adaptive"
+        else round(0.5 * (1.0 - min(momentum, 0.99)), 9)
+    )
 
 
 def _of_values(present: Present) -> Iterator[Proposal]:
@@ -263,6 +268,7 @@ def _rates(present: Present, change: Change) -> Iterator[Proposal]:
     adaptive = present.word("optimizer") == "adaptive"
     rate = effective if adaptive or momentum >= 1.0 else effective * (1.0 - momentum)
     usual = usual_rate(present)
+    effective *= present.number("shrinks") or 1.0
     odd = effective > (0.03 if adaptive else 3.0) or effective < (1e-5 if adaptive else 3e-3)
     yield change("learning_rate", usual, rate, odd=odd)
     far = rate < usual / FAR

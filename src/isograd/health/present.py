@@ -29,6 +29,8 @@ ODD_GAIN, ODD_BIAS = 5.0, 10.0
 and what is beyond 5 saturates what follows or makes the first loss (Glorot & Bengio 2010); to be calibrated."""
 EARLY = 0.5
 """Share of the announced steps below which a run that ended by itself was cut short."""
+SHORT = 100
+"""Steps that are assumed where Adagrad's run has no known length, and at least."""
 LOOKS = 4
 """Looks at least, for the order of the labels to be told."""
 ADAPTIVE = ("adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "lion")
@@ -44,7 +46,8 @@ class Present:
     (magnitude of the mean over the deviation), target_scale, target_shift (the same), steps (announced, or made where it was
     cut short), mixing, fading (nats by which theory foretells that the gradient shrinks or grows from the last layer to the
     first), odd_gain and odd_bias (of one layer), fading_steps (of the longest sequence of a recurrent layer whose gradient does
-    not reach back to its beginning).
+    not reach back to its beginning), shrinks (of Adagrad, whose t-th step is 1 / sqrt(t) of what Adam's would be: the mean of
+    that over the run, 2 / sqrt(n); Duchi et al. 2011, JMLR 12, section 1).
     words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
     commonest), activations (all of them), straight ("whole" where nothing bends between any layers, "part" where some follow
     each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss, foreign (an operation that
@@ -162,6 +165,8 @@ def _steps(anatomy: Anatomy, loop: Loop) -> dict[str, float]:
         value = anatomy.optimizer.get(name, "")
         if isinstance(value, float | int):
             found[name] = float(value)
+    if anatomy.optimizer.kind == "adagrad":
+        found["shrinks"] = 2.0 / math.sqrt(max(loop.steps or 0, SHORT))
     if loop.rates:
         found["learning_rate"] = max(rate for _, rate in loop.rates)
     momentum = found.get("momentum", 0.0)
