@@ -398,3 +398,10 @@ def test_larger_batches_that_a_finding_asks_for_are_not_asked_to_last_on_example
         work = Search(lambda edits, steps, skills=skills: Skill(skills[edits][steps], 100), lambda edit: Harm(0.4), 2_000)
         found = search(work, [Proposal(edit, "finding: batch size", True)], longest=800)
         assert bool(found.causes) is named
+
+
+def test_a_loss_that_certainly_teaches_nothing_says_nothing_of_the_labels():
+    for reason, answer in (("fact: broadcast loss", "unknown"), ("list", "no signal")):
+        work, _ = asked({frozenset(): 0.0})
+        found = search(work, [Proposal(Edit("loss"), reason, True)], lambda steps: Skill(0.9, 32))
+        assert found.answer == answer

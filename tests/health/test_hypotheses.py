@@ -266,3 +266,10 @@ def test_the_steps_of_adagrad_shrink_so_that_its_rate_is_high_where_that_of_adam
     edit = Edit("learning_rate", 0.03)
     slow, same, usual = (harm_of(edit, one).value for one in (present("adagrad"), present("adam", 0.0003), present("adam")))
     assert slow == pytest.approx(same) and slow > usual
+
+
+def test_an_activation_of_an_unknown_curve_is_not_acquitted_by_a_gradient_that_does_not_fade():
+    present = present_of(Case(anatomy()))
+    still = dataclasses.replace(present, numbers=(*present.numbers, ("fading", 0.1)))
+    harms = {name: harm_of(Edit("activation", "relu", before=name), still).value for name in ("wavelet", "elu", "softshrink")}
+    assert harms["wavelet"] is None and harms["elu"] == 0.0 and (harms["softshrink"] or 0.0) > 0.2

@@ -23,7 +23,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
            gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``)
   NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
   SIGNAL   neither an edit, in the longer replay either, nor the run itself lifts J above 0.1, and yet one batch is
-           learned by heart (J above 0.5)
+           learned by heart (J above 0.5); not said of a loss that is known for certain to teach nothing
 """
 
 from __future__ import annotations
@@ -365,7 +365,8 @@ def _answer(
     if control.value >= WELL or work.stood >= WELL:
         return "unknown" if work.alarmed else "healthy"
     reached = max((one.skill for one in work.tried if one.skill is not None), default=FAILED)
-    if memorises is None or failure is not None or max(reached, control.value, work.stood) > SIGNAL or not work.tried:
+    lost = any(one.edit.kind == "loss" and one.reason.startswith("fact") for one in work.tried)
+    if lost or memorises is None or failure is not None or max(reached, control.value, work.stood) > SIGNAL or not work.tried:
         return "unknown"
     if work.reached < min(longest, LENGTH * LONGER):  # it may only be slow
         return "unknown"

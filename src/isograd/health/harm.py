@@ -18,7 +18,10 @@ FADES, GONE = math.log(100.0), math.log(1e6)
 not below a hundredfold, which normal rates bridge; wholly from a millionfold, the last digit of float32 beside a weight. The
 references are too shallow to show it; residual and normalised networks, which do not fade, have no such harm."""
 ALIKE = {"hardsigmoid": "sigmoid", "hardtanh": "tanh", "silu": "gelu", "mish": "gelu", "softmin": "softmax"}
+ALIKE |= {"softshrink": "hardshrink", "softsign": "tanh", "hardswish": "gelu"}
 """Activations that were not tabulated, and the tabulated one of nearly the same curve."""
+USUAL = ("relu", "leaky_relu", "prelu", "rrelu", "relu6", "elu", "celu", "selu")
+"""Activations with which any network learns: with a slope of 1 above zero, as ReLU has it."""
 LEAST = 0.05
 """Harm below counts as none: what seeds alone do to a reference."""
 
@@ -54,7 +57,9 @@ def _known(edit: Edit, present: Present) -> float | None:
         return None
     if kind == "activation":
         before = edit.before if isinstance(edit.before, str) else ""
-        return _most([_word(kind, "sign" if before in FLAT else ALIKE.get(before, before), present), _faded(present)])
+        curve, faded = _word(kind, "sign" if before in FLAT else ALIKE.get(before, before), present), _faded(present)
+        curve = 0.0 if curve is None and before in USUAL else curve
+        return _most([curve, faded]) if curve is not None or faded else None  # that no gradient fades acquits no curve
     if kind in ("train_mode", "fresh_batches", "parameters", "unfreeze", "keep_graph", "loss", "last", "shuffle"):
         before = edit.before if isinstance(edit.before, str) else ""
         return _word(kind, before, present)
