@@ -108,3 +108,12 @@ def test_what_stayed_beside_something_that_went_later_is_put_back_once_more():
     known = [Hypothesis(edit, "value", 0.0, 0.0, harms[edit.kind]) for edit in (INPUTS, DRAWN, CURVE)]
     (cause,) = together(work, Skill(0.0, 100), known)
     assert cause.edit == CURVE and cause.given == ()
+
+
+def test_larger_batches_that_a_finding_asks_for_are_not_asked_to_last_on_examples_that_they_know_by_heart():
+    larger, rate = Edit("batch_size", 32.0, before=1.0), Edit("learning_rate", 0.1, before=1.0)
+    for edit, named in ((larger, True), (rate, False)):
+        skills = {(): {80: 0.2, 320: 0.3, 0: 0.0}, (edit,): {80: 0.4, 320: 0.25, 0: 0.0}}
+        work = Search(lambda edits, steps, skills=skills: Skill(skills[edits][steps], 100), lambda edit: Harm(0.4), 2_000)
+        found = search(work, [Proposal(edit, "finding: batch size", True)], longest=800)
+        assert bool(found.causes) is named

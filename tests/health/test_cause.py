@@ -391,15 +391,6 @@ def test_a_loss_that_fits_already_is_not_asked_again_for_longer():
     assert [edits for edits, steps in tried if steps > LENGTH] == [(), (RATE,)]
 
 
-def test_larger_batches_that_a_finding_asks_for_are_not_asked_to_last_on_examples_that_they_know_by_heart():
-    larger, rate = Edit("batch_size", 32.0, before=1.0), Edit("learning_rate", 0.1, before=1.0)
-    for edit, named in ((larger, True), (rate, False)):
-        skills = {(): {80: 0.2, 320: 0.3, 0: 0.0}, (edit,): {80: 0.4, 320: 0.25, 0: 0.0}}
-        work = Search(lambda edits, steps, skills=skills: Skill(skills[edits][steps], 100), lambda edit: Harm(0.4), 2_000)
-        found = search(work, [Proposal(edit, "finding: batch size", True)], longest=800)
-        assert bool(found.causes) is named
-
-
 def test_a_loss_that_certainly_teaches_nothing_says_nothing_of_the_labels():
     for reason, answer in (("fact: broadcast loss", "unknown"), ("list", "no signal")):
         work, _ = asked({frozenset(): 0.0})
