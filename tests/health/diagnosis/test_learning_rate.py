@@ -48,8 +48,9 @@ def test_a_decay_at_the_start_stops_the_run_while_it_learns():
         ((0.76, 0.01), (0.86, 0.052), True),
         ((0.76, 0.01), (0.95, 0.052), False),
         ((0.89, 0.01), (0.86, 0.052), False),
+        ((0.76, 0.01), (0.91, 0.03), False),
         ((0.76, 0.01), None, True),
-        ((0.76, 0.01), (0.86, 0.03), False),
+        ((0.76, 0.01), (0.86, 0.03), True),
     ],
 )
 def test_where_few_right_answers_were_counted_the_loss_says_whether_a_decay_came_too_soon(monkeypatch, beat, hits, alarm):

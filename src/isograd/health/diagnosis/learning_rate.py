@@ -191,8 +191,8 @@ def _decayed(case: Case, rates: list[tuple[int, float]], moved: Movement, found:
 
 
 def _dull(found: Outcome) -> bool:
-    """Whether few right answers were counted, and neither they nor the loss, which is surer, come to what is called good."""
-    if found.hits is None or found.beat is None or found.hits[1] <= UNSURE:
+    """Whether neither the right answers nor the loss come to what is called good, which too few answers leave open alone."""
+    if found.hits is None or found.beat is None:
         return False
     return found.hits[0] < DECAY_SKILL and found.beat[0] + 2.0 * found.beat[1] < DECAY_SKILL
 
