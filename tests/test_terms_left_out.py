@@ -83,8 +83,8 @@ def test_a_class_that_counts_nothing_is_an_ignored_index():
     assert found.floor == pytest.approx(wanted.floor)
 
 
-def test_terms_that_all_count_leave_the_sample_as_it_is():
-    for weights in ([0.2] * 6, [0.1, 0.2, 0.3, 0.1, 0.2, 0.1], [0.0] * 6):
+def test_terms_that_all_count_or_count_both_ways_leave_the_sample_as_it_is():
+    for weights in ([0.2] * 6, [0.1, 0.2, 0.3, 0.1, 0.2, 0.1], [0.0] * 6, [0.5, -0.5, 0.0, 0.2, -0.2, 0.0]):
         found, whole, _ = told(weights)
         assert found is whole
 

@@ -132,10 +132,10 @@ def left_out(sample: LossSample, given: Mapping[str, Any], losses: Tensor, weigh
     count. Else they may have been chosen by their losses (hard examples): their value is told, and nothing compared.
     """
     heard = weights != 0
-    if bool(heard.all()) or not bool(heard.any()):
+    both_ways = bool((weights > 0).any()) and bool((weights < 0).any())  # a policy's advantages: no weights of a mean
+    if both_ways or bool(heard.all()) or not bool(heard.any()):
         return sample
-    value = float((wide(losses) * wide(weights)).sum() / wide(weights).sum())
-    value = value if math.isfinite(value) else math.nan
+    value = float((wide(losses[heard]) * wide(weights[heard])).sum() / wide(weights).sum())
     target = given.get("target")
     if sample.function in INDEXED and isinstance(target, Tensor) and target.shape == losses.shape:
         padding, others = (torch.unique(some) for some in (target[~heard], target[heard]))
