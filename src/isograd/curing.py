@@ -302,7 +302,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         one
         for one in (*_of_batches(program), *seen.prescribed)
         if one.edit.kind not in idle
-        and (announced or one.edit.kind != "steps")
+        and (one.edit.kind != "steps" or (announced and _longer(one.edit, work)))
         and (one.edit.keeps_weights or not program.learned)
         and fits((one.edit,))
     )
@@ -336,6 +336,11 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         tuple(way for way in ways if fits(way)),
         seen.certain,
     )
+
+
+def _longer(edit: Edit, work: Work) -> bool:
+    """Whether a run of so many steps is longer: what the first steps say of the length of a run is said of those alone."""
+    return float(edit.value or 0.0) > work.length
 
 
 def _idle(program: Program, patient: Patient) -> tuple[str, ...]:
@@ -388,4 +393,5 @@ def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: f
         ahead=lambda asks: work.foresee(work.searching(*ask) for ask in asks),
         run=work.length,
     )
-    return cause.search(tried, seen.candidates, memorises, max(short, work.length // 4))
+    able = [one for one in seen.candidates if one.edit.kind != "steps" or _longer(one.edit, work)]
+    return cause.search(tried, able, memorises, max(short, work.length // 4))
