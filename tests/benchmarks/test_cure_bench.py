@@ -27,7 +27,7 @@ def row(key, verdict="proven", reached=0.9, size=1, **changes):
 
 
 def test_repaired_faults_are_counted_among_those_that_an_edit_can_take_back():
-    by_hand, spoiled = row("c", operator="gradients clamped from below"), row("e", operator="NaN in a column")
+    by_hand, spoiled = row("c", operator="weights clamped as in a critic"), row("e", operator="NaN in a column")
     rows = [
         row("a"),
         row("b", "not proven", 0.1),
