@@ -37,6 +37,13 @@ def test_what_is_no_optimizer_is_refused_with_the_way_out(optimizer):
     assert "pass the torch.optim.Optimizer" in str(caught.value)
 
 
+def test_several_optimizers_are_refused_by_a_check_with_what_takes_them():
+    net = model()
+    with pytest.raises(ModelError, match="several were given") as caught:
+        isograd.check(net, torch.ones(4, 2), lambda out, _: out.mean(), (sgd(net), sgd(net)))
+    assert "isograd.watch(models, optimizers)" in str(caught.value)
+
+
 def test_an_optimizer_of_other_parameters_is_refused_with_the_way_out():
     with pytest.raises(ModelError, match="none of the model's parameters") as caught:
         isograd.watch(model(), sgd(nn.Linear(2, 2)))
