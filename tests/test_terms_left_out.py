@@ -93,3 +93,21 @@ def test_terms_that_may_have_been_chosen_by_their_losses_are_compared_with_nothi
     found, whole, _ = told([0.0, 0.5, 0.0, 0.5, 0.5, 0.0])
     assert (found.floor, found.classes, found.hits) == (None, (), -1) and whole.floor is not None
     assert found.value is not None
+
+
+@pytest.mark.parametrize("counts", [torch.arange(5) < torch.tensor([[2], [5], [3], [4]]), (torch.arange(5) > 1).expand(4, 5)])
+def test_what_counts_by_its_place_is_compared_alone(counts):
+    """Rows of lengths of their own, or the first two steps as a warm-up."""
+    torch.manual_seed(0)
+    weights = counts / counts.sum()
+    classes = {"input": torch.randn(4, 3, 5), "target": torch.randint(0, 3, (4, 5)), "reduction": "none"}
+    numbers = {"input": torch.randn(4, 5), "target": torch.randn(4, 5), "reduction": "none"}
+    for name, given in (("cross_entropy", classes), ("mse_loss", numbers)):
+        terms = getattr(F, name)(**given)
+        whole = sample_of(name, given, terms, training=True, source=None)
+        found = left_out(whole, given, terms, weights)
+        assert found.value == pytest.approx(float(terms[counts].mean())) and found.floor is not None
+        alone = given | {"target": given["target"][counts], "reduction": "mean"}
+        alone["input"] = given["input"].movedim(1, -1)[counts] if name == "cross_entropy" else given["input"][counts]
+        wanted = sample_of(name, alone, getattr(F, name)(**alone), training=True, source=None)
+        assert found.floor == pytest.approx(wanted.floor) and found.value == pytest.approx(wanted.value)

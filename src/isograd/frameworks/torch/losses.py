@@ -129,7 +129,8 @@ def left_out(sample: LossSample, given: Mapping[str, Any], losses: Tensor, weigh
     """The sample of a call whose terms the program weighs itself, less those that count nothing: no gradient reaches them.
 
     Where these are one class and no other target is of it (padding), or the others are one class, the labels alone say which
-    count. Else they may have been chosen by their losses (hard examples): their value is told, and nothing compared.
+    count; where they stand at one end of every row, or in the same places, the lengths do. Else they may have been chosen by
+    their losses (hard examples): their value is told, and nothing compared.
     """
     heard = weights != 0
     both_ways = bool((weights > 0).any()) and bool((weights < 0).any())  # a policy's advantages: no weights of a mean
@@ -139,12 +140,32 @@ def left_out(sample: LossSample, given: Mapping[str, Any], losses: Tensor, weigh
     target = given.get("target")
     if sample.function in INDEXED and isinstance(target, Tensor) and target.shape == losses.shape:
         padding, others = (torch.unique(some) for some in (target[~heard], target[heard]))
-        if min(len(padding), len(others)) == 1 and not bool(torch.isin(padding, others).any()):
+        apart = min(len(padding), len(others)) == 1 and not bool(torch.isin(padding, others).any())
+        if apart or _by_place(heard):
             without = {**given, "target": torch.where(heard, target, UNHEARD), "ignore_index": UNHEARD}
             found = sample_of(sample.function, without, losses, training=sample.training, source=sample.source)
             return dataclasses.replace(found, value=value)
+    output = given.get("input")
+    if sample.function in REGRESSION and isinstance(target, Tensor) and isinstance(output, Tensor) and _by_place(heard):
+        alone = {**given, "input": output.detach().expand_as(losses)[heard], "target": target.expand_as(losses)[heard]}
+        found = sample_of(sample.function, alone, losses[heard], training=sample.training, source=sample.source)
+        compared = {name: getattr(found, name) for name in ("floor", "output", "target", "agreement")}
+        return dataclasses.replace(sample, value=value, **compared)
     unsure: dict[str, Any] = {"floor": None, "classes": (), "answers": (), "hits": -1, "agreement": None, "least": 0.0}
     return dataclasses.replace(sample, value=value, **unsure)
+
+
+def _by_place(heard: Tensor) -> bool:
+    """Whether what counts begins or ends each row, or stands in the same places of all; a choice by size would do neither.
+
+    >>> _by_place(torch.tensor([[1, 1, 0], [1, 0, 0]]) > 0), _by_place(torch.tensor([[1, 0, 1], [0, 1, 1]]) > 0)
+    (True, False)
+    """
+    if heard.ndim != 2:
+        return False
+    early, later = heard[:, :-1], heard[:, 1:]
+    same = len(heard) > 1 and bool((heard == heard[:1]).all())
+    return same or not bool((later & ~early).any()) or not bool((early & ~later).any())
 
 
 def _value(result: Any, given: Mapping[str, Any]) -> float | None:
