@@ -28,7 +28,7 @@ HEARD_SPREAD = 0.06
 """As ``SPREAD``, for listening: 17 times while the number of steps grows by e."""
 REPLAYED = 1 / 10
 """The part of the budget that may go into computing an unknown loss again with other answers."""
-REPLAYED_FLOOR = 0.05
+REPLAYED_FLOOR = 0.07
 """Seconds that this may cost in all, however short the run is: without it nothing would be known of how such a run ended."""
 REPLAYS = 12
 """Times that it is computed again beyond a quarter of a run, or while the number of steps doubles."""

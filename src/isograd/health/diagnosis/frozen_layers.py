@@ -13,7 +13,8 @@ by gradients, even where it was made new: it is copied or averaged into.
 
 Bounds:
   STEPS   twenty steps at least, and so much of the run that layers that are thawed on the way would have been (``decided``)
-  WELL    a training that reaches three quarters of what is to be had with random features does not need the layer
+  WELL    a training that reaches three quarters of what is to be had with random features, give or take two standard errors,
+          does not need the layer
 Of layers that are not known as new it is an alarm where the training has learned nothing at all, and they hold most of the
 weights: whatever they were meant to be, what is left to be trained does not do.
 
@@ -45,7 +46,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     new = [layer for layer in frozen_by_accident(anatomy) if layer in frozen]
     empty = bool(new) and set(new) <= set(blank(anatomy))
     enough = (decided(case) and (case.taken >= STEPS or over(case))) or not case.steps
-    alarm = bool(new) and enough and not _apart(anatomy, new) and not outcome(case).well(WELL)
+    found = outcome(case)
+    alarm = bool(new) and enough and not _apart(anatomy, new) and (found.skill is None or found.poor(WELL))
     last = bool(order) and order[-1] in new
     some = new or frozen
     hollow = not new and bool(case.steps) and enough and _hollow(case, frozen)
