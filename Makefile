@@ -34,7 +34,7 @@ $(VENV)/dev: $(VENV)/workbench
 	@touch $@
 
 demo: $(VENV)/workbench  ## the whole river on a bundled data set: data, training, health, report, bundle, prediction
-	@OMP_NUM_THREADS= $(BIN)/isograd demo
+	@env -u OMP_NUM_THREADS $(BIN)/isograd demo
 
 test: check  ## lint, types, contracts and all tests but the long proofs (under 12 minutes on two cores)
 	$(PYTEST) -m "not proof"
@@ -55,7 +55,7 @@ proof: $(VENV)/dev  ## the long proofs: real trainings, kills, compiled and two-
 	$(PYTEST) -m proof --timeout 1800
 
 bench: $(VENV)/dev  ## every benchmark; results go to benchmarks/results (hours)
-	for file in benchmarks/[!_]*.py; do OMP_NUM_THREADS= $(BIN)/python $$file || exit 1; done
+	for file in benchmarks/[!_]*.py; do env -u OMP_NUM_THREADS $(BIN)/python $$file || exit 1; done
 
 map: $(VENV)/dev  ## the tree, from the first lines of the modules' docstrings
 	@$(BIN)/python tests/house/map.py
