@@ -80,7 +80,7 @@ def allowance(budget: int | str | None, planned: int | None) -> Allowance:
             return Allowance(1_000_000_000, float(found[1]) * _UNITS[found[2]])
     elif type(budget) is int and budget > 0:
         return Allowance(budget)
-    raise RequestError(f"budget is a number of steps or a time, not {budget!r}", remedy='budget=2000, or budget="5min"')
+    raise RequestError(f"budget is a number of steps or a time, not {budget!r}", remedy='2000 (steps), or "5min"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def budget_of(given: int | str | Budget) -> Budget:
         return Budget(given)
     raise RequestError(
         f"budget is a time, a number of steps or of runs, not {given!r}",
-        remedy='budget="5min", budget=5000 or budget="20 runs"',
+        remedy='"5min", 5000 (steps) or "20 runs"',
     )
 
 
