@@ -50,8 +50,9 @@ _SCALE = "standardise each column with the mean and deviation of the training pa
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each input that is of unsuitable size."""
     by_place: dict[tuple[str, int], list[tuple[int, InputSample]]] = {}
-    for step, sample in case.inputs:
-        if sample.where in ("", case.inputs[0][1].where) or sample.where.isdigit():  # later parts are given what others made
+    seen = case.inputs
+    for step, sample in seen:
+        if sample.where in ("", seen[0][1].where) or sample.where.isdigit():  # later parts are given what others made
             by_place.setdefault((sample.where, sample.position), []).append((step, sample))
     for looks in by_place.values():
         found = _empty(looks) or _one_index(case, looks, len(by_place)) or _alike(case, looks) or _size(case, looks)
