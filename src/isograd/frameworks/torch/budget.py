@@ -75,14 +75,20 @@ AGAIN = Look(False, True, True)
 class Account:
     """What one kind of look has cost so far, and what the last one did, in seconds.
 
-    ``part`` of the budget is meant for it; ``spread`` is the least growth of the number of steps between two of them.
+    ``part`` of the budget is meant for it, ``floor`` seconds at least; ``spread`` is the least growth of the number of steps
+    between two of them.
     """
 
     part: float = 1.0
     spread: float = SPREAD
+    floor: float = 0.0
     spent: float = 0.0
     last: float = 0.0
     count: int = 0
+
+    def own(self, allowance: float) -> float:
+        """Of ``allowance`` seconds those that are meant for it."""
+        return max(allowance * self.part, self.floor)
 
     def may(self, allowance: float) -> bool:
         """Whether all looks so far and one more like the last stay within ``allowance`` seconds."""
@@ -112,9 +118,9 @@ class Budget:
     overhead: float = 0.0
     samples: Account = field(default_factory=lambda: Account(1 - NORMS - HEARD - EVALUATED))
     norms: Account = field(default_factory=lambda: Account(NORMS))
-    heard: Account = field(default_factory=lambda: Account(HEARD, HEARD_SPREAD))
-    evaluations: Account = field(default_factory=lambda: Account(EVALUATED, EVALUATED_SPREAD))
-    replays: Account = field(default_factory=lambda: Account(REPLAYED))
+    heard: Account = field(default_factory=lambda: Account(HEARD, HEARD_SPREAD, HEARD_FLOOR))
+    evaluations: Account = field(default_factory=lambda: Account(EVALUATED, EVALUATED_SPREAD, EVALUATED_FLOOR))
+    replays: Account = field(default_factory=lambda: Account(REPLAYED, floor=REPLAYED_FLOOR))
     diagnoses: Account = field(default_factory=Account)
     unknown: bool = False
     """Whether the loss that is stepped is one that nobody knows."""
@@ -190,10 +196,13 @@ class Budget:
             return AGAIN
         # What others overdrew is not held against listening within its own part, which is cheap, and tells how a run ends; but
         # where steps are so tiny that to hear of them overdraws the share already, then only in a short run of known length.
-        slow = self.overhead * HIDDEN < self.share * elapsed or (self.planned is not None and allowance <= FLOOR)
-        paid = slow or self.heard.last * HIDDEN < left
-        most = max(allowance * self.heard.part, HEARD_FLOOR)
-        if paid and self.heard.may(most) and self._due(index, elapsed, pace, self.heard, self._listened):
+        paid = (
+            self.overhead * HIDDEN < self.share * elapsed
+            or (self.planned is not None and allowance <= FLOOR)
+            or self.heard.last * HIDDEN < left
+        )
+        may = paid and self.heard.may(self.heard.own(allowance))
+        if may and self._due(index, elapsed, pace, self.heard, self._listened):
             self._listened = index
             return LOSS
         return NORM if self.norms.may(allowance * self.norms.part) and self.norms.last * HIDDEN < left else NOTHING
@@ -204,8 +213,8 @@ class Budget:
             return math.inf
         elapsed = self.elapsed
         pace = max(elapsed - self.own, 1e-9) / index
-        allowance = max(self.share * elapsed * self.evaluations.part, EVALUATED_FLOOR)
         account = self.evaluations  # what the first looks overdrew is not held against it: it is cheap, and its part small
+        allowance = account.own(self.share * elapsed)
         always = index <= 2 or (self.planned is not None and index > self.planned)
         due = always or self._due(index, elapsed, pace, account, max(1, self._evaluated))
         if not due or not (always or account.may(allowance)):
@@ -237,7 +246,7 @@ class Budget:
         """Whether an unknown loss is to be computed again, and that is paid for."""
         assert self.share is not None
         due = replay_due(index, self.replayed, self.planned)
-        return due and self.replays.may(max(self.share * elapsed * REPLAYED, REPLAYED_FLOOR))
+        return due and self.replays.may(self.replays.own(self.share * elapsed))
 
     def _due(self, index: int, elapsed: float, pace: float, account: Account, last: int) -> bool:
         assert self.share is not None
@@ -245,8 +254,7 @@ class Budget:
             return True
         # Spread what can be paid for over the steps to the end, or to where the share of the time is more than the floor.
         end = self.planned or FLOOR / self.share / pace
-        total = max(self.share * pace * (self.planned or 0), FLOOR) * account.part
-        total = max(total, EVALUATED_FLOOR if account is self.evaluations else HEARD_FLOOR if account is self.heard else 0.0)
+        total = account.own(max(self.share * pace * (self.planned or 0), FLOOR))
         overhead = self.overhead if account is self.samples else 0.0
         left = max(1.0, (total / HIDDEN - overhead - account.spent) / max(account.last, 1e-9))
         ratio = max(end / last, 1.0) ** (1 / left)

@@ -19,7 +19,7 @@ from isograd.errors import RequestError
 from isograd.frameworks.torch.backward import Ear
 from isograd.frameworks.torch.between import Between
 from isograd.frameworks.torch.breaking import broken
-from isograd.frameworks.torch.budget import BRIEFLY, NOTHING, TIMED, Budget
+from isograd.frameworks.torch.budget import BRIEFLY, LOSS, NOTHING, TIMED, Budget
 from isograd.frameworks.torch.by_hand import ByHand
 from isograd.frameworks.torch.describe import as_seen, at_birth, checked
 from isograd.frameworks.torch.hooks import Quiet, Walk
@@ -357,7 +357,7 @@ class TorchRecorder(Recorder):
         self._open = Open(index, look)
         heed = self._backward if look.sampled else self._passes.backward if look.heard else None
         self._ear.timed, self._ear.told = self._open.busy, heed
-        self._passes.begin(index, again=look.sampled or look.normed)  # listening alone is to be cheap
+        self._passes.begin(index, again=look is not LOSS)  # listening alone is to be cheap
         self._program.begin(index, sampled=look.sampled)
         compiled = look.heard and not self._eager and is_compiled(self._models)
         self._open.compiled = compiled and look.sampled
