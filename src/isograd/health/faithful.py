@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from isograd.health.blame import summary_of
 from isograd.health.case import Case
+from isograd.health.cause import GAIN, LIKELY
 from isograd.health.habits import loop_of
 from isograd.health.outcome import outcome
 from isograd.records.cause import Cause, Certainty
@@ -24,8 +25,6 @@ from isograd.records.finding import Finding
 STEPS, FEWEST = 40, 5
 """Steps that are compared, and readings in the later half of them at least."""
 LEARNS, SHARE = 0.1, 0.5
-MORE, LIKELY = 0.08, 0.3
-"""What an edit must gain to be spoken of, and to be likely; as in ``cause``."""
 BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit("clear_gradients")}
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
@@ -61,7 +60,7 @@ def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | N
     replay leaves out all that the loop does besides.
     """
     judged, loop = outcome(run), loop_of(run)
-    if judged.skill is None or not run.ended or control < judged.skill + 2.0 * judged.error + MORE:
+    if judged.skill is None or not run.ended or control < judged.skill + 2.0 * judged.error + GAIN:
         return None
     replayed = {"keep_weights": bool(loop.redraws), "clear_gradients": loop.clears != 1 or loop.clears_early}
     for finding in findings:

@@ -77,15 +77,11 @@ class TorchPatient(Patient):
         """A patient apart from the person's objects. Raises ``ModelError`` for a model or optimizer that cannot be used."""
         models = checked(model, training=True)
         if optimizer is not None and not isinstance(optimizer, Optimizer):
-            kind, wrong, remedy = (
-                type(optimizer).__name__,
-                "the optimizer is not a torch optimizer",
-                "pass torch.optim.SGD(...)",
-            )
+            wrong, remedy = "the optimizer is not a torch optimizer", "pass torch.optim.SGD(...) or the like"
             if isinstance(optimizer, list | tuple) and any(isinstance(one, Optimizer) for one in optimizer):
                 wrong = "one optimizer is copied and tried, and several were given"
                 remedy = "check each part with its own; isograd.watch(models, optimizers) over the loop itself takes several"
-            raise ModelError(wrong, met=kind, remedy=remedy)
+            raise ModelError(wrong, met=type(optimizer).__name__, remedy=remedy)
         if optimizer is not None:
             TorchRecorder(models, [optimizer])  # raises where it holds other parameters
         copies, own_loss, own_optimizer = together(models, loss, optimizer)
