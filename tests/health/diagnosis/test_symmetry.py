@@ -85,3 +85,43 @@ def test_weights_near_zero_in_most_layers_are_a_saddle():
 def test_a_deviation_of_002_and_a_run_that_arrived_are_healthy():
     assert tiny(0.02, losses=FLAT) == [] == tiny(1e-4)
     assert tiny(1e-4, losses=FLAT, planned=1000, ended=False) == [], "before it is decided"
+
+
+def sided(means, deviation=0.29, **what):
+    """Layers whose weights have these means, and the deviation of torch.rand around them."""
+    anatomy = body(len(means))
+    count = anatomy.parameters[0].values.count
+    drawn = [Moments.from_sums(count, count * m, count * (m * m + deviation**2), 1.0) for m in means]
+    parameters = tuple(replace(p, values=values) for p, values in zip(anatomy.parameters, drawn, strict=True))
+    return list(symmetry.diagnose(run(replace(anatomy, parameters=parameters), **what)))
+
+
+@pytest.mark.parametrize("mean", [0.5, -0.5])
+def test_weights_on_one_side_of_zero_are_told_by_their_share_in_one_sum(mean):
+    (finding,) = sided([mean] * 3, losses=FLAT)
+    assert finding.alarm and finding.layers == ("l0", "l1", "l2") and "75 % of what they do" in finding.summary
+
+
+def test_one_sided_weights_of_a_training_that_goes_well_are_a_remark():
+    (finding,) = sided([0.5] * 3)
+    assert finding.severity == "note"
+
+
+@pytest.mark.parametrize("means", [[0.5, 0.0, 0.0], [0.1] * 3, [0.0] * 3])
+def test_a_single_layer_of_one_sign_and_a_small_mean_are_meant(means):
+    assert sided(means, losses=FLAT) == []
+
+
+def test_a_real_network_drawn_by_rand_is_told_and_torchs_own_layers_are_not(train, mlp):
+    import torch
+
+    def positive():
+        model = mlp(3, torch.nn.ReLU)
+        for parameter in model.parameters():
+            torch.nn.init.uniform_(parameter)
+        return model
+
+    report, accuracy = train(positive, lambda p: torch.optim.SGD(p, lr=1e-2), 60)
+    assert accuracy < 0.5 and any(finding.disease == "symmetry" and finding.alarm for finding in report.findings)
+    sound, _ = train(lambda: mlp(3, torch.nn.ReLU), lambda p: torch.optim.SGD(p, lr=1e-2), 60)
+    assert all(finding.disease != "symmetry" for finding in sound.findings)

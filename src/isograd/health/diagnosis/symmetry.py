@@ -8,9 +8,15 @@ Nearly the same are weights near zero in most layers: a signal and its gradient 
 all units begin as one and the same nothing. The origin is a saddle, left in a time that grows with the logarithm of how near to
 it one starts (Saxe et al. 2014). SMALL, 0.02: two such layers leave 0.04 % of the gradient; the smallest custom, a deviation of
 0.02, passes on 0.08 at a width of 16. An alarm only where the run is decided and REACHED, 0.75, was not.
+Between the two are weights of one sign (``torch.rand``, ``uniform_``): all but a rest of each unit is one and the same sum of
+the inputs. A matrix of n by m with the mean a and the standard deviation s around it has one singular value of about
+a sqrt(n m) beside others up to s (sqrt(n) + sqrt(m)) (Bai & Yin 1993). ONE_SIDED: a mean of half the rms, where independent
+draws have 1 / sqrt(n m); and the one singular value above all others, LEADS. In at least two layers and in half of them; an
+alarm unless the run is known to go well. What was trained before has been somewhere, and a
+single layer may be meant so.
 Bound for the first: none, a standard deviation of zero is exact (up to the rounding of its own computation).
 Look-alikes that are healthy: a last layer, or the last layer of a residual branch, that starts at zero; orthogonal and
-identity initialisations; normalisation scales (vectors) that start at one.
+identity initialisations; normalisation scales (vectors) that start at one; kernels that average; a layer with one input.
 """
 
 from __future__ import annotations
@@ -30,6 +36,8 @@ ROUNDING = 1e-6
 SMALL = 0.02
 REACHED = 0.75
 SKILL = 0.6
+ONE_SIDED = 0.5
+LEADS = 1.0
 UNITS = 2
 REFERENCES = ("Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",)
 
@@ -44,6 +52,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     elif near := near_zero(case):
         if outcome(case).short_of(REACHED):
             yield _small(case, near)
+    elif sided := [layer for layer in found if _one_sided(layer.weight)]:
+        if len(sided) >= UNITS and 2 * len(sided) >= len(found):
+            yield _drawn_from_one_side(case, sided)
     elif not found:  # tables that are multiplied: rows of zeros get no gradient from each other
         tables = [weight for weight in gather.weights(case) if weight.values.count > 1 and min(weight.shape) >= UNITS]
         if len(tables) >= 2 and all(_flat(weight) for weight in tables):
@@ -87,6 +98,35 @@ def _small(case: Case, near: Sequence[Layer]) -> Finding:
         since=1 if case.taken else None,
         remedy="leave torch's default initialisation, or He (kaiming_normal_) for ReLU, Glorot for tanh",
         references=(*REFERENCES, "Saxe et al. 2014, Exact solutions to the nonlinear dynamics of learning, arXiv:1312.6120"),
+    )
+
+
+def _one_sided(weight: Parameter) -> bool:
+    values = weight.values
+    rows, columns = weight.shape[0], math.prod(weight.shape[1:])
+    edge = values.std * (math.sqrt(rows) + math.sqrt(columns))
+    leads = abs(values.mean) * math.sqrt(rows * columns) > LEADS * edge > 0.0
+    return leads and abs(values.mean) >= ONE_SIDED * values.rms
+
+
+def _drawn_from_one_side(case: Case, sided: Sequence[Layer]) -> Finding:
+    first = sided[0]
+    share = (first.weight.values.mean / first.weight.values.rms) ** 2
+    mean = f"mean {first.weight.values.mean:.2g} at {spoken(first.weight.layer)}"
+    text = f"the weights of {len(sided)} layers start on one side of zero ({mean})"
+    return Finding(
+        "symmetry",
+        "note" if outcome(case).well(REACHED) else "warning",
+        0.9,
+        first.weight.layer,
+        f"{capital(text)}: {100 * share:.0f} % of what they do is one and the same sum of the inputs in every unit, which grows "
+        "from layer to layer and drowns what tells examples apart.",
+        (Evidence("mean of the weights over their rms", "weight_mean", share**0.5, "", ONE_SIDED),),
+        tuple(layer.weight.layer for layer in sided),
+        first.node.source,
+        since=1 if case.taken else None,
+        remedy="weights around zero: leave torch's default initialisation, or He (kaiming_normal_) for ReLU, Glorot for tanh",
+        references=(*REFERENCES, "Bai & Yin 1993, Limit of the smallest eigenvalue of a large covariance matrix"),
     )
 
 
