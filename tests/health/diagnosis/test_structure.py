@@ -115,3 +115,49 @@ def test_linear_layers_that_end_far_from_perfect_answers_are_an_alarm_unless_the
 def test_a_sigmoid_at_the_end_leaves_a_network_as_linear_as_it_was():
     (finding,) = read(chain(LINEAR, LINEAR, ("activation", ("function", "sigmoid"))))
     assert "amount to one linear layer" in finding.summary
+
+
+NARROW = {
+    "a first layer of one unit": (8, (8, 1), (1, 16), (16, 1)),
+    "one unit before ten classes": (8, (8, 32), (32, 1), (1, 10)),
+}
+WIDE = {
+    "one number behind a hidden layer, for an amount": (8, (8, 32), (32, 1), (1, 1)),
+    "one number comes in": (1, (1, 1), (1, 16), (16, 1)),
+    "the last layer": (8, (8, 32), (32, 1)),
+}
+
+
+def sized(width, *layers):
+    nodes = [Node("input", "input", "input", shape=(width,))]
+    for fan_in, fan_out in layers:
+        settings = (("fan_in", fan_in), ("fan_out", fan_out))
+        nodes.append(Node(f"l{len(nodes)}", "linear", "Linear", (len(nodes) - 1,), (fan_out,), settings))
+        nodes.append(Node(f"a{len(nodes)}", "activation", "ReLU", (len(nodes) - 1,), (fan_out,), (("function", "relu"),)))
+    return Anatomy("torch", tuple(nodes[:-1]), (), SGD)
+
+
+@pytest.mark.parametrize("layers", NARROW.values(), ids=NARROW)
+def test_a_single_unit_that_everything_passes_is_a_remark_before_a_step_and_an_alarm_after_a_run_that_ends_low(layers):
+    (finding,) = read(sized(*layers))
+    assert finding.severity == "note" and "the single unit of" in finding.summary
+    low = run(sized(*layers), losses=[2.3 - 1.5 * min(1.0, i / 50) for i in range(100)])
+    assert [one.severity for one in structure.diagnose(low)] == ["warning"]
+
+
+@pytest.mark.parametrize("layers", WIDE.values(), ids=WIDE)
+def test_a_single_unit_where_one_number_is_enough_is_not_told(layers):
+    assert read(sized(*layers)) == []
+
+
+def test_scores_of_an_attention_and_a_gate_are_single_units_that_not_everything_passes():
+    score = Node("score", "linear", "Linear", (1,), (6, 1), (("fan_in", 8), ("fan_out", 1)))
+    nodes = (
+        Node("input", "input", "input", shape=(6, 8)),
+        Node("first", "linear", "Linear", (0,), (6, 8), (("fan_in", 8), ("fan_out", 8))),
+        score,
+        Node("times", "multiply", "", (2, 1), (6, 8)),
+        Node("head", "linear", "Linear", (3,), (6, 5), (("fan_in", 8), ("fan_out", 5))),
+    )
+    found = read(Anatomy("torch", nodes, (), SGD))
+    assert not any("single unit" in finding.summary for finding in found)

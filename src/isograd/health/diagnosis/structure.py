@@ -5,6 +5,8 @@ Read off, so that a check knows it without a step; a remark, for each can be mea
   linear   no activation between any two weighted layers: however many, they amount to one (their product). An alarm where no
            layer is a bottleneck (that would limit the rank, which can be the purpose), so that all but one are for nothing,
            and the run ended below WELL, 0.9 of the way from the best constant answer to perfect ones
+  narrow   everything passes through a layer of a single unit, where one number is too few (``underfitting.squeezed``); an alarm
+           where the run ended below WELL, unless the targets are the inputs (an autoencoder's code)
   dropout  0.9 and more of a layer's inputs are dropped: the noise of a unit is 3 times its signal, sqrt(p / (1 - p))
   rate     an adaptive optimizer moves every weight by about its rate a step. Weights are of size 1 and below, so that 1
            replaces them at once, and 1e-7 is lost in the rounding of float32 (6e-8 of the weight). While a run is young the
@@ -17,6 +19,7 @@ descent (its rate has a unit of its own), several linear heads side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -38,6 +41,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """Remarks on what can be read off."""
     if not any(one.alarm for one in underfitting.diagnose(case)):
         yield from _linear(case)
+        yield from _narrow(case)
         yield from _dropout(case)
     yield from _rate(case)
     yield from _one(case)
@@ -49,24 +53,34 @@ def _linear(case: Case) -> Iterator[Finding]:
         text = f"no activation stands between its {len(found)} layers, which amount to one linear layer"
         remedy = "an activation (ReLU, GELU, tanh) after every layer but the last, or one layer"
         note = _note(f"The network is linear: {text}.", text, float(len(found)), found[0].path, found[0].source, remedy)
-        end = outcome(case)
-        if not case.ended or not end.short_of(WELL) or _limits_rank(found):
-            yield note
-            return
-        least = Evidence(
-            f"answers are {100 * max(0.0, end.skill or 0.0):.0f} % of the way to perfect ones",
-            "skill",
-            end.skill or 0.0,
-            "",
-            WELL,
-        )
-        yield replace(note, severity="warning", confidence=0.8, evidence=(*note.evidence, least))
+        yield note if _limits_rank(found) else _told_by_its_end(note, case)
 
 
 def _limits_rank(layers: Sequence[Node]) -> bool:
     """Whether a layer in the middle is narrower than inputs and outputs, or that is not known."""
     widths = [int(node.get("fan_out", 0)) for node in layers]
     return any(node.operation != "linear" for node in layers) or min(widths) < min(int(layers[0].get("fan_in", 0)), widths[-1])
+
+
+def _narrow(case: Case) -> Iterator[Finding]:
+    node = underfitting.squeezed(case.anatomy)
+    if node is None or underfitting.unbent(case.anatomy):
+        return
+    text = f"everything has to pass through the single unit of {spoken(node.path)}"
+    note = _note(f"{capital(text)}.", text, 1.0, node.path, node.source, "more units there")
+    code = math.prod(case.anatomy.nodes[-1].shape) == math.prod(case.anatomy.nodes[0].shape)
+    yield note if code else _told_by_its_end(note, case)
+
+
+def _told_by_its_end(note: Finding, case: Case) -> Finding:
+    """An alarm instead of a remark where the run ended below WELL."""
+    end = outcome(case)
+    if not case.ended or not end.short_of(WELL):
+        return note
+    skill = max(0.0, end.skill or 0.0)
+    reached = f"answers are {100 * skill:.0f} % of the way to perfect ones"
+    evidence = (*note.evidence, Evidence(reached, "skill", skill, "", WELL))
+    return replace(note, severity="warning", confidence=0.8, summary=f"{note.summary[:-1]}; {reached}.", evidence=evidence)
 
 
 def _dropout(case: Case) -> Iterator[Finding]:

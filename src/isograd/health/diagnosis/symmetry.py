@@ -119,7 +119,7 @@ def _drawn_from_one_side(case: Case, sided: Sequence[Layer]) -> Finding:
         "note" if outcome(case).well(REACHED) else "warning",
         0.9,
         first.weight.layer,
-        f"{capital(text)}: {100 * share:.0f} % of what they do is one and the same sum of the inputs in every unit, which grows "
+        f"{capital(text)}: {100 * share:.0f} % of what they do is one and the same sum of the inputs in every unit, growing "
         "from layer to layer and drowns what tells examples apart.",
         (Evidence("mean of the weights over their rms", "weight_mean", share**0.5, "", ONE_SIDED),),
         tuple(layer.weight.layer for layer in sided),

@@ -18,7 +18,7 @@ purpose (one layer), problems that are linear, autoencoders (narrow on purpose: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
@@ -141,6 +141,39 @@ def _bottleneck(node: Node, first: Node) -> int:
     """Units up to which a layer is a bottleneck: one, or NARROW where the inputs of the network have more."""
     within = int(node.get("fan_in", 0)) <= NARROW < int(first.get("fan_in", 0))
     return NARROW if within or (node is first and int(node.get("fan_in", 0)) > NARROW) else 1
+
+
+def squeezed(anatomy: Anatomy) -> Node | None:
+    """The layer of a single unit that everything passes through, where one number is too few; None without one.
+
+    It is too few for three and more answers, and where nothing before it bent the signal and more than one number comes in:
+    behind layers that find the right one, a single number is enough for an amount and for two classes.
+
+    >>> squeezed(Anatomy("torch", (), ())) is None
+    True
+    """
+    nodes = anatomy.nodes
+    layers = [place for place, node in enumerate(nodes) if node.operation in WEIGHTED]
+    if not anatomy.traced or len(layers) < 2:
+        return None
+    answers = nodes[-1].shape[-1] if nodes[-1].shape else 1
+    for place in layers[:-1]:
+        node = nodes[place]
+        bent = any(before.operation in ("activation", "recurrent", "attention") for before in nodes[:place])
+        comes_in = int(node.get("fan_in", 0)) or int(node.get("input", 0)) * int(node.get("steps", 1))
+        too_few = answers > 2 or (not bent and comes_in > 1)
+        if node.operation in ("linear", "recurrent") and node.shape[-1:] == (1,) and too_few and _all_pass(nodes, place):
+            return node
+    return None
+
+
+def _all_pass(nodes: Sequence[Node], place: int) -> bool:
+    """Whether nothing that comes in reaches the last node but through this one."""
+    reached = {at for at, node in enumerate(nodes) if not node.inputs and at != place}
+    for at, node in enumerate(nodes):
+        if at != place and reached & set(node.inputs):
+            reached.add(at)
+    return len(nodes) - 1 not in reached
 
 
 def unbent(anatomy: Anatomy) -> list[Node]:
