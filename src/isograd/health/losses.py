@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from isograd.health.case import Case
-from isograd.records.batch import LossSample
+from isograd.records.batch import REACH, LossSample
 
 INDEXED = ("cross_entropy", "nll_loss")
 """Losses whose targets are class indices."""
@@ -48,6 +49,11 @@ class Use:
         return self.last.head[0] if self.last.head else ""
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """What the last function can put out: known of its kind, or the bounds that a clamp was called with."""
+        return REACH.get(self.head, self.last.bounds)
+
+    @property
     def plain(self) -> Use:
         """The same, where the last function belongs to the loss: what log_softmax or sigmoid got, under the loss of logits."""
         head = self.last.head
@@ -56,6 +62,7 @@ class Use:
             return self
         function = BINARY[1] if self.last.function in BINARY else "cross_entropy"
         changes: dict[str, Any] = {"function": function, "head": head[1:], "head_where": "", "head_source": None, "rows": None}
+        changes["bounds"] = (-math.inf, math.inf)
         return Use(self.since, tuple(replace(look, **changes) for look in self.looks)).plain
 
     @property

@@ -79,8 +79,9 @@ class LossSample:
     amounts to where that is certain ("difference": the mean of outputs less targets), with ``written`` True, else "".
     ``head`` names the functions that the output came through since the last weighted operation, the last first ("softmax",),
     ``source`` the line of the call, ``head_source`` the line of the first of ``head`` and ``head_where`` its path where it is a
-    module; ``base`` is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``value`` is the
-    loss as the program reduces it, by ``reduction`` (the mean for "none").
+    module; ``base`` is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``bounds`` are
+    those that the last function of ``head`` was called with, where it is a clamp. ``value`` is the loss as the program
+    reduces it, by ``reduction`` (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
     frequencies; mean of the targets): what a model without inputs can reach. None where it is not known. ``least`` is what
@@ -107,6 +108,7 @@ class LossSample:
     head_source: str | None = None
     head_where: str = ""
     base: str = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     value: float | None = None
     floor: float | None = None
     output: Moments | None = None

@@ -122,6 +122,44 @@ def test_a_sigmoid_twice_is_a_warning(head, least):
     assert finding.severity == "warning" and finding.evidence[0].bound == pytest.approx(least)
 
 
+@pytest.mark.parametrize(
+    ("head", "bounds", "words"),
+    [
+        ("clamp", (0.0, 1.0), "between 0.5 and 0.73, and a negative example costs at least 0.69"),
+        ("clamp_max", (-math.inf, 1.0), "no answer is above 0.73, and a positive example costs at least 0.31"),
+        ("softplus", (-math.inf, math.inf), "no answer is below 0.5, and a negative"),
+        ("log_sigmoid", (-math.inf, math.inf), "no answer is above 0.5, and a positive"),
+    ],
+)
+def test_what_a_head_cannot_put_out_costs_every_example_of_one_kind(head, bounds, words):
+    (finding,) = found(sample("binary_cross_entropy_with_logits", head=(head,), bounds=bounds, output_shape=(8, 1)))
+    assert finding.severity == "warning" and words in finding.summary
+
+
+def test_a_narrow_clamp_before_cross_entropy_is_told_and_a_wide_one_for_safety_is_not():
+    (finding,) = found(sample("cross_entropy", head=("clamp",), bounds=(0.0, 1.0)))
+    assert finding.severity == "warning" and "into [0, 1]" in finding.summary
+    for loss in ("cross_entropy", "binary_cross_entropy_with_logits"):
+        assert found(sample(loss, head=("clamp",), bounds=(-10.0, 10.0))) == []
+
+
+@pytest.mark.parametrize("cut", ["clamp(0, 1)", "clamp(min=0.5)", "clamp_min(0)", "hardtanh"])
+def test_the_bounds_of_a_clamp_are_read_off_the_graph(cut):
+    torch = pytest.importorskip("torch")
+    from isograd.frameworks.torch.heads import head_of
+
+    logits = torch.nn.Linear(3, 2)(torch.ones(4, 3))
+    ways = {
+        "clamp(0, 1)": (logits.clamp(0, 1), (0.0, 1.0)),
+        "clamp(min=0.5)": (logits.clamp(min=0.5), (0.5, math.inf)),
+        "clamp_min(0)": (logits.clamp_min(0), (0.0, math.inf)),
+        "hardtanh": (torch.nn.functional.hardtanh(logits), (-1.0, 1.0)),
+    }
+    output, bounds = ways[cut]
+    assert head_of(output).bounds == bounds
+    assert head_of(logits.sigmoid().mul(2.0)).bounds == (-math.inf, math.inf)
+
+
 def test_logits_where_probabilities_are_due():
     (finding,) = found(sample("binary_cross_entropy", output_shape=(8, 1)))
     assert finding.severity == "warning" and "logits" in finding.summary

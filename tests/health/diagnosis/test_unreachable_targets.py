@@ -57,6 +57,8 @@ def test_real_regressions_on_targets_in_and_out_of_reach():
     y = x.sum(1, keepdim=True)
     (finding,) = named(trained(nn.Sequential(nn.Linear(4, 1), nn.ReLU()), F.mse_loss, x, y), "unreachable_targets")
     assert finding.severity == "warning" and finding.where == "1" and 0.3 < finding.evidence[1].value < 0.6
+    (cut,) = named(trained(nn.Sequential(nn.Linear(4, 1), nn.Hardtanh()), F.mse_loss, x, 3 * y), "unreachable_targets")
+    assert cut.alarm and "between -1 and 1" in cut.summary
     far = trained(nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()), F.l1_loss, x, 100 + y)
     assert [finding.severity for finding in named(far, "unreachable_targets")] == ["critical"]
     for head, target in ((nn.ReLU(), y.exp()), (nn.Sigmoid(), y.sigmoid()), (nn.Tanh(), y.tanh()), (nn.Identity(), y)):

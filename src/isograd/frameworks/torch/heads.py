@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +51,14 @@ _BASES = {
 class Head:
     """Names of functions, the last first; where and at which line the last was called; what they stand on ("": not found).
 
-    ``axis`` is what the last softmax among them ran over, ``shape`` that of its output, ``at`` its place and line.
+    ``bounds`` are what the first of ``functions`` was called with, where it is a clamp. ``axis`` is what the last softmax among them ran over, ``shape`` that of its output, ``at`` its place and line.
     """
 
     functions: tuple[str, ...] = ()
     where: str = ""
     source: str | None = None
     base: str = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     axis: int | None = None
     shape: tuple[int, ...] = ()
     at: tuple[str, str | None] = ("", None)
@@ -124,14 +126,24 @@ def _head(names: list[str], nodes: list[Any], base: str) -> Head:
     if not nodes:
         return Head(base=base)
     where, source = place_of(nodes[0])
+    bounds = _bounds(nodes[0])
     over = next((node for name, node in zip(names, nodes, strict=True) if name in ("softmax", "log_softmax")), None)
     if over is None:
-        return Head(tuple(names), where, source, base)
+        return Head(tuple(names), where, source, base, bounds)
     axis = int(over._saved_dim)
     if axis >= 1 << 63:
         axis -= 1 << 64  # torch keeps it without a sign
     shape = tuple(over._input_metadata[0].shape)
-    return Head(tuple(names), where, source, base, axis % max(1, len(shape)), shape, place_of(over))
+    return Head(tuple(names), where, source, base, bounds, axis % max(1, len(shape)), shape, place_of(over))
+
+
+def _bounds(node: Any) -> tuple[float, float]:
+    """What a clamp (or a hardtanh, a relu6) was called with; tensors as bounds are not followed."""
+    found = []
+    for side, sign in (("min", -1.0), ("max", 1.0)):
+        value = next((getattr(node, name) for name in (f"_saved_{side}", f"_saved_{side}_val") if hasattr(node, name)), None)
+        found.append(float(value) if isinstance(value, int | float) else sign * math.inf)
+    return found[0], found[1]
 
 
 def _is_product(node: Any) -> bool:

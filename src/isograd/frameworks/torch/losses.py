@@ -101,7 +101,7 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         if function in BINARY and not found.get("classes"):
             found["least"] = least_of_shares(given, reduction)
         if function in REGRESSION and head.functions:
-            found |= _missed(wide(targets), head.functions[0])
+            found |= _missed(wide(targets), REACH.get(head.functions[0], head.bounds))
     weight = given.get("weight") if function in INDEXED else None
     if isinstance(weight, Tensor) and weight.numel() <= CLASSES:
         found["weights"] = tuple(wide(weight.detach()).tolist())
@@ -118,6 +118,7 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         head_source=head.source,
         head_where=head.where,
         base=head.base,
+        bounds=head.bounds,
         value=value,
         output_shape=tuple(output.shape),
         output_dtype=_dtype(output),
@@ -294,10 +295,9 @@ def _counted(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     return {}
 
 
-def _missed(targets: Tensor, function: str) -> dict[str, float]:
+def _missed(targets: Tensor, reach: tuple[float, float]) -> dict[str, float]:
     """Targets beyond the reach of a function, by more than rounding, and what that costs at least."""
-    low, high = REACH.get(function, (-math.inf, math.inf))
-    away = targets - targets.clamp(low, high)
+    away = targets - targets.clamp(*reach)
     variance = float(targets.var(correction=0))
     slack = 1e-5 * float(targets.abs().max())
     if not variance > 0.0:

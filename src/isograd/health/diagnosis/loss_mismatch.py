@@ -1,8 +1,9 @@
 """Loss mismatch: the head of the network is not what the loss takes: softmax twice, logits for probabilities, a log missing.
 
 All of it is read from the program, so no bound is calibrated. What it costs follows from what each loss can reach:
-  cross-entropy over C outputs squeezed into [0, 1] stays above log(1 + (C - 1) / e), into [-1, 1] above log(1 + (C - 1) / e^2)
-  binary cross-entropy of a probability taken for a logit stays above log 2 for every negative example
+  cross-entropy over C outputs squeezed into [a, b] stays above log(1 + (C - 1) e^(a - b)), whatever squeezes (a clamp, too)
+  binary cross-entropy of logits from a up stays above log(1 + e^a) for every negative example (a = 0: log 2), up to b above
+  log(1 + e^-b) for every positive one
   the likelihood of what is no logarithm of a probability has no least value: it falls for ever and says nothing
 The program is wrong whatever it costs; a network often learns nonetheless, so that is a warning. Critical is only what cuts the
 gradient off: a softmax over one output, cross-entropy over one class.
@@ -37,8 +38,9 @@ from isograd.records.anatomy import capital, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding, Severity
 
-SQUEEZED = {"softmax": 1.0, "sigmoid": 1.0, "tanh": 2.0}
-"""Functions before cross-entropy by how far apart two of their outputs can be."""
+COSTS = 0.05
+"""Part of an ignorant answer's loss that every example pays for what the head cannot put out, from which it is told: a tanh
+costs 0.18 and more of it; a clamp at 6 on either side 0.004."""
 
 UNARY = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "elu", "softplus", "clamp")
 """Functions that leave numbers which are neither probabilities nor their logarithms."""
@@ -249,15 +251,15 @@ def _cross_entropy(use: Use) -> Finding | None:
             Evidence("the outputs have one class", "outputs", 1.0, bound=2.0),
             "loss = F.binary_cross_entropy_with_logits(output.squeeze(1), target.float()), or one output a class",
         )
-    if use.head in SQUEEZED and classes > 1:
-        least = math.log1p((classes - 1) * math.exp(-SQUEEZED[use.head]))
+    low, high = use.reach
+    least = math.log1p((classes - 1) * math.exp(low - high)) if classes > 1 else 0.0
+    if classes > 1 and least >= COSTS * math.log(classes):
         twice = "applies a softmax itself, and here one was applied before" if use.head == "softmax" else "takes logits"
-        bounds = "[-1, 1]" if use.head == "tanh" else "[0, 1]"
         return _finding(
             use,
             _harm(use),
-            f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into {bounds}, so that with {classes} "
-            f"classes the loss cannot fall below {least:.2f} and gradients are small.",
+            f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into [{low:g}, {high:g}], so that with "
+            f"{classes} classes the loss cannot fall below {least:.2f} and gradients are small.",
             _least(use, least),
             f"return the output of the last layer without {use.head}; apply softmax only to show probabilities",
         )
@@ -310,25 +312,22 @@ def _likelihood(use: Use) -> Finding | None:
 
 def _binary(use: Use) -> Finding | None:
     function, look = use.last.function, use.last
-    if function == "binary_cross_entropy_with_logits" and use.head in ("sigmoid", "softmax", "tanh"):
-        least = math.log1p(math.exp(-1.0)) if use.head == "tanh" else math.log(2.0)
-        low = "0.27" if use.head == "tanh" else "0.5"
-        return _finding(
-            use,
-            _harm(use),
-            f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} every answer "
-            f"lies between {low} and 0.73, and a negative example costs at least {least:.2f}.",
-            _least(use, least, " of a negative example"),
-            f"return the output without {use.head}, or use nn.BCELoss() on probabilities",
+    low, high = use.reach
+    negative, positive = _softplus(low), _softplus(-high)
+    if function == "binary_cross_entropy_with_logits" and max(negative, positive) >= COSTS * math.log(2.0):
+        answers = (
+            f"every answer lies between {_probability(low)} and {_probability(high)}"
+            if math.isfinite(low) and math.isfinite(high)
+            else f"no answer is {'below' if math.isfinite(low) else 'above'} {_probability(low if math.isfinite(low) else high)}"
         )
-    if function == "binary_cross_entropy_with_logits" and use.head == "relu":
+        kind, least = ("negative", negative) if negative >= positive else ("positive", positive)
         return _finding(
             use,
             _harm(use),
-            f"Binary cross-entropy takes logits: after the ReLU at {_place(use)} no answer is below 0.5, so that no negative "
-            "example can be told.",
-            Evidence("the smallest output", "output_range", look.output_range[0], bound=0.0),
-            "return the output of the last layer without the ReLU",
+            f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} {answers}, and a "
+            f"{kind} example costs at least {least:.2f}.",
+            _least(use, least, f" of a {kind} example"),
+            f"return the output without {use.head}, or use nn.BCELoss() on probabilities",
         )
     cut = use.head in ("relu", "clamp", "leaky_relu") and look.base in ("linear", "conv")
     if function == "binary_cross_entropy" and not look.written and (use.bare or cut):
@@ -350,6 +349,14 @@ def _binary(use: Use) -> Finding | None:
             "loss = F.cross_entropy(logits, target.argmax(1))",
         )
     return None
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _probability(logit: float) -> str:
+    return f"{1.0 / (1.0 + math.exp(-logit)):.2g}"
 
 
 def _least(use: Use, least: float, of: str = "") -> Evidence:

@@ -15,6 +15,7 @@ beyond a tanh (a note); a generator of pictures scaled to [-1, 1]; an actor whos
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 
@@ -22,7 +23,7 @@ from isograd.health.case import Case
 from isograd.health.curve import contested
 from isograd.health.losses import BINARY, REGRESSION, Use, uses
 from isograd.records.anatomy import Node, spoken
-from isograd.records.batch import REACH, InputSample
+from isograd.records.batch import InputSample
 from isograd.records.finding import Evidence, Finding, Severity
 from isograd.records.trace import Step
 
@@ -36,7 +37,7 @@ SEEN = 0.01
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each regression whose targets lie beyond the reach of its head; medians over the looks."""
     for use in uses(case):
-        if use.last.function not in REGRESSION or use.head not in REACH:
+        if use.last.function not in REGRESSION or not any(map(math.isfinite, use.reach)):
             continue
         beyond = statistics.median(look.beyond for look in use.looks)
         lost = statistics.median(look.shortfall for look in use.looks)
@@ -94,7 +95,7 @@ def _unmade(node: Node, given: list[InputSample], share: float) -> Finding:
 
 def _finding(use: Use, beyond: float, lost: float) -> Finding:
     severity: Severity = "critical" if lost >= HOPELESS else "warning" if lost >= LOST else "note"
-    low, high = REACH[use.head]
+    low, high = use.reach
     asked = [look.target_range for look in use.looks]
     targets = f"{min(r[0] for r in asked):.3g} to {max(r[1] for r in asked):.3g}"
     bounds = f"between {low:g} and {high:g}" if high < float("inf") and low > -float("inf") else _one_sided(low, high)
