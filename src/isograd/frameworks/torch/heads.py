@@ -51,7 +51,8 @@ _BASES = {
 class Head:
     """Names of functions, the last first; where and at which line the last was called; what they stand on ("": not found).
 
-    ``bounds`` are what the first of ``functions`` was called with, where it is a clamp. ``axis`` is what the last softmax among them ran over, ``shape`` that of its output, ``at`` its place and line.
+    ``bounds`` are what the first of ``functions`` was called with, where it is a clamp. ``axis`` is what the last softmax
+    among them ran over, ``shape`` that of its output, ``at`` its place and line.
     """
 
     functions: tuple[str, ...] = ()

@@ -258,8 +258,8 @@ def _cross_entropy(use: Use) -> Finding | None:
         return _finding(
             use,
             _harm(use),
-            f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into [{low:g}, {high:g}], so that with "
-            f"{classes} classes the loss cannot fall below {least:.2f} and gradients are small.",
+            f"Cross-entropy {twice}: the {use.head} at {_place(use)} squeezes its inputs into [{low:g}, {high:g}], so that "
+            f"with {classes} classes the loss cannot fall below {least:.2f} and gradients are small.",
             _least(use, least),
             f"return the output of the last layer without {use.head}; apply softmax only to show probabilities",
         )
@@ -315,17 +315,13 @@ def _binary(use: Use) -> Finding | None:
     low, high = use.reach
     negative, positive = _softplus(low), _softplus(-high)
     if function == "binary_cross_entropy_with_logits" and max(negative, positive) >= COSTS * math.log(2.0):
-        answers = (
-            f"every answer lies between {_probability(low)} and {_probability(high)}"
-            if math.isfinite(low) and math.isfinite(high)
-            else f"no answer is {'below' if math.isfinite(low) else 'above'} {_probability(low if math.isfinite(low) else high)}"
-        )
+        answers = _answers(low, high)
         kind, least = ("negative", negative) if negative >= positive else ("positive", positive)
         return _finding(
             use,
             _harm(use),
-            f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} {answers}, and a "
-            f"{kind} example costs at least {least:.2f}.",
+            f"Binary cross-entropy with logits applies a sigmoid itself: after the {use.head} at {_place(use)} {answers}, and "
+            f"a {kind} example costs at least {least:.2f}.",
             _least(use, least, f" of a {kind} example"),
             f"return the output without {use.head}, or use nn.BCELoss() on probabilities",
         )
@@ -353,6 +349,13 @@ def _binary(use: Use) -> Finding | None:
 
 def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _answers(low: float, high: float) -> str:
+    """Which probabilities logits within these bounds can say, one bound at least finite."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f"every answer lies between {_probability(low)} and {_probability(high)}"
+    return f"no answer is below {_probability(low)}" if math.isfinite(low) else f"no answer is above {_probability(high)}"
 
 
 def _probability(logit: float) -> str:
