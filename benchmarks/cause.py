@@ -5,10 +5,11 @@
 Every case of benchmarks/faults runs once under ``isograd.watch`` (the findings and the present values come from there), and
 once while its model inputs, its loss and what it is judged by are written down (``cause_tape``). Then its start is replayed
 with one edit at a time. "rules" takes the alarms in their order; the other methods rank the same trials: "gain" by gain alone,
-"price" by gain - 0.1 x the size of the edit, "two-sided" by sqrt(gain x harm); "search" is what ``watch.explain`` answers,
-which stops early, goes on to pairs and longer replays, and keeps silent. Cases that cannot be replayed (several models or
+"price" by gain - 0.1 x the size of the edit, "two-sided" by sqrt(gain x harm); "search" is what ``watch.explain`` names
+by experiment: it stops early, goes on to pairs and longer replays, and keeps silent; "answer" is the same with what it says was
+seen and not tried, judged as "rules" are, where no experiment names a cause. Cases that cannot be replayed (several models or
 optimizers, exceptions) are counted apart. Writes benchmarks/results/cause_<side>.json, of a sample
-cause_<side>_sample.json, of one program or operator a file under .benchmarks/.
+cause_<side>_<name>.json, of one program or operator a file under .benchmarks/.
 """
 
 from __future__ import annotations
@@ -165,7 +166,14 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
         gain=round(said.causes[0].gain, 4) if said.causes else 0.0,
         steps=said.spent,
         placed=bool(said.causes) and in_its_place(operator, found.family, said.causes[0].where, eyes),
-        named={**ranked(everything), "search": of_search(said), "rules": of_rules(operator, found.family, findings)},
+        seen=tuple((one.finding.disease, one.standing) for one in said.seen),
+        seen_in_place=bool(said.seen) and in_its_place(operator, found.family, said.seen[0].finding.where, eyes),
+        named={
+            **ranked(everything),
+            "search": of_search(said),
+            "rules": of_rules(operator, found.family, findings),
+            "answer": of_answer(said, operator, found.family),
+        },
         causes=tuple(one.edit.kind for one in said.causes),
         named_at_all=tuple(edit.kind for one in said.causes for edit in (one.edit, *one.rivals)),
         tried=tuple(everything),
@@ -242,6 +250,11 @@ def of_search(said: Any) -> tuple[str, ...]:
     return (first.edit.kind, *(one.kind for one in first.rivals))
 
 
+def of_answer(said: Any, operator: str | None, family: str) -> tuple[str, ...]:
+    """What the search names, else what was seen and is not refuted."""
+    return of_search(said) or of_rules(operator, family, [one.finding for one in said.seen if one.standing != "refuted"])
+
+
 def of_rules(operator: str | None, family: str, findings: Sequence[Any]) -> tuple[str, ...]:
     """The alarms in their order; one of a right disease reads as "right"."""
     alarms = [finding for finding in findings if finding.alarm]
@@ -283,6 +296,7 @@ def main() -> None:
     parser.add_argument("--program", help="cases of this program alone")
     parser.add_argument("--twins", type=int, default=1, help="seeds of each healthy twin")
     parser.add_argument("--pairs", type=int, default=0, help="so many programs with two faults at once")
+    parser.add_argument("--name", default="sample", help="of the file that a sample is written to")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     side = json.loads((RESULTS / "faults_cases.json").read_text("utf-8"))["result"][options.side]
@@ -313,7 +327,8 @@ def main() -> None:
     told = figures(found[: len(tasks)], found[len(tasks) : last]) | {"two_faults": both(found[last:])}
     result = {"figures": told, "found": [asdict(one) for one in found]}
     if options.operator is None and options.program is None and options.twins:
-        where = write(f"cause_{options.side}" if len(cases) == len(side["cases"]) else f"cause_{options.side}_sample", result)
+        sampled = "" if len(cases) == len(side["cases"]) else f"_{options.name}"
+        where = write(f"cause_{options.side}{sampled}", result)
     else:
         harm.LOG.parent.mkdir(exist_ok=True)
         where = harm.LOG.with_name(f"cause_{options.side}_part.json")
@@ -330,7 +345,8 @@ def line(one: Found) -> str:
     if one.why_not:
         return f"-  {one.key}: {one.why_not}"
     mark = "ok" if hit(one, "search", 1) or (not one.kinds and not one.causes) else "3 " if hit(one, "search", 3) else "NO"
-    said = ", ".join(one.named.get("search", ())) or one.answer
+    mark = "s " if mark == "NO" and hit(one, "answer", 1) else mark
+    said = ", ".join(one.named.get("search", ())) or f"{one.answer}{''.join(f'; {a} {b}' for a, b in one.seen)}"
     measured = f"{one.certainty} {one.gain:.2f} from {one.control:.2f}, {one.steps} steps"
     return f"{mark} {one.key} ({one.harm}): {said} [{measured}] wants {' '.join(one.kinds)}"
 

@@ -11,7 +11,7 @@ from typing import Any
 from cause_expected import right_kinds
 from faults.grounds import OPERATORS
 
-METHODS = ("rules", "gain", "price", "two-sided", "search")
+METHODS = ("rules", "gain", "price", "two-sided", "search", "answer")
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class Found:
     named: dict[str, tuple[str, ...]] = field(default_factory=dict)
     causes: tuple[str, ...] = ()
     named_at_all: tuple[str, ...] = ()
+    seen: tuple[tuple[str, str], ...] = ()
+    """Alarms beside an answer without a cause, each with what the trials say of it."""
+    seen_in_place: bool = False
     tried: tuple[dict[str, Any], ...] = ()
 
 
 def hit(one: Found, method: str, top: int) -> bool:
     """Whether one of the first ``top`` names of a method is right."""
-    wanted = {"right"} if method == "rules" else set(one.kinds)
+    wanted = {"right"} if method == "rules" else {*one.kinds, "right"} if method == "answer" else set(one.kinds)
     return bool(wanted & set(one.named.get(method, ())[:top]))
 
 
@@ -69,6 +72,7 @@ def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
         }
         named = [one for one in some if one.causes]
         result[strength]["placed"] = f"{sum(one.placed for one in named)} of {len(named)} causes"
+        result[strength]["seen"] = of_seen([one for one in some if one.seen and not one.named.get("search")])
     sound = [one for one in twins if not one.why_not]
     result["twins"] = {"n": len(sound)} | {method: sum(bool(one.named.get(method)) for one in sound) for method in METHODS}
     by_certainty: dict[str, list[bool]] = {}
@@ -80,6 +84,19 @@ def figures(cases: Sequence[Found], twins: Sequence[Found]) -> dict[str, Any]:
         result["median_steps"] = statistics.median(one.steps for one in replayed)
         result["median_seconds"] = statistics.median(one.seconds for one in replayed)
     return result
+
+
+def of_seen(found: Sequence[Found]) -> dict[str, int]:
+    """Of the cases where what was seen is all that is named: how many first ones are right by disease, by edit, in place."""
+    from isograd.health.hypotheses import SUSPECTS
+
+    return {
+        "n": len(found),
+        "right": sum(hit(one, "answer", 1) for one in found),
+        "by_edit": sum(bool(set(one.kinds) & set(SUSPECTS.get(one.seen[0][0], ()))) for one in found),
+        "in_place": sum(one.seen_in_place for one in found),
+        "refuted": sum(one.seen[0][1] == "refuted" for one in found),
+    }
 
 
 def both(found: Sequence[Found]) -> dict[str, Any]:

@@ -146,6 +146,14 @@ def test_bad_input_gets_one_clear_message(options, text):
         watch.explain(**{"batches": batches, "loss": LOSS, "budget": 200, **options})
 
 
+def test_where_nothing_can_be_tried_the_exception_tells_what_was_seen():
+    model, batches = net(), problem()
+    watch = run(model, torch.optim.Adam(model.parameters(), lr=3.0), batches)
+    with pytest.raises(RequestError, match="too small for one comparison") as refused:
+        watch.explain(batches, LOSS, budget=100)
+    assert any(note.startswith("seen, not tried: ") and "optimizer" in note for note in refused.value.__notes__)
+
+
 def test_without_the_start_or_the_optimizer_it_says_what_is_missing():
     model, batches = net(), problem()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -14,7 +14,7 @@ from isograd.aiding import MOST, Aiding
 from isograd.checking import checked
 from isograd.doors import door_of, part, recorder_of
 from isograd.errors import ModelError, RequestError
-from isograd.explaining import OnProgress, allowance, cause_of, examples
+from isograd.explaining import OnProgress, allowance, cause_of, examples, told_with
 from isograd.health.case import case_of
 from isograd.health.risk import BASE_RATE
 from isograd.live import OnFinding
@@ -214,7 +214,8 @@ def name_cause(
     looked = itertools.islice(itertools.cycle(given.training), _OBSERVED)
     trace = replace(patient.observe(looked, _OBSERVED), planned_steps=steps)
     report = report_of("check", trace, [])
-    found = cause_of(patient, given, case_of(trace), report.findings, allowed, on_progress)
+    with told_with(report.findings):
+        found = cause_of(patient, given, case_of(trace), report.findings, allowed, on_progress)
     return Report(replace(report.record, origin="watch", cause=found))
 
 

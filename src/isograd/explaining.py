@@ -26,6 +26,8 @@ from isograd.records.skill import Skill
 
 LEAST_STEPS, SHARE = 2_000, 0.05
 """The budget where none is given: the larger of so many steps and this share of the announced run."""
+NOTED = 3
+"""Alarms that are told beside the reason why nothing can be tried."""
 HELD = 0.2
 """The share of the batches that is set aside to judge by where nothing else is given."""
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
@@ -156,13 +158,14 @@ def cause_of(
         stood=ended_at(case, findings),
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
-    found = cause.search(work, candidates(case, findings, present), memorises, longest)
+    proposed = candidates(case, findings, present)
+    found = cause.search(work, proposed, memorises, longest)
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])
     left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
     if left_out is not None:
         found = replace(found, answer="cause", causes=(left_out,))
-    return replace(found, remarks=(*remarks, *found.remarks))
+    return faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
 
 
 def ended_at(case: Case, findings: Sequence[Finding]) -> float:
@@ -256,6 +259,17 @@ def going_through(name: str) -> Iterator[None]:
         raise RequestError(
             f"going through {name} raises", met=said, remedy="a list of batches, or a loader that ends"
         ) from error
+
+
+@contextmanager
+def told_with(findings: Sequence[Finding]) -> Iterator[None]:
+    """Within, what says that nothing can be tried is told together with what was seen, which needs no trial."""
+    try:
+        yield
+    except RequestError as error:
+        for line in faithful.in_notes(findings)[:NOTED]:
+            error.add_note(line)
+        raise
 
 
 OnProgress = Callable[[int, int, str], object]

@@ -12,7 +12,7 @@ from typing import Any, Self
 from isograd import files
 from isograd.aiding import Aiding
 from isograd.errors import RequestError
-from isograd.explaining import OnProgress, allowance, cause_of, examples, unlike
+from isograd.explaining import OnProgress, allowance, cause_of, examples, told_with, unlike
 from isograd.health.case import Case
 from isograd.health.diagnosis.exception import explained, in_a_line
 from isograd.health.forecasting import last_look, of_watch
@@ -166,9 +166,10 @@ class Watch:
             raise RequestError("the watch is still at work, and would watch the replays", remedy="explain after the with block")
         case, allowed = self._live.case(self.trace), allowance(budget, self.trace.planned_steps)
         given = examples(*(self._batches(one, loss, case) if step is None else one for one in (batches, held_out)))
-        patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
         report = self.report()
-        found = cause_of(patient, given, case, report.findings, allowed, on_progress)
+        with told_with(report.findings):
+            patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
+            found = cause_of(patient, given, case, report.findings, allowed, on_progress)
         found = replace(found, remarks=(*unlike(patient, given, case), *found.remarks))
         return Report(replace(report.record, cause=found))
 

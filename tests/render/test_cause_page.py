@@ -5,8 +5,9 @@ import re
 
 from isograd.records import codec
 from isograd.records.anatomy import Anatomy
-from isograd.records.cause import Cause, Explanation, Hypothesis
+from isograd.records.cause import Cause, Explanation, Hypothesis, Sighting
 from isograd.records.edit import Edit
+from isograd.records.finding import Finding
 from isograd.records.report import Report
 from isograd.records.skill import Skill
 from isograd.render import html, text
@@ -71,6 +72,24 @@ def test_a_run_without_an_alarm_whose_cause_was_found_is_not_called_healthy():
 def test_an_answer_without_a_cause_is_a_sentence_of_its_own():
     for answer, words in (("no signal", "nothing of it carries over"), ("unknown", "Nothing that was tried explains it")):
         assert words in re.sub(r"\s+", " ", shown(dataclasses.replace(FOUND, answer=answer, causes=())))
+
+
+def test_what_was_seen_is_told_apart_from_what_was_tried_with_place_and_trial():
+    leak = Finding("leak", "critical", 0.9, "data", "The answer is among <the> inputs.", source="train.py:9", remedy="drop it")
+    seen = (
+        Sighting(leak, "no edit"),
+        Sighting(dataclasses.replace(leak, disease="learning_rate", summary="Too fast."), "refuted", RATE, -0.12, 320),
+    )
+    found = dataclasses.replace(FOUND, answer="unknown", causes=(), seen=seen)
+    page = re.sub(r"\s+", " ", shown(found))
+    assert "Nothing that was tried explains it. What was seen remains possible, though no trial shows it:" in page
+    assert "seen The answer is among <the> inputs (data, train.py:9): not tried, for isograd knows no change" in page
+    assert "seen Too fast (data, train.py:9): refuted: learning rate 3 → 0.01 costs 0.12 of the skill in 320 steps" in page
+    assert "remains possible" not in shown(dataclasses.replace(found, seen=seen[1:]))
+    section = html.report_page(Report("watch", Anatomy("torch", (), ()), steps=10, cause=found)).split('id="cause"')[1]
+    assert "The answer is among &lt;the&gt; inputs." in section and "drop it" in section and "refuted" in section
+    report = Report("watch", Anatomy("torch", (), ()), cause=found)
+    assert codec.loads(Report, codec.dumps(report)) == report
 
 
 def test_the_page_shows_the_trials_as_a_table_and_a_picture_and_escapes_what_others_wrote():

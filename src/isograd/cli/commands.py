@@ -37,7 +37,7 @@ def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs)
     except IsogradError as error:
         if debugging["on"]:
             traceback.print_exc()
-        show.tell(f"isograd: {error}")
+        show.tell("\n  ".join([f"isograd: {error}", *getattr(error, "__notes__", ())]))
         return error.exit_status
     except ModuleNotFoundError as error:
         # A library is imported where it is used, so this is where a core install meets what it lacks.

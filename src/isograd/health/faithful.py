@@ -2,9 +2,15 @@
 
 Both begin with the same weights and settings; batches may come in another order. With the loss as it is stepped, at the first
 step and as a median over the later half of the first STEPS (twenty batches, whose median has a fifth of one batch's noise), the
-replay does better where it falls by LEARNS of where it began at least, and the run by less than a SHARE of that.
+replay does better where it falls by FALLS of where it began at least, and the run by less than a SHARE of that.
 Where one first loss is not half (ALIKE) of the other, what is replayed is not the loss of the loop: weights are the same, and
 one batch's loss differs from another's by less than that before anything was learned.
+
+Where no replay names a cause, what the run itself showed remains: its alarms, possible and told apart from what was tried. On
+programs that nobody had mended anything for they were right where the search had to be silent: no edit takes the fault away, or
+the replay is not the run, or the budget ended first. ENDS are left out, which say that a training failed and not why. An
+experiment refutes an alarm where the best edit of what it speaks for costs a copy that learns (skill above ``cause.LEARNS``) as
+much as a cause must gain (``cause.GAIN``). That a change makes no difference refutes nothing: another fault may hide it.
 """
 
 from __future__ import annotations
@@ -12,22 +18,27 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isograd.health.blame import summary_of
 from isograd.health.case import Case
-from isograd.health.cause import GAIN, LIKELY
+from isograd.health.cause import GAIN, LEARNS, LIKELY
 from isograd.health.habits import loop_of
+from isograd.health.hypotheses import SUSPECTS, Proposal
 from isograd.health.outcome import outcome
-from isograd.records.cause import Cause, Certainty
+from isograd.records.anatomy import spot
+from isograd.records.cause import Cause, Certainty, Explanation, Hypothesis, Sighting
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
 
 STEPS, FEWEST = 40, 5
 """Steps that are compared, and readings in the later half of them at least."""
-LEARNS, SHARE = 0.1, 0.5
+FALLS, SHARE = 0.1, 0.5
 BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit("clear_gradients")}
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
+ENDS = ("plateau", "collapse", "first_aid")
+"""Diseases that say what came of a training, and not of what it came."""
 
 
 def better(run: Case, replay: Case) -> tuple[float, float, float] | None:
@@ -47,7 +58,7 @@ def better(run: Case, replay: Case) -> tuple[float, float, float] | None:
     if not math.isfinite(began) or ends[0] is None or ends[1] is None:
         return None
     fell = began - ends[0]
-    if fell < LEARNS * abs(began) or began - ends[1] >= SHARE * fell:
+    if fell < FALLS * abs(began) or began - ends[1] >= SHARE * fell:
         return None
     return began, ends[0], ends[1]
 
@@ -87,6 +98,46 @@ def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:
         return None
     alike = min(map(abs, first)) > ALIKE * max(map(abs, first)) and first[0] * first[1] > 0.0
     return None if alike else (first[0], first[1])
+
+
+def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidates: Sequence[Proposal] = ()) -> Explanation:
+    """The answer with the alarms that stand, where it names no cause.
+
+    >>> from isograd.records.skill import Skill
+    >>> seen = Finding("vanishing", "critical", 0.9, "2", "No gradient reaches layer 2.")
+    >>> with_what_was_seen(Explanation("unknown", Skill(0.0, 9), 80, 160, 2000), (seen,)).seen[0].standing
+    'no edit'
+    """
+    if found.causes:
+        return found
+    alarms = (one for one in findings if one.alarm and one.disease not in ENDS)
+    rows = [_sighting(one, found.tried, candidates) for one in alarms]
+    return replace(found, seen=tuple(sorted(rows, key=lambda one: one.standing == "refuted")))
+
+
+def in_notes(findings: Sequence[Finding]) -> list[str]:
+    """What was seen, in a line each for the exception that says why nothing can be tried."""
+    return [
+        f"seen, not tried: {one.summary.rstrip('.')} ({spot(one.where, one.source)})"
+        for one in findings
+        if one.alarm and one.disease not in ENDS
+    ]
+
+
+def _sighting(finding: Finding, tried: Sequence[Hypothesis], candidates: Sequence[Proposal]) -> Sighting:
+    kinds = SUSPECTS.get(finding.disease, ())
+    alone = [one for one in tried if one.edit.kind in kinds and not one.given]
+    run = [one for one in alone if one.skill is not None]
+    longest = max((one.steps for one in run), default=0)
+    best = max((one for one in run if one.steps == longest), key=lambda one: one.gain, default=None)
+    if best is None:
+        failed = next((one.edit for one in alone), None)
+        waiting = next((one.edit for one in candidates if one.edit.kind in kinds), None)
+        if failed is not None:
+            return Sighting(finding, "failed", failed)
+        return Sighting(finding, "no edit" if waiting is None else "not tried", waiting)
+    learned = (best.skill or 0.0) - best.gain > LEARNS
+    return Sighting(finding, "refuted" if learned and best.gain < -GAIN else "no help", best.edit, best.gain, best.steps)
 
 
 def _late(case: Case) -> float | None:

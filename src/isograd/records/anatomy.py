@@ -52,6 +52,15 @@ def spoken(path: str) -> str:
     return f"layer {path}" if path.replace(".", "").isdigit() else path or "the model"
 
 
+def spot(where: str, source: str | None) -> str:
+    """A place and its line as they are said; empty where neither is known.
+
+    >>> spot("2.0", "train.py:41"), spot("", None)
+    ('layer 2.0, train.py:41', '')
+    """
+    return ", ".join(part for part in (spoken(where) if where else "", source or "") if part)
+
+
 def capital(text: str) -> str:
     """A sentence with a capital letter; it must not begin with the name of a module, which has its own spelling.
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isograd.records.edit import Edit
+from isograd.records.finding import Finding
 from isograd.records.skill import Skill
 
 Certainty = Literal["sure", "likely", "possible"]
 Answer = Literal["cause", "healthy", "no signal", "unknown", "interrupted"]
+Standing = Literal["no edit", "not tried", "failed", "no help", "refuted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,30 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """An alarm that stands where no experiment names a cause: possible, from what was seen and not from a trial.
+
+    ``standing`` says what the trials showed: "no edit": none takes it away; "not tried": the search ended before ``edit``;
+    "failed": ``edit`` could not be run; "no help": the best was ``edit``, with a ``gain`` that is no cause's, after ``steps``;
+    "refuted": ``edit`` did a copy that learns as much harm as a cause must do good.
+    """
+
+    finding: Finding
+    standing: Standing
+    edit: Edit | None = None
+    gain: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The answer of the experiment: ``causes`` in the order found, ``tried`` in the order of the trials.
 
     ``answer``: "cause"; "healthy": no edit helps and nothing is wrong with what the control reaches; "no signal": nothing helps
     and one batch can be learned by heart, so the labels do not follow from the inputs; "unknown": nothing that was
     tried explains it; "interrupted": it was stopped before it could say. ``control`` is the untouched copy's skill after
-    ``length`` steps; ``spent`` steps of ``budget`` were used. ``remedies`` help, but name no cause.
+    ``length`` steps; ``spent`` steps of ``budget`` were used. ``remedies`` help, but name no cause. ``seen`` are
+    the alarms that stand where there is no cause, what is refuted last.
     """
 
     answer: Answer
@@ -70,3 +89,4 @@ class Explanation:
     remedies: tuple[Edit, ...] = ()
     interrupted: bool = False
     remarks: tuple[str, ...] = ()
+    seen: tuple[Sighting, ...] = ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from isograd.records.anatomy import spoken
-from isograd.records.cause import Cause, Explanation, Hypothesis
+from isograd.records.anatomy import spot
+from isograd.records.cause import Cause, Explanation, Hypothesis, Sighting
 from isograd.records.edit import OFF, Edit
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, section, table, words
@@ -14,6 +14,8 @@ from isograd.render.wording import number
 
 SHOWN = 12
 """Trials in a text; the page has all."""
+NAMED = 3
+"""What was seen in a text, where no experiment names a cause; the page has all."""
 _HEIGHT = 36
 _ANSWERS = {
     "healthy": "Nothing is to blame: no change of one thing does this program as much good as a fault would cost it.",
@@ -22,6 +24,7 @@ _ANSWERS = {
     "unknown": "Nothing that was tried explains it.",
     "interrupted": "The search was stopped before it could say.",
 }
+_SEEN = "What was seen remains possible, though no trial shows it:"
 SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
 
 
@@ -33,7 +36,8 @@ def headline(found: Explanation) -> str:
     'Nothing that was tried explains it.'
     """
     if not found.causes:
-        return _ANSWERS.get(found.answer, _ANSWERS["unknown"])
+        said = _ANSWERS.get(found.answer, _ANSWERS["unknown"])
+        return f"{said} {_SEEN}" if _standing(found) else said
     return " And: ".join(cause.summary for cause in found.causes)
 
 
@@ -69,6 +73,39 @@ def change(edit: Edit) -> str:
     return f"{name} {before}{_value(edit.value)}"
 
 
+def _standing(found: Explanation) -> list[Sighting]:
+    """What was seen and is not refuted."""
+    return [one for one in found.seen if one.standing != "refuted"]
+
+
+def trial_of(one: Sighting) -> str:
+    """What the trials say of something that was seen.
+
+    >>> from isograd.records.finding import Finding
+    >>> seen = Finding("leak", "critical", 0.9, "data", "The answer is among the inputs.")
+    >>> trial_of(Sighting(seen, "no edit")), trial_of(Sighting(seen, "no help", Edit("shuffle"), 0.02, 320))
+    ('not tried, for isograd knows no change that takes it away', 'shuffle alone gained 0.02 in 320 steps')
+    """
+    name = "" if one.edit is None else change(one.edit)
+    return {
+        "no edit": "not tried, for isograd knows no change that takes it away",
+        "not tried": f"not tried, for the search ended before {name}",
+        "failed": f"not tried, for {name} could not be run here",
+        "no help": f"{name} alone {_gained(one)} in {one.steps} steps",
+        "refuted": f"refuted: {name} costs {-one.gain:.2f} of the skill in {one.steps} steps",
+    }[one.standing]
+
+
+def _gained(one: Sighting) -> str:
+    return "made no difference" if abs(one.gain) < 0.005 else f"{'gained' if one.gain > 0.0 else 'lost'} {abs(one.gain):.2f}"
+
+
+def _of_sighting(one: Sighting) -> str:
+    """The sentence of an alarm with its place, and what the trials say."""
+    place = spot(one.finding.where, one.finding.source)
+    return f"{one.finding.summary.rstrip('.')} ({place}): {trial_of(one)}"
+
+
 def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     """The text: each cause with why and what to do, then the trials that did most, then what it cost."""
     if not found.causes:
@@ -77,6 +114,8 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
         head = "Cause, by experiment: " if not place else "And: "
         yield from textwrap.wrap(f"{head}{cause.summary} ({SURE[cause.certainty]})", width)
         yield from _of_cause(found, cause, width)
+    for one in found.seen[:NAMED]:
+        yield from row("seen", _of_sighting(one), width)
     if found.remedies:
         yield from row("helps", f"{', '.join(change(edit) for edit in found.remedies)}: remedies, that name no cause", width)
     yield from _trials(found)
@@ -86,16 +125,12 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
 
 
 def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
-    yield from row("where", ", ".join(part for part in (_place(cause), cause.source or "") if part) or "the program", width)
+    yield from row("where", spot(cause.where, cause.source) or "the program", width)
     yield from row("why", _why(found, cause), width)
     yield from row("try", cause.edit.text, width)
     if cause.rivals:
         rivals = " or ".join(change(edit) for edit in cause.rivals)
         yield from row("or", f"{rivals}: not told apart; both again from another seed, or for longer, would decide", width)
-
-
-def _place(cause: Cause) -> str:
-    return spoken(cause.where) if cause.where else ""
 
 
 def _why(found: Explanation, cause: Cause) -> str:
@@ -159,6 +194,16 @@ def cause_section(found: Explanation) -> Markup:
         )
         for cause in found.causes
     ]
+    causes += [
+        el(
+            "article",
+            el("p", "refuted" if one.standing == "refuted" else "possible", class_="word"),
+            el("h3", one.finding.summary),
+            el("dl", *_seen_facts(one)),
+            class_="finding",
+        )
+        for one in found.seen
+    ]
     rows = [
         [
             join(_named(one)),
@@ -183,9 +228,18 @@ def cause_section(found: Explanation) -> Markup:
     return section("The cause, by experiment", headline(found), *parts, opened=True, anchor="cause")
 
 
+def _seen_facts(one: Sighting) -> list[Markup]:
+    pairs = [
+        ("where", spot(one.finding.where, one.finding.source)),
+        ("trial", trial_of(one)),
+        ("try", one.finding.remedy or ""),
+    ]
+    return [piece for key, value in pairs if value for piece in (el("dt", key), el("dd", value))]
+
+
 def _facts(found: Explanation, cause: Cause) -> list[Markup]:
     pairs = [
-        ("where", ", ".join(part for part in (_place(cause), cause.source or "") if part)),
+        ("where", spot(cause.where, cause.source)),
         ("why", _why(found, cause)),
         ("try", cause.edit.text),
         ("or", " or ".join(change(edit) for edit in cause.rivals)),
