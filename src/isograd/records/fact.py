@@ -41,6 +41,7 @@ FACTS = {
     "weights_moved": "a weight changed between two steps by another hand, and little; parameter; rms: of the change",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
+    "mask_turned": "the mask of a sequence's attention to itself hides all earlier places and none of the later ones",
     "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "
     "attentions: how many; tokens: how many were compared",
     "targets_given": "the targets are the tokens in their own places, in a network with causal attention, or with no attention "

@@ -64,3 +64,58 @@ def test_a_real_transformer_that_is_given_it(mask, index):
             optimizer.step()
     said = {finding.disease for finding in watch.report().findings}
     assert ("inverted_mask" in said) == ("wrong" in mask)
+
+
+def attends(torch, way, wrong):
+    """A network that reads from left to right by one of three ways, or was meant to."""
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(20, 16), nn.Linear(16, 20)
+            self.body = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, tokens):
+            x, length = self.embed(tokens), tokens.shape[1]
+            seen = torch.ones(length, length, dtype=torch.bool).tril()
+            if wrong:
+                seen = seen.mT
+            if way == "module":
+                mixed = self.body(x, x, x, attn_mask=~seen, need_weights=False)[0]
+            elif way == "function":
+                mixed = nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=seen)
+            else:
+                mixed = (x @ x.mT / 4).masked_fill(~seen, float("-inf")).softmax(-1) @ x
+            return self.head(x + mixed)
+
+    return Net()
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+@pytest.mark.parametrize("way", ["module", "function", "by hand"])
+def test_a_causal_mask_that_is_turned_is_told_however_the_attention_is_written(way, wrong):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    model = attends(torch, way, wrong)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(8):
+            tokens = torch.randint(0, 20, (16, 12))
+            before = torch.cat([tokens[:, :1], tokens[:, :-1]], 1)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), ((tokens + before) % 20).flatten()).backward()
+            optimizer.step()
+    told = [finding for finding in watch.report().findings if finding.disease == "inverted_mask"]
+    assert [finding.severity for finding in told] == ["warning"] * wrong
+    assert all("look ahead" in finding.summary and __file__.split("/")[-1] in str(finding.source) for finding in told)
+
+
+def test_a_network_that_reads_from_the_end_and_does_well_is_a_remark(monkeypatch):
+    looks = [Step(i, layers=(LayerSample("attend"),), facts=(Fact("mask_turned", "attend", "net.py:9"),)) for i in (1, 2)]
+    case = case_of(Trace(NET, (), tuple(looks), ended=True))
+    assert [one.severity for one in inverted_mask.diagnose(case)] == ["warning"]
+    monkeypatch.setattr(inverted_mask, "outcome", lambda case: type("Done", (), {"well": lambda self, skill: True})())
+    assert [one.severity for one in inverted_mask.diagnose(case)] == ["note"]

@@ -1,4 +1,7 @@
-"""Whether the targets of a step stand in its inputs, where the network may look at them: tokens that are to be foretold."""
+"""Whether the targets of a step stand in its inputs, where the network may look at them: tokens that are to be foretold.
+
+And whether the mask of an attention of a sequence to itself hides what came before and shows what comes later.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ LEAST = 32
 KINDS = 2
 """Different tokens there must be more than, for agreement to say something."""
 TABLES = 4
+PLACES = 3
+"""Places of a sequence from which two triangles of a mask are told apart."""
 LARGE = -9e3
 """A logit below this is hidden: programs fill with -1e4 and lower, or add as much."""
 
@@ -40,12 +45,14 @@ class Leaks:
     """Attentions of a sequence to itself, and whether they hide what comes later."""
     _lines: dict[str, str | None] = field(default_factory=dict)
     """Lines of the attentions, and of the loss (under no name)."""
+    _turned: dict[str, str | None] = field(default_factory=dict)
+    """Attentions that see later places alone, and their lines."""
     _recurs: dict[str, bool] = field(default_factory=dict)
     """Recurrent layers, and whether they read in one direction alone."""
 
     def begin(self) -> None:
         """A new step."""
-        for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines, self._recurs):
+        for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines, self._turned, self._recurs):
             kept.clear()
 
     def looked_up(self, tokens: Tensor | None) -> None:
@@ -64,8 +71,9 @@ class Leaks:
         given = dict(zip(_NAMES, args, strict=False)) | dict(kwargs)
         query, key = given.get("query"), given.get("key")
         if query is not None and query is key:
-            self._hides[path] = bool(given.get("is_causal")) or hides(given.get("attn_mask"))
-            self._lines.setdefault(path, persons_line())
+            mask, causal = given.get("attn_mask"), bool(given.get("is_causal"))
+            self._hides[path] = causal or hides(mask)
+            self._attention(path, turned=not causal and looks_ahead(mask))
 
     def recurs(self, path: str, *, onward: bool) -> None:
         """A recurrent layer has read a sequence."""
@@ -76,9 +84,9 @@ class Leaks:
         given = dict(zip(_ARGUMENTS, args, strict=False)) | dict(kwargs)
         query, key = given.get("query"), given.get("key")
         if isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2]:
-            hidden = bool(given.get("is_causal")) or hides(given.get("attn_mask"), shows=True)
-            self._hides[path] = hidden or self._hides.get(path, False)
-            self._lines.setdefault(path, persons_line())
+            mask, causal = given.get("attn_mask"), bool(given.get("is_causal"))
+            self._hides[path] = causal or hides(mask, shows=True) or self._hides.get(path, False)
+            self._attention(path, turned=not causal and looks_ahead(mask, shows=True))
 
     def attends_by_hand(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """A softmax is called that may be an attention of a sequence to itself: over the last axis of squares."""
@@ -86,9 +94,17 @@ class Leaks:
         logits, axis = given.get("input"), given.get("dim")
         if not isinstance(logits, Tensor) or logits.ndim < 3 or logits.shape[-1] != logits.shape[-2] or not is_plain(logits):
             return
+        turned = axis in (-1, logits.ndim - 1) and looks_ahead(logits)
+        if turned:
+            self._attention(path, turned=True)
         if axis in (-1, logits.ndim - 1) and any(one.shape[1] == logits.shape[-1] for one in self._tokens):
             self._hides[path] = hides(logits) or self._hides.get(path, False)
             self._lines.setdefault(path, persons_line())
+
+    def _attention(self, path: str, *, turned: bool) -> None:
+        self._lines.setdefault(path, persons_line())
+        if turned:
+            self._turned.setdefault(path, self._lines[path])
 
     def target(self, target: Any) -> None:
         """A loss is called."""
@@ -105,6 +121,7 @@ class Leaks:
 
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
+        yield from (Fact("mask_turned", path, line) for path, line in self._turned.items())
         self._pass()
         if self._pairs and not self._hides and list(self._recurs.values()) == [True]:
             agreed = max(_agree(tokens, target, ahead=False) for tokens, target in self._pairs)
@@ -139,6 +156,21 @@ def hides(mask: Any, *, shows: bool = False) -> bool:
         return False
     later = torch.diagonal(mask.detach().reshape(-1, *mask.shape[-2:])[-1], 1)
     return bool((later != shows).all() if later.dtype == torch.bool else (later <= LARGE).all())
+
+
+def looks_ahead(mask: Any, *, shows: bool = False) -> bool:
+    """Whether a mask hides all earlier places from every place, and none of the later ones; of three places and more.
+
+    >>> later = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
+    >>> looks_ahead(later), looks_ahead(later, shows=True), looks_ahead(later.mT), looks_ahead(torch.ones(3, 3).bool())
+    (False, True, True, False)
+    """
+    if not isinstance(mask, Tensor) or mask.ndim < 2 or mask.shape[-1] != mask.shape[-2] or not is_plain(mask):
+        return False
+    last = mask.detach().reshape(-1, *mask.shape[-2:])[-1]
+    hidden = last != shows if mask.dtype == torch.bool else last <= LARGE
+    earlier = torch.ones_like(hidden).tril(-1)
+    return len(last) >= PLACES and bool(hidden[earlier].all()) and not bool(hidden[earlier.mT].any())
 
 
 def _agree(tokens: Tensor, target: Tensor, *, ahead: bool) -> int:
