@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import statistics
 import weakref
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -286,8 +286,9 @@ def contested(case: Case) -> bool:
 def _two_sided(case: Case) -> bool:
     """Whether one of several losses always asks for the same answer, as those of a generator and its judge do."""
     found = [[sample for sample in step.losses if sample.training] for step in case.steps if len(step.losses) > 1]
-    ask_alike = [any(s.floor is not None and s.floor <= 1e-9 for s in samples) and _differ(samples) for samples in found]
-    return 2 * sum(ask_alike) > len(found)
+    alike = [[one for one in samples if one.floor is not None and one.floor <= 1e-9] for samples in found if _differ(samples)]
+    asked = Counter(what for samples in alike for what in {(one.source, one.target_range) for one in samples})
+    return 2 * max(asked.values(), default=0) > len(found)
 
 
 def _differ(samples: Sequence[LossSample]) -> bool:

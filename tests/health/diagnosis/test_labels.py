@@ -36,6 +36,20 @@ def test_batches_of_one_class_each_are_sorted_data():
     assert finding.severity == "warning" and "sorted by label" in finding.summary and "shuffle" in finding.remedy
 
 
+def beside_another_loss(case):
+    """The same training, whose steps end in a squared error first."""
+    other = numbers(1, explained=0.5, rows=16)
+    steps = tuple(dataclasses.replace(step, losses=(other, *step.losses)) if step.losses else step for step in case.steps)
+    return dataclasses.replace(case, steps=steps)
+
+
+def test_sorted_data_show_in_one_of_several_losses_too():
+    (finding,) = found(beside_another_loss(training(lambda t: only(t // 10 % 4, t, 0.2))))
+    assert "sorted by label" in finding.summary
+    assert found(beside_another_loss(training(lambda t: classes(t, right=0.9, value=0.3)))) == []
+    assert found(beside_another_loss(training(lambda t: only(1, t, 0.2)))) == [], "a judge is asked for one answer at each line"
+
+
 def two_of_eight(t, value, right=None):
     kind = t // 10 % 7
     shares = [0.5 if k in (kind, kind + 1) else 0.0 for k in range(8)]

@@ -32,6 +32,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from isograd.health import curve as curves
 from isograd.health import layers as gather
@@ -64,8 +65,12 @@ ABOVE = -0.15
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding: what is wrong with the labels."""
     curve = curves.main(case)
-    if curve is None or len(curve.looks) < LOOKS:
-        if curve is not None and (found := _other_classes(case, curve) or _one_batch(case, curve)) is not None:
+    if curve is None:  # of several losses one may show in which order the examples come
+        several = () if curves.contested(case) else curves.curves(case)
+        yield from islice(filter(None, (_sorted(case, each) for each in several)), 1)
+        return
+    if len(curve.looks) < LOOKS:
+        if (found := _other_classes(case, curve) or _one_batch(case, curve)) is not None:
             yield found
         return
     found = (
