@@ -150,6 +150,8 @@ def test_health_is_claimed_of_layers_only_where_layers_were_measured(signal, wor
     [
         (Learned(0.02, 0.004), "No alarm, but next to nothing was learned.", "answers are 2 % of the way"),
         (Learned(0.08, 0.02), "Healthy: the gradients reached every layer.", "answers are 8 % of the way"),
+        (Learned(0.08, 0.02, over=True), "No alarm, but little was learned.", "answers are 8 % of the way"),
+        (Learned(0.25, 0.02, over=True), "Healthy: the gradients reached every layer.", "answers are 25 % of the way"),
         (
             Learned(0.02, 0.004, falling=True, over=True),
             "No alarm, but next to nothing was learned.",

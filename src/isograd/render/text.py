@@ -14,7 +14,7 @@ from isograd.records.report import Report
 from isograd.records.trace import Meter
 from isograd.render import cause
 from isograd.render.forecasts import chance, gist, meaning, reasons
-from isograd.render.verdict import next_to_nothing, of_report
+from isograd.render.verdict import little, of_report
 from isograd.render.wording import count, learned
 
 UNPAID = 0.05
@@ -70,13 +70,7 @@ def health_line(report: Report) -> str:
     """
     alarms = [finding for finding in report.findings if finding.alarm]
     good = of_report(report).tone == "good"
-    parts = [
-        "gradients healthy"
-        if good
-        else "little learned"
-        if next_to_nothing(report)
-        else "no alarm, but layers were not measured"
-    ]
+    parts = ["gradients healthy" if good else "little learned" if little(report) else "no alarm, but layers were not measured"]
     if not report.steps and report.origin != "check":
         parts = ["no step seen"]
     if alarms:

@@ -14,7 +14,7 @@ from isograd.render.markup import plain
 from isograd.render.wording import count, duration, interval, metric_name, number, percent
 
 Tone = Literal["good", "unsure", "bad"]
-NEXT_TO_NOTHING = 0.1
+NEXT_TO_NOTHING, LITTLE = 0.1, 0.2
 DOUBTFUL = 0.75
 """Probability of failure from which a check calls nothing healthy."""
 _HEADLINES = ("accuracy", "r2", "balanced_accuracy", "f1", "rmse", "mae")
@@ -70,8 +70,8 @@ def _no_alarm(report: Report) -> str:
         return "Nothing can be said: no step was seen."
     if report.cause is not None and report.cause.causes:
         return "No alarm, but something holds it back: see the cause."
-    if next_to_nothing(report):
-        return "No alarm, but next to nothing was learned."
+    if how_little := little(report):
+        return f"No alarm, but {how_little} was learned."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):
         return "Healthy: the gradients reached every layer."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_norm")):
@@ -84,12 +84,16 @@ def _doubts(report: Report) -> tuple[str, ...]:
     return tuple(one.summary for one in report.findings if report.origin == "check" and one.disease in DOUBTS)
 
 
-def next_to_nothing(report: Report) -> bool:
-    """Whether the late answers are less than a tenth of the way from a constant answer to perfect ones, beyond doubt."""
+def little(report: Report) -> str:
+    """How little was learned, in words, where it is: less than a tenth of the way from a constant answer to perfect ones beyond
+    doubt, or less than a fifth when all is over; "" where it is more, may become more, or is not known.
+    """
     learned = report.learned
-    return (
-        learned is not None and (learned.over or not learned.falling) and learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING
-    )
+    if learned is None or (learned.falling and not learned.over):
+        return ""
+    if learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING:
+        return "next to nothing"
+    return "little" if learned.over and learned.skill < LITTLE else ""
 
 
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:

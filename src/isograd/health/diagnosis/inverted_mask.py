@@ -1,13 +1,14 @@
 """A mask the wrong way round: attention sees the padding alone, or what comes later alone.
 
-That it sees the padding and nothing of what the examples say is certain: the mask is compared, token by token, with where the padding is (the embedding's padding index, or zeros at
-the end alone), and hides all the rest in every example. ``key_padding_mask`` hides where it is True, the opposite of the masks
-that tokenizers hand out. Two looks are enough. What passes around the attention may be learned all the same, so that the loss
-hides it: it is an alarm whatever the loss does.
+That it sees the padding and nothing of what the examples say is certain: the mask is compared, token by token, with where the
+padding is (the embedding's padding index, or zeros at the end alone), and hides all the rest in every example.
+``key_padding_mask`` hides where it is True, the opposite of the masks that tokenizers hand out. Two looks
+are enough. What passes around the attention may be learned all the same, so that the loss hides it: it is an alarm whatever
+the loss does.
 
 A causal mask that is turned hides every earlier place and shows all later ones. That, too, is read off; a network that reads
 from the end may mean it, so that it is a remark where the run goes well (WELL). Modules hide where a mask is True, the
-function ``scaled_dot_product_attention`` shows there, which is how it comes about. In such a mask the last place sees itself or,
+function ``scaled_dot_product_attention`` shows there, which is how it comes about. The last place then sees itself or,
 where the diagonal is hidden too, nothing at all, which gives NaN.
 
 Look-alikes that are healthy: a mask that hides the padding; one that hides nothing; batches without padding; a causal mask.
@@ -70,8 +71,8 @@ def _turned(case: Case) -> Iterator[Finding]:
         "note" if outcome(case).well(WELL) else "warning",
         0.95,
         where,
-        f"{opening(listed([spoken(path) for path in found]))} can only look ahead: the mask hides every earlier place and shows "
-        "the later ones.",
+        f"{opening(listed([spoken(path) for path in found]))} can only look ahead: the mask hides every earlier place and "
+        "shows the later ones.",
         (Evidence(text, "mask_turned", 1.0, "of the earlier places", 0.0),),
         tuple(found),
         first.fact.source or (node.source if node else None),
