@@ -13,7 +13,7 @@ from typing import Any
 
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress
-from isograd.health import attempting, cause, repair
+from isograd.health import repair
 from isograd.health.case import case_of
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
@@ -28,11 +28,11 @@ from isograd.proposing import proposer
 from isograd.records.cause import Explanation
 from isograd.records.edit import Edit
 from isograd.records.proof import Part, Proof, Tried
-from isograd.records.skill import Skill
 from isograd.records.trace import Trace
 from isograd.reporting import report_of
 from isograd.seeing import OBSERVED, Seen, later_looks
 from isograd.spending import LEAST, Budget, usual_length
+from isograd.suspecting import explained, first_explained, longer
 from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
 
 _TIMED = 6
@@ -302,7 +302,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         one
         for one in (*_of_batches(program), *seen.prescribed)
         if one.edit.kind not in idle
-        and (one.edit.kind != "steps" or (announced and _longer(one.edit, work)))
+        and (one.edit.kind != "steps" or (announced and longer(one.edit, work)))
         and (one.edit.keeps_weights or not program.learned)
         and fits((one.edit,))
     )
@@ -317,10 +317,7 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
     propose = proposer([one.edit for one in singles], fits)
 
     def explain(allowed: int, way: dict[int, float]) -> Explanation | None:
-        if allowed < 2 * short_of(work.length):
-            return None
-        enough = HALF * way.get(short_of(work.length), math.inf)
-        return _explained(program, work, seen, allowed, enough)
+        return explained(program, work, seen, allowed, HALF * way.get(short_of(work.length), math.inf))
 
     ways = other_ways(chosen, [one.edit for one in singles if one.urgent], seen.present)
     return Plan(
@@ -335,12 +332,8 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         together,
         tuple(way for way in ways if fits(way)),
         seen.certain,
+        functools.partial(first_explained, program, work, seen),
     )
-
-
-def _longer(edit: Edit, work: Work) -> bool:
-    """Whether a run of so many steps is longer: what the first steps say of the length of a run is said of those alone."""
-    return float(edit.value or 0.0) > work.length
 
 
 def _idle(program: Program, patient: Patient) -> tuple[str, ...]:
@@ -360,38 +353,3 @@ def _of_batches(program: Program) -> Iterator[Proposal]:
         if odd:
             said = "; ".join(f"batch {place} is {what}" for place, what in list(odd.items())[:3])
             yield Proposal(Edit("skip_batch", ", ".join(map(str, odd))), f"fact: {said}", True, "data")
-
-
-def _explained(program: Program, work: Work, seen: Seen, allowed: int, enough: float) -> Explanation:
-    """The cause by experiment, on short replays, paid by the search that asks."""
-    short = short_of(work.length)
-    patient, training, held = program.at(SEARCH_SEED)
-
-    def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
-        if not steps:
-            return functools.reduce(lambda one, edit: one.apply(edit), edits, patient).judge(held["search"])
-        whole = work.known.get((edits, SEARCH_SEED, "search", work.length))
-        way = {} if whole is None else dict(whole.curve)
-        if steps in way:
-            return Skill(way[steps], 0)
-        made = work.train(edits, SEARCH_SEED, "search", steps, f"cause: {'; '.join(e.text for e in edits) or 'no change'}")
-        if made.failed is not None:
-            raise ModelError(made.failed)
-        return made.skill
-
-    def memorises(steps: int) -> Skill:
-        return patient.trained(training[:1], steps).judge(training[:1])
-
-    tried = attempting.Search(
-        attempt,
-        seen.harm,
-        allowed,
-        short,
-        lambda: not work.affords(short),
-        enough=enough,
-        alarmed=seen.alarmed,
-        ahead=lambda asks: work.foresee(work.searching(*ask) for ask in asks),
-        run=work.length,
-    )
-    able = [one for one in seen.candidates if one.edit.kind != "steps" or _longer(one.edit, work)]
-    return cause.search(tried, able, memorises, max(short, work.length // 4))

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from isograd.health.found import Plan
 from isograd.health.hypotheses import Proposal
 from isograd.health.present import Present
@@ -80,6 +82,32 @@ def test_a_preset_with_more_steps_than_the_budget_holds_twice_is_run_without_the
         cure(program(lambda edits: 0.9 if RATE in edits else 0.1, asked, runs), Plan((RATE, longer), SINGLES), lambda: 0.5)
         edits, _, length = next(one for one in asked if RATE in one[0])
         assert length == steps and (longer in edits) is (steps == 800)
+
+
+@pytest.mark.parametrize(("runs", "steps"), [(150.0, 300.0), (60.0, 80.0)])
+def test_a_run_of_few_steps_is_as_long_as_the_budget_holds_with_its_proof(runs, steps):
+    lengths = tuple(Edit("steps", value, before=10.0) for value in (80.0, 300.0))
+    singles = tuple(Proposal(edit, "value", True) for edit in lengths)
+
+    def attempt(edits, seed, part, length, stop):
+        value = min(0.9, 0.1 + 0.005 * length)
+        return Training(Skill(value, 10), tuple((at, value) for at in (length // 4, length // 2, length)), length)
+
+    work = Work(attempt, 10, lambda spent: runs * 10 - spent)
+    proof = cure(work, Plan((RATE, lengths[1]), singles), lambda: 0.5)
+    assert (proof.verdict, proof.edits) == ("proven", (Edit("steps", steps, before=10.0),)), proof.why
+
+
+def test_a_longer_run_is_taken_only_where_it_does_better_than_a_shorter_one():
+    lengths = tuple(Edit("steps", value, before=10.0) for value in (80.0, 300.0))
+    for more, chosen in ((0.1, lengths[1]), (0.0, lengths[0])):
+
+        def attempt(edits, seed, part, length, stop, more=more):
+            value = 0.8 + (more if length > 100 else 0.0) if length > 10 else 0.2
+            return Training(Skill(value, 10), tuple((at, value) for at in (length // 4, length // 2, length)), length)
+
+        plan = Plan((), tuple(Proposal(edit, "value", True) for edit in lengths))
+        assert cure(Work(attempt, 10, lambda spent: 4_000 - spent), plan, lambda: 0.5).edits == (chosen,)
 
 
 def test_a_way_that_is_no_better_in_short_is_not_run_in_full():

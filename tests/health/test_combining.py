@@ -7,7 +7,9 @@ import pytest
 from isograd.health.choosing import choose
 from isograd.health.combining import combine
 from isograd.health.found import Found, Plan
+from isograd.health.hypotheses import Proposal
 from isograd.health.remedies.order import in_order
+from isograd.health.repair import cure
 from isograd.health.trials import SEARCH_SEED, SECOND_SEED, Work
 from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Training
@@ -86,3 +88,20 @@ def test_the_best_of_many_by_luck_does_not_push_the_smallest_change_out():
 
     assert chosen(0.46, 0.39) == (HE, NORM), "a ceiling of .39, and .46 is the best of many draws"
     assert chosen(0.77, 0.42) == (HE, NORM, RELU, CLIP), "a ceiling that does not fit"
+
+
+def test_of_a_preset_that_is_all_there_is_the_parts_go_first_whose_absence_does_not_show_in_a_quarter_of_a_run():
+    def attempt(edits, seed, part, steps, stop):
+        asked.append((edits, steps))
+        value = 0.9 if {RATE, HE, NORM, WIDTH} <= set(edits) else 0.3 if RATE in edits else 0.0
+        curve = tuple((at, value * at / 100) for at in (25, 50, 100) if at <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    asked = []
+    work = Work(attempt, 100, lambda spent: 9_000 - spent)
+    proof = cure(work, Plan(EVERY, tuple(Proposal(edit, "list") for edit in EVERY)), lambda: 0.5)
+    assert (proof.verdict, set(proof.edits)) == ("proven", {RATE, HE, NORM, WIDTH})
+    quarters = [edits for edits, steps in asked if steps == 25 and len(edits) > 2]
+    assert len(quarters) == len(EVERY), "each part once"
+    whole = [edits for edits, steps in asked[asked.index((quarters[-1], 25)) :] if steps == 100 and len(edits) > 4]
+    assert not whole, "and no longer change is run in full after it"

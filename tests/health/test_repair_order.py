@@ -122,6 +122,19 @@ def test_two_edits_that_are_good_by_one_seed_alone_are_worth_the_mean_of_two():
     assert fragile.skill == pytest.approx(0.64) and fragile.cost == 2.0
 
 
+def test_several_edits_that_are_not_enough_are_not_seen_again_where_one_is_near_as_well():
+    def attempt(edits, seed, part, steps, stop):
+        asked.append((edits, seed))
+        value = 0.9 if len(edits) > 3 else 0.83 if RELU in edits else 0.0
+        return Training(Skill(value * steps / 100, 10), tuple((at, value * at / 100) for at in (50, 100) if at <= steps), steps)
+
+    asked = []
+    singles = tuple(Proposal(edit, "finding", True) for edit in (RELU, HE, CLIP))
+    proof = cure(Work(attempt, 100, lambda spent: 9_000 - spent), Plan((CLIP, HE, RATE, RELU), singles), lambda: 0.5)
+    assert proof.edits == (RELU,) and any(len(edits) == 2 for edits, _ in asked)
+    assert not [edits for edits, seed in asked if seed == 1 and len(edits) > 1]
+
+
 @pytest.mark.parametrize("runs", [24.0, 25.0, 40.0])
 def test_what_is_taken_away_and_a_second_seed_leave_the_proof_of_a_few_edits(runs):
     work = program(lambda edits: 0.9 if {LOSS, RATE, RELU} <= edits else 0.0, runs)

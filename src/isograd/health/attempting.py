@@ -63,6 +63,8 @@ class Search:
     """Told the edits and steps that are asked for next; no answer depends on it."""
     run: int = LENGTH * LONGER
     """Steps of the person's run."""
+    sure: float = math.inf
+    """A gain that leaves no doubt: what it speaks for is tried in full before any other kind of edit is tried at all."""
 
     def affords(self, steps: int) -> bool:
         """Whether a trial of so many steps is still allowed."""

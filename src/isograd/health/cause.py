@@ -150,7 +150,12 @@ def _round(
         chosen = [one for one in candidates if one.urgent is urgent]
         kept = 0 if urgent else work.reserve
         work.foresee((*given, one.edit) for one in chosen)
-        found += [tried(work, one, control, given) for one in chosen if work.affords(work.length + kept)]
+        for place, one in enumerate(chosen):
+            kind_ends = place == 0 or chosen[place - 1].edit.kind != one.edit.kind
+            if kind_ends and any(before.score > 0.0 and before.gain >= work.sure for before in found):
+                break
+            if work.affords(work.length + kept):
+                found.append(tried(work, one, control, given))
         if any(one.score >= ENOUGH and one.gain >= ENOUGH for one in found):
             break
         if work.alarmed and control.value < WELL and not any(one.score > 0.0 and one.gain > least for one in found):

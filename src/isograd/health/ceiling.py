@@ -3,20 +3,25 @@
 A preset may fail by its rate, by paths that make the first outputs of a deep network large, or by a loss, data or network that
 are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a quarter of a run, and the
 best of them runs in full where it is ahead of the program and of the preset there. So they are where the preset helps and
-does not do well all the same: of a ceiling that is too low no search comes away with more.
+does not do well all the same: of a ceiling that is too low no search comes away with more; but not where what a certain fact
+asks for, tried before, does as well as the preset.
 
 Of a preset that does well where no single edit gains anything, what is essential is as quickly seen: each part is left out in
-turn, for a quarter of a run.
+turn, for a quarter of a run. Of any preset that is all there is, those parts go so whose absence does not show, before the
+rest is shrunk in full runs (``combining``).
 """
 
 from __future__ import annotations
 
 import math
 
-from isograd.health.choosing import standing
+from isograd.health.choosing import KEPT, standing
 from isograd.health.found import HOPELESS, WELL, Found, Plan
+from isograd.health.remedies.preset import prescribed_steps
+from isograd.health.scoring import FACTS
 from isograd.health.trials import EQUAL, GAIN, HELPS, SEARCH_SEED, Work, said, steps_of
-from isograd.records.proof import Training
+from isograd.records.edit import Edit
+from isograd.records.proof import Candidate, Training
 
 PARTS = 4
 """Of a run, after the first of which ways are compared. A run is judged there anyway: the preset's own way is known."""
@@ -27,9 +32,11 @@ LEFT = 6.0
 def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Training, float]:
     """The best training so far, and its skill: the program's, or that of a preset; ``found`` is told of it."""
     best, top = control, standing(plan, control)
-    every = plan.preset
-    if not work.affords(2 * steps_of(every, work.length)):  # a longer run than the program's own would leave nothing
-        every = tuple(one for one in every if one.kind != "steps")
+    first = next((one for one in work.candidates if one.edits and (one.skill or 0.0) > top), None)
+    if first is not None:  # what was tried before it
+        best = work.candidate(first.edits, first.stage, first.reason)
+        top = best.skill.value
+    every = _payable(work, plan)
     if not every or not work.affords(work.length):
         return best, top
     made = work.candidate(every, "preset", "every safe setting at once")
@@ -37,27 +44,42 @@ def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Tr
     if made.failed is None and made.skill.value > top:
         best, top = made, made.skill.value
     value = standing(plan, control)  # of a program that does well single edits are tried all the same
-    low = top < WELL and work.affords((len(plan.ways) / PARTS + LEFT) * work.length)
+    low = top < WELL and work.affords((len(plan.ways) / PARTS + LEFT) * work.length) and not _repaired(first, made)
     if plan.natural and value < WELL and (top - value < HELPS or low) and plan.ways:
         return _other_way(work, plan, found, (control, made), (best, top))
     return best, top
 
 
-def essential(work: Work, plan: Plan, found: Found, control: Training, highest: Training) -> None:
-    """Where nothing gains alone: the parts of the preset without which HOPELESS of its gain is lost after a part of a run.
+def _payable(work: Work, plan: Plan) -> tuple[Edit, ...]:
+    """The preset, with the longest run of those proposed that leaves as much again; else with the program's own."""
+    if work.affords(2 * steps_of(plan.preset, work.length)):
+        return plan.preset
+    lengths = [(one,) for one in prescribed_steps(plan.singles) if work.affords(2 * float(one.value or 0.0))]
+    chosen = next(iter(lengths), ())
+    return tuple(new for one in plan.preset for new in (chosen if one.kind == "steps" else (one,)))
+
+
+def _repaired(first: Candidate | None, made: Training) -> bool:
+    """Whether what a certain fact asks for does what every safe setting does: a low ceiling is what it is worth then."""
+    return first is not None and first.edits[0].kind in FACTS and (first.skill or 0.0) >= KEPT * made.skill.value
+
+
+def essential(work: Work, plan: Plan, found: Found, control: Training, highest: Training, share: float = HOPELESS) -> None:
+    """The parts of the preset that its gain after a part of a run asks for: a share of it, HOPELESS where nothing gains alone.
 
     What nothing speaks for goes first, so that of two parts of which either would do the other stays. Each pair would be one
     short run too, and of k edits there are k (k - 1) / 2; of three faults no pair gains anything.
     """
     short, level = max(1, work.length // PARTS), standing(plan, control)
-    own = [one.skill for one in work.candidates if one.edits and one.stage != "preset" and one.skill is not None]
     gained, stood = dict(highest.curve).get(short, -math.inf), dict(control.curve).get(short, level)
     poor = found.ceiling is None or (plan.natural and highest.skill.value < WELL)
-    if poor or gained <= stood + GAIN * work.scale or max(own, default=level) > level + EQUAL * work.scale:
+    own = [one.skill or 0.0 for one in work.standing(-math.inf) if one.edits]
+    alone = share == HOPELESS and max(own, default=level) > level + EQUAL * work.scale
+    if poor or alone or gained <= stood + GAIN * work.scale:
         return
     assert found.ceiling is not None
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
-    parts, least = found.ceiling.edits, stood + HOPELESS * (gained - stood)
+    parts, least = found.ceiling.edits, stood + share * (gained - stood)
     for edit in sorted(parts, key=lambda one: one.kind in spoken):
         rest = tuple(one for one in parts if one != edit)
         if not rest or not plan.fits(rest):
@@ -67,7 +89,8 @@ def essential(work: Work, plan: Plan, found: Found, control: Training, highest: 
         if work.train(rest, SEARCH_SEED, "search", steps_of(rest, short), f"without: {edit.text}").skill.value >= least:
             parts = rest
     if len(parts) < len(found.ceiling.edits) and work.affords(steps_of(parts, work.length)):
-        work.candidate(parts, "shrunk", f"without each of them half of the gain is lost in {short} steps")
+        reason = f"without each of them {1.0 - share:.0%} of the gain is lost in {short} steps"
+        work.candidate(parts, "shrunk", reason.replace("50%", "half"))
 
 
 def _other_way(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from isograd.health.found import Found, Plan
-from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work
+from isograd.health.remedies.preset import prescribed_steps
+from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work, steps_of
 from isograd.records.proof import Candidate, Training
 
 NEAR, KEPT = 0.9, 0.95
@@ -59,3 +60,21 @@ def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     near = near or [one for one in able if reaches(one, goal(plan, work, value, top, NEAR))]
     best = min(near, key=bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
+    _lengthened(work, plan, found)
+
+
+def _lengthened(work: Work, plan: Plan, found: Found) -> None:
+    """A run that is to be longer is as long as it pays: the longest whose proof the budget holds, where that is better."""
+    now, reached = next((one for one in found.edits if one.kind == "steps"), None), found.reached
+    if now is None or reached is None:
+        return
+    for longer in prescribed_steps(plan.singles):
+        if float(longer.value or 0.0) <= float(now.value or 0.0):
+            return
+        edits = tuple(longer if one is now else one for one in found.edits)
+        if not plan.fits(edits) or work.keep(edits) + steps_of(edits, work.length) > work.left(work.spent):
+            continue
+        made = work.candidate(edits, "single" if len(edits) == 1 else "combination", "the same in a longer run")
+        if made.failed is None and made.skill.value > reached.skill.value + EQUAL * work.scale:
+            found.edits, found.reached = edits, made
+            return

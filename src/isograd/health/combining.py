@@ -13,6 +13,7 @@ no more than the tolerance either.
 
 from __future__ import annotations
 
+from isograd.health.ceiling import essential
 from isograd.health.choosing import KEPT, NEAR, bulk, goal, reaches
 from isograd.health.found import Found, Plan
 from isograd.health.remedies.order import in_order
@@ -40,6 +41,9 @@ def combine(work: Work, plan: Plan, found: Found, value: float, top: float, stop
             if holds(work, chosen, "combination", enough if close else near, stop):
                 break
     winner = min((one for one in work.candidates if reaches(one, near)), key=bulk, default=None)
+    if winner is not None and winner.stage == "preset" and len(winner.edits) > PARTS and found.control and found.top:
+        essential(work, plan, found, found.control, found.top[0], NEAR)
+        winner = min((one for one in work.candidates if reaches(one, enough)), key=bulk, default=winner)
     if winner is not None and len(winner.edits) > 1:
         _lessen(work, plan, found, winner, (value, top), stop)
 

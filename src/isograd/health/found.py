@@ -44,6 +44,8 @@ class Plan:
     together: tuple[tuple[Edit, ...], ...] = ()
     ways: tuple[tuple[Edit, ...], ...] = ()
     certain: bool = False
+    first: Callable[[int], Explanation | None] | None = None
+    """The likeliest cause, by short replays of what is spoken for alone; takes the steps that it may spend, which it pays."""
 
     @property
     def sure(self) -> bool:
@@ -63,6 +65,8 @@ class Found:
     control: Training | None = None
     ceiling: Candidate | None = None
     cause: Explanation | None = None
+    first: Explanation | None = None
+    """What was likeliest before there was a ceiling."""
     edits: tuple[Edit, ...] = ()
     reached: Training | None = None
     payable: bool = True
@@ -83,7 +87,8 @@ class Found:
         return len(self.proofs)
 
     def afresh(self) -> None:
-        """Forget what was chosen, and what was said of it; what was tried is known."""
+        """Forget what was chosen, and what was said of it; what was tried is known, and so is a cause that was searched."""
+        self.cause = None if self.cause is self.first else self.cause
         self.edits, self.reached, self.payable, self.level, self.remarks = (), None, True, None, []
 
 

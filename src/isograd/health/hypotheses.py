@@ -71,6 +71,8 @@ LIGHTER = (1e-3, 0.1)
 """Weights of a term that outweighs the data: of one that is a mean in front of a sum, or the other way round, and of less."""
 FOLLOWING = 0.1
 """The share of a new batch in running statistics: torch's own, with which 22 batches leave a tenth of what was there."""
+MANY = 100.0
+"""Steps below which a run may be too short for anything to be learned."""
 MIXED = 0.8
 """Batches whose labels vary less than so much of what all labels do are not mixed."""
 
@@ -255,7 +257,7 @@ def _of_values(present: Present) -> Iterator[Proposal]:
     if dropout:
         yield change("dropout", 0.0, dropout, odd=dropout > 0.6)
     steps = number("steps")
-    if steps is not None and steps < 80:
+    if steps is not None and steps < MANY:
         yield change("steps", 80.0 if steps < 40 else 2.0 * steps, steps, odd=True)
     yield from _of_model(present, change)
 

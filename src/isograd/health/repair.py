@@ -2,6 +2,7 @@
 
 In this order, from the experiments in dev/LOG.md (24 single and 3 double faults, 30 edits, 20 seeds):
   1 the program as it is, once; where nothing worth speaking of is left to gain, that is all
+    one change that short replays speak for alone, in full; where it leaves nothing to gain, it goes to proof (``beginning``)
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling; where it does not, and the program is
     sick, its other rates and ways in short, the best of them once
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
@@ -28,6 +29,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 
+from isograd.health.beginning import at_once, enough
 from isograd.health.ceiling import ceiling, essential
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
 from isograd.health.combining import combine, holds, known
@@ -141,13 +143,16 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         return
     if plan.natural and value > 1.0 - GAIN:
         return
+    if at_once(work, plan, found, control):
+        choose(work, plan, found, None)
+        return
     best, top = found.top = found.top or ceiling(work, plan, found, control)
     if not plan.natural:
         work.scale = abs(top - value) or 1.0
     helps = top - value >= HELPS * work.scale
     if not helps and value >= WELL and not (plan.alarmed or plan.sure) and plan.natural:
         return
-    if found.cause is None:
+    if not enough(work, found, goal(plan, work, value, top, KEPT)):
         _explained(work, plan, found, dict(best.curve) if helps else {})
     silent = [step for step, skill in best.curve if skill - value <= GAIN * work.scale] if helps else []
     order, stop = _ordered(plan, found, max(silent, default=0)), _hopeless(work, best, control, natural=plan.natural)
@@ -217,14 +222,14 @@ def _in_turn(singles: Sequence[Proposal], useless: Collection[Edit]) -> list[Pro
 def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], near: float, stop: Stop) -> None:
     """One after the other in full, until one comes near the ceiling; what is hopeless half-way is given up there.
 
-    The FIRST of them may take what is kept for a proof where nothing is known that it could pay: a preset of ten edits that no
-    budget proves tells a person less than one edit whose proof is still to be paid.
+    The FIRST of them may take what is kept for a proof where nothing of half that worth is known that it could pay: a preset of
+    ten edits that no budget proves tells a person less than one edit whose proof is still to be paid.
     """
-    tried = 0
+    tried, some = 0, min(near, HOPELESS * near)
     for place, (edits, stage, reason) in enumerate(order):
         work.foresee(work.searching(one[0], stop=stop) for one in order[place : place + SINGLES - tried])
         steps = steps_of(edits, work.length)
-        few = tried < FIRST and not any(reaches(one, near) and payable(work, one) for one in work.candidates)
+        few = tried < FIRST and not any(reaches(one, some) and payable(work, one) for one in work.candidates)
         if tried >= SINGLES or not work.affords(steps, reserved=few):
             return
         made = work.candidate(edits, stage, reason, stop)

@@ -112,7 +112,8 @@ class Work:
         """One full training on the search's seed and examples, written down among the candidates.
 
         Two to PARTS edits that come ``near`` are worth the mean of two seeds: the more is tried, the likelier is one of them
-        good by its seed alone, and combinations are what most is tried of. So is one edit where noise decides whether it is
+        good by its seed alone, and combinations are what most is tried of; but not where a smaller change is near as well and
+        these are not enough. So is one edit where noise decides whether it is
         enough. What ``lost`` its proof is worth nothing more.
         """
         before = self.spent
@@ -140,7 +141,13 @@ class Work:
         """Whether one seed is too little to say what edits are worth."""
         if len(edits) == 1:
             return abs(skill - self.bar) < EQUAL * self.scale
-        return 1 < len(edits) <= PARTS and skill >= self.near
+        smaller = any(one.edits and one.size < sum(edit.size for edit in edits) for one in self.standing(self.near))
+        least = self.bar - EQUAL * self.scale if smaller else self.near  # of two that are near the smaller goes to proof
+        return 1 < len(edits) <= PARTS and skill >= least
+
+    def standing(self, least: float) -> list[Candidate]:
+        """The candidates that are worth so much, the preset left out."""
+        return [one for one in self.candidates if one.stage != "preset" and one.skill is not None and one.skill >= least]
 
     def _twice(self, edits: tuple[Edit, ...], made: Training) -> Training:
         """What a training is worth with another seed as well; as it is where that cannot be paid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from isograd.health.case import Case
 from isograd.health.hypotheses import DEEP, PASSING, SUSPECTS, Proposal, proposals
@@ -21,6 +22,9 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "recurrent": ("cell", "forget_bias", "clip_norm"),
 }
 """What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
+
+LONG = 300.0
+"""Steps in which the references of ``harm`` learn what they are to."""
 
 FAMILIES = (rates, memory, weights, signal)
 """What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
@@ -42,7 +46,7 @@ def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tupl
     for finding in sorted(findings, key=lambda one: not one.alarm):
         spoken = dict.fromkeys(_answers(finding), finding) | spoken  # the first that speaks for a kind, alarms before remarks
     found: dict[tuple[object, ...], Proposal] = {}
-    for one in (*_from_theory(case, present, spoken), *proposals(case, findings, present)):
+    for one in (*_from_theory(case, present, spoken), *_for_long(proposals(case, findings, present))):
         if one.edit.value is None or one.edit.value != one.edit.before:
             found.setdefault((one.edit.kind, one.edit.value, one.edit.where), one)
     order = list(found.values())
@@ -54,6 +58,14 @@ def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tupl
         return not one.urgent, one.edit.kind not in CORRECTNESS, not told, place, tier(one.edit)
 
     return tuple(sorted(order, key=rank))
+
+
+def _for_long(proposed: Sequence[Proposal]) -> Iterator[Proposal]:
+    """The same, and of a run that is to be longer one as long as those in which the harm of every value was measured."""
+    for one in proposed:
+        yield one
+        if one.edit.kind == "steps":
+            yield replace(one, edit=replace(one.edit, value=LONG))
 
 
 def _answers(finding: Finding) -> tuple[str, ...]:

@@ -39,9 +39,13 @@ def _settings(prescribed: Sequence[Proposal]) -> Iterator[Edit]:
     for kind in ("input_scale", "target_scale", "shuffle", "batch_size", "dropout", "weight_decay", "constant_rate", "width"):
         if kind in known:
             yield known[kind]
-    longer = known.get("steps")
-    if longer is not None and isinstance(longer.before, float) and longer.before < FEW:
-        yield longer
+    longer = [edit for edit in prescribed_steps(prescribed) if isinstance(edit.before, float) and edit.before < FEW]
+    yield from longer[:1]
+
+
+def prescribed_steps(prescribed: Sequence[Proposal]) -> list[Edit]:
+    """The longer runs that are proposed, the longest first."""
+    return sorted((one.edit for one in prescribed if one.edit.kind == "steps"), key=lambda one: -float(one.value or 0.0))
 
 
 def _signal(present: Present) -> Iterator[Edit]:
