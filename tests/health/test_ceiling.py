@@ -84,7 +84,7 @@ def test_a_preset_with_more_steps_than_the_budget_holds_twice_is_run_without_the
         assert length == steps and (longer in edits) is (steps == 800)
 
 
-@pytest.mark.parametrize(("runs", "steps"), [(150.0, 300.0), (60.0, 80.0)])
+@pytest.mark.parametrize(("runs", "steps"), [(300.0, 300.0), (100.0, 80.0)])
 def test_a_run_of_few_steps_is_as_long_as_the_budget_holds_with_its_proof(runs, steps):
     lengths = tuple(Edit("steps", value, before=10.0) for value in (80.0, 300.0))
     singles = tuple(Proposal(edit, "value", True) for edit in lengths)
