@@ -269,7 +269,10 @@ def _length(
 
 
 def _looked(patient: Patient, training: Sequence[Any], steps: int | None) -> Seen:
-    return _seen(patient.observe(islice(cycle(training), OBSERVED), OBSERVED), steps)
+    """What the first steps show; that they end says nothing of a run that goes on."""
+    seen = _seen(patient.observe(islice(cycle(training), OBSERVED), OBSERVED), steps)
+    goes_on = steps is not None and steps > OBSERVED
+    return replace(seen, findings=tuple(one for one in seen.findings if one.disease != "interrupted" or not goes_on))
 
 
 def _seen(trace: Trace, steps: int | None) -> Seen:

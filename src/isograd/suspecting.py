@@ -41,8 +41,9 @@ def first_explained(program: Program, work: Work, seen: Seen, allowed: int) -> E
 
 
 def longer(edit: Edit, work: Work) -> bool:
-    """Whether a run of so many steps is longer: what the first steps say of the length of a run is said of those alone."""
-    return float(edit.value or 0.0) > work.length
+    """Whether a run of so many steps is longer: what is said of the length of the first steps is said of those alone."""
+    said_of = edit.before if isinstance(edit.before, float | int) else 0.0
+    return said_of >= work.length and float(edit.value or 0.0) > work.length
 
 
 def able(work: Work, seen: Seen) -> list[Proposal]:

@@ -75,7 +75,7 @@ def test_a_run_of_a_few_steps_is_made_longer_and_proven_with_the_usual_budget():
     assert proof.verdict == "proven" and [edit.kind for edit in proof.edits] == ["steps"]
 
 
-def test_what_the_first_steps_say_of_the_length_of_a_run_makes_no_run_shorter():
+def test_what_the_first_steps_say_of_the_length_of_a_run_asks_for_no_other_length():
     record = cured(steps=240, optimizer=adam(1e-6), budget="16 runs").record
     tried = [edit for one in record.candidates for edit in one.edits] + [one.edit for one in record.cause.tried]
-    assert tried and not any(edit.kind == "steps" and edit.value <= 240.0 for edit in tried)
+    assert tried and not any(edit.kind == "steps" for edit in tried)
