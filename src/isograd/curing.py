@@ -32,8 +32,7 @@ from isograd.records.trace import Trace
 from isograd.reporting import report_of
 from isograd.seeing import OBSERVED, Seen, later_looks
 from isograd.spending import LEAST, Budget, usual_length
-from isograd.suspecting import explained, first_explained, longer
-from isograd.trying import Attempts, Fits, OnTried, Program, key_of, short_of
+from isograd.trying import Attempts, Fits, OnTried, Program, explained, first_explained, key_of, longer, short_of
 
 _TIMED = 6
 """Steps that are timed, and made twice to see whether they can be repeated."""

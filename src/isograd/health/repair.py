@@ -2,7 +2,7 @@
 
 In this order, from the experiments in dev/LOG.md (24 single and 3 double faults, 30 edits, 20 seeds):
   1 the program as it is, once; where nothing worth speaking of is left to gain, that is all
-    one change that short replays speak for alone, in full; where it leaves nothing to gain, it goes to proof (``beginning``)
+    one change that short replays speak for alone, in full; where it leaves nothing to gain, it goes to proof (``ceiling``)
   2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling; where it does not, and the program is
     sick, its other rates and ways in short, the best of them once
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
@@ -29,8 +29,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 
-from isograd.health.beginning import at_once, enough
-from isograd.health.ceiling import ceiling, essential
+from isograd.health.ceiling import at_once, ceiling, enough, essential
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
 from isograd.health.combining import combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, may_go_on, nothing_said, proof_of, standing_of, unpaid_said
