@@ -43,7 +43,7 @@ def test_the_text_says_what_where_why_and_what_it_cost():
         "rises by 0.83 in 80 steps, and it costs a healthy network of this family 0.88",
         "try     set the learning rate of every parameter group to 0.01",
         "inputs standardised: not told apart",
-        "remedies, that name no cause",
+        "helps optimizer sgd → adam (+0.91): remedies, for what they change does healthy networks no harm",
         "1,200 of 2,000 steps",
         "could not be run: the model computes in float32",
         "there are no held-out examples",

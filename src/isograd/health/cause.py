@@ -110,9 +110,11 @@ def search(
             left = [one for one in left if one.edit.kind != best.edit.kind]
     except KeyboardInterrupt:
         work.interrupted = True
+    answer = _answer(work, control, causes, failure, memorises, longest)
     if not causes:
         remedies += [one.edit for one in work.tried if one.edit.remedy and one.gain > GAIN]
-    answer = _answer(work, control, causes, failure, memorises, longest)
+    if answer == "unknown":  # what is there does a healthy network no harm, and yet without it this one learns
+        remedies += [one.edit for one in _last(work) if min(one.gain, one.skill or 0.0) > LIKELY]
     remarks = () if failure is None else (f"the untouched program raises: {failure}",)
     short = [] if answer not in ("unknown",) else _untried(work, candidates)
     return Explanation(
@@ -212,14 +214,14 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
 
 
 def _sees_more(one: Hypothesis) -> bool:
-    """Whether it takes larger batches, as a finding asks.
+    """Whether it takes larger batches or more steps, as a finding asks.
 
-    In as many steps it sees the same examples more often than the control, and in a longer replay it would learn by heart the
-    few that batches this small are made of.
+    In as many steps larger batches see the same examples more often than the control, and in a longer replay they would learn
+    by heart the few that batches this small are made of. More steps are a longer replay themselves, and no more beside one.
     """
     before, value = one.edit.before, one.edit.value
     larger = isinstance(before, float | int) and isinstance(value, float | int) and value > before
-    return one.edit.kind == "batch_size" and larger and one.reason.startswith("finding")
+    return one.edit.kind in ("batch_size", "steps") and larger and one.reason.startswith("finding")
 
 
 def _weak(one: Hypothesis, control: Skill) -> bool:
@@ -329,7 +331,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
     """Where nothing that may be blamed gained: again, LONGER times as long, with the most suspect edits first."""
     length = min(longest, work.length * LONGER)
     best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -worth(one)))
-    single = [one for one in best if one.failed is None and not one.edit.remedy and not one.given]
+    single = [one for one in best if one.failed is None and not (one.edit.remedy or one.given or one.edit.kind == "steps")]
     moved = abs(control.value) > NIL  # then a loss with the very skill of the control is the same loss
     single = [one for one in single if not (moved and one.edit.kind == "loss" and one.skill == control.value)]
     chosen = list(dict.fromkeys(one.edit for one in single))
@@ -348,6 +350,15 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
         found.append(tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
     able = [one for one in found if one.gain > NIL and not _weak(one, control)]
     return sorted(able, key=lambda one: (-one.score, -one.gain))
+
+
+def _last(work: Search) -> list[Hypothesis]:
+    """Of each kind of edit the one that does best alone, by its last trial, which is the longest; the best first."""
+    last = {one.edit: one for one in work.tried if not one.given and one.reason != UNTOUCHED}
+    kinds: dict[str, Hypothesis] = {}
+    for one in sorted(last.values(), key=lambda one: -one.gain):
+        kinds.setdefault(one.edit.kind, one)
+    return list(kinds.values())
 
 
 def _control_of(work: Search, control: Skill) -> Skill:

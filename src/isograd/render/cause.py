@@ -78,6 +78,12 @@ def _standing(found: Explanation) -> list[Sighting]:
     return [one for one in found.seen if one.standing != "refuted"]
 
 
+def helping(found: Explanation) -> str:
+    """The remedies, each with what it gained."""
+    gains = {one.edit: one.gain for one in found.tried if not one.given}
+    return ", ".join(f"{change(edit)} ({gains[edit]:+.2f})" if edit in gains else change(edit) for edit in found.remedies)
+
+
 def trial_of(one: Sighting) -> str:
     """What the trials say of something that was seen.
 
@@ -117,7 +123,7 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     for one in found.seen[:NAMED]:
         yield from row("seen", _of_sighting(one), width)
     if found.remedies:
-        yield from row("helps", f"{', '.join(change(edit) for edit in found.remedies)}: remedies, that name no cause", width)
+        yield from row("helps", f"{helping(found)}: remedies, for what they change does healthy networks no harm", width)
     yield from _trials(found)
     yield from row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
     for remark in found.remarks:
