@@ -36,3 +36,12 @@ def test_what_helps_a_sick_program_and_harms_no_healthy_one_is_a_remedy_the_best
     work = Search(lambda edits, steps: Skill(skills.get(edits, 0.0), 100), lambda edit: Harm(0.0), 2_000)
     found = search(work, [Proposal(one, "list") for one in (slow, fast, scale)])
     assert (found.answer, found.causes, found.remedies) == ("unknown", (), (fast,))
+
+
+def test_what_an_alarm_speaks_for_and_the_budget_does_not_confirm_is_named_and_what_only_gains_is_not():
+    scale = Edit("input_scale", "standard", before=40.0)
+    skill = {(): 0.2, (scale,): 0.45}
+    for reason, alarmed, named in (("finding: inputs", True, 1), ("list", True, 0), ("finding: inputs", False, 0)):
+        work = Search(lambda edits, steps: Skill(skill[edits], 100), lambda edit: Harm(0.4), 400, alarmed=alarmed)
+        found = search(work, [Proposal(scale, reason, reason != "list")], longest=1_000)
+        assert len(found.causes) == named, reason

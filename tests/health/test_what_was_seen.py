@@ -59,3 +59,9 @@ def test_beside_a_cause_and_without_an_alarm_nothing_is_added(answer):
     cause = Cause(SCALE, "sure", 0.8, 0.7, "The inputs are large.")
     found = dataclasses.replace(NONE, answer=answer, causes=(cause,) if answer == "cause" else ())
     assert with_what_was_seen(found, (LARGE,) if answer == "cause" else ()) == found
+
+
+def test_where_a_batch_was_learned_by_heart_and_nothing_else_what_was_tried_in_vain_is_answered():
+    no_signal = dataclasses.replace(NONE, answer="no signal", tried=(tried(0.0),))
+    leak = Finding("leak", "warning", 0.8, "data", "The answer is among the inputs.")
+    assert [one.finding.disease for one in with_what_was_seen(no_signal, (LARGE, leak)).seen] == ["leak"]

@@ -64,6 +64,17 @@ def test_what_was_put_back_beside_others_is_told_so_and_layers_have_a_name_in_th
     assert "learning rate 3 → 0.01, with the others 0.90 +0.88 0.70" in page and "2 changes at once 0.90" in page
 
 
+def test_longer_trials_say_so_and_what_was_not_changed_has_no_gain():
+    rows = (
+        Hypothesis(Edit("steps", 320.0), "no change, for longer", 0.03, steps=320),
+        Hypothesis(RATE, "finding: learning rate, for longer", 0.9, 0.87, 0.8, score=0.8, steps=320),
+    )
+    page = shown(dataclasses.replace(FOUND, tried=(*FOUND.tried, *rows)))
+    assert re.search(r"no change, 320 steps +0\.03\n", page) and re.search(r"3 → 0\.01, 320 steps +0\.90 +\+0\.87 +0\.80", page)
+    assert "skill is 0 for the best constant answer" in re.sub(r"\s+", " ", page)
+    assert "skill is 0" not in shown(dataclasses.replace(FOUND, tried=()))
+
+
 def test_a_run_without_an_alarm_whose_cause_was_found_is_not_called_healthy():
     assert shown(FOUND).startswith("No alarm, but something holds it back: see the cause.")
     assert "holds it back" not in shown(dataclasses.replace(FOUND, answer="healthy", causes=()))

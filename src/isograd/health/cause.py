@@ -201,8 +201,9 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
             return best
         if (control.value < LEARNS and (best.harm or 0.0) >= CERTAIN) or _sees_more(best):
             return best
-        if not work.affords(2 * length):
-            return None
+        if not work.affords(2 * length):  # then an alarm that speaks for it stands in
+            spoken_for = work.alarmed and best.reason.startswith(("fact", "finding"))
+            return best if spoken_for and best.gain >= ENOUGH else None
         usual, work.length = work.length, length
         before, _ = work.skill(best.given, "the same for longer")
         again = tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)

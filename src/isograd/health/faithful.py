@@ -112,6 +112,8 @@ def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidat
         return found
     alarms = (one for one in findings if one.alarm and one.disease not in ENDS)
     rows = [_sighting(one, found.tried, candidates) for one in alarms]
+    if found.answer == "no signal":  # what was tried for so long that a batch is known by heart is answered
+        rows = [one for one in rows if one.edit is None or one.standing in ("not tried", "failed")]
     return replace(found, seen=tuple(sorted(rows, key=lambda one: one.standing == "refuted")))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from isograd.records.anatomy import spot
+from isograd.records.anatomy import capital, spot
 from isograd.records.cause import Cause, Explanation, Hypothesis, Sighting
 from isograd.records.edit import OFF, Edit
 from isograd.render.markup import Markup, clip, el, join
@@ -25,6 +25,10 @@ _ANSWERS = {
     "interrupted": "The search was stopped before it could say.",
 }
 _SEEN = "What was seen remains possible, though no trial shows it:"
+SCALE = (
+    "skill is 0 for the best constant answer and 1 for perfect ones, on examples that were not trained on; gain is what the "
+    "change adds to it, harm what the present value takes from a healthy network of this family"
+)
 SURE = {"sure": "sure", "likely": "likely", "possible": "one of several"}
 
 
@@ -125,6 +129,8 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     if found.remedies:
         yield from row("helps", f"{helping(found)}: remedies, for what they change does healthy networks no harm", width)
     yield from _trials(found)
+    if found.tried:
+        yield from row("scale", SCALE, width)
     yield from row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
     for remark in found.remarks:
         yield from row("note", remark, width)
@@ -161,11 +167,11 @@ def _trials(found: Explanation) -> Iterator[str]:
         return
     shown = sorted(found.tried, key=lambda one: (-one.score, -one.gain))[:SHOWN]
     names = [_short(one) for one in shown]
-    wide = min(52, max(map(len, (*names, "no change"))))
+    wide = min(58, max(map(len, (*names, "no change"))))
     yield f"  tried   {'':<{wide}}  skill    gain   harm"
     yield f"          {'no change':<{wide}}  {found.control.value:5.2f}"
     for name, one in zip(names, shown, strict=True):
-        yield f"          {name[:wide]:<{wide}}  {_figures(one)}"
+        yield f"          {clip(name, wide):<{wide}}  {_figures(one)}"
     if len(found.tried) > SHOWN:
         yield f"          and {len(found.tried) - SHOWN} more"
 
@@ -173,6 +179,8 @@ def _trials(found: Explanation) -> Iterator[str]:
 def _figures(one: Hypothesis) -> str:
     if one.skill is None:
         return f"could not be run: {one.failed}"
+    if _is_untouched(one):
+        return f"{one.skill:5.2f}"
     harm = "" if one.edit.remedy else "  ?" if one.harm is None else f"{one.harm:5.2f}"
     return f"{one.skill:5.2f}  {one.gain:+6.2f}  {harm}".rstrip()
 
@@ -185,7 +193,16 @@ def _short(one: Hypothesis) -> str:
 
 
 def _named(one: Hypothesis) -> str:
-    return " + ".join(change(edit) for edit in (*one.given, one.edit))
+    """The edits of a trial, and its steps where these were more than usual."""
+    longer = f", {one.steps} steps" if one.reason.endswith("for longer") else ""
+    if _is_untouched(one):
+        return f"no change{longer}"
+    return " + ".join(change(edit) for edit in (*one.given, one.edit)) + longer
+
+
+def _is_untouched(one: Hypothesis) -> bool:
+    """Whether nothing was changed, for longer."""
+    return one.reason.startswith("no change")
 
 
 def cause_section(found: Explanation) -> Markup:
@@ -229,7 +246,7 @@ def cause_section(found: Explanation) -> Markup:
         bars(found.tried),
         numbers,
     )
-    spent = words(f"{number(found.spent)} of {number(found.budget)} steps were used.")
+    spent = words(f"{capital(SCALE)}. {number(found.spent)} of {number(found.budget)} steps were used.")
     parts = (*causes, picture if found.tried else "", spent, bullets(found.remarks))
     return section("The cause, by experiment", headline(found), *parts, opened=True, anchor="cause")
 
@@ -255,7 +272,9 @@ def _facts(found: Explanation, cause: Cause) -> list[Markup]:
 
 def bars(tried: Sequence[Hypothesis]) -> Markup:
     """One bar a change under its name, the best first, as far as it gained; names and bars use the width that there is."""
-    shown = sorted((one for one in tried if one.skill is not None), key=lambda one: -one.gain)[:SHOWN]
+    shown = sorted((one for one in tried if one.skill is not None and not _is_untouched(one)), key=lambda one: -one.gain)[
+        :SHOWN
+    ]
     most = max((abs(one.gain) for one in shown), default=0.0) or 1.0
     drawn = []
     for place, one in enumerate(shown):
