@@ -55,6 +55,12 @@ class Seen:
         return Seen(self.case, self.findings, self.present, late)
 
     @property
+    def told(self) -> tuple[Finding, ...]:
+        """What was found at first and later; what was found twice as it was told last."""
+        late = self.late.findings if self.late else ()
+        return (*late, *(one for one in self.findings if (one.disease, one.where) not in {(a.disease, a.where) for a in late}))
+
+    @property
     def alarmed(self) -> bool:
         """Whether the training was found to be sick, at first or later."""
         return any(finding.alarm for finding in (*self.findings, *(self.late.findings if self.late else ())))

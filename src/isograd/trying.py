@@ -15,7 +15,7 @@ from typing import Any
 
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import JUDGED, TRAINED, Most, batch_list, going_through, set_aside
-from isograd.health import attempting, cause
+from isograd.health import attempting, cause, faithful
 from isograd.health.hypotheses import Proposal
 from isograd.health.trials import SEARCH_SEED, WORST, Ask, Stop, Work
 from isograd.parallel import Ahead
@@ -284,7 +284,9 @@ def explained(program: Program, work: Work, seen: Seen, allowed: int, enough: fl
         return patient.trained(training[:1], steps).judge(training[:1])
 
     search = _search(program, work, seen, allowed, enough)
-    return cause.search(search, able(work, seen), memorises, max(short, work.length // 4))
+    proposed = able(work, seen)
+    found = cause.search(search, proposed, memorises, max(short, work.length // 4))
+    return faithful.with_what_was_seen(found, seen.told, proposed)
 
 
 def first_explained(program: Program, work: Work, seen: Seen, allowed: int) -> Explanation | None:

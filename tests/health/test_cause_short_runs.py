@@ -10,20 +10,20 @@ from isograd.records.edit import Edit
 from isograd.records.skill import Skill
 
 
-def run_of_25(reason):
+def run_of_25(reason, *, alarmed=True):
     """A run of 25 steps that learns a little more with each; that it is short is told by a finding, or by its value."""
 
     def attempt(edits, steps):
         return Skill(min(0.9, 0.004 * steps), 100)
 
-    work = Search(attempt, lambda edit: Harm(0.3), 2_000, 25, alarmed=True, run=25)
+    work = Search(attempt, lambda edit: Harm(0.3), 2_000, 25, alarmed=alarmed, run=25)
     return search(work, [Proposal(Edit("steps", 80.0, before=25.0), reason, True)], longest=800)
 
 
-def test_a_run_that_is_too_short_is_to_blame_where_a_finding_says_so_and_its_length_alone_is_not():
+def test_a_run_that_is_too_short_is_to_blame_where_an_alarm_says_so_and_its_length_alone_is_not():
     cause = run_of_25("finding: interrupted").causes[0]
     assert (cause.edit.kind, cause.gain) == ("steps", pytest.approx(0.22))
-    assert run_of_25("value").causes == ()
+    assert run_of_25("value").causes == () and run_of_25("finding: interrupted", alarmed=False).causes == ()
 
 
 def test_more_steps_are_not_held_against_a_control_that_takes_as_many():

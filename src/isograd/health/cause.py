@@ -199,7 +199,7 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
         best = _best(left, work.stood)
         if best is None or best.edit.kind in FACTS or best.gain >= SURE or length < 2 * work.length:
             return best
-        if (control.value < LEARNS and (best.harm or 0.0) >= CERTAIN) or _sees_more(best):
+        if (control.value < LEARNS and (best.harm or 0.0) >= CERTAIN) or _sees_more(best, alarmed=work.alarmed):
             return best
         if not work.affords(2 * length):  # then an alarm that speaks for it stands in
             spoken_for = work.alarmed and best.reason.startswith(("fact", "finding"))
@@ -214,15 +214,16 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
     return None
 
 
-def _sees_more(one: Hypothesis) -> bool:
-    """Whether it takes larger batches or more steps, as a finding asks.
+def _sees_more(one: Hypothesis, *, alarmed: bool) -> bool:
+    """Whether it takes larger batches, as a finding asks, or more steps, as an alarm does.
 
     In as many steps larger batches see the same examples more often than the control, and in a longer replay they would learn
     by heart the few that batches this small are made of. More steps are a longer replay themselves, and no more beside one.
     """
     before, value = one.edit.before, one.edit.value
     larger = isinstance(before, float | int) and isinstance(value, float | int) and value > before
-    return one.edit.kind in ("batch_size", "steps") and larger and one.reason.startswith("finding")
+    asked = one.edit.kind == "batch_size" or (one.edit.kind == "steps" and alarmed)
+    return asked and larger and one.reason.startswith("finding")
 
 
 def _weak(one: Hypothesis, control: Skill) -> bool:

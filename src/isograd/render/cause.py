@@ -110,7 +110,7 @@ def _gained(one: Sighting) -> str:
     return "made no difference" if abs(one.gain) < 0.005 else f"{'gained' if one.gain > 0.0 else 'lost'} {abs(one.gain):.2f}"
 
 
-def _of_sighting(one: Sighting) -> str:
+def sighting(one: Sighting) -> str:
     """The sentence of an alarm with its place, and what the trials say."""
     place = spot(one.finding.where, one.finding.source)
     return f"{one.finding.summary.rstrip('.')} ({place}): {trial_of(one)}"
@@ -125,7 +125,7 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
         yield from textwrap.wrap(f"{head}{cause.summary} ({SURE[cause.certainty]})", width)
         yield from _of_cause(found, cause, width)
     for one in found.seen[:NAMED]:
-        yield from row("seen", _of_sighting(one), width)
+        yield from row("seen", sighting(one), width)
     if found.remedies:
         yield from row("helps", f"{helping(found)}: remedies, for what they change does healthy networks no harm", width)
     yield from _trials(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isograd.records.proof import Candidate, Proof, Training, Trial
 from isograd.render import axes, cause, html, svg
@@ -49,7 +50,8 @@ def proof_page(found: Proof, diff: str = "") -> str:
     said = verdict_of(found)
     sections = sections_of(found, diff)
     if found.cause is not None:
-        sections.insert(1, cause.cause_section(found.cause))
+        told = replace(found.cause, seen=()) if found.verdict == "proven" else found.cause
+        sections.insert(1, cause.cause_section(told))
     about = "isograd cure: what was tried, and what is proven"
     return html.page(f"isograd: {said.headline}", about, said, hero_of(found), facts_of(found), sections, "")
 

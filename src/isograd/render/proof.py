@@ -244,6 +244,8 @@ def _of_cause(proof: Proof, width: int) -> Iterator[str]:
     for one in proof.cause.causes:
         where = ", ".join(part for part in (one.where, one.source or "") if part)
         yield from cause.row("cause", f"{one.summary} ({cause.SURE[one.certainty]}{'; ' + where if where else ''})", width)
+    for seen in proof.cause.seen[: cause.NAMED] if proof.verdict != "proven" else ():
+        yield from cause.row("seen", cause.sighting(seen), width)
 
 
 def _tried(proof: Proof, width: int) -> Iterator[str]:

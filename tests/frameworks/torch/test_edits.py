@@ -258,15 +258,29 @@ def test_half_precision_becomes_float32_in_model_and_data():
 
 
 def test_hidden_layers_are_widened_normalised_and_given_paths_around_them():
+    torch.manual_seed(0)
     deep = nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 3))
     made, batch = patient_of(deep)
     wide = made.apply(Edit("width", 8.0))
     assert [p.shape for p in wide.models[0].parameters() if p.ndim == 2] == [(16, 4), (16, 16), (3, 16)]
     for edit in (Edit("width", 8.0), Edit("normalisation", "layer"), Edit("residual")):
         assert all(moved(made.apply(edit), batch))
-    images = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(4, 3))
+    images = nn.Sequential(nn.Conv1d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(8, 3))
     with pytest.raises(ModelError, match="only a chain of linear"):
-        patient_of(images, batch=(torch.randn(8, 1, 4), batch[1][:8]))[0].apply(Edit("width", 2.0))
+        patient_of(images, batch=(torch.randn(8, 4, 4), batch[1][:8]))[0].apply(Edit("width", 2.0))
+
+
+def test_convolutions_are_widened_with_their_norms_and_what_reads_all_their_places():
+    images = nn.Sequential(
+        *(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1), nn.Tanh(), nn.Conv2d(1, 2, 3, padding=1), nn.GroupNorm(2, 2), nn.Tanh()),
+        *(nn.Flatten(), nn.Linear(2 * 6 * 6, 4), nn.LayerNorm(4), nn.Linear(4, 3)),
+    )
+    made, batch = patient_of(images, batch=(torch.randn(8, 1, 8, 8), torch.randint(0, 3, (8,))))
+    wide = made.apply(Edit("width", 4.0))
+    shapes = [tuple(p.shape) for p in wide.models[0].parameters() if p.ndim > 1]
+    assert shapes == [(4, 1, 3, 3), (8, 4, 3, 3), (16, 8 * 36), (3, 16)]
+    assert all(there for there, old in zip(moved(wide, batch), weights(wide), strict=True) if old.ndim > 1)
+    assert tuple(images[0].weight.shape) == (1, 1, 3, 3)
 
 
 class Reader(nn.Module):

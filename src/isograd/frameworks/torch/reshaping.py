@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -234,54 +233,78 @@ def _keeps_shape(module: Any) -> bool:
 
 
 def widen(models: Sequence[nn.Module], factor: float) -> None:
-    """Make every hidden layer ``factor`` times as wide, weights drawn anew; chains of linear, recurrent and embedding layers.
+    """Make every hidden layer ``factor`` times as wide, weights drawn anew, with the norms between them.
 
-    Raises ``ModelError`` where the layers do not follow one another, so that it is not known what reads what.
+    Layers in a chain, each of which reads what the one before gives: linear, convolutional (all places of a channel may be read
+    at once, as behind a flattening), recurrent and embedding ones. Raises ``ModelError`` where they do not follow one another,
+    so that it is not known what reads what.
     """
     if not factor > 0.0:
         raise ModelError(f"width is a factor above 0, not {factor}")
     held = [module for _, module in modules_of(models) if next(module.parameters(recurse=False), None) is not None]
-    chain = [module for module in held if isinstance(module, _CHAINED)]
-    fits = all(_ends(one)[1] == _ends(other)[0] for one, other in itertools.pairwise(chain))
-    if len(chain) < 2 or len(held) > len(chain) or not fits or _ends(chain[-1])[1] == 0:
-        raise ModelError(
-            "only a chain of linear, recurrent and embedding layers can be made wider", remedy="widen the model by hand"
-        )
-    sizes = [_ends(module) for module in chain]
-    for place, module in enumerate(chain):
-        inner = sizes[place][0] if place == 0 else max(1, round(sizes[place][0] * factor))
-        outer = sizes[place][1] if place == len(chain) - 1 else max(1, round(sizes[place][1] * factor))
-        if inner * outer > WIDEST:
+    last = next((module for module in reversed(held) if isinstance(module, _CHAINED)), None)
+    wider, gave, gives = list[tuple[nn.Module, nn.Module]](), 0, 0
+    for module in held:
+        ends = _ends(module)
+        reads, odd = divmod(ends[0], gave) if gave else (1, 0)
+        if not all(ends) or odd or (reads > 1 and not isinstance(module, nn.Linear)):
+            wider = []
+            break
+        inner = reads * gives if gave else ends[0]
+        outer = ends[1] if module is last else inner if isinstance(module, _NORMS) else max(1, round(ends[1] * factor))
+        if inner * outer > WIDEST and not isinstance(module, _NORMS):
             raise ModelError("the wider layer would be too large", met=f"{inner} by {outer}")
-        fresh = _like(module, inner, outer)
+        wider.append((module, _like(module, inner, outer)))
+        gave, gives = ends[1], outer
+    if sum(isinstance(module, _CHAINED) for module, _ in wider) < 2:
+        raise ModelError(
+            "only a chain of linear, convolutional, recurrent and embedding layers can be made wider",
+            remedy="widen the model by hand",
+        )
+    for module, fresh in wider:
         # in place: whoever holds the layer holds the wider one, with the hooks that it had
         module.__dict__.update({name: value for name, value in vars(fresh).items() if "hooks" not in name})
 
 
-_CHAINED = (nn.Linear, nn.RNNBase, nn.Embedding)
+_CHAINED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.Embedding)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def _ends(module: nn.Module) -> tuple[int, int]:
-    """How many numbers a layer takes and gives; a bidirectional one is not followed."""
+    """How many numbers a layer takes and gives; a bidirectional or grouped one, or one of another kind, is not followed."""
     if isinstance(module, nn.Embedding):
         return module.num_embeddings, module.embedding_dim
     if isinstance(module, nn.RNNBase):
         return module.input_size, 0 if module.bidirectional else module.hidden_size
-    assert isinstance(module, nn.Linear)
-    return module.in_features, module.out_features
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.in_channels, module.out_channels if module.groups == 1 else 0
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    shape = tuple(next(module.parameters()).shape)
+    return (shape[0], shape[0]) if isinstance(module, _NORMS) and len(shape) == 1 else (0, 0)
 
 
 def _like(module: nn.Module, inner: int, outer: int) -> nn.Module:
     weight = next(module.parameters())
     made: nn.Module
+    kind: Any = type(module)
     if isinstance(module, nn.Embedding):
         made = nn.Embedding(inner, outer, module.padding_idx)
     elif isinstance(module, nn.RNNBase):
         options: dict[str, Any] = {"bias": module.bias, "batch_first": module.batch_first, "dropout": module.dropout}
         if isinstance(module, nn.RNN):
             options["nonlinearity"] = module.nonlinearity
-        kind: Any = type(module)
         made = kind(inner, outer, module.num_layers, **options)
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        names = ("kernel_size", "stride", "padding", "dilation", "padding_mode", "output_padding")
+        settings = {name: getattr(module, name) for name in names if name != "output_padding" or module.transposed}
+        made = kind(inner, outer, bias=module.bias is not None, **settings)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        made = kind(outer, module.eps, module.momentum, track_running_stats=module.track_running_stats)
+    elif isinstance(module, nn.LayerNorm):
+        made = nn.LayerNorm(outer, module.eps, bias=module.bias is not None)
+    elif isinstance(module, nn.GroupNorm):
+        made = nn.GroupNorm(module.num_groups if outer % module.num_groups == 0 else 1, outer, module.eps)
     else:
         made = nn.Linear(inner, outer, module.bias is not None)
     return made.to(weight.device, weight.dtype).train(module.training)
