@@ -54,6 +54,20 @@ def test_what_is_refuted_comes_last_and_what_came_of_a_training_is_no_cause():
     assert in_notes((LARGE, ends, note)) == ["seen, not tried: The inputs are large (data, train.py:9)"]
 
 
+def test_a_symptom_that_was_tried_in_vain_comes_after_others_and_a_fault_of_the_program_does_not():
+    narrow = Finding("underfitting", "warning", 0.75, "entry", "Everything has to pass through one unit.")
+    leak = Finding("leak", "warning", 0.8, "data", "The answer is among the inputs.")
+    square = Finding("broadcast_loss", "critical", 0.9, "loss", "Outputs of shape (32, 1) met targets of shape (32).")
+    vain = tuple(Hypothesis(Edit(kind), "finding", 0.0, 0.0, steps=80) for kind in ("input_scale", "loss"))
+
+    def order(*trials):
+        found = with_what_was_seen(dataclasses.replace(NONE, tried=trials), (square, LARGE, narrow, leak))
+        return [one.finding.disease for one in found.seen]
+
+    assert order(*vain) == ["broadcast_loss", "underfitting", "leak", "inputs"]
+    assert order(vain[1], tried(0.2)) == ["broadcast_loss", "inputs", "underfitting", "leak"]
+
+
 @pytest.mark.parametrize("answer", ["cause", "healthy"])
 def test_beside_a_cause_and_without_an_alarm_nothing_is_added(answer):
     cause = Cause(SCALE, "sure", 0.8, 0.7, "The inputs are large.")

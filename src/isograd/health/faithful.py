@@ -10,7 +10,8 @@ Where no replay names a cause, what the run itself showed remains: its alarms, p
 programs that nobody had mended anything for they were right where the search had to be silent: no edit takes the fault away, or
 the replay is not the run, or the budget ended first. ENDS are left out, which say that a training failed and not why. An
 experiment refutes an alarm where the best edit of what it speaks for costs a copy that learns (skill above ``cause.LEARNS``) as
-much as a cause must gain (``cause.GAIN``). That a change makes no difference refutes nothing: another fault may hide it.
+much as a cause must gain (``cause.GAIN``). That a change makes no difference refutes nothing, as another fault may hide it; but
+of symptoms those come first whose edits were not tried in vain.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import replace
 from isograd.health.blame import summary_of
 from isograd.health.case import Case
 from isograd.health.cause import GAIN, LEARNS, LIKELY
+from isograd.health.diagnosis import PROGRAM
 from isograd.health.habits import loop_of
 from isograd.health.hypotheses import SUSPECTS, Proposal
 from isograd.health.outcome import outcome
@@ -37,6 +39,8 @@ FALLS, SHARE = 0.1, 0.5
 BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit("clear_gradients")}
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
+READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
+"""Diseases that are faults of the program itself, read off it."""
 ENDS = ("plateau", "collapse", "first_aid")
 """Diseases that say what came of a training, and not of what it came."""
 
@@ -114,7 +118,12 @@ def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidat
     rows = [_sighting(one, found.tried, candidates) for one in alarms]
     if found.answer == "no signal":  # what was tried for so long that a batch is known by heart is answered
         rows = [one for one in rows if one.edit is None or one.standing in ("not tried", "failed")]
-    return replace(found, seen=tuple(sorted(rows, key=lambda one: one.standing == "refuted")))
+    return replace(found, seen=tuple(sorted(rows, key=lambda one: (one.standing == "refuted", _in_vain(one)))))
+
+
+def _in_vain(one: Sighting) -> bool:
+    """Whether its edit was tried and gained nothing, and it is a symptom: what is read off the program itself stays certain."""
+    return one.standing == "no help" and one.gain <= GAIN and one.finding.disease not in READ_OFF
 
 
 def in_notes(findings: Sequence[Finding]) -> list[str]:
