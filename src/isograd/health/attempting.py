@@ -145,6 +145,15 @@ def suspects(work: Search, given: Sequence[Edit] = ()) -> list[Hypothesis]:
     return list(kinds.values())
 
 
+def best_of_each_kind(work: Search) -> list[Hypothesis]:
+    """Of each kind of edit the one that does best alone, by its last trial, which is the longest; the best first."""
+    last = {one.edit: one for one in work.tried if not one.given}
+    kinds: dict[str, Hypothesis] = {}
+    for one in sorted(last.values(), key=lambda one: -one.gain):
+        kinds.setdefault(one.edit.kind, one)
+    return list(kinds.values())
+
+
 def worth(one: Hypothesis) -> float:
     """What the harm of the present value counts."""
     return NEUTRAL if one.harm is None else one.harm

@@ -34,6 +34,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
+from isograd.health import attempting
 from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, suspects, together, tried, worth
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
@@ -114,7 +115,7 @@ def search(
     if not causes:
         remedies += [one.edit for one in work.tried if one.edit.remedy and one.gain > GAIN]
     if answer == "unknown":  # what is there does a healthy network no harm, and yet without it this one learns
-        remedies += [one.edit for one in _last(work) if min(one.gain, one.skill or 0.0) > LIKELY]
+        remedies += [one.edit for one in attempting.best_of_each_kind(work) if min(one.gain, one.skill or 0.0) > LIKELY]
     remarks = () if failure is None else (f"the untouched program raises: {failure}",)
     short = [] if answer not in ("unknown",) else _untried(work, candidates)
     return Explanation(
@@ -352,15 +353,6 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
         found.append(tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
     able = [one for one in found if one.gain > NIL and not _weak(one, control)]
     return sorted(able, key=lambda one: (-one.score, -one.gain))
-
-
-def _last(work: Search) -> list[Hypothesis]:
-    """Of each kind of edit the one that does best alone, by its last trial, which is the longest; the best first."""
-    last = {one.edit: one for one in work.tried if not one.given and one.reason != UNTOUCHED}
-    kinds: dict[str, Hypothesis] = {}
-    for one in sorted(last.values(), key=lambda one: -one.gain):
-        kinds.setdefault(one.edit.kind, one)
-    return list(kinds.values())
 
 
 def _control_of(work: Search, control: Skill) -> Skill:
