@@ -1,9 +1,12 @@
 """Lines and layers that are put into a network: weights drawn where it is made, normalisation behind its hidden layers."""
 
 import pytest
+import torch
+from torch import nn
 
+from isograd.frameworks.torch.cells import set_forget_bias
 from isograd.records.edit import Edit
-from isograd.render.placing import placed
+from isograd.render.placing import change_of, placed
 
 HE, NORM, BATCH = Edit("initialisation", "he"), Edit("normalisation", "layer"), Edit("normalisation", "batch")
 NET = (
@@ -138,3 +141,62 @@ def test_where_an_activation_may_be_there_or_not_meant_none_is_placed(old, new):
 def test_a_function_behind_the_last_layer_is_no_activation_between_them():
     source = PLAIN.replace("return self.c(self.drop(self.b(x)))", "return torch.sigmoid(self.c(self.b(x)))")
     assert "torch.sigmoid(self.c(nn.functional.relu(self.b(x))))" in str(placed(source, BENT))
+
+
+GRU, LSTM, KEEPS = Edit("cell", "gru"), Edit("cell", "lstm"), Edit("forget_bias", 4.0)
+READER = (
+    "from torch import nn\n\n\nclass Reader(nn.Module):\n    def __init__(self, hidden=8):\n        super().__init__()\n"
+    '        self.rnn = nn.RNN(4, hidden, nonlinearity="relu", batch_first=True)  # reads\n'
+    "        self.head = nn.Linear(hidden, 3)\n\n    def forward(self, x):\n"
+    "        read, _ = self.rnn(x)\n        return self.head(read[:, -1])\n"
+)
+
+
+@pytest.mark.parametrize("edit", [GRU, LSTM])
+def test_a_simple_recurrent_layer_becomes_a_gated_one_that_remembers_and_the_program_runs(edit):
+    after = change_of({"a.py": READER}, [edit, KEEPS])
+    assert after.placed == (edit, KEEPS)
+    text, name = after.texts["a.py"], edit.value.upper()
+    assert f"        self.rnn = nn.{name}(4, hidden, batch_first=True)  # reads\n        for name, bias in self.rnn." in text
+    made: dict = {}
+    exec(text, made)
+    net = made["Reader"]()
+    assert type(net.rnn).__name__ == name and net(torch.zeros(2, 5, 4)).shape == (2, 3)
+    both = net.rnn.bias_ih_l0 + net.rnn.bias_hh_l0
+    assert torch.equal(both[8:16], torch.full((8,), 4.0)) and float(both[:8].detach().abs().max()) < 1.0
+
+
+def test_the_written_gates_keep_what_the_trial_kept():
+    made: dict = {}
+    exec(change_of({"a.py": READER}, [GRU, KEEPS]).texts["a.py"], made)
+    torch.manual_seed(0)
+    written, trial = made["Reader"]().rnn, nn.GRU(4, 8, batch_first=True)
+    set_forget_bias([trial], 4.0, "")
+    assert torch.equal(written.bias_ih_l0[8:16], trial.bias_ih_l0[8:16])
+    assert torch.equal(written.bias_hh_l0[8:16], trial.bias_hh_l0[8:16])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "able"),
+    [
+        ("read, _ = self.rnn(x)", "read, state = self.rnn(x)", (True, True)),
+        ("read, _ = self.rnn(x)", "read, state = self.rnn(x)\n        self.last = state", (True, False)),
+        ("read, _ = self.rnn(x)", "read, _ = self.rnn(x, x.new_zeros(1, 2, 8))", (True, False)),
+        ("read, _ = self.rnn(x)", "read = self.rnn(x)[0]", (True, True)),
+        ("read, _ = self.rnn(x)", "read = self.rnn(x)[1]", (True, False)),
+        ("        self.head", "        nn.init.eye_(self.rnn.weight_hh_l0)\n        self.head", (False, False)),
+        ('hidden, nonlinearity="relu", ', 'hidden, 1, "relu", ', (False, False)),
+        ("class Reader", "kind = nn.RNN\n\n\nclass Reader", (False, False)),
+        ("nn.RNN(", "RNN(", (False, False)),
+    ],
+)
+def test_a_state_that_may_be_read_goes_into_no_lstm_and_weights_that_are_read_into_neither(old, new, able):
+    source = READER.replace(old, new)
+    source = source if new != "RNN(" else f"from torch.nn import RNN\n{source}"
+    assert source != READER
+    assert tuple(placed(source, edit) is not None for edit in (GRU, LSTM)) == able
+
+
+def test_a_cell_that_is_stepped_by_hand_becomes_one_with_one_state_alone():
+    source = READER.replace('nn.RNN(4, hidden, nonlinearity="relu", batch_first=True)', "nn.RNNCell(4, hidden)")
+    assert placed(source, GRU) == source.replace("nn.RNNCell", "nn.GRUCell") and placed(source, LSTM) is None

@@ -134,5 +134,7 @@ def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
         "nonlinearity": functions.nonlinearity,
         "initialisation": functions.initialisation,
         "normalisation": layers.normalisation,
+        "cell": layers.cell,
+        "forget_bias": layers.forget_bias,
         "residual": paths.residual,
     }

@@ -8,7 +8,7 @@ import libcst as cst
 
 from isograd.records.edit import Edit
 from isograd.render.placing import Lines, UncertainError
-from isograd.render.placing.source import Program, Splice, argument
+from isograd.render.placing.source import Program, Splice, argument, written
 
 DRAWS = {
     "he": ("kaiming_normal_", ', nonlinearity="relu"'),
@@ -30,6 +30,10 @@ _CURVES = tuple(
     )
 )
 
+_SIMPLE, _GATED = ("torch.nn.RNN", "torch.nn.RNNCell"), ("LSTM", "GRU", "LSTMCell", "GRUCell")
+"""Recurrent layers without gates, by their full names, and with gates."""
+_GATES = re.compile(rb"\b(weight|bias)_[ih]h|\.nonlinearity\b")
+"""What reads a recurrent layer's weights, or what a gated one does not have."""
 AROUND = "Residual"
 """The class that adds a layer's input (``paths``)."""
 TOUCHED = re.compile(
@@ -83,6 +87,104 @@ def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Spli
         splices.append((end, end, f", {prefix}.{norms[kind]}({program.text(units.value)})"))
     if not splices or activated(program, layers[-1]):
         raise UncertainError("which layer is the last is not certain")
+    return splices
+
+
+def cell(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """Another name in every call that makes a simple recurrent layer, without the nonlinearity that a gated one does not take.
+
+    A GRU is called as the simple layer was and gives back what that gave. The state of an LSTM is two, so that it goes in only
+    where no state is given and the one that comes back is not read. Certain is: nothing in the file reads the weights, or names
+    the layer's class anywhere else. None where the file makes no such layer.
+    """
+    names = [one for one in program.nodes if isinstance(one, cst.Name | cst.Attribute) and program.name(one) in _SIMPLE]
+    if not names:
+        return None
+    calls = program.every(cst.Call, lambda one: program.name(one.func) in _SIMPLE)
+    funcs = [call.func for call in calls]
+    if len(names) != len(calls) or not all(isinstance(func, cst.Attribute) for func in funcs):
+        raise UncertainError("the class is named in other ways than torch.nn.RNN(...)")
+    if TOUCHED.search(program.raw) or _GATES.search(program.raw) or (edit.where and len(calls) > 1):
+        raise UncertainError("something else in the file reads the weights, or one of several layers is meant")
+    splices: list[Splice] = []
+    for call in calls:
+        stepped = kind_of(program, call) == "RNNCell"
+        if edit.value == "lstm" and (stepped or not _forgets(program, call)):
+            raise UncertainError("the state that comes back may be read")
+        if sum(arg.keyword is None for arg in call.args) > 3 or any(arg.star for arg in call.args):
+            raise UncertainError("an argument by its place is another in a gated layer")
+        start, end = program.span(call.func)
+        prefix = program.text(call.func).rpartition(".")[0]
+        splices.append((start, end, f"{prefix}.{str(edit.value).upper()}{'Cell' if stepped else ''}"))
+        splices += _without(program, call, "nonlinearity")
+    return splices
+
+
+def _without(program: Program, call: cst.Call, keyword: str) -> list[Splice]:
+    """An argument that is taken away, with the comma before it or behind it."""
+    for place, arg in enumerate(call.args):
+        if arg.keyword is not None and arg.keyword.value == keyword:
+            start, end = program.span(arg)[0], program.span(arg.value)[1]
+            if place + 1 < len(call.args):
+                return [(start, program.span(call.args[place + 1])[0], "")]
+            return [(program.span(call.args[place - 1].value)[1] if place else start, end, "")]
+    return []
+
+
+def _forgets(program: Program, call: cst.Call) -> bool:
+    """Whether a layer is an attribute that is called with its input alone, and of what comes back the state is never read."""
+    made = program.parent(call)
+    if not isinstance(made, cst.Assign) or len(made.targets) != 1 or not isinstance(made.targets[0].target, cst.Attribute):
+        return False
+    target = made.targets[0].target
+    uses = program.every(cst.Attribute, lambda one: one.attr.value == target.attr.value and one is not target)
+    return bool(uses) and all(program.text(use) == program.text(target) and _dropped(program, use) for use in uses)
+
+
+def _dropped(program: Program, use: cst.Attribute) -> bool:
+    """Whether a use of a layer is ``output, _ = layer(inputs)``, where nothing reads the second name, or takes ``[0]`` of it."""
+    call = program.parent(use)
+    if not isinstance(call, cst.Call) or call.func is not use or len(call.args) != 1:
+        return False
+    taken = program.parent(call)
+    if isinstance(taken, cst.Subscript):
+        return program.text(taken)[len(program.text(call)) :].replace(" ", "") == "[0]"
+    if not isinstance(taken, cst.Assign) or len(taken.targets) != 1 or not isinstance(taken.targets[0].target, cst.Tuple):
+        return False
+    parts = [one.value for one in taken.targets[0].target.elements]
+    if len(parts) != 2 or not isinstance(parts[1], cst.Name):
+        return False
+    state, home = parts[1].value, program.function(use)
+    named = program.every(cst.Name, lambda one: one.value == state and program.function(one) is home)
+    return all(isinstance(program.inside(one, cst.AssignTarget, cst.SimpleStatementLine), cst.AssignTarget) for one in named)
+
+
+def forget_bias(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """Lines behind the one that makes a gated layer, which set the bias of the gate that decides what stays.
+
+    It is the second of the gates, of an LSTM and of a GRU. Certain is: each of them is assigned in a line of its own, and nothing else in the file reads weights. None where there is
+    none.
+    """
+    calls = [call for call in program.every(cst.Call) if kind_of(program, call) in _GATED]
+    if not calls:
+        return None
+    if TOUCHED.search(program.raw) or _GATES.search(program.raw) or (edit.where and len(calls) > 1):
+        raise UncertainError("something else in the file reads the weights, or one of several layers is meant")
+    splices = []
+    for call in calls:
+        assigned = program.parent(call)
+        if not isinstance(assigned, cst.Assign) or len(assigned.targets) != 1:
+            raise UncertainError("a recurrent layer is not assigned in a line of its own")
+        owner, prefix = program.text(assigned.targets[0].target), program.text(call.func).rpartition(".")[0]
+        if not prefix:
+            raise UncertainError("the name of torch.nn is not known")
+        lines = [
+            f"for name, bias in {owner}.named_parameters():  # the gate that decides what stays",
+            '    if name.startswith("bias"):',
+            f"        keeps = bias.data[{owner}.hidden_size : 2 * {owner}.hidden_size]",
+            f'        {prefix}.init.constant_(keeps, {written(edit.value)} if "_ih" in name else 0.0)',
+        ]
+        splices.append(behind(program, program.statement(call), lines))
     return splices
 
 

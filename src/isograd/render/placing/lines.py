@@ -73,6 +73,10 @@ LINES: dict[str, str] = {
     "Residual(nn.Linear(width, width))  # around every layer that keeps the shape, its activation left outside",
     "norm_first": "nn.TransformerEncoderLayer(..., norm_first=True)",
     "cell": "nn.{cell}(...)  # instead of nn.RNN: the same arguments",
+    "forget_bias": "for m in {model}.modules():\n    if isinstance(m, (nn.LSTM, nn.GRU)):\n"
+    "        for name, bias in m.named_parameters():\n            if name.startswith(\"bias\"):\n"
+    "                keeps = bias.data[m.hidden_size : 2 * m.hidden_size]\n"
+    "                nn.init.constant_(keeps, {value} if \"_ih\" in name else 0.0)",
     "truncate": "state = state.detach()  # every {value} time steps",
 }  # fmt: skip
 """By kind, or by kind and value. ``{model}``, ``{optimizer}`` and ``{loader}`` are the program's own names for them."""
