@@ -142,7 +142,7 @@ def _forgets(program: Program, call: cst.Call) -> bool:
 
 
 def _dropped(program: Program, use: cst.Attribute) -> bool:
-    """Whether a use of a layer is ``output, _ = layer(inputs)``, where nothing reads the second name, or takes ``[0]`` of it."""
+    """Whether a layer is used as ``output, _ = layer(inputs)``, where nothing reads the second name, or with ``[0]`` behind."""
     call = program.parent(use)
     if not isinstance(call, cst.Call) or call.func is not use or len(call.args) != 1:
         return False
@@ -162,8 +162,8 @@ def _dropped(program: Program, use: cst.Attribute) -> bool:
 def forget_bias(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """Lines behind the one that makes a gated layer, which set the bias of the gate that decides what stays.
 
-    It is the second of the gates, of an LSTM and of a GRU. Certain is: each of them is assigned in a line of its own, and nothing else in the file reads weights. None where there is
-    none.
+    It is the second of the gates, of an LSTM and of a GRU. Certain is: each layer is assigned in a line of its own, and nothing
+    else in the file reads weights. None where there is none.
     """
     calls = [call for call in program.every(cst.Call) if kind_of(program, call) in _GATED]
     if not calls:
