@@ -130,6 +130,24 @@ def test_what_may_be_a_part_of_the_model_is_not_its_end():
     assert placed(block.replace("Block()", "3"), Edit("last", before="relu")) is not None
 
 
+def test_of_one_model_every_use_is_exchanged_whichever_line_a_finding_named():
+    net = (
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        x = torch.sigmoid(self.a(x))\n"
+        "        x = torch.sigmoid(self.b(x))\n        return self.c(x)\n"
+    )
+    whole = net.replace("sigmoid", "relu")
+    assert placed(net, Edit("activation", "relu", before="sigmoid"), (4, 4)) == whole
+    both = net + net.replace("Net", "Other").partition("\n")[2]
+    assert placed(both, Edit("activation", "relu", before="sigmoid"), (4, 4)) == whole + both[len(net) :]
+    drops = "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        self.a = nn.Dropout(0.9)\n"
+    drops += "        self.b = nn.Dropout(0.9)\n"
+    assert placed(drops, Edit("dropout", 0.1, before=0.9), (4, 4)) == drops.replace("0.9", "0.1")
+    cut = net.replace("torch.sigmoid(self.a(x))", "self.a(x).detach()").replace(
+        "torch.sigmoid(self.b(x))", "self.b(x).detach()"
+    )
+    assert placed(cut, Edit("keep_graph"), (4, 4)) is None, "one of two is not what was tried"
+
+
 def test_an_activation_of_two_models_is_not_exchanged_in_both():
     chain = "nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1))"
     source = f"from torch import nn\none = {chain}\ntwo = {chain}\n"

@@ -8,7 +8,7 @@ import libcst as cst
 
 from isograd.records.edit import Edit
 from isograd.render.placing import Lines, UncertainError
-from isograd.render.placing.source import Program, Splice, added, argument, only, same, within, written
+from isograd.render.placing.source import Program, Splice, added, alike, argument, only, same, written
 
 PLACES: dict[str, tuple[str, ...]] = {
     "SGD": ("params", "lr", "momentum", "dampening", "weight_decay"),
@@ -228,7 +228,7 @@ _DROPS = re.compile(r"torch\.nn\.(functional\.)?(dropout|Dropout)[123]?d?")
 def dropout(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The share of dropped units, wherever units are dropped."""
     calls = program.every(cst.Call, lambda call: _DROPS.fullmatch(program.name(call.func)) is not None)
-    calls = within(calls, program, line)
+    calls = alike(calls, program, line)
     if not calls:
         return None
     splices: dict[tuple[int, int], Splice] = {}
@@ -249,7 +249,8 @@ _BRANCHES = ("torch.nn.TransformerEncoderLayer", "torch.nn.TransformerDecoderLay
 
 def norm_first(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
     """The one transformer layer of torch's own normalises first."""
-    call = only(program.every(cst.Call, lambda one: program.name(one.func) in _BRANCHES), program, line)
+    every = program.every(cst.Call, lambda one: program.name(one.func) in _BRANCHES)
+    call = only(alike(every, program, line), program)
     if call is None:
         return None
     given = argument(call, "norm_first")

@@ -9,7 +9,7 @@ from isograd.render.placing import Lines, UncertainError
 from isograd.render.placing.arguments import renamed
 from isograd.render.placing.layers import DRAWS, drawn, kind_of, layers_of
 from isograd.render.placing.paths import ends_of, from_nothing
-from isograd.render.placing.source import Program, Splice, only, within
+from isograd.render.placing.source import Program, Splice, alike, home_of, only
 
 MODULES = {
     "relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish",
@@ -53,12 +53,12 @@ def activation(program: Program, edit: Edit, line: Lines | None) -> list[Splice]
     methods = program.every(cst.Call, lambda call: _method(program, call, before))
     modules = _uses(program, frozenset({f"torch.nn.{MODULES.get(before, before)}"}))
     functions = _uses(program, _function(before))
-    meant = {id(use) for use in within([*modules, *functions], program, line)}
+    meant = {id(use) for use in alike([*modules, *functions], program, line)}
     modules, functions = ([use for use in uses if id(use) in meant] for uses in (modules, functions))
     if not (modules or functions or methods):
         return None
     uses = [*modules, *functions]
-    homes = {id(_home(program, use)) for use in uses}
+    homes = {id(home_of(program, use)) for use in uses}
     outside = any(not _in_forward(program, use) for use in functions)
     if methods or edit.where or len(homes) > 1 or outside or any(_comes_last(program, use) for use in uses):
         raise UncertainError("not every use is meant")
@@ -71,12 +71,6 @@ def activation(program: Program, edit: Edit, line: Lines | None) -> list[Splice]
         if isinstance(call, cst.Call) and call.func is use and call.args:
             splices.append((program.span(use)[1], program.span(call)[1], "()"))
     return splices
-
-
-def _home(program: Program, node: cst.CSTNode) -> cst.CSTNode:
-    """The outermost class or function that a node stands in, or its statement: what is one model, if anything is."""
-    around = [one for one in program.above(node) if isinstance(one, cst.ClassDef | cst.FunctionDef | cst.SimpleStatementLine)]
-    return around[-1] if around else node
 
 
 def _method(program: Program, call: cst.Call, name: str) -> bool:
@@ -247,7 +241,7 @@ def initialisation(program: Program, edit: Edit, line: Lines | None) -> list[Spl
     """The one rule by which weights are drawn becomes another; where there is none, lines that draw them are put in."""
     calls = program.every(cst.Call, lambda call: program.name(call.func).startswith(_INIT))
     of_weights = [call for call in calls if call.args and program.text(call.args[0].value).endswith(("weight", "weight.data"))]
-    call = only(of_weights, program, line)
+    call = only(alike(of_weights, program, line), program)
     if call is None:
         return from_nothing(program, edit) if edit.value in ("fixup", "zero_residual") else drawn(program, edit)
     if not isinstance(call.func, cst.Attribute) or not _of_every_layer(program, call):

@@ -204,6 +204,18 @@ def within(found: Sequence[Node], program: Program, line: Lines | None) -> list[
     return meant or list(found)
 
 
+def home_of(program: Program, node: cst.CSTNode) -> cst.CSTNode:
+    """The outermost class or function that a node stands in, or its statement: what is one model, if anything is."""
+    around = [one for one in program.above(node) if isinstance(one, cst.ClassDef | cst.FunctionDef | cst.SimpleStatementLine)]
+    return around[-1] if around else node
+
+
+def alike(found: Sequence[Node], program: Program, line: Lines | None) -> list[Node]:
+    """Those of several nodes that stand in one model with one on the lines that are meant: an edit changes all of a model."""
+    homes = {id(home_of(program, node)) for node in within(found, program, line)}
+    return [node for node in found if id(home_of(program, node)) in homes]
+
+
 def only(found: Sequence[Node], program: Program, line: Lines | None = None) -> Node | None:
     """The one place that is meant, by its lines where there are several; ``UncertainError`` for several all the same."""
     left = within(found, program, line)

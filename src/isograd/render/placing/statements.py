@@ -196,7 +196,7 @@ def unfreeze(program: Program, edit: Edit, line: Lines | None) -> list[Splice] |
     false = [one.args[0].value for one in calls if one.args and program.text(one.args[0].value) == "False"]
     assigned = program.every(cst.Assign, lambda one: program.text(one.targets[0].target).endswith(".requires_grad"))
     false += [one.value for one in assigned if program.text(one.value) == "False"]
-    found = only(false, program, line)
+    found = only(false, program)  # the edit lets all of them learn
     return None if found is None else [(*program.span(found), "True")]
 
 
@@ -224,7 +224,7 @@ def keep_graph(program: Program, edit: Edit, line: Lines | None) -> list[Splice]
         named = isinstance(function, cst.FunctionDef) and function.name.value == "forward"
         return named and isinstance(call.func, cst.Attribute) and call.func.attr.value == "detach" and not call.args
 
-    found = only(program.every(cst.Call, cuts), program, line)
+    found = only(program.every(cst.Call, cuts), program)  # the edit passes on all that is cut
     if found is None:
         return None
     assert isinstance(found.func, cst.Attribute)
