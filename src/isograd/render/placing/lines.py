@@ -67,7 +67,7 @@ LINES: dict[str, str] = {
     "nonlinearity": "{module}()  # behind every layer but the last; in forward: nn.functional.{value}(self.layer(x))",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
-    "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden Conv2d; nn.BatchNorm1d(width) behind Conv1d, Linear",
+    "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden Conv2d; nn.BatchNorm1d behind Conv1d and Linear",
     "residual": "class Residual(nn.Sequential):\n    def forward(self, x):\n        out = super().forward(x)\n"
     "        return x + out if x.shape == out.shape else out\n"
     "Residual(nn.Linear(width, width))  # around every layer that keeps the shape, its activation left outside",
