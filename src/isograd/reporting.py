@@ -90,7 +90,7 @@ def report_of(
 ) -> Report:
     """Diagnose a trace, where that was not done already, and add what a person must know of how it was taken."""
     case = case_of(trace) if case is None else case
-    unseen = () if origin in ("check", "explain") else coverage.remarks(trace)
+    unseen = () if origin in ("check", "explain") else coverage.remarks(trace, judged=outcome(case).skill is not None)
     return Report(
         records.Report(
             origin,

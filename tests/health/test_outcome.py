@@ -2,14 +2,15 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from isograd.health.case import case_of
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import Anatomy
-from isograd.records.batch import LossSample
-from isograd.records.moments import Moments
+from isograd.records.batch import Evaluation, LossSample, Replay
+from isograd.records.moments import Moments, Pairs
 from isograd.records.trace import Meter, Step, Trace
 
 NOWHERE = Anatomy("torch", (), ())
@@ -167,3 +168,31 @@ def test_a_few_wild_steps_do_not_hide_that_the_others_are_worse_than_a_constant_
     losses[80] = losses[90] = 3000.0
     found = judged(losses, sample, ended=True)
     assert found.learning is False and found.poor(0.0)
+
+
+ACROSS, ALONG = Pairs.of([1.0, 0.0], [0.0, 1.0]), Pairs.of([1.0, 1.0], [1.0, 0.5])
+
+
+def of_its_own(value, agreement=ACROSS, **more):
+    """A loss that no function of torch's computes, and what it would be with the outputs' mean (1) and at the least (0)."""
+    steps = []
+    for i in range(1, 101):
+        again = (Replay(value + 0.01 * (i % 2), 1.0, 0.0, 64, agreement),) if i % 10 == 0 else ()
+        steps.append(Step(i, value + 0.01 * (i % 2), replays=again))
+    steps[-1] = replace(steps[-1], **more)
+    return outcome(case_of(Trace(NOWHERE, (), tuple(steps), 100, Meter(steps=100), True)))
+
+
+def test_a_loss_of_ones_own_is_judged_by_what_the_outputs_are_worth_to_it():
+    assert of_its_own(0.25).skill == pytest.approx(0.75, abs=0.02) and of_its_own(0.25).learning is True
+    assert of_its_own(0.97).short_of(0.3) and of_its_own(-0.5).skill == 1.0
+
+
+def test_loud_outputs_that_know_are_worth_what_they_would_be_in_the_right_size():
+    assert of_its_own(1.3, ALONG).skill == pytest.approx(0.9, abs=0.01), "the cosine squared"
+    assert of_its_own(1.3).short_of(0.1)
+
+
+def test_an_evaluation_that_finds_something_is_believed_before_the_worth_to_a_loss():
+    good = (Evaluation(100, "cross_entropy", classes=(100, 100), answers=200, hits=180, value=0.3, floor=0.69),)
+    assert of_its_own(0.97, evaluations=good).skill is None

@@ -11,8 +11,10 @@ WORTH_TELLING = 50
 """Steps from which on it is said how much was learned, or that nobody knows."""
 
 
-def remarks(trace: Trace) -> tuple[str, ...]:
+def remarks(trace: Trace, *, judged: bool = False) -> tuple[str, ...]:
     """What a person must know of a recording before trusting what it does not say.
+
+    ``judged``: how good the answers are is known.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> remarks(Trace(Anatomy("torch", (), ())))[0][:16]
@@ -34,7 +36,7 @@ def remarks(trace: Trace) -> tuple[str, ...]:
     norms = [step.gradient_norms for step in trace.steps if step.gradient_norms]
     if norms and all(norm is None for row in norms for norm in row):
         found.append("no gradient was there when the optimizer stepped: the backward pass did not reach this model")
-    if trace.meter.steps >= WORTH_TELLING and _of_ones_own(trace):
+    if trace.meter.steps >= WORTH_TELLING and _of_ones_own(trace) and not judged:
         found.append(
             "how good the answers are is not known, for the loss is not one of torch's: where the loop calls one on outputs "
             "and targets now and then, with gradients off (torch.nn.functional.mse_loss, cross_entropy), the watch hears it"

@@ -2,8 +2,9 @@
 
 The one judge of a run: what a symptom is worth depends on it, for a network with dead units that answers well is no patient. It
 stands on the learning curves of the program's losses (``health.curve``) and on the loss of every step; nothing is guessed,
-``None`` says that it cannot be known. Where a program has several losses they are judged by their sum, and where two networks
-play against each other (a GAN) no constant answer is a yardstick. Medians are compared, so that a spike does not condemn a run.
+``None`` says that it cannot be known. Where a program has several losses they are judged by their sum, a loss of its own by
+what the outputs are worth to it (``health.replayed``), and where two networks play against each other (a GAN) no constant
+answer is a yardstick. Medians are compared, so that a spike does not condemn a run.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isograd.health import replayed
 from isograd.health.case import Case
 from isograd.health.curve import LATE, Curve, contested, curves, main
+from isograd.health.evaluated import able
 
 FEW = 5
 """Losses below which nothing is said."""
@@ -30,6 +33,8 @@ DECIDED = 0.6
 """Share of an announced run that must be over; many sound runs lie on a plateau for a third or half of it."""
 UNTOLD = 5_000
 """Steps that stand for it where no length was announced."""
+CAN = 0.5
+"""Worth to a loss of the program's own, below which an evaluation that finds something is believed instead."""
 FALLEN = 0.1
 """Share of its start that a loss of unknown floor must have lost to count as learning."""
 QUIET = 0.5
@@ -144,6 +149,8 @@ def _outcome(case: Case) -> Outcome:
     start, now, noise = statistics.median(values[:3]), statistics.median(late), _noise(late)
     best = min(statistics.median(values[i:j]) for i, j in _tenths(len(values)))
     floor, beat, hits = _standing(case, one)
+    if beat is None and hits is None and not contested(case):
+        beat = _own(case)
     learning = _learning(_better(beat, hits), start, now, noise)
     return Outcome(
         case.taken, share, decided(case), len(rows), start, now, best, noise, floor, beat, hits, _trend(rows), learning
@@ -183,6 +190,18 @@ def _standing(case: Case, one: Curve | None) -> tuple[float | None, Skill, Skill
     if answered and not (stale and (beat is None or worse)):
         hits = statistics.fmean(late.hits or 0.0 for late in answered), max(late.hits_error for late in answered)
     return floor, beat, hits
+
+
+def _own(case: Case) -> Skill:
+    """What the outputs are worth to a loss of the program's own; at least the square of the cosine with what is asked of them,
+    the share that outputs of the right size would explain: those that know and are too loud (dropout) are not worthless. What
+    the program's own evaluations found to be good is not called poor by it.
+    """
+    found = replayed.worth(case)
+    if found is None:
+        return None
+    value = min(1.0, max(found.gain, found.cosine**2))
+    return None if value < CAN and able(case) else (value, found.error)
 
 
 def _learning(known: Skill, start: float, late: float, noise: float) -> bool | None:
