@@ -7,6 +7,7 @@ from torch import nn
 from isograd.frameworks.torch.cells import set_forget_bias
 from isograd.records.edit import Edit
 from isograd.render.placing import change_of, placed
+from isograd.render.placing.lines import lines_of
 
 HE, NORM, BATCH = Edit("initialisation", "he"), Edit("normalisation", "layer"), Edit("normalisation", "batch")
 NET = (
@@ -200,3 +201,17 @@ def test_a_state_that_may_be_read_goes_into_no_lstm_and_weights_that_are_read_in
 def test_a_cell_that_is_stepped_by_hand_becomes_one_with_one_state_alone():
     source = READER.replace('nn.RNN(4, hidden, nonlinearity="relu", batch_first=True)', "nn.RNNCell(4, hidden)")
     assert placed(source, GRU) == source.replace("nn.RNNCell", "nn.GRUCell") and placed(source, LSTM) is None
+
+
+def test_the_weights_of_what_reads_a_sequence_are_drawn_as_in_the_trial_and_the_lines_say_the_same():
+    source = READER.replace(', nonlinearity="relu"', "")
+    after = placed(source, Edit("initialisation", "orthogonal"))
+    assert after is not None and "isinstance(m, (nn.RNN, nn.Linear))" in after
+    made: dict = {"torch": torch, "nn": nn}
+    exec(after, made)
+    net, other = made["Reader"](), nn.ModuleList([nn.RNN(4, 8), nn.Embedding(9, 4), nn.Linear(8, 3)])
+    exec(lines_of(Edit("initialisation", "orthogonal"), {"model": "other"}), {"nn": nn, "other": other})
+    for recurrent in (net.rnn, other[0]):
+        weight = recurrent.weight_hh_l0
+        assert torch.allclose(weight @ weight.T, torch.eye(8), atol=1e-5) and not bool(recurrent.bias_hh_l0.any())
+    assert not bool(other[2].bias.any()) and torch.allclose(other[1].weight.T @ other[1].weight, torch.eye(4), atol=1e-5)

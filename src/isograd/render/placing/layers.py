@@ -20,6 +20,8 @@ DRAWS = {
 _PLAIN = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 _OTHER = ("Bilinear", "ConvTranspose", "Embedding", "RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer", "Lazy")
 """Layers whose weights are drawn in ways of their own."""
+_READERS = ("Embedding", "RNN", "LSTM", "GRU")
+"""Those of them that the edit draws by the same rule: every weight, and biases of zero."""
 _NORMS = {"layer": {"Linear": "LayerNorm"}, "batch": {f"Conv{n}d": f"BatchNorm{n}d" for n in (1, 2, 3)}}
 """The normalisation behind a layer, where torch has one that takes its units alone."""
 _CURVES = tuple(
@@ -49,10 +51,10 @@ def drawn(program: Program, edit: Edit) -> list[Splice] | None:
     At the end of the ``__init__`` of the one network of the file, or behind the line that assigns it. None where the file makes
     no layers; uncertain where something else in it may set weights.
     """
-    layers = layers_of(program)
+    layers = layers_of(program, _READERS)
     if not layers:
         return None
-    if TOUCHED.search(program.raw):
+    if TOUCHED.search(program.raw) or _GATES.search(program.raw):
         raise UncertainError("weights are set somewhere else too")
     at, owner = made_at(program, layers)
     written = list(dict.fromkeys(program.text(call.func) for call in layers))
@@ -61,11 +63,15 @@ def drawn(program: Program, edit: Edit) -> list[Splice] | None:
         raise UncertainError("the rule, or the name of torch.nn, is not known")
     (prefix,), (rule, more) = prefixes, DRAWS[str(edit.value)]
     kinds = written[0] if len(written) == 1 else f"({', '.join(written)})"
+    lines = [f"for m in {owner}.modules():", f"    if isinstance(m, {kinds}):"]
+    if any(kind_of(program, call) in _READERS for call in layers):  # their weights have names of their own, and are several
+        lines += ["        for weights in m.parameters():", "            if weights.dim() > 1:"]
+        lines += [f"                {prefix}.init.{rule}(weights{more})", "            else:"]
+        return [behind(program, at, [*lines, f"                {prefix}.init.zeros_(weights)"])]
     zero = [f"        {prefix}.init.zeros_(m.bias)"]
     if b"bias" in program.raw:  # of a layer without one
         zero = ["        if m.bias is not None:", f"            {prefix}.init.zeros_(m.bias)"]
-    lines = [f"for m in {owner}.modules():", f"    if isinstance(m, {kinds}):", f"        {prefix}.init.{rule}(m.weight{more})"]
-    return [behind(program, at, [*lines, *zero])]
+    return [behind(program, at, [*lines, f"        {prefix}.init.{rule}(m.weight{more})", *zero])]
 
 
 def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
@@ -194,12 +200,15 @@ def kind_of(program: Program, call: cst.Call) -> str:
     return name.removeprefix("torch.nn.") if name.startswith("torch.nn.") else ""
 
 
-def layers_of(program: Program) -> list[cst.Call]:
-    """The calls that make layers; raises ``UncertainError`` where one is of a kind that is drawn in its own way."""
+def layers_of(program: Program, beside: tuple[str, ...] = ()) -> list[cst.Call]:
+    """The calls that make layers; raises ``UncertainError`` where one is of a kind that is drawn in its own way.
+
+    Of these kinds ``beside`` the plain ones are taken as well.
+    """
     every = [call for call in program.every(cst.Call) if kind_of(program, call)]
-    if any(kind_of(program, call).startswith(_OTHER) for call in every):
+    if any(kind_of(program, call).startswith(_OTHER) and kind_of(program, call) not in beside for call in every):
         raise UncertainError("there are layers of other kinds")
-    return [call for call in every if kind_of(program, call) in _PLAIN]
+    return [call for call in every if kind_of(program, call) in (*_PLAIN, *beside)]
 
 
 def made_at(program: Program, layers: list[cst.Call]) -> tuple[cst.BaseStatement | cst.BaseSmallStatement, str]:

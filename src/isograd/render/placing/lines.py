@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from isograd.records.edit import Edit
 from isograd.render.placing import UncertainError, can_place
 
-_EVERY_LAYER = "for m in {model}.modules():\n    if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d)):"
-_ZERO = "\n        nn.init.zeros_(m.bias)"
+_EVERY_LAYER = (
+    "for m in {model}.modules():\n    if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding, nn.RNNBase)):"
+    "\n        for weights in m.parameters():\n            if weights.dim() > 1:"
+)
+_ZERO = "\n            else:\n                nn.init.zeros_(weights)  # biases"
 
 _FROM_NOTHING = (
     "\nfor path in {model}.modules():\n    if isinstance(path, Residual):"
@@ -56,11 +59,11 @@ LINES: dict[str, str] = {
     "keep_graph": "# leave out .detach(), .data, .item(), .numpy() and torch.no_grad() between the layers",
     "precision": "{model} = {model}.to(torch.{value})  # and its inputs",
     "dropout": "nn.Dropout({value})",
-    "initialisation:he": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")' + _ZERO,
-    "initialisation:glorot": _EVERY_LAYER + "\n        nn.init.xavier_uniform_(m.weight)" + _ZERO,
-    "initialisation:lecun": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="linear")' + _ZERO,
-    "initialisation:orthogonal": _EVERY_LAYER + "\n        nn.init.orthogonal_(m.weight)" + _ZERO,
-    "initialisation:fixup": _EVERY_LAYER + '\n        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")' + _ZERO
+    "initialisation:he": _EVERY_LAYER + '\n                nn.init.kaiming_normal_(weights, nonlinearity="relu")' + _ZERO,
+    "initialisation:glorot": _EVERY_LAYER + "\n                nn.init.xavier_uniform_(weights)" + _ZERO,
+    "initialisation:lecun": _EVERY_LAYER + '\n                nn.init.kaiming_normal_(weights, nonlinearity="linear")' + _ZERO,
+    "initialisation:orthogonal": _EVERY_LAYER + "\n                nn.init.orthogonal_(weights)" + _ZERO,
+    "initialisation:fixup": _EVERY_LAYER + '\n                nn.init.kaiming_normal_(weights, nonlinearity="relu")' + _ZERO
     + _FROM_NOTHING + "\nnn.init.zeros_(last.weight)  # of the layer that answers",
     "initialisation:zero_residual": _FROM_NOTHING.lstrip("\n"),
     "activation": "{module}()  # instead of {before}, between the layers",
