@@ -94,6 +94,40 @@ def test_what_the_forward_pass_calls_by_itself_has_no_list_to_put_a_normalisatio
     assert placed("from torch import nn\nnet = nn.Linear(4, 2)\n", NORM) is None
 
 
+WINDOWS = (
+    "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        self.a = nn.Conv1d(3, 16, 5)\n        self.b = nn.Conv1d(16, out_channels=32, kernel_size=5)\n"
+    "        self.head = nn.Linear(32, 4)\n\n    def forward(self, x):\n        x = torch.sigmoid(self.a(x))\n"
+    "        x = torch.relu(self.b(x))\n        return self.head(x.mean(-1))\n"
+)
+
+
+def test_layers_that_the_forward_pass_calls_inside_of_activations_are_normalised_where_they_are_made():
+    after = placed(WINDOWS, BATCH)
+    assert after == WINDOWS.replace("nn.Conv1d(3, 16, 5)", "nn.Sequential(nn.Conv1d(3, 16, 5), nn.BatchNorm1d(16))").replace(
+        "nn.Conv1d(16, out_channels=32, kernel_size=5)",
+        "nn.Sequential(nn.Conv1d(16, out_channels=32, kernel_size=5), nn.BatchNorm1d(32))",
+    )
+    made: dict = {}
+    exec(after, made)
+    assert made["Net"]()(torch.zeros(2, 3, 20)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("torch.relu(self.b(x))", "self.b(x)"),
+        ("torch.relu(self.b(x))", "torch.relu(self.b(x) + 1)"),
+        ("torch.relu(self.b(x))", "torch.relu(self.b(self.a(x)))"),
+        ("self.head(x.mean(-1))", "torch.relu(self.head(x.mean(-1)))"),
+        ("        self.head = nn.Linear(32, 4)\n", "        self.head = nn.Linear(32, 4)\n        self.c = nn.Linear(2, 2)\n"),
+        ("return self.head", "if x.any():\n            x = -x\n        return self.head"),
+    ],
+)
+def test_where_the_way_through_the_layers_is_not_plain_no_normalisation_is_put_in(old, new):
+    assert WINDOWS.replace(old, new) != WINDOWS and placed(WINDOWS.replace(old, new), BATCH) is None
+
+
 BENT = Edit("nonlinearity", "relu")
 PLAIN = (
     "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, width):\n"

@@ -133,7 +133,7 @@ def _handlers() -> dict[str, Callable[..., list[tuple[int, int, str]] | None]]:
         "loss": functions.loss,
         "nonlinearity": functions.nonlinearity,
         "initialisation": functions.initialisation,
-        "normalisation": layers.normalisation,
+        "normalisation": functions.normalisation,
         "cell": layers.cell,
         "forget_bias": layers.forget_bias,
         "residual": paths.residual,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from isograd.records.edit import Edit
-from isograd.render.placing import Lines, UncertainError
+from isograd.render.placing import Lines, UncertainError, layers
 from isograd.render.placing.arguments import renamed
 from isograd.render.placing.layers import DRAWS, drawn, kind_of, layers_of
 from isograd.render.placing.paths import ends_of, from_nothing
@@ -316,18 +316,17 @@ def _normalised(program: Program, members: list[cst.BaseExpression], at: int) ->
     return after if isinstance(after, cst.Call) and "Norm" in kind_of(program, after) else members[at]
 
 
-def _called(program: Program, layers: list[cst.Call]) -> list[cst.Call]:
+def _target(program: Program, call: cst.Call) -> cst.CSTNode:
+    """What a layer is assigned to, an attribute."""
+    made = program.parent(call)
+    if not isinstance(made, cst.Assign) or len(made.targets) != 1 or not program.text(made).startswith("self."):
+        raise UncertainError("a layer is not made in a line of its own")
+    return made.targets[0].target
+
+
+def _called(program: Program, made: list[cst.Call]) -> list[cst.Call]:
     """The calls of layers in ``forward``, in the order in which they run, where one value goes through them all."""
-    names = []
-    for call in layers:
-        made = program.parent(call)
-        if (
-            not isinstance(made, cst.Assign)
-            or len(made.targets) != 1
-            or not program.text(made.targets[0].target).startswith("self.")
-        ):
-            raise UncertainError("a layer is not made in a line of its own")
-        names.append(program.text(made.targets[0].target))
+    names = [program.text(_target(program, call)) for call in made]
     forwards = [one for one in program.every(cst.FunctionDef) if one.name.value == "forward"]
     if len(forwards) != 1 or any("Norm" in kind_of(program, call) for call in program.every(cst.Call)):
         raise UncertainError("what follows what is not certain")
@@ -338,6 +337,36 @@ def _called(program: Program, layers: list[cst.Call]) -> list[cst.Call]:
     if sorted(program.text(call.func) for call in calls) != sorted(names) or len(uses) != 2 * len(names) or not inside:
         raise UncertainError("a layer is called elsewhere too, or not at all")
     return sorted(calls, key=lambda call: program.span(call)[1])
+
+
+def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
+    """A normalisation behind every hidden layer: in the list of modules, or around what ``__init__`` makes.
+
+    Around it where ``forward`` calls all layers one after the other, each but the last inside of an activation.
+    """
+    try:
+        return layers.normalisation(program, edit, line)
+    except UncertainError:
+        made = {program.text(_target(program, call)): call for call in layers_of(program)}
+    splices: list[Splice] = []
+    *hidden, last_one = _called(program, list(made.values()))
+    if edit.where or _bent(program, last_one) or not hidden or program.text(last_one.func) != list(made)[-1]:
+        raise UncertainError("which layers are hidden is not certain")
+    for use in hidden:
+        call = made[program.text(use.func)]
+        norm, (start, end) = layers.norm_behind(program, call, str(edit.value)), program.span(call)
+        if not _bent(program, use):
+            raise UncertainError("a hidden layer has no activation around it")
+        splices += [(start, start, f"{program.text(call.func).rpartition('.')[0]}.Sequential("), (end, end, f", {norm})")]
+    return splices
+
+
+def _bent(program: Program, call: cst.Call) -> bool:
+    """Whether what a layer gives goes into an activation, and nothing else."""
+    above = program.parent(call)
+    outer = program.parent(above) if isinstance(above, cst.Arg) else None
+    names = frozenset[str]().union(*(_function(name) for name in MODULES))
+    return isinstance(outer, cst.Call) and outer.args[0] is above and program.name(outer.func) in names
 
 
 def _goes_through(program: Program, forward: cst.FunctionDef) -> None:

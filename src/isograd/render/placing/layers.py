@@ -79,21 +79,28 @@ def normalisation(program: Program, edit: Edit, line: Lines | None) -> list[Spli
 
     Certain is: every layer of the file but the last one is followed by an activation, as modules one after the other.
     """
-    layers, norms = layers_of(program), _NORMS.get(str(edit.value), {})
+    layers = layers_of(program)
     if not layers:
         return None
     splices: list[Splice] = []
     for call in layers[:-1]:
-        kind = kind_of(program, call)
-        units = argument(call, "out_features" if kind == "Linear" else "out_channels", 1)
-        prefix = program.text(call.func).rpartition(".")[0]
-        if kind not in norms or units is None or not prefix or not activated(program, call) or edit.where:
+        if not activated(program, call) or edit.where:
             raise UncertainError("a hidden layer is not followed by an activation in one list of modules")
         end = program.span(call)[1]
-        splices.append((end, end, f", {prefix}.{norms[kind]}({program.text(units.value)})"))
+        splices.append((end, end, f", {norm_behind(program, call, str(edit.value))}"))
     if not splices or activated(program, layers[-1]):
         raise UncertainError("which layer is the last is not certain")
     return splices
+
+
+def norm_behind(program: Program, call: cst.Call, value: str) -> str:
+    """The normalisation behind a layer, as it is written; raises ``UncertainError`` where torch has none for its units."""
+    kind, norms = kind_of(program, call), _NORMS.get(value, {})
+    units = argument(call, "out_features" if kind == "Linear" else "out_channels", 1)
+    prefix = program.text(call.func).rpartition(".")[0]
+    if kind not in norms or units is None or not prefix:
+        raise UncertainError("torch has no normalisation of these units alone")
+    return f"{prefix}.{norms[kind]}({program.text(units.value)})"
 
 
 def cell(program: Program, edit: Edit, line: Lines | None) -> list[Splice] | None:
