@@ -84,6 +84,10 @@ class Start(Protocol):
         """Batches as people hand them over (arrays, a data set), in the form that the program was seen to use."""
         ...
 
+    def loss_as_heard(self, sample: LossSample) -> Any:
+        """The loss that a sample was taken of, as a function of (outputs, targets); None where more went into it."""
+        ...
+
     def patient(
         self, batches: Sequence[Batch], loss: Any, loop: Loop, *, optimizer: Any = None, step: Any = None, score: Any = None
     ) -> Patient:

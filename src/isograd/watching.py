@@ -151,8 +151,8 @@ class Watch:
     ) -> Report:
         """Find the cause by experiment: replay the program from its start with one thing changed at a time, on copies.
 
-        ``batches`` are gone through again (a list or a loader), ``loss`` takes (outputs, targets); a loop of another form gives
-        ``step``, a function of (model, optimizer, batch), and where outputs and targets fit no yardstick ``score``, a
+        ``batches`` are gone through again (a list or a loader), ``loss`` takes (outputs, targets): left out, it is the one of
+        torch's that the watch heard, and the report says which. A loop of another form gives ``step``, a function of (model, optimizer, batch), and where outputs and targets fit no yardstick ``score``, a
         function of the model. ``held_out`` are batches to judge by; without them a fifth of the batches is set aside.
         ``budget`` is a number of steps or a time ("5min"): the larger of 2,000 steps and 5 % of the announced run where it is
         left out. Ctrl-C ends the search and keeps what was tried.
@@ -165,13 +165,24 @@ class Watch:
         if not self.trace.ended:
             raise RequestError("the watch is still at work, and would watch the replays", remedy="explain after the with block")
         case, allowed = self._live.case(self.trace), allowance(budget, self.trace.planned_steps)
+        loss, heard = (loss, ()) if loss is not None or step is not None else self._heard(case)
         given = examples(*(self._batches(one, loss, case) if step is None else one for one in (batches, held_out)))
         report = self.report()
         with told_with(report.findings):
             patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
             found = cause_of(patient, given, case, report.findings, allowed, on_progress)
-        found = replace(found, remarks=(*unlike(patient, given, case), *found.remarks))
+        found = replace(found, remarks=(*heard, *unlike(patient, given, case), *found.remarks))
         return Report(replace(report.record, cause=found))
+
+    def _heard(self, case: Case) -> tuple[Any, tuple[str, ...]]:
+        """The one loss that the watch heard, as a function, and what must be said of that."""
+        samples = {(one.function, one.reduction): one for _, one in case.losses if one.training}
+        one = next(iter(samples.values())) if len(samples) == 1 else None
+        loss = None if one is None or self._start is None else self._start.loss_as_heard(one)
+        if one is None or loss is None:
+            return None, ()
+        where = f" at {one.source}" if one.source else ""
+        return loss, (f"loss= was left out: {one.function} ({one.reduction}) of outputs and targets, as heard{where}",)
 
     def _batches(self, given: Any, loss: Any, case: Case) -> Any:
         """What was given, as the program was seen to use it."""

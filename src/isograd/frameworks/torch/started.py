@@ -16,6 +16,7 @@ from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.copying import Several, together, without_memory
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.handed import batches_of
+from isograd.frameworks.torch.heard import loss_as_heard
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.frameworks.torch.places import unwrapped
 from isograd.frameworks.torch.stepping import Own, check_step, on_copies
@@ -81,6 +82,10 @@ class TorchStart(Start):
         """Batches as people hand them over, in the form that the program was seen to use; see ``handed.batches_of``."""
         alive = [model for reference in self._models if (model := reference()) is not None]
         return batches_of(given, alive, loss, inputs, compared)
+
+    def loss_as_heard(self, sample: LossSample) -> Any:
+        """The loss that a sample was taken of; see ``heard.loss_as_heard``."""
+        return loss_as_heard(sample)
 
     def patient(
         self,

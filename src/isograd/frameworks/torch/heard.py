@@ -1,0 +1,64 @@
+"""The loss of a program as a watch heard it, where nobody hands it over: one of torch's functions, with what it was called on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from isograd.frameworks.torch.places import tensors_in
+from isograd.records.batch import LossSample
+
+KNOWN = frozenset(
+    {
+        "cross_entropy",
+        "nll_loss",
+        "mse_loss",
+        "l1_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    }
+)
+"""Functions of outputs and targets that their name and reduction say all of."""
+
+
+def loss_as_heard(sample: LossSample) -> Callable[[Any, Any], Tensor] | None:
+    """The function of (outputs, targets) that a sample was taken of; None where more went into it than is known.
+
+    Outputs and targets are brought into the form that it was called on: the first tensor of several, the shape behind the
+    examples, the type of the targets. A model that gives its loss itself is believed.
+
+    >>> loss = loss_as_heard(LossSample("mse_loss", output_shape=(8,), target_shape=(8,), target_dtype="float32"))
+    >>> float(loss(torch.ones(4, 1), torch.zeros(4, dtype=torch.int64)))
+    1.0
+    >>> loss_as_heard(LossSample("cross_entropy", weights=(1.0, 2.0))) is None
+    True
+    """
+    if sample.function not in KNOWN or sample.written or sample.weights or sample.reduction not in ("mean", "sum"):
+        return None
+    function, dtype = getattr(F, sample.function), getattr(torch, sample.target_dtype, None)
+
+    def loss(outputs: Any, targets: Any) -> Tensor:
+        own = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
+        if isinstance(own, Tensor):
+            return own
+        given, wanted = next(tensors_in(outputs)), next(tensors_in(targets))
+        if isinstance(dtype, torch.dtype):
+            wanted = wanted.to(dtype)
+        value: Tensor = function(
+            _shaped(given, sample.output_shape), _shaped(wanted, sample.target_shape), reduction=sample.reduction
+        )
+        return value
+
+    return loss
+
+
+def _shaped(tensor: Tensor, like: tuple[int, ...]) -> Tensor:
+    if not like or tuple(tensor.shape[1:]) == tuple(like[1:]):
+        return tensor
+    return tensor.reshape(-1, *like[1:])
