@@ -204,6 +204,31 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
     return sorted(found, key=lambda one: -one.gain)
 
 
+def behind(work: Search, start: Skill, best: Hypothesis) -> list[Hypothesis]:
+    """What is to blame together, where ``best`` gains alone although a healthy network hardly minds what it changes.
+
+    A loss that compares every output with every target teaches nothing on any scale, and raw targets behind raw inputs gain
+    nothing until both are scaled: that a larger rate gains something beside them is no reason to leave them. So where what is
+    wrong for certain, or harms a healthy network by CERTAIN and more, gains NIL alone, all that is suspect is put right at once
+    (``together``). Its parts are to blame where they reach no less than ``best`` and do without it; or, of what is wrong for
+    certain, more by SUSPECT. Empty where nothing of the kind waits.
+    """
+    alone = [one for one in work.tried if not (one.given or one.failed or one.edit.remedy) and one.gain <= NIL]
+    waits = {one.edit.kind for one in alone if certain(one) or (_spoken_for(one) and (one.harm or 0.0) >= CERTAIN)}
+    if not waits or certain(best) or best.given or (best.harm or 0.0) >= CERTAIN:
+        return []
+    found = together(work, start, suspects(work))
+    reached, kinds = max((one.skill or 0.0 for one in found), default=0.0) - (best.skill or 0.0), {one.edit.kind for one in found}
+    without = reached >= 0.0 and best.edit.kind not in kinds
+    more = reached >= SUSPECT and any(certain(one) and one.edit.kind in kinds for one in alone)
+    return found if kinds & waits and (without or more) else []
+
+
+def certain(one: Hypothesis) -> bool:
+    """Whether an edit is what a certain fact of the program asks for: its correctness, or another loss for one that is wrong."""
+    return one.edit.kind in FACTS or (one.edit.kind == "loss" and one.reason.startswith("fact"))
+
+
 def _all(work: Search, start: Skill, known: Sequence[Hypothesis], given: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], float]:
     """All edits together, with the rate of RATES that does best, and what they reach."""
     best: tuple[tuple[Edit, ...], float] = ((), start.value)

@@ -20,7 +20,9 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   ENOUGH   0.2: once a proposal that a fact, finding or value speaks for gains so much, the rest of the list is not tried
   TIE      scores within 10 % of each other are not told apart
   ROUNDS   three faults at most, one after the other: name, apply, repeat; where a sick program stays below WELL and nothing
-           gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``)
+           gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``);
+           and where what is wrong for certain, or harmful, gains nothing alone, before a setting is blamed that a healthy
+           network hardly minds (``attempting.behind``)
   NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
   SIGNAL   neither an edit, in the longer replay either, nor the run itself lifts J above 0.1, and yet one batch is
            learned by heart (J above 0.5); not said of a loss that is known for certain to teach nothing
@@ -35,7 +37,7 @@ from itertools import combinations
 
 from isograd.errors import ModelError, RequestError
 from isograd.health import attempting
-from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, suspects, together, tried, worth
+from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, behind, suspects, together, tried, worth
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
 from isograd.health.hypotheses import Proposal
@@ -86,10 +88,11 @@ def search(
         work.reserve = _reserve(work, longest)
         for _ in range(ROUNDS):
             found, hidden = _round(work, start, given, left)
+            best = None if hidden else _confirmed(work, start, found, longest)
+            hidden = hidden or ([] if best is None or causes else behind(work, start, best))
             if hidden:
                 causes = [_named(one, (), candidates) for one in hidden]
                 break
-            best = _confirmed(work, start, found, longest)
             if best is None and not causes:
                 suspected = _suspects(work)
                 certain = tuple(one.edit for one in left if one.urgent and (one.edit.kind in FACTS or _lost(one)))
