@@ -117,3 +117,41 @@ def test_larger_batches_that_a_finding_asks_for_are_not_asked_to_last_on_example
         work = Search(lambda edits, steps, skills=skills: Skill(skills[edits][steps], 100), lambda edit: Harm(0.4), 2_000)
         found = search(work, [Proposal(edit, "finding: batch size", True)], longest=800)
         assert bool(found.causes) is named
+
+
+TARGETS = Edit("target_scale", "standard")
+HARMS = {"learning_rate": 0.2, "input_scale": 0.9, "target_scale": 0.65, "loss": 0.7}
+
+
+def raw(workaround, alone=()):
+    """Raw inputs and raw targets hide one another; a larger rate gets round both, and reaches ``workaround``."""
+
+    def attempt(edits, steps):
+        kinds = {edit.kind for edit in edits}
+        mended = {"input_scale", "target_scale", *alone} <= kinds
+        return Skill(0.9 if steps and mended else workaround if steps and "learning_rate" in kinds else 0.0, 100)
+
+    return Search(attempt, lambda edit: Harm(HARMS[edit.kind]), 3_000, alarmed=True)
+
+
+def test_a_rate_that_a_healthy_network_hardly_minds_is_not_blamed_for_raw_data_that_gain_nothing_alone():
+    found = search(raw(0.8), proposed(RATE, INPUTS, TARGETS))
+    assert {cause.edit.kind for cause in found.causes} == {"input_scale", "target_scale"}
+    assert all(cause.gain == pytest.approx(0.9, abs=0.11) for cause in found.causes)
+
+
+def test_a_rate_that_reaches_more_than_all_the_others_is_to_blame_itself():
+    found = search(raw(0.97), proposed(RATE, INPUTS, TARGETS))
+    assert [cause.edit.kind for cause in found.causes] == ["learning_rate"]
+
+
+def test_a_loss_that_is_wrong_for_certain_is_named_with_what_hid_it():
+    certain = [Proposal(LOSS, "fact: broadcast_loss", True), *proposed(RATE, INPUTS, TARGETS)]
+    found = search(raw(0.5, alone=("loss",)), certain)
+    assert {cause.edit.kind for cause in found.causes} == {"loss", "input_scale", "target_scale"}
+
+
+def test_what_gains_alone_and_harms_a_healthy_network_is_named_without_a_second_look():
+    harmful = Search(raw(0.8).attempt, lambda edit: Harm(0.9), 3_000, alarmed=True)
+    found = search(harmful, proposed(RATE, INPUTS, TARGETS))
+    assert found.causes[0].edit.kind == "learning_rate" and not any(one.reason == "all at once" for one in found.tried)

@@ -218,14 +218,15 @@ def behind(work: Search, start: Skill, best: Hypothesis) -> list[Hypothesis]:
     if not waits or certain(best) or best.given or (best.harm or 0.0) >= CERTAIN:
         return []
     found = together(work, start, suspects(work))
-    reached, kinds = max((one.skill or 0.0 for one in found), default=0.0) - (best.skill or 0.0), {one.edit.kind for one in found}
+    kinds = {one.edit.kind for one in found}
+    reached = max((one.skill or 0.0 for one in found), default=0.0) - (best.skill or 0.0)
     without = reached >= 0.0 and best.edit.kind not in kinds
     more = reached >= SUSPECT and any(certain(one) and one.edit.kind in kinds for one in alone)
     return found if kinds & waits and (without or more) else []
 
 
 def certain(one: Hypothesis) -> bool:
-    """Whether an edit is what a certain fact of the program asks for: its correctness, or another loss for one that is wrong."""
+    """Whether an edit is what a certain fact of the program asks for: its correctness, or the loss that fits."""
     return one.edit.kind in FACTS or (one.edit.kind == "loss" and one.reason.startswith("fact"))
 
 

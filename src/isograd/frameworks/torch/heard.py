@@ -1,4 +1,4 @@
-"""The loss of a program as a watch heard it, where nobody hands it over: one of torch's functions, with what it was called on."""
+"""The loss of a program as a watch heard it, where nobody hands it over: a function of torch's, and what it was called on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loss_as_heard(sample: LossSample) -> Callable[[Any, Any], Tensor] | None:
     """The function of (outputs, targets) that a sample was taken of; None where more went into it than is known.
 
     Outputs and targets are brought into the form that it was called on: the first tensor of several, the shape behind the
-    examples, the type of the targets. A model that gives its loss itself is believed.
+    examples, the type of the targets, and the sign. A model that gives its loss itself is believed.
 
     >>> loss = loss_as_heard(LossSample("mse_loss", output_shape=(8,), target_shape=(8,), target_dtype="float32"))
     >>> float(loss(torch.ones(4, 1), torch.zeros(4, dtype=torch.int64)))
@@ -53,7 +53,7 @@ def loss_as_heard(sample: LossSample) -> Callable[[Any, Any], Tensor] | None:
         value: Tensor = function(
             _shaped(given, sample.output_shape), _shaped(wanted, sample.target_shape), reduction=sample.reduction
         )
-        return value
+        return -value if sample.negated else value
 
     return loss
 
