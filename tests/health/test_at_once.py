@@ -52,10 +52,10 @@ def test_what_leaves_nothing_to_gain_goes_to_proof_after_two_runs_and_no_preset_
 def test_what_leaves_something_to_gain_is_held_against_the_preset_and_needs_no_other_search_where_it_is_as_good():
     asked_again = []
     explain = lambda allowed, way: asked_again.append(allowed)  # noqa: E731
-    proof, _ = cured(lambda edits: 0.7 if edits & {RATE} else 0.1, (RATE,), explain=explain)
-    assert (proof.edits, proof.cost_search, asked_again) == ((RATE,), 3.0, [])
+    proof, _ = cured(lambda edits: 0.7 if HE in edits else 0.1, (HE,), explain=explain)
+    assert (proof.edits, proof.cost_search, asked_again) == ((HE,), 3.0, [])
     assert proof.ceiling.skill == 0.7
-    better, _ = cured(lambda edits: 0.9 if {RATE, HE} <= edits else 0.7 if RATE in edits else 0.1, (RATE,), explain=explain)
+    better, _ = cured(lambda edits: 0.9 if {RATE, HE} <= edits else 0.7 if HE in edits else 0.1, (HE,), explain=explain)
     assert set(better.edits) == {RATE, HE} and asked_again, "a second fault is looked for"
 
 

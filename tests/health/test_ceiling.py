@@ -110,6 +110,13 @@ def test_a_longer_run_is_taken_only_where_it_does_better_than_a_shorter_one():
         assert cure(Work(attempt, 10, lambda spent: 4_000 - spent), plan, lambda: 0.5).edits == (chosen,)
 
 
+def test_what_gains_all_that_is_left_to_a_program_that_does_well_is_an_improvement_and_no_repair():
+    proof = cure(program(lambda edits: 0.995 if RATE in edits else 0.905, []), Plan((HE, RATE), SINGLES), lambda: 0.5)
+    assert (proof.verdict, proof.kind, proof.edits) == ("proven", "improvement", (RATE,)) and proof.healthy
+    less = cure(program(lambda edits: 0.96 if RATE in edits else 0.87, []), Plan((HE, RATE), SINGLES), lambda: 0.5)
+    assert (less.edits, less.cost_search) == ((), 2.0)
+
+
 def test_a_way_that_is_no_better_in_short_is_not_run_in_full():
     asked = []
     cure(program(lambda edits: 0.1, asked), Plan((HE, RATE), SINGLES, ways=((HE, LOW),)), lambda: 0.5)

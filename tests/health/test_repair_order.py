@@ -154,3 +154,32 @@ def test_a_longer_run_shows_its_gap_at_its_own_half():
     proof = cure(Work(attempt, 100, lambda spent: 4_000 - spent), Plan((), (), asked=(longer,)), lambda: 0.5)
     assert (proof.verdict, proof.pair_length) == ("proven", 50)
     assert {trial.treated.steps for trial in proof.trials} == {100}
+
+
+def rated(skill_at, gains_late, most=0.0):
+    """What is chosen where the skill after a run hangs on the rate, and the last quarter gains so much of it."""
+
+    def attempt(edits, seed, part, steps, stop):
+        rate = next((edit.value for edit in edits if edit.kind == "learning_rate"), 0.0)
+        asked.append(rate)
+        value = skill_at(rate) if rate else most
+        looks = [(quarter * steps) // 4 for quarter in (1, 2, 3, 4)]
+        curve = tuple((at, value - (gains_late if at < steps else 0.0)) for at in looks)
+        return Training(Skill(value, 10), curve, steps)
+
+    asked = []
+    singles = (Proposal(Edit("learning_rate", 0.003, before=3e-5), "finding", True),)
+    proof = cure(Work(attempt, 100, lambda spent: 9_000 - spent), Plan((singles[0].edit,), singles), lambda: 0.5)
+    return proof.edits[0].value, asked
+
+
+def test_a_rate_is_doubled_while_the_run_still_gains_at_its_end_and_does_better():
+    assert rated(lambda rate: {0.003: 0.5, 0.006: 0.6, 0.012: 0.7, 0.024: 0.8}.get(rate, 0.0), 0.1)[0] == 0.012
+    assert rated(lambda rate: {0.003: 0.5, 0.006: 0.6}.get(rate, 0.1), 0.1)[0] == 0.006
+    assert rated(lambda rate: {0.003: 0.5, 0.006: 0.51}.get(rate, 0.1), 0.1)[0] == 0.003, "no difference is none"
+
+
+def test_a_rate_stays_where_the_run_has_come_to_rest_or_nothing_is_left_to_gain():
+    for skill, late in ((0.5, 0.01), (0.95, 0.1)):
+        rate, asked = rated(lambda rate, skill=skill: skill + (0.2 if rate > 0.004 else 0.0), late)
+        assert rate == 0.003 and 0.006 not in asked

@@ -3,8 +3,8 @@
 In this order, from the experiments in dev/LOG.md (24 single and 3 double faults, 30 edits, 20 seeds):
   1 the program as it is, once; where nothing worth speaking of is left to gain, that is all
     one change that short replays speak for alone, in full; where it leaves nothing to gain, it goes to proof (``ceiling``)
-  2 the preset with every correctness fix, once: where it gains HELPS it is the ceiling; where it does not, and the program is
-    sick, its other rates and ways in short, the best of them once
+  2 the preset with every correctness fix, once: where it gains HELPS, or all there is, it is the ceiling; where it does not,
+    and the program is sick, its other rates and ways in short, the best of them once
   3 the cause by experiment on short replays, then single edits in full, until one comes within NEAR of the ceiling: .985 of
     faults repaired at 3.8 runs, where stopping at .85 repairs .95 at 2.5
     after FIRST of them, where it is too deep for any, isometry and residual paths from nothing
@@ -30,7 +30,7 @@ from dataclasses import replace
 from itertools import combinations, islice
 
 from isograd.health.ceiling import at_once, ceiling, enough, essential
-from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing
+from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing, takes_all
 from isograd.health.combining import combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, may_go_on, nothing_said, proof_of, standing_of, unpaid_said
 from isograd.health.hypotheses import Proposal
@@ -148,7 +148,7 @@ def search(work: Work, plan: Plan, found: Found) -> None:
     best, top = found.top = found.top or ceiling(work, plan, found, control)
     if not plan.natural:
         work.scale = abs(top - value) or 1.0
-    helps = top - value >= HELPS * work.scale
+    helps = top - value >= HELPS * work.scale or (plan.natural and takes_all(value, top))
     if not helps and value >= WELL and not (plan.alarmed or plan.sure) and plan.natural:
         return
     if not enough(work, found, goal(plan, work, value, top, KEPT)):
