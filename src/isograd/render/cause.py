@@ -146,15 +146,43 @@ def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
 
 
 def _why(found: Explanation, cause: Cause) -> str:
-    gain = f"without it the skill on held-out examples rises by {cause.gain:.2f} in {found.length} steps"
-    joint = next((one for one in found.tried if one.edit == cause.edit and _beside(one)), None)
+    """What the trial of the edit showed, and what the present value does elsewhere."""
+    rows = [one for one in found.tried if one.edit == cause.edit and one.skill is not None]
+    joint = next((one for one in rows if _beside(one)), None)
     if joint is not None and joint.gain == cause.gain:
-        others = "the other" if len(joint.given) == 1 else f"the {len(joint.given)} others"
-        are = f"put back while {others} {'is' if len(joint.given) == 1 else 'are'} mended"
-        gain = f"{are} it costs {cause.gain:.2f} of the skill on held-out examples in {found.length} steps"
+        all_of_them = "both" if len(joint.given) == 1 else f"all {len(joint.given) + 1}"
+        gain = (
+            f"with {all_of_them} put right the skill on held-out examples is {two(joint.skill)} after {found.length} steps, "
+            f"and {two((joint.skill or 0.0) - cause.gain)} where this one is put back"
+        )
+    else:
+        said = next((one for one in rows if one.gain == cause.gain), None)
+        ends = "" if said is None else f", from {two((said.skill or 0.0) - said.gain)} to {two(said.skill)}"
+        gain = f"with the change the skill on held-out examples rises by {cause.gain:.2f} in {found.length} steps{ends}"
     if cause.harm is None:
         return f"{gain}; what it would cost a healthy network is not known"
-    return f"{gain}, and it costs a healthy network of this family {cause.harm:.2f}"
+    return f"{gain}; what is there now costs a healthy network of this family {cause.harm:.2f}"
+
+
+def two(value: float | None) -> str:
+    """Two decimals, and no zero below zero.
+
+    >>> two(-0.001), two(-0.2), two(0.456)
+    ('0.00', '−0.20', '0.46')
+    """
+    return f"{(value or 0.0) + 0.0:z.2f}".replace("-", "−")
+
+
+def proposed_by(reason: str) -> str:
+    """Who proposed a trial, as a person who does not know the search says it.
+
+    >>> proposed_by("list"), proposed_by("finding: dead units, for longer"), proposed_by("fact: it trains in evaluation mode")
+    ('tried on every program', 'found: dead units, for longer', 'the program: it trains in evaluation mode')
+    """
+    first, rest = (*reason.split(", ", 1), "")[:2] if not reason.startswith(("fact", "finding")) else (reason, "")
+    said = {"list": "tried on every program", "value": "a value far from the usual"}.get(first, first)
+    said = said.replace("finding: ", "found: ").replace("fact: ", "the program: ")
+    return f"{said}, {rest}" if rest else said
 
 
 def _beside(one: Hypothesis) -> bool:
@@ -230,7 +258,7 @@ def cause_section(found: Explanation) -> Markup:
     rows = [
         [
             join(_named(one)),
-            join(one.reason if one.failed is None else f"could not be run: {one.failed}"),
+            join(proposed_by(one.reason) if one.failed is None else f"could not be run: {one.failed}"),
             "–" if one.skill is None else f"{one.skill:.2f}",
             "–" if one.skill is None else f"{one.gain:+.2f}",
             "remedy" if one.edit.remedy else "?" if one.harm is None else f"{one.harm:.2f}",

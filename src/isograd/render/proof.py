@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Effect, Luck, Proof, Training
 from isograd.render import cause
-from isograd.render.cause import change
+from isograd.render.cause import change, two
 from isograd.render.verdict import Tone, Verdict
 from isograd.render.wording import count, number, percent
 
@@ -183,15 +183,6 @@ def controls_of(proof: Proof) -> list[str]:
 def mean_of(trainings: Sequence[Training]) -> str:
     """Mean skill of some trainings."""
     return two(sum(one.skill.value for one in trainings) / max(1, len(trainings)))
-
-
-def two(value: float) -> str:
-    """Two decimals, and no zero below zero.
-
-    >>> two(-0.001), two(-0.2), two(0.456)
-    ('0.00', '−0.20', '0.46')
-    """
-    return f"{value + 0.0:z.2f}".replace("-", "−")
 
 
 def luck_told(luck: Luck) -> str:
