@@ -119,7 +119,7 @@ def examine(task: tuple[str, str | None, str, Settings, str, int]) -> Found:
 
 def tried(program: Program, operator: str | None, settings: Settings, seed: int, found: Found) -> Found:
     """Watch, write down, replay, and let every method speak."""
-    from isograd.explaining import allowance, attempts, candidates, cause_of
+    from isograd.explaining import Trials, allowance, candidates, cause_of
     from isograd.health.case import case_of
     from isograd.health.habits import loop_of
     from isograd.health.present import present_of
@@ -155,8 +155,8 @@ def tried(program: Program, operator: str | None, settings: Settings, seed: int,
     given, patient = judgeable(
         writer, batches, lambda some: replay.start.patient(some, loss, loop_of(case), optimizer=replay.optimizer)
     )
-    attempt = attempts(patient, given)
-    said = cause_of(patient, given, case, findings, allowance(None, planned), attempt=attempt)
+    attempt = Trials(patient, given)
+    said = cause_of(patient, given, case, findings, allowance(None, planned), trials=attempt)
     everything = full_table(attempt, candidates(case, findings, present_of(case)), case)
     return dataclasses.replace(
         found,

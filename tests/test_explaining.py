@@ -326,6 +326,17 @@ def test_a_run_that_arrived_slowly_gets_no_cause_although_a_short_replay_would_g
     assert any(one.gain > 0.2 for one in report.cause.tried), "in so few steps a higher rate does better"
 
 
+def test_a_run_that_learned_its_labels_by_heart_is_told_from_one_that_learned():
+    draw = torch.Generator().manual_seed(1)
+    x, y = torch.randn(320, 8, generator=draw), torch.randint(0, 3, (320,), generator=draw)
+    batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 320, 32)]
+    for given, answer in ((batches, "no signal"), (problem(), "healthy")):
+        model = net()
+        watch = run(model, torch.optim.Adam(model.parameters(), lr=1e-2), given[:5], steps=400)
+        report = watch.explain(given[:5], LOSS, held_out=given[5:])
+        assert (report.healthy, report.cause.causes, report.cause.answer) == (True, (), answer)
+
+
 def test_a_loss_that_is_not_the_one_of_the_loop_is_said_to_be_another():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))

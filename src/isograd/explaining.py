@@ -124,9 +124,9 @@ def cause_of(
     findings: Sequence[Finding],
     allowed: Allowance,
     progress: attempting.Progress | None = None,
-    attempt: attempting.Attempt | None = None,
+    trials: Trials | None = None,
 ) -> Explanation:
-    """Search the cause with a patient that stands at the start of its training; ``attempt`` may remember earlier trials.
+    """Search the cause with a patient that stands at the start of its training; ``trials`` may remember earlier ones.
 
     Raises ``RequestError`` where the budget is too small, ``ModelError`` where the program cannot be judged at all.
     """
@@ -146,8 +146,9 @@ def cause_of(
     def memorises(steps: int) -> Skill:
         return patient.trained(given.training[:1], steps).judge(given.training[:1])
 
+    trials = trials or Trials(patient, given)
     work = attempting.Search(
-        attempt or attempts(patient, given),
+        trials,
         lambda edit: harm_of(edit, present),
         allowed.steps,
         length,
@@ -162,6 +163,9 @@ def cause_of(
     found = cause.search(work, proposed, memorises, longest)
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])
+    best = max((one.skill for one in found.tried if one.skill is not None), default=control)
+    if found.answer == "healthy" and trials.by_heart(max(control, best)):
+        found = replace(found, answer="no signal")
     left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
     if left_out is not None:
         found = replace(found, answer="cause", causes=(left_out,))
@@ -197,19 +201,32 @@ def unlike(patient: Patient, given: Examples, case: Case) -> tuple[str, ...]:
     )
 
 
-def attempts(patient: Patient, given: Examples) -> attempting.Attempt:
-    """What a search asks: the skill of a copy with these edits after so many steps; asked again, it is remembered."""
-    known: dict[tuple[tuple[Edit, ...], int], Skill] = {}
+class Trials:
+    """What a search asks: the skill of a copy with these edits after so many steps; asked again, it is remembered.
 
-    def attempt(edits: tuple[Edit, ...], steps: int) -> Skill:
-        if (edits, steps) not in known:
-            edited = patient
+    ``own`` is the untouched copy's skill on what it was trained on, by its steps.
+    """
+
+    def __init__(self, patient: Patient, given: Examples) -> None:
+        self.patient, self.given = patient, given
+        self.own: dict[int, Skill] = {}
+        self._known: dict[tuple[tuple[Edit, ...], int], Skill] = {}
+
+    def __call__(self, edits: tuple[Edit, ...], steps: int) -> Skill:
+        """The skill on held-out examples."""
+        if (edits, steps) not in self._known:
+            edited = self.patient
             for edit in edits:
                 edited = edited.apply(edit)
-            known[edits, steps] = edited.trained(given.training, steps).judge(given.held)
-        return known[edits, steps]
+            trained = edited.trained(self.given.training, steps)
+            self._known[edits, steps] = trained.judge(self.given.held)
+            if steps and not edits:
+                self.own[steps] = trained.judge(JUDGED.taken(self.given.training[:steps])[0])
+        return self._known[edits, steps]
 
-    return attempt
+    def by_heart(self, control: float) -> bool:
+        """Whether the untouched copy knew what it was trained on, and nothing of it carried over to held-out examples."""
+        return bool(self.own) and control <= cause.SIGNAL and self.own[max(self.own)].value > cause.BY_HEART
 
 
 def candidates(case: Case, findings: Sequence[Finding], present: Present) -> list[Proposal]:

@@ -79,6 +79,8 @@ def test_longer_trials_say_so_and_what_was_not_changed_has_no_gain():
 def test_a_run_without_an_alarm_whose_cause_was_found_is_not_called_healthy():
     assert shown(FOUND).startswith("No alarm, but something holds it back: see the cause.")
     assert "holds it back" not in shown(dataclasses.replace(FOUND, answer="healthy", causes=()))
+    by_heart = shown(dataclasses.replace(FOUND, answer="no signal", causes=()))
+    assert by_heart.startswith("No alarm, but nothing that is learned carries over to other examples: see the cause.")
 
 
 def test_an_answer_without_a_cause_is_a_sentence_of_its_own():

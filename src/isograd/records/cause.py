@@ -73,7 +73,7 @@ class Explanation:
     """The answer of the experiment: ``causes`` in the order found, ``tried`` in the order of the trials.
 
     ``answer``: "cause"; "healthy": no edit helps and nothing is wrong with what the control reaches; "no signal": nothing helps
-    and one batch can be learned by heart, so the labels do not follow from the inputs; "unknown": nothing that was
+    and what is trained on can be learned by heart, so the labels do not follow from the inputs; "unknown": nothing that was
     tried explains it; "interrupted": it was stopped before it could say. ``control`` is the untouched copy's skill after
     ``length`` steps; ``spent`` steps of ``budget`` were used. ``remedies`` help, but name no cause. ``seen`` are
     the alarms that stand where there is no cause, what is refuted last.

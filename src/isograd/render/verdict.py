@@ -70,6 +70,8 @@ def _no_alarm(report: Report) -> str:
         return "Nothing can be said: no step was seen."
     if report.cause is not None and report.cause.causes:
         return "No alarm, but something holds it back: see the cause."
+    if report.cause is not None and report.cause.answer == "no signal":
+        return "No alarm, but nothing that is learned carries over to other examples: see the cause."
     if how_little := little(report):
         return f"No alarm, but {how_little} was learned."
     if any(reading.value > 0.0 for reading in report.readings.of("gradient_rms")):
