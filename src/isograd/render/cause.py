@@ -19,8 +19,8 @@ NAMED = 3
 _HEIGHT = 36
 _ANSWERS = {
     "healthy": "Nothing is to blame: no change of one thing does this program as much good as a fault would cost it.",
-    "no signal": "What is trained on can be learned by heart, and nothing of it carries over: either the labels do not follow from "
-    "the inputs, or this network cannot see what they follow from.",
+    "no signal": "What is trained on can be learned by heart, and nothing of it carries over: either the labels do not "
+    "follow from the inputs, or this network cannot see what they follow from.",
     "unknown": "Nothing that was tried explains it.",
     "interrupted": "The search was stopped before it could say.",
 }
