@@ -75,7 +75,20 @@ def test_beside_a_cause_and_without_an_alarm_nothing_is_added(answer):
     assert with_what_was_seen(found, (LARGE,) if answer == "cause" else ()) == found
 
 
-def test_where_a_batch_was_learned_by_heart_and_nothing_else_what_was_tried_in_vain_is_answered():
-    no_signal = dataclasses.replace(NONE, answer="no signal", tried=(tried(0.0),))
+def test_where_a_batch_was_learned_by_heart_symptoms_that_were_tried_in_vain_are_answered():
+    fast = Finding("learning_rate", "warning", 0.8, "optimizer", "The steps are too large.")
     leak = Finding("leak", "warning", 0.8, "data", "The answer is among the inputs.")
-    assert [one.finding.disease for one in with_what_was_seen(no_signal, (LARGE, leak)).seen] == ["leak"]
+    vain = Hypothesis(Edit("learning_rate", 0.1), "finding: learning rate", 0.0, 0.0, steps=320)
+    no_signal = dataclasses.replace(NONE, answer="no signal", tried=(vain, tried(0.0)))
+    found = with_what_was_seen(no_signal, (fast, LARGE, leak))
+    assert (found.answer, [one.finding.disease for one in found.seen]) == ("no signal", ["leak", "inputs"])
+
+
+def test_nothing_is_said_of_the_labels_beside_a_critical_fault_of_the_program():
+    cut = Finding("cut_graph", "critical", 0.97, "loss", "Nothing reaches the layers.")
+    no_signal = dataclasses.replace(
+        NONE, answer="no signal", tried=(Hypothesis(Edit("keep_graph"), "fact", 0.0, 0.0, steps=80),)
+    )
+    for severity, answer in (("critical", "unknown"), ("warning", "no signal")):
+        found = with_what_was_seen(no_signal, (dataclasses.replace(cut, severity=severity),))
+        assert (found.answer, [one.finding.disease for one in found.seen]) == (answer, ["cut_graph"])

@@ -24,7 +24,7 @@ from dataclasses import replace
 from isograd.health.blame import summary_of
 from isograd.health.case import Case
 from isograd.health.cause import GAIN, LEARNS, LIKELY
-from isograd.health.diagnosis import PROGRAM
+from isograd.health.diagnosis import DATA, PROGRAM
 from isograd.health.habits import loop_of
 from isograd.health.hypotheses import SUSPECTS, Proposal
 from isograd.health.outcome import outcome
@@ -40,7 +40,9 @@ BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit(
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
 READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
-"""Diseases that are faults of the program itself, read off it."""
+"""Diseases that are faults of the program itself, read off it: beside a critical one nothing is said of the labels."""
+BEHIND = READ_OFF | {disease.__name__.rpartition(".")[2] for disease in DATA}
+"""With what the batches bring: what all else may follow from."""
 ENDS = ("plateau", "collapse", "first_aid")
 """Diseases that say what came of a training, and not of what it came."""
 
@@ -117,7 +119,9 @@ def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidat
     alarms = (one for one in findings if one.alarm and one.disease not in ENDS)
     rows = [_sighting(one, found.tried, candidates) for one in alarms]
     if found.answer == "no signal":  # what was tried for so long that a batch is known by heart is answered
-        rows = [one for one in rows if one.edit is None or one.standing in ("not tried", "failed")]
+        told = [one for one in rows if one.finding.disease in BEHIND or one.standing in ("no edit", "not tried", "failed")]
+        broken = any(one.finding.severity == "critical" and one.finding.disease in READ_OFF for one in told)
+        found, rows = replace(found, answer="unknown" if broken else "no signal"), told
     return replace(found, seen=tuple(sorted(rows, key=lambda one: (one.standing == "refuted", _in_vain(one)))))
 
 
