@@ -6,6 +6,7 @@ from isograd.health import faithful
 from isograd.health.case import case_of
 from isograd.health.outcome import Outcome
 from isograd.records.anatomy import Anatomy
+from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.finding import Finding
 from isograd.records.moments import Moments
@@ -19,7 +20,7 @@ def run(*facts, ended=True):
 
 
 def told(disease, severity="critical"):
-    return Finding(disease, severity, 0.9, "0", "", source="train.py:9")
+    return Finding(disease, severity, 0.9, "0", f"told of {disease}", source="train.py:9")
 
 
 @pytest.fixture
@@ -37,6 +38,14 @@ def test_what_an_alarm_tells_of_the_loop_is_blamed_where_a_replay_without_it_lea
     assert found.gain == pytest.approx(0.8) and found.harm is None
     some = faithful.by_hand(run(), 0.3, [told("gradients_not_cleared", "warning")])
     assert some is not None and (some.edit.kind, some.certainty) == ("clear_gradients", "possible")
+
+
+def test_gradients_clamped_by_hand_are_blamed_in_the_words_of_the_alarm_and_a_clip_that_is_replayed_is_not(reached):
+    reached(0.1)
+    found = faithful.by_hand(run(), 0.9, [told("clipping")])
+    assert found is not None and (found.edit, found.summary) == (Edit("clip_norm"), "told of clipping")
+    clipped = Fact("clipped", "", settings=(("bound", 1e-4), ("norm", 2.0), ("by", "norm")))
+    assert faithful.by_hand(run(clipped), 0.9, [told("clipping")]) is None
 
 
 def test_a_replay_that_learns_no_more_than_the_run_blames_nothing(reached):

@@ -21,7 +21,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from isograd.health.blame import summary_of
 from isograd.health.case import Case
 from isograd.health.cause import GAIN, LEARNS, LIKELY
 from isograd.health.diagnosis import DATA, PROGRAM
@@ -36,7 +35,11 @@ from isograd.records.finding import Finding
 STEPS, FEWEST = 40, 5
 """Steps that are compared, and readings in the later half of them at least."""
 FALLS, SHARE = 0.1, 0.5
-BY_HAND = {"weights_reset": Edit("keep_weights"), "gradients_not_cleared": Edit("clear_gradients")}
+BY_HAND = {
+    "weights_reset": Edit("keep_weights"),
+    "gradients_not_cleared": Edit("clear_gradients"),
+    "clipping": Edit("clip_norm"),
+}
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
 READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
@@ -73,19 +76,23 @@ def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | N
     """What the loop does by hand, where the replay, which leaves it out, learns more in some tens of steps than the whole run.
 
     Then run and replay are the two sides of an experiment: a habit of the loop that an alarm tells of and that no replay has
-    (weights cut off or put back by half a step; some gradients that are not cleared) is to blame. No more than likely, for the
-    replay leaves out all that the loop does besides.
+    (weights cut off or put back by half a step; some gradients that are not cleared, or clamped by hand) is to blame. No more
+    than likely, for the replay leaves out all that the loop does besides.
     """
     judged, loop = outcome(run), loop_of(run)
     if judged.skill is None or not run.ended or control < judged.skill + 2.0 * judged.error + GAIN:
         return None
-    replayed = {"keep_weights": bool(loop.redraws), "clear_gradients": loop.clears != 1 or loop.clears_early}
+    replayed = {
+        "keep_weights": bool(loop.redraws),
+        "clear_gradients": loop.clears != 1 or loop.clears_early,
+        "clip_norm": loop.clip_norm is not None or loop.clip_value is not None,
+    }
     for finding in findings:
         edit = BY_HAND.get(finding.disease)
         if finding.alarm and edit is not None and not replayed[edit.kind]:
             gain = control - judged.skill
             certainty: Certainty = "likely" if gain > LIKELY else "possible"
-            return Cause(edit, certainty, gain, None, summary_of(edit), finding.where, finding.source)
+            return Cause(edit, certainty, gain, None, finding.summary, finding.where, finding.source)
     return None
 
 
