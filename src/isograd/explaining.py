@@ -163,9 +163,13 @@ def cause_of(
     found = cause.search(work, proposed, memorises, longest)
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])
-    best = max((one.skill for one in found.tried if one.skill is not None), default=control)
-    if found.answer == "healthy" and trials.by_heart(max(control, best)):
-        found = replace(found, answer="no signal")
+    own = trials.by_heart(control) if found.answer == "healthy" else None
+    if own is not None:
+        best = max((one.skill for one in found.tried if one.skill is not None), default=control)
+        found = replace(found, answer="no signal" if best <= cause.SIGNAL else "unknown")
+        remarks.append(
+            f"the untouched copy has a skill of {own:.2f} on what it was trained on, of {control:.2f} on other examples"
+        )
     left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
     if left_out is not None:
         found = replace(found, answer="cause", causes=(left_out,))
@@ -224,9 +228,10 @@ class Trials:
                 self.own[steps] = trained.judge(JUDGED.taken(self.given.training[:steps])[0])
         return self._known[edits, steps]
 
-    def by_heart(self, control: float) -> bool:
-        """Whether the untouched copy knew what it was trained on, and nothing of it carried over to held-out examples."""
-        return bool(self.own) and control <= cause.SIGNAL and self.own[max(self.own)].value > cause.BY_HEART
+    def by_heart(self, control: float) -> float | None:
+        """The untouched copy's skill on what it was trained on, where that is known and does not carry over; else None."""
+        own = self.own[max(self.own)].value if self.own else 0.0
+        return own if control <= cause.SIGNAL and own > cause.BY_HEART else None
 
 
 def candidates(case: Case, findings: Sequence[Finding], present: Present) -> list[Proposal]:
