@@ -111,7 +111,7 @@ class Curve:
     def late(self) -> Standing:
         """How the last third of the training stands: the looks, and where it is more certain the losses of all its steps."""
         found = replace(self.standing(self.late_looks()), stale=self.stale)
-        if found.stale and (not self.told or self._drifts()):
+        if (found.stale and not self.told) or ((found.stale or not self.told) and self._drifts()):
             return replace(found, beat=None, error=math.inf)
         beat, error = self._beat_of_steps()
         return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
@@ -122,8 +122,11 @@ class Curve:
         return self.looks[-1][0] <= STALE * self.taken
 
     def _drifts(self) -> bool:
-        """Whether the targets of a regression became others while it was looked at: what they are now nobody knows."""
+        """Whether the targets of a regression became others while it was looked at, as returns do: what they are nobody knows."""
         floors = [sample.floor or 0.0 for _, sample in self.looks]
+        begun, now = self.looks[0][1].target, self.looks[-1][1].target
+        if begun and now and self.function in REGRESSIONS and abs(now.mean - begun.mean) > max(begun.std, now.std) > 0.0:
+            return True
         if self.function not in REGRESSIONS or len(floors) < 6:
             return False
         first, last = statistics.median(floors[:3]), statistics.median(floors[-3:])
@@ -254,7 +257,8 @@ def curves(case: Case) -> tuple[Curve, ...]:
         for place, sample in enumerate(training):
             if sample.value is not None and math.isfinite(sample.value):
                 line = sample.source or place
-                found[line, sample.function, sample.target_shape[1:], sample.reduction].append((step.index, sample))
+                kinds = sample.output_shape[1:2] if sample.function in ENTROPIES else ()  # several terms may stand in one line
+                found[line, sample.function, sample.target_shape[1:], kinds, sample.reduction].append((step.index, sample))
     made = tuple(_curve(case, looks) for looks in found.values())
     _known[:] = [(weakref.ref(case), made)]
     return made

@@ -106,7 +106,8 @@ def uses(case: Case) -> Iterator[Use]:
     found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = {}
     for step, sample in case.losses:
         if sample.training and sample.function:
-            key = (sample.function, sample.source, sample.head, sample.head_where, sample.base)
+            outputs = sample.output_shape[1:2] if sample.function in INDEXED else ()  # several terms may stand in one line
+            key = (sample.function, sample.source, sample.head, sample.head_where, sample.base, outputs)
             found.setdefault(key, []).append((step, sample))
     for looks in found.values():
         yield Use(looks[0][0], tuple(sample for _, sample in looks))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, mark, tag
+from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, made_by, mark, tag
 from isograd.frameworks.torch.losses import given_to, left_out, sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.written import Written
@@ -43,6 +43,8 @@ class Calls:
     """Makes a hook of what takes a gradient."""
     samples: list[LossSample] = field(default_factory=list)
     facts: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    _layers: dict[int, str] = field(default_factory=dict)
+    """By call with a graph: the layer whose output was judged."""
     _reached: set[int] = field(default_factory=set)
     _negated: set[int] = field(default_factory=set)
     _whole: bool = True
@@ -69,6 +71,8 @@ class Calls:
             self._weigh(len(self.samples) - 1, given, result)
         if isinstance(output, Tensor):
             self._axis(head_of(output), sample)
+            if training and isinstance(result, Tensor) and result.requires_grad:
+                self._layers[len(self.samples) - 1] = made_by(output)
             if isinstance(target, Tensor) and function in SPREAD and output.shape != target.shape:
                 self._spread(tuple(output.shape), tuple(target.shape), sample.source)
             if isinstance(target, Tensor) and (both := crossed(output, target)) is not None:
@@ -121,6 +125,13 @@ class Calls:
         if loss is not None and not any(sample.training for sample in samples):
             samples.append(LossSample("", value=loss))
         return tuple(samples)
+
+    def dropped(self) -> Iterator[Fact]:
+        """The losses with a graph that no backward pass of the step began with, by the layer whose output they judge."""
+        for place, layer in self._layers.items():
+            if layer and self._told and place not in self._reached:
+                sample = self.samples[place]
+                yield Fact("loss_dropped", layer, sample.source, (("function", sample.function),))
 
     @property
     def _told(self) -> bool:

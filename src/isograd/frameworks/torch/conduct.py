@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.places import persons_line
+from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.records.fact import Fact
 
 LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tolist": "tolist"}
@@ -40,6 +41,8 @@ class Conduct:
     changes: list[tuple[tuple[int, ...], str | None]] = field(default_factory=list)
     """Shape and line of what was changed in place."""
     after: str = ""
+    _states: list[weakref.ref[Tensor]] = field(default_factory=list)
+    """Final states of recurrent layers: (layers, batch, hidden)."""
     _learning: bool = True
 
     def begin(self) -> None:
@@ -47,6 +50,7 @@ class Conduct:
         for kept in (self.evaluated, self.trained, self.unlearning, self.facts):
             kept.clear()
         self.changes.clear()
+        self._states.clear()
         self.after = ""
 
     def enters(self, module: nn.Module, path: str, *, outermost: bool, learning: bool) -> None:
@@ -76,6 +80,12 @@ class Conduct:
         elif name in RESHAPING and args and isinstance(args[0], Tensor):
             self._reshaped(name, path or "", args[0], args[1:])
 
+    def ran(self, module: nn.Module, path: str, output: Any) -> None:
+        """A leaf module has run."""
+        self.after = path
+        if isinstance(module, nn.RNNBase) and isinstance(output, tuple) and len(self._states) < FACTS:
+            self._states += [weakref.ref(state) for state in tensors_in(output[1]) if state.ndim == 3]
+
     def changed(self, tensor: Any) -> None:
         """A tensor is changed in place."""
         if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter) and len(self.changes) < CHANGES:
@@ -101,11 +111,19 @@ class Conduct:
         named = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
         if not all(isinstance(size, int) for size in named):
             return  # a view of the same bytes as another type
-        made = swapped(tuple(tensor.shape), tuple(named))
+        made = swapped(tuple(tensor.shape), tuple(named)) or self._joined(tensor, tuple(named))
         if made and ("reshaped", path, None) not in self.facts:
             left, right = ("x".join(map(str, shape)) for shape in (tensor.shape, made))
             settings = (("left", left), ("right", right), ("operation", operation))
             self.facts["reshaped", path, None] = Fact("axes_reshaped", path, persons_line(), settings)
+
+    def _joined(self, tensor: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape (batch, rest) that final states (layers, batch, hidden) are laid out in as they lie; else nothing."""
+        known = any(tensor is state() or (tensor._base is not None and tensor._base is state()) for state in self._states)
+        if not known or tensor.ndim != 3 or min(tensor.shape[:2]) < 2 or len(sizes) != 2 or not tensor.is_contiguous():
+            return ()
+        made = tensor.shape[1], tensor.shape[0] * tensor.shape[2]
+        return made if all(size in (-1, whole) for size, whole in zip(sizes, made, strict=True)) else ()
 
     def _clipped(self) -> None:
         frame: FrameType | None = sys._getframe(1)

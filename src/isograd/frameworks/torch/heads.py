@@ -15,6 +15,9 @@ HEADS = frozenset({"softmax", "log_softmax", "sigmoid", "relu", "tanh", "softmin
 FARTHEST = 16
 """Operations that are gone back over at most."""
 
+LAYER = "isograd.layer"
+"""What the path of a weighted layer is written on its output's graph under."""
+
 _KEY = "isograd"
 _VIEWS = frozenset(
     {
@@ -81,6 +84,22 @@ def place_of(node: Any) -> tuple[str, str | None]:
     """What ``tag`` wrote on a node of a graph."""
     found = getattr(node, "metadata", {}).get(_KEY)
     return found if isinstance(found, tuple) else ("", None)
+
+
+def made_by(output: Tensor) -> str:
+    """The path of the layer that an output comes from by a lone chain of functions, as ``mark`` wrote it; "" where unknown."""
+    node: Any = output.grad_fn
+    for _ in range(FARTHEST):
+        if node is None:
+            return ""
+        found = getattr(node, "metadata", {}).get(LAYER)
+        if isinstance(found, str):
+            return found
+        below = [other for other, _ in node.next_functions if other is not None and kind_of(other) != "AccumulateGrad"]
+        if len(below) != 1:
+            return ""
+        node = below[0]
+    return ""
 
 
 def kind_of(node: Any) -> str:

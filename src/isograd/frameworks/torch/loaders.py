@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from isograd.frameworks.torch.backward import Tap, untraced
 from isograd.records.anatomy import Scalar
@@ -121,12 +121,14 @@ def _settings(loader: Any) -> tuple[tuple[str, Scalar], ...]:
         examples = len(loader.dataset)
         batches = len(loader)
     sampler = getattr(loader, "sampler", None)
+    weights = len(sampler.weights) if isinstance(sampler, WeightedRandomSampler) else -1
     order = {SequentialSampler: "sequential", RandomSampler: "random"}.get(type(sampler), "other")
     return (
         ("batches", batches),
         ("batch_size", -1 if loader.batch_size is None else int(loader.batch_size)),
         ("dataset", examples),
         ("order", order),
+        ("weights", weights),
         ("drop_last", bool(loader.drop_last)),
     )
 

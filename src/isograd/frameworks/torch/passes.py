@@ -15,7 +15,7 @@ from isograd.frameworks.torch.derivatives import flat_derivative
 from isograd.frameworks.torch.evaluations import Evaluations
 from isograd.frameworks.torch.flow import Flow
 from isograd.frameworks.torch.functions import of_function
-from isograd.frameworks.torch.heads import HEADS, tag
+from isograd.frameworks.torch.heads import HEADS, LAYER, mark, tag
 from isograd.frameworks.torch.hooks import is_recomputation
 from isograd.frameworks.torch.inputs import input_sample, merged
 from isograd.frameworks.torch.lagging import lag_of
@@ -26,6 +26,7 @@ from isograd.frameworks.torch.recurrent import stream_of
 from isograd.frameworks.torch.replaying import replayed
 from isograd.frameworks.torch.sameness import Sameness
 from isograd.frameworks.torch.tape import Tape
+from isograd.records.anatomy import WEIGHTED
 from isograd.records.batch import InputSample, LossSample, Replay
 from isograd.records.fact import Fact
 from isograd.records.trace import deep
@@ -115,6 +116,8 @@ class Passes:
             self._lags[path] = Fact("statistics_lag", path, settings=lag)
         if operation in ("activation", "softmax"):
             tag(output, path, None)
+        elif operation in WEIGHTED:
+            mark(output, LAYER, path)
         elif operation == "unknown" and (name := loss_name(module)) in LOSSES:
             args, kwargs = arguments
             self.calls.called(name, args, kwargs, output, training=self.learning(), module=module)
@@ -213,7 +216,7 @@ class Passes:
         ]
         known = (*self.layers.facts, *self._lags.values())
         found.extend(dataclasses.replace(fact, source=self._place(fact.where)[1]) for fact in known)
-        return (*found, *self._same.close(self.inputs, tuple(self.calls.samples)))
+        return (*found, *self.calls.dropped(), *self._same.close(self.inputs, tuple(self.calls.samples)))
 
     def _place(self, path: str) -> tuple[str, str | None]:
         """The path of a head that is a module, "" for one that is a function, and its line."""

@@ -164,7 +164,7 @@ class Program:
     def leaves(self, module: nn.Module, path: str, arguments: Any, output: Any) -> None:
         """A leaf module has run."""
         self._arrivals.leaves.add(path)
-        self._conduct.after = path
+        self._conduct.ran(module, path, output)
         if getattr(module, "inplace", False):
             self._conduct.changed(output)
         self._sequences.leaves(module, path, arguments, output)

@@ -6,6 +6,7 @@ would be one pass no example may come twice, and over the passes some have to.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,9 @@ ROWS = 512
 """Examples of a batch at most, the first ones."""
 MATCHES = 8
 """Examples met again in other passes, from which there are passes; one of chance in a pass says that there are none."""
+
+OVERLAP = 0.5
+"""Share of a batch that its neighbour has too, from which they overlap; and of a table, up to which it is left unused."""
 
 Seen = Sequence[tuple[int, frozenset[int]]]
 """Steps, and the examples of their batches."""
@@ -62,7 +66,10 @@ class Repeats:
         self.seen.append((self._index, keys))
 
     def facts(self, passes: int) -> Iterator[Fact]:
-        """How long a pass is, where there are any; ``passes`` are the backward passes of a step."""
+        """How long a pass is, where there are any, or that batches overlap; ``passes`` are the backward passes of a step."""
+        if self.table > 0 and passes == 1 and (found := moved(self.seen)) is not None and found[1] <= OVERLAP * self.table:
+            settings = (("moved", found[0]), ("rows", self.size), ("dataset", self.table), ("used", found[1]))
+            yield Fact("overlap", "data", settings=settings)
         if self.table > self.size > 0 and passes == 1 and in_passes(self.seen, self.table / self.size):
             yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size)))
 
@@ -84,3 +91,30 @@ def in_passes(seen: Seen, length: float) -> bool:
             else:
                 across += same
     return not within and across >= MATCHES
+
+
+def moved(seen: Seen) -> tuple[int, int] | None:
+    """By how many rows each batch is the one before it moved, and about how many rows are used; nothing unless all is certain.
+
+    Steps in a row, two at least, must all keep the same number of rows, ``OVERLAP`` of them and not all; and rows of the first
+    must come back so many steps later that moving on and on would long have left them behind: then the batches began again.
+
+    >>> slide = [(step, frozenset(range(step % 9, step % 9 + 8))) for step in range(1, 20)]
+    >>> moved(slide), moved(slide[:7]), moved([(step, frozenset(range(8 * step, 8 * step + 8))) for step in range(9)])
+    ((1, 25), None, None)
+    """
+    pairs = [(one, other) for (now, one), (then, other) in itertools.pairwise(seen) if then == now + 1]
+    kept = {(len(one) - len(one & other), len(one), len(other)) for one, other in pairs if not _jumps(one, other)}
+    if len(pairs) < 2 or len(kept) != 1:
+        return None
+    ((step, rows, also),) = kept
+    if rows != also or not 0 < step <= (1.0 - OVERLAP) * rows:
+        return None
+    first, begun = seen[0]
+    back = [index - first for index, one in seen if step * (index - first) > 2 * rows and begun & one]
+    return (step, min(back) * step + rows) if back else None
+
+
+def _jumps(one: frozenset[int], other: frozenset[int]) -> bool:
+    """Whether two batches have nothing in common: a pass has ended between them."""
+    return not one & other

@@ -8,11 +8,16 @@ zero: there is no path). Intent is not certain, so an alarm needs that it does h
   BEHIND   layers that do learn compute from the layer's output, and its weights are still as torch draws them for a new
            layer (``looks.as_drawn``): random features that nobody loaded and that will stay random; or the way in which the
            graph was left is one that nobody chooses for its own sake (numpy, .tolist, .data, a new tensor); or nothing at all
-           was learned without them
+           was learned without them; or
+  DROPPED a loss with a graph was computed from the layer's output in every look, no backward pass began with it, and the
+          layer is new: its loss was meant to count; or
+  THROWN  new layers read what the model is given, nothing that learns computes from them, no line left the graph on purpose,
+          and the answers stay POOR, below half of the way to perfect: what they read is missing
   LEAST    three looks (two where the run has ended), and every one since the first
 
 Look-alikes that are healthy: a pretrained trunk under no_grad, target networks and teachers (nothing that learns computes
-from them), heads and experts that did not run, ``detach`` for a log, discriminators fed with detached fakes.
+from them), heads and experts that did not run, ``detach`` for a log, discriminators fed with detached fakes, a spare head on
+a trunk that learns.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 SPAN = 8
+POOR = 0.5
 STILL = 1e-6
 """Part of its size by which a weight that nothing moves may differ from look to look: sums of float32 in another order."""
 BLIND = ("numpy", "data", "rewrap", "tolist")
@@ -51,6 +57,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
     used = {where: found for where, found in cut.items() if found.fact.get("used", False) and _computes(where, found, case)}
     for one in outside:
         yield _outside(case, one, _layers(one) or tuple(used))
+    dropped = _dropped(case, used)
+    if dropped:
+        yield _without(case, dropped)
+        used = {where: found for where, found in used.items() if where not in dropped}
     rest = {where: found for where, found in used.items() if all(_layers(one) and where not in _layers(one) for one in outside)}
     if rest:
         yield from _cut(case, rest)
@@ -83,10 +93,16 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
     behind = _feeds(anatomy, places) or not anatomy.traced
     new = fresh(anatomy, places)
     missed = bool(case.steps) and behind and decided(case) and outcome(case).learning is False
-    harmful = (behind and bool(new)) or (operation in BLIND and left is not None) or missed
+    thrown = (
+        not behind and bool(new) and left is None and decided(case) and outcome(case).poor(POOR) and _reads(anatomy, places)
+    )
+    harmful = (behind and bool(new)) or (operation in BLIND and left is not None) or missed or thrown
     sure = harmful and all(holds(found, case, least=LEAST) for found in used.values())
     at = f" at {left.source}" if left and left.source else ""
-    how = f": {_WORDS.get(operation, operation)}{at} cuts the graph behind it" if operation else ""
+    if thrown:
+        how = ": nothing that the loss is made of is computed from what the model reads there"
+    else:
+        how = f": {_WORDS.get(operation, operation)}{at} cuts the graph behind it" if operation else ""
     whom = listed([spoken(where) for where in places])
     gets = "gets" if len(places) == 1 else "get"
     yield Finding(
@@ -100,8 +116,60 @@ def _cut(case: Case, used: dict[str, Lasting]) -> Iterator[Finding]:
         left.source if left else _source(anatomy, places[0]),
         first.first,
         cause=f"{_WORDS.get(operation, operation)} in the forward pass" if operation else None,
-        remedy="let the tensor through as it is; where the layers are to stay as they are, requires_grad_(False) says so",
+        remedy="hand on what they put out: a state, a context or an argument that is forgotten on the way"
+        if thrown
+        else "let the tensor through as it is; where the layers are to stay as they are, requires_grad_(False) says so",
     )
+
+
+def _dropped(case: Case, used: dict[str, Lasting]) -> dict[str, Lasting]:
+    """The losses that no backward pass begins with, by the new layer that was cut off with them."""
+    if not decided(case):
+        return {}
+    found = {
+        where: one for where, one in lasting(case, "loss_dropped").items() if where in used and holds(one, case, least=LEAST)
+    }
+    new = fresh(case.anatomy, tuple(found))
+    return {where: found[where] for where in new}
+
+
+def _without(case: Case, dropped: dict[str, Lasting]) -> Finding:
+    where, first = next(iter(dropped.items()))
+    whom, one = listed([spoken(place) for place in dropped]), len(dropped) == 1
+    line = f" ({first.fact.source})" if first.fact.source else ""
+    return Finding(
+        "cut_graph",
+        "warning",
+        0.9,
+        where,
+        f"{opening(whom)} {'gets' if one else 'get'} no gradient although the optimizer is to train {'it' if one else 'them'}: a "
+        f"loss is computed from {'its' if one else 'their'} output{line}, and no backward pass begins with it.",
+        (
+            Evidence(
+                f"in {first.seen} of {first.looks} looks the {first.fact.get('function', '')} went nowhere", "loss_dropped", 1.0
+            ),
+        ),
+        tuple(dropped),
+        first.fact.source or _source(case.anatomy, where),
+        first.first,
+        cause="a loss that is computed and not added",
+        remedy="add that loss to the one that backward() is called on, as a tensor: .item() and float() leave a number alone",
+    )
+
+
+def _reads(anatomy: Anatomy, places: Sequence[str]) -> bool:
+    """Whether some of these layers read what the model is given, and none of them what other layers put out."""
+    mine = {p.name for p in anatomy.parameters if p.layer in places}
+    weighted = {place for place, node in enumerate(anatomy.nodes) if node.parameters}
+    own = {place for place, node in enumerate(anatomy.nodes) if mine & set(node.parameters)}
+    above: set[int] = set()
+    waiting = [below for place in own for below in anatomy.nodes[place].inputs]
+    while waiting:
+        place = waiting.pop()
+        if place not in above:
+            above.add(place)
+            waiting.extend(anatomy.nodes[place].inputs)
+    return bool(own) and not above & (weighted - own)
 
 
 def _outside(case: Case, outside: Lasting, places: tuple[str, ...]) -> Finding:

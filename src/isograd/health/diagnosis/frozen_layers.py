@@ -9,7 +9,8 @@ Layers are judged together, and those that were handed to the optimizer once mor
 layers on top of it, all frozen, only the new ones are meant to be trained.
 
 A network that is frozen as a whole beside one that learns (a teacher, a target network, a yardstick) is not meant to be trained
-by gradients, even where it was made new: it is copied or averaged into.
+by gradients, even where it was made new: it is copied or averaged into. So is a part of a model whose layers another part has
+too, and trains, where both meet in the loss alone.
 
 Bounds:
   STEPS   twenty steps at least, and so much of the run that layers that are thawed on the way would have been (``decided``)
@@ -93,5 +94,20 @@ def _apart(anatomy: Anatomy, layers: list[str]) -> bool:
     if not anatomy.traced:
         return False
     trained = {p.layer for p in anatomy.matrices if p.trainable}
-    chains = [{anatomy.nodes[at].path for at in (place, *places)} for place, places in enumerate(anatomy.before)]
+    joined = tuple(enumerate(anatomy.before))
+    if _copied(anatomy, layers):  # the loss, which the model itself may compute, is where a copy and its original meet
+        joined = tuple((place, places) for place, places in joined if anatomy.nodes[place].path in {*trained, *layers})
+    chains = [{anatomy.nodes[at].path for at in (place, *places)} for place, places in joined]
     return not any(chain & trained and chain.intersection(layers) for chain in chains)
+
+
+def _copied(anatomy: Anatomy, layers: list[str]) -> bool:
+    """Whether these layers stand in one module, and another has the same ones, of the same shapes, and trains them."""
+    parts = [layer.split(".") for layer in layers]
+    depth = next((d for d in range(min(map(len, parts)) - 1, -1, -1) if len({tuple(p[: d + 1]) for p in parts}) == 1), -1)
+    if depth < 0:
+        return False
+    held = {(tuple(p.layer.split(".")), p.shape): p.trainable for p in anatomy.matrices}
+    mine = {(path[depth + 1 :], shape) for path, shape in held if ".".join(path) in layers}
+    others = {path[: depth + 1] for path, _ in held if len(path) > depth} - {tuple(parts[0][: depth + 1])}
+    return any(all(held.get((other + path, shape), False) for path, shape in mine) for other in others)

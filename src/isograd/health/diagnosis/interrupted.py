@@ -16,6 +16,9 @@ a few huge batches; or where it announced twenty times as many (CUT) and ended w
 no yardstick, but after so few steps nothing can have come of it. A loss that lies below its floor by less than NEXT_TO_NOTHING
 is as poor as hits below BARELY: of few looks, hits tell little.
 
+Where the targets are places in the batch, each once at most (contrastive losses), nobody knows how far down perfect answers are:
+two views of one example differ, and others may look the same. There it is a remark.
+
 Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
 a long run of which each part gains little.
 """
@@ -77,11 +80,12 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     first, second = gains
     value = statistics.fmean(curve.values(0.75, 1.0) or [curve.steps[-1][1]])
+    barely = skill < BARELY or late.beat < NEXT_TO_NOTHING or case.taken < HARDLY
     tried = ignorant(case)
     here = f" ({tried[-1].source})" if tried and tried[-1].source else ""
     yield Finding(
         "interrupted",
-        "warning" if skill < BARELY or late.beat < NEXT_TO_NOTHING or case.taken < HARDLY else "note",
+        "warning" if barely and not _contrasts(curve) else "note",
         0.85,
         "loop",
         f"The run ended after {case.taken:,} steps while the loss ({value:.4g}) was still falling as fast as before: "
@@ -98,6 +102,15 @@ def diagnose(case: Case) -> Iterator[Finding]:
         else _smaller(case)
         or "train longer, several times as many epochs; or a higher learning rate, where the layers hardly move in a step",
     )
+
+
+def _contrasts(curve: Curve) -> bool:
+    """Whether the targets are places in the batch: of at least FEW classes each is asked for once in every look.
+
+    Labels of ten kinds or more do that by chance once in n^n / n! batches: 2,755 of ten, at every look again.
+    """
+    classes = [sample.classes for _, sample in curve.looks]
+    return all(len(counts) >= FEW and set(counts) == {1} for counts in classes)
 
 
 def _cut_short(case: Case) -> bool:

@@ -5,7 +5,8 @@ Then every example sees the examples before it in the batch, and none of its own
 
 The same shape with its axes in another order is what a transposition makes. A reshape to it keeps the entries in their places
 in memory, so that every row gets parts of several others: nobody means that. An alarm where the training does not go well in
-spite of it (WELL, 0.9). And where outputs (time, batch, classes) and targets (batch, time) are laid out in rows before the
+spite of it (WELL, 0.9). So do the final states of a recurrent layer, (layers and directions, batch, hidden), that are viewed as
+(batch, all the rest). And where outputs (time, batch, classes) and targets (batch, time) are laid out in rows before the
 loss, no output meets its own target: the lengths say so for certain, and it is an alarm under the same condition.
 
 Bounds:
@@ -72,7 +73,9 @@ def _reshaped(case: Case) -> Iterator[Finding]:
             found.fact.source,
             found.first,
             cause=f"{operation} where the axes were to be swapped",
-            remedy="transpose or permute: x.permute(0, 2, 1) makes (batch, channels, time) of (batch, time, channels)",
+            remedy="torch.cat((h[-2], h[-1]), 1), or h.transpose(0, 1).reshape(batch, -1)"
+            if left.count(",") > right.count(",")
+            else "transpose or permute: x.permute(0, 2, 1) makes (batch, channels, time) of (batch, time, channels)",
         )
 
 

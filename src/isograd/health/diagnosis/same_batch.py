@@ -11,6 +11,12 @@ and so is fitting one batch as a trial. An alarm needs that more examples are at
          are (Cover 1965), so that learning them proves nothing. An index of an embedding counts as many columns as the table
          has rows. No alarm: tutorials and trials show three sentences on purpose, and what is lost shows in an evaluation
 
+  DRAWN  a weighted sampler with fewer weights than half of the examples that its loader holds (HALF): it draws from the first
+         of them alone, as where it was handed one weight a class. With more, the rest may be kept for a test on purpose
+  OVERLAP  batches of rows that are each the one before it moved by less than half, and begin again before half of the table
+         has come (``X[i:i + size]`` with ``i`` the number of the batch): the rest of the table is never shown. Windows that
+         slide over a series on purpose go to its end
+
 Look-alikes that are healthy: full-batch training, one long sequence, a data set as large as the batch; the four examples of
 XOR, which are more than their columns.
 """
@@ -32,10 +38,15 @@ MORE = 1
 FEWEST = 32
 LEARNED = 0.9
 SAME = 1e-5
+HALF = 0.5
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding."""
+    part = next(_of_a_part(case), None)
+    if part is not None:
+        yield part
+        return
     found = next(iter(lasting(case, "same_batch").values()), None)
     again = next((fact for _, fact in case.facts("loader_restarted") if fact.get("order", "") == "sequential"), None)
     sizes = {sample.shape[0] for _, sample in case.inputs if sample.shape}
@@ -69,6 +80,32 @@ def diagnose(case: Case) -> Iterator[Finding]:
         cause="the loader is asked once, outside the loop, or next(iter(loader)) begins it anew each time" if more else None,
         remedy="for inputs, targets in loader: inside the loop over epochs" if more else None,
     )
+
+
+def _of_a_part(case: Case) -> Iterator[Finding]:
+    """The finding that a small part of the data is all that ever comes, although not one batch alone."""
+    for step, fact in case.facts("loader"):
+        weights, dataset = int(fact.get("weights", -1)), int(fact.get("dataset", -1))
+        if 0 < weights < HALF * dataset:
+            yield _part(
+                f"The sampler has {weights:,} weights for {dataset:,} examples: it draws from the first {weights:,} alone.",
+                Evidence(f"{weights:,} weights, {dataset:,} examples", "loader", float(weights), "", float(dataset)),
+                step,
+                "one weight an example: weights = class_weights[labels]",
+            )
+    for fact in (one.fact for one in lasting(case, "overlap").values()):
+        step, rows, dataset, used = (int(fact.get(name, 0)) for name in ("moved", "rows", "dataset", "used"))
+        yield _part(
+            f"Each batch of {rows:,} examples is the one before it moved by {step:,}: at most about {used:,} of {dataset:,} "
+            "examples come at all, and the rest is never shown.",
+            Evidence(f"neighbouring batches have {rows - step:,} of {rows:,} examples in common", "overlap", float(used)),
+            1,
+            f"X[i * {rows}:(i + 1) * {rows}] where i counts batches, or for i in range(0, len(X), {rows})",
+        )
+
+
+def _part(summary: str, evidence: Evidence, since: int, remedy: str) -> Finding:
+    return Finding("same_batch", "warning", 0.97, "data", summary, (evidence,), since=since, remedy=remedy)
 
 
 def _restarted(case: Case, fact: Fact) -> Finding:
