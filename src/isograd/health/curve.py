@@ -122,15 +122,13 @@ class Curve:
         return self.looks[-1][0] <= STALE * self.taken
 
     def _drifts(self) -> bool:
-        """Whether the targets of a regression became others while it was looked at, as returns do: what they are nobody knows."""
-        floors = [sample.floor or 0.0 for _, sample in self.looks]
+        """Whether the targets of a regression became others in between, as returns do: what they are now nobody knows."""
         begun, now = self.looks[0][1].target, self.looks[-1][1].target
-        if begun and now and self.function in REGRESSIONS and abs(now.mean - begun.mean) > max(begun.std, now.std) > 0.0:
+        floors = [sample.floor or 0.0 for _, sample in self.looks] if self.function in REGRESSIONS else []
+        if floors and begun and now and abs(now.mean - begun.mean) > max(begun.std, now.std) > 0.0:
             return True
-        if self.function not in REGRESSIONS or len(floors) < 6:
-            return False
-        first, last = statistics.median(floors[:3]), statistics.median(floors[-3:])
-        return max(first, last) > DRIFT * min(first, last)
+        first, last = statistics.median(floors[:3] or [1.0]), statistics.median(floors[-3:] or [1.0])
+        return len(floors) >= 6 and max(first, last) > DRIFT * min(first, last)
 
     def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
         """The looks of the last third of the steps; ``LATE_LOOKS`` at least where the second half has so many."""

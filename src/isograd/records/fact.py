@@ -48,8 +48,8 @@ FACTS = {
     "and one recurrent layer in one direction; as for targets_ahead",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "
     "time: what it took as batch",
-    "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, or final states (layers, batch, hidden) "
-    "to (batch, all the rest), which mixes its entries; left, right: shapes as text; operation",
+    "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, or final states (layers, batch, "
+    "hidden) to (batch, all the rest), which mixes its entries; left, right: shapes as text; operation",
     "targets_crossed": "a row of outputs was laid out of two axes that the row of targets has the other way round; left and "
     "right: the two axes of outputs and of targets as text",
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "
@@ -57,8 +57,8 @@ FACTS = {
     "drop_last; epoch: passes begun; position: batches given in it",
     "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",
     "repeats": "batches of rows are taken by hand from a table of dataset examples, in passes: none twice in one, some again",
-    "overlap": "each batch of rows of a table is the one before it moved by a few, and begins again long before its end; moved: "
-    "by how many rows; rows: of a batch; dataset: of the table; used: rows of it that came, about",
+    "overlap": "each batch of rows of a table is the one before it moved by a few, and begins again long before its end; "
+    "moved: by how many rows; rows: of a batch; dataset: of the table; used: rows of it that came, at most about",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
@@ -68,8 +68,8 @@ FACTS = {
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
     "parameters: how many; layers: which",
-    "loss_dropped": "a loss was computed from the layer's output, with a graph, and no backward pass of the step began with it; "
-    "function",
+    "loss_dropped": "a loss was computed from the layer's output, with a graph, and no backward pass of the step began with "
+    "it; function",
     "first_step": "the loss along the first of two steps that were tried; promised: the first gradient times the step, "
     "met: the second gradient times the first step",
     "first_aid": "first aid acted on this step; action and reason: as records.aid says; value, bound: what was met, where how "

@@ -135,20 +135,17 @@ def _dropped(case: Case, used: dict[str, Lasting]) -> dict[str, Lasting]:
 
 def _without(case: Case, dropped: dict[str, Lasting]) -> Finding:
     where, first = next(iter(dropped.items()))
-    whom, one = listed([spoken(place) for place in dropped]), len(dropped) == 1
+    whom = listed([spoken(place) for place in dropped])
+    gets, it, its = ("gets", "it", "its") if len(dropped) == 1 else ("get", "them", "their")
     line = f" ({first.fact.source})" if first.fact.source else ""
     return Finding(
         "cut_graph",
         "warning",
         0.9,
         where,
-        f"{opening(whom)} {'gets' if one else 'get'} no gradient although the optimizer is to train {'it' if one else 'them'}: a "
-        f"loss is computed from {'its' if one else 'their'} output{line}, and no backward pass begins with it.",
-        (
-            Evidence(
-                f"in {first.seen} of {first.looks} looks the {first.fact.get('function', '')} went nowhere", "loss_dropped", 1.0
-            ),
-        ),
+        f"{opening(whom)} {gets} no gradient although the optimizer is to train {it}: a loss is computed from {its} "
+        f"output{line}, and no backward pass begins with it.",
+        (Evidence(f"{first.fact.get('function', '')} in {first.seen} of {first.looks} looks", "loss_dropped", 1.0),),
         tuple(dropped),
         first.fact.source or _source(case.anatomy, where),
         first.first,

@@ -16,8 +16,8 @@ a few huge batches; or where it announced twenty times as many (CUT) and ended w
 no yardstick, but after so few steps nothing can have come of it. A loss that lies below its floor by less than NEXT_TO_NOTHING
 is as poor as hits below BARELY: of few looks, hits tell little.
 
-Where the targets are places in the batch, each once at most (contrastive losses), nobody knows how far down perfect answers are:
-two views of one example differ, and others may look the same. There it is a remark.
+Where the targets are places in the batch, each once (contrastive losses), nobody knows what perfect answers pay: two views of
+one example differ, and others may look the same. There it is a remark.
 
 Look-alikes that are healthy: a schedule that gains most at its end (its skill is good), a task that takes off late and arrives,
 a long run of which each part gains little.
