@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isograd.health.case import Case
-from isograd.health.signals.learning import entropy, unseen
+from isograd.health.signals.learning import entropy, shifted, unseen
 from isograd.health.smoothing import smoothed, smoothing_of
 from isograd.records.batch import UNSEEN, LossSample
 from isograd.records.moments import Pairs
@@ -125,7 +125,7 @@ class Curve:
         """Whether the targets of a regression became others in between, as returns do: what they are now nobody knows."""
         begun, now = self.looks[0][1].target, self.looks[-1][1].target
         floors = [sample.floor or 0.0 for _, sample in self.looks] if self.function in REGRESSIONS else []
-        if floors and begun and now and abs(now.mean - begun.mean) > max(begun.std, now.std) > 0.0:
+        if floors and begun and now and shifted(begun, now):
             return True
         first, last = statistics.median(floors[:3] or [1.0]), statistics.median(floors[-3:] or [1.0])
         return len(floors) >= 6 and max(first, last) > DRIFT * min(first, last)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from isograd.records.batch import LossSample
+from isograd.records.moments import Moments
 from isograd.records.reading import Reading
 from isograd.records.trace import Step
 
@@ -81,6 +82,22 @@ def unseen(counts: Sequence[int]) -> float:
     (0.0, 0.5)
     """
     return sum(count == 1 for count in counts) / max(1, sum(counts))
+
+
+def shifted(before: Moments, now: Moments) -> bool:
+    r"""Whether a mean has moved by half of what the values spread by, beyond chance.
+
+    .. math:: |m_1 - m_0| > \tfrac12 \max(s_0, s_1) + 3 \sqrt{s_0^2 / n_0 + s_1^2 / n_1}
+
+    A constant that was best before then pays a quarter of the variance more (half of s, squared). Range: True, False.
+
+    >>> shifted(Moments.of([0.0, 2.0] * 50), Moments.of([3.0, 5.0] * 50)), shifted(Moments.of([0.0, 2.0]), Moments.of([1.0]))
+    (True, False)
+    """
+    if not (before.count and now.count):
+        return False
+    error = math.hypot(before.std / math.sqrt(before.count), now.std / math.sqrt(now.count))
+    return abs(now.mean - before.mean) > 0.5 * max(before.std, now.std) + 3.0 * error > 0.0
 
 
 def answer_entropy(sample: LossSample) -> float:
