@@ -45,8 +45,7 @@ STALE = 0.5
 """Share of the steps before which the last look no longer says how the training stands."""
 SETTLED = 0.01
 """Part of the targets' variance over the whole run below which that of the late ones is no measure: targets that a network
-makes for itself (of a value, by what it foretells next) come to rest when it has learned them. Where outputs and targets have
-become one number together, ``diagnosis.collapse`` says so."""
+makes for itself (a value) come to rest when it has learned them. Where both became one number ``collapse`` says so."""
 DRIFT = 4.0
 """Times that what a constant answer pays may change over the looks, for those of old to speak of the whole run."""
 ALIKE = 0.05
@@ -88,7 +87,7 @@ class Curve:
 
     ``floor`` is the loss of the best constant answer over all looks on the scale of ``looks``; ``steps`` are on that scale
     where ``told`` (the loss that is stepped is this one), else they are those of the looks. ``classes`` are the targets of all
-    looks by class. ``taken`` is the last step of the training.
+    looks by class. ``taken`` is the last step of the training; ``moved``: targets lie elsewhere now, as returns of a policy do.
     """
 
     looks: tuple[tuple[int, LossSample], ...]
@@ -97,6 +96,7 @@ class Curve:
     floor: float | None
     classes: tuple[int, ...]
     taken: int
+    moved: bool = False
 
     @property
     def function(self) -> str:
@@ -111,7 +111,7 @@ class Curve:
     def late(self) -> Standing:
         """How the last third of the training stands: the looks, and where it is more certain the losses of all its steps."""
         found = replace(self.standing(self.late_looks()), stale=self.stale)
-        if (found.stale and not self.told) or ((found.stale or not self.told) and self._drifts()):
+        if (found.stale and (not self.told or self._drifts())) or self.moved:
             return replace(found, beat=None, error=math.inf)
         beat, error = self._beat_of_steps()
         return replace(found, beat=beat, error=error) if beat is not None and error < found.error else found
@@ -122,13 +122,12 @@ class Curve:
         return self.looks[-1][0] <= STALE * self.taken
 
     def _drifts(self) -> bool:
-        """Whether the targets of a regression became others in between, as returns do: what they are now nobody knows."""
-        begun, now = self.looks[0][1].target, self.looks[-1][1].target
-        floors = [sample.floor or 0.0 for _, sample in self.looks] if self.function in REGRESSIONS else []
-        if floors and begun and now and shifted(begun, now):
-            return True
-        first, last = statistics.median(floors[:3] or [1.0]), statistics.median(floors[-3:] or [1.0])
-        return len(floors) >= 6 and max(first, last) > DRIFT * min(first, last)
+        """Whether the targets of a regression became others while it was looked at: what they are now nobody knows."""
+        floors = [sample.floor or 0.0 for _, sample in self.looks]
+        if self.function not in REGRESSIONS or len(floors) < 6:
+            return False
+        first, last = statistics.median(floors[:3]), statistics.median(floors[-3:])
+        return max(first, last) > DRIFT * min(first, last)
 
     def late_looks(self) -> tuple[tuple[int, LossSample], ...]:
         """The looks of the last third of the steps; ``LATE_LOOKS`` at least where the second half has so many."""
@@ -313,7 +312,9 @@ def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     steps = {step: value / middle for step, value in stepped.items()} if told else seen
     classes = added([sample.classes for _, sample in looks])
     taken = max(case.taken, looks[-1][0])
-    return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken)
+    kept = told and (case.facts("loader") or case.facts("repeats"))  # of a table that is gone through again and again
+    moved = not kept and looks[0][1].function in REGRESSIONS and shifted(looks[0][1].target, looks[-1][1].target)
+    return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken, moved)
 
 
 def _mixed(calls: Mapping[int, Sequence[float]], stepped: Mapping[int, float]) -> bool:

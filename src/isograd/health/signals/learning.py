@@ -84,7 +84,7 @@ def unseen(counts: Sequence[int]) -> float:
     return sum(count == 1 for count in counts) / max(1, sum(counts))
 
 
-def shifted(before: Moments, now: Moments) -> bool:
+def shifted(before: Moments | None, now: Moments | None) -> bool:
     r"""Whether a mean has moved by half of what the values spread by, beyond chance.
 
     .. math:: |m_1 - m_0| > \tfrac12 \max(s_0, s_1) + 3 \sqrt{s_0^2 / n_0 + s_1^2 / n_1}
@@ -94,7 +94,7 @@ def shifted(before: Moments, now: Moments) -> bool:
     >>> shifted(Moments.of([0.0, 2.0] * 50), Moments.of([3.0, 5.0] * 50)), shifted(Moments.of([0.0, 2.0]), Moments.of([1.0]))
     (True, False)
     """
-    if not (before.count and now.count):
+    if before is None or now is None or not (before.count and now.count):
         return False
     error = math.hypot(before.std / math.sqrt(before.count), now.std / math.sqrt(now.count))
     return abs(now.mean - before.mean) > 0.5 * max(before.std, now.std) + 3.0 * error > 0.0
