@@ -43,7 +43,7 @@ def test_a_loader_tells_its_length_its_order_and_how_far_it_is():
         "batch_size": 8,
         "dataset": 40,
         "order": "random",
-            "weights": -1,
+        "weights": -1,
         "drop_last": False,
         "epoch": 2,
         "position": 3,
