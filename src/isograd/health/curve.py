@@ -63,8 +63,7 @@ class Standing:
     right answers, chance-corrected by the most frequent class, ``hits_error`` its standard error, ``right`` and ``majority``
     the shares themselves. ``correlation`` is the cosine of outputs and targets, each less its mean, over ``pairs`` numbers.
     ``favourite`` is the share of answers that are the most frequent of their batch, ``spread`` how far outputs spread over the
-    examples, in units of the targets' spread.
-    ``stale``: these looks are of the first half of the training, and hits may have come since.
+    examples, in units of the targets' spread; ``stale``: these looks are of the first half of the training.
     """
 
     looks: int = 0
@@ -253,9 +252,9 @@ def curves(case: Case) -> tuple[Curve, ...]:
         training = [sample for sample in step.losses if sample.training]
         for place, sample in enumerate(training):
             if sample.value is not None and math.isfinite(sample.value):
-                line = sample.source or place
                 kinds = sample.output_shape[1:2] if sample.function in ENTROPIES else ()  # several terms may stand in one line
-                found[line, sample.function, sample.target_shape[1:], kinds, sample.reduction].append((step.index, sample))
+                key = sample.source or place, sample.function, sample.target_shape[1:], kinds, sample.reduction
+                found[key].append((step.index, sample))
     made = tuple(_curve(case, looks) for looks in found.values())
     _known[:] = [(weakref.ref(case), made)]
     return made
@@ -312,8 +311,8 @@ def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     steps = {step: value / middle for step, value in stepped.items()} if told else seen
     classes = added([sample.classes for _, sample in looks])
     taken = max(case.taken, looks[-1][0])
-    kept = told and (case.facts("loader") or case.facts("repeats"))  # of a table that is gone through again and again
-    moved = not kept and looks[0][1].function in REGRESSIONS and shifted(looks[0][1].target, looks[-1][1].target)
+    table = told and (case.facts("loader") or case.facts("repeats"))
+    moved = not table and looks[0][1].function in REGRESSIONS and shifted(looks[0][1].target, looks[-1][1].target)
     return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken, moved)
 
 
