@@ -89,7 +89,9 @@ def shifted(before: Moments | None, now: Moments | None) -> bool:
 
     .. math:: |m_1 - m_0| > \tfrac12 \max(s_0, s_1) + 3 \sqrt{s_0^2 / n_0 + s_1^2 / n_1}
 
-    A constant that was best before then pays a quarter of the variance more (half of s, squared). Range: True, False.
+    A constant that was best before then pays a quarter of the variance more (half of s, squared).
+    Unit: none. Range: True, False.
+    Source: Welch 1947, The generalization of Student's problem (the error of a difference of two means).
 
     >>> shifted(Moments.of([0.0, 2.0] * 50), Moments.of([3.0, 5.0] * 50)), shifted(Moments.of([0.0, 2.0]), Moments.of([1.0]))
     (True, False)
