@@ -155,3 +155,15 @@ def test_what_gains_alone_and_harms_a_healthy_network_is_named_without_a_second_
     harmful = Search(raw(0.8).attempt, lambda edit: Harm(0.9), 3_000, alarmed=True)
     found = search(harmful, proposed(RATE, INPUTS, TARGETS))
     assert found.causes[0].edit.kind == "learning_rate" and not any(one.reason == "all at once" for one in found.tried)
+
+
+@pytest.mark.parametrize(("reason", "named"), [("finding: loss_mismatch", True), ("value", False)])
+def test_beside_a_first_cause_a_finding_of_what_does_harm_stands_where_a_longer_run_leaves_it_little(reason, named):
+    def attempt(edits, steps):
+        kinds, long = {edit.kind for edit in edits}, steps > 80
+        value = 0.0 if "input_scale" not in kinds else 0.75 if long else 0.54
+        return Skill(value + (0.12 if long else 0.29) * ("loss" in kinds and value > 0.0), 100)
+
+    work = Search(attempt, lambda edit: Harm(HARMS[edit.kind]), 4_000, alarmed=True)
+    found = search(work, [Proposal(INPUTS, "finding: inputs", True), Proposal(LOSS, reason, True)], longest=400)
+    assert [cause.edit.kind for cause in found.causes] == ["input_scale", *(["loss"] if named else [])]

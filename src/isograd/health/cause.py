@@ -21,8 +21,7 @@ Bounds, from the experiments in dev/LOG.md (205 harmful cases, 41 healthy):
   TIE      scores within 10 % of each other are not told apart
   ROUNDS   three faults at most, one after the other: name, apply, repeat; where a sick program stays below WELL and nothing
            gains alone (beside a cause: not ENOUGH), all that is suspect at once, and each put back (``attempting.together``);
-           and where what is wrong for certain, or harmful, gains nothing alone, before a setting is blamed that a healthy
-           network hardly minds (``attempting.behind``)
+           and where what is certain, or harmful, gains nothing alone, before a setting that does little harm (``behind``)
   NIL      a gain below 0.05 is none; where all are none and two values are suspect, pairs are tried
   SIGNAL   neither an edit, in the longer replay either, nor the run itself lifts J above 0.1, and yet one batch is
            learned by heart (J above 0.5); not said of a loss that is known for certain to teach nothing
@@ -231,8 +230,10 @@ def _sees_more(one: Hypothesis, *, alarmed: bool) -> bool:
 
 
 def _weak(one: Hypothesis, control: Skill) -> bool:
-    """Whether a longer control stands well without it, it gains little, and nothing speaks for it but for an earlier cause."""
-    return control.value >= WELL and one.gain < ENOUGH and (one.reason.startswith("list") or bool(one.given))
+    """Whether a longer control stands well without it, it gains little, and no finding of what does harm speaks for it."""
+    spoken_for = one.reason.startswith(("fact", "finding")) and (one.harm or 0.0) >= CERTAIN
+    alone = one.reason.startswith("list") or (bool(one.given) and not spoken_for)
+    return control.value >= WELL and one.gain < ENOUGH and alone
 
 
 def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[Proposal]) -> Cause:
