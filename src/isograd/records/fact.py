@@ -61,7 +61,8 @@ FACTS = {
     "moved: by how many rows; rows: of a batch; dataset: of the table; used: rows of it that came, at most about",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
-    "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text",
+    "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text; picked: "
+    "whether the outputs are a square, of all rows the columns that an index names",
     "loss_broke": "the first loss that is not finite, seen as its backward pass began; of: batch (name, count, rows, "
     "column: of the variable that holds such numbers), weights (parameter) or pass",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",

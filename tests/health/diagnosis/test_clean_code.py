@@ -207,3 +207,23 @@ def test_returns_that_grow_with_the_policy_have_no_constant_answer_to_be_held_ag
     case = training(at, total=lambda t: 3.0 - at(t).value ** 0.5)  # a part of a sum with what moves the policy
     assert bool([*plateau.diagnose(case)]) is not moves
     assert bool([finding for finding in targets.diagnose(case) if finding.alarm]) is not moves
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize(("how", "said"), [("columns", True), ("gather", False), ("pairs", False)])
+def test_the_columns_of_all_examples_for_each_of_them_are_a_square(how, said, written):
+    """A table of distances of all pairs is a square on purpose."""
+    torch.manual_seed(0)
+
+    def step(model, number):
+        s, a = torch.randn(16, 4), torch.randint(0, 3, (16,))
+        q, y = model(s), s[:, 0] * (a - 1)
+        if how == "pairs":
+            q, y = torch.cdist(q, q), torch.cdist(s, s)
+        else:
+            q = q[:, a] if how == "columns" else q.gather(1, a[:, None]).squeeze(1)
+        return ((q - y) ** 2).mean() if written else F.mse_loss(q, y)
+
+    found = alarms(fitted(nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)), step, 30), "broadcast_loss")
+    assert bool(found) is said and all("gather" in one.remedy for one in found)

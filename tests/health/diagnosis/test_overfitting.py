@@ -88,6 +88,17 @@ def test_right_answers_alone_tell_what_was_learned_by_heart():
     assert found(counted(0.0, 2.0)) == [], "the training has not learned anything either"
 
 
+@pytest.mark.parametrize(("right", "said"), [(0.05, True), (0.3, False)])
+def test_evaluations_that_keep_next_to_nothing_of_what_training_knows_are_as_good_as_ignorant(right, said):
+    """Another order of the classes leaves a few right by chance; what is merely hard keeps more."""
+
+    def at(t):
+        tried = dataclasses.replace(classes(-t, rows=2000, value=3.0, right=right), training=False, source="test.py:3")
+        return classes(t, value=0.2, right=0.95), tried
+
+    assert [finding.alarm for finding in found(training(at))] == [said]
+
+
 def test_early_evaluations_say_nothing_and_neither_do_those_of_a_training_that_has_not_learned():
     case = training(
         lambda t: (classes(t, value=0.1, right=0.98), evaluated(t, 1.45, 0.0)), steps=60, planned=1_000, ended=False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, made_by, mark, tag
 from isograd.frameworks.torch.losses import given_to, left_out, sample_of
 from isograd.frameworks.torch.places import persons_line
-from isograd.frameworks.torch.written import Written
+from isograd.frameworks.torch.written import Written, picked
 from isograd.records.batch import LossSample
 from isograd.records.fact import Fact
 
@@ -74,7 +74,7 @@ class Calls:
             if training and isinstance(result, Tensor) and result.requires_grad:
                 self._layers[len(self.samples) - 1] = made_by(output)
             if isinstance(target, Tensor) and function in SPREAD and output.shape != target.shape:
-                self._spread(tuple(output.shape), tuple(target.shape), sample.source)
+                self._spread(tuple(output.shape), tuple(target.shape), sample.source, picked=picked(output, target))
             if isinstance(target, Tensor) and (both := crossed(output, target)) is not None:
                 settings = (("left", f"{both[0]}x{both[1]}"), ("right", f"{both[1]}x{both[0]}"))
                 self.facts["targets_crossed", ""] = Fact("targets_crossed", "", sample.source, settings)
@@ -88,7 +88,8 @@ class Calls:
             return
         found = self._written.heard(name, args, output, training=training)
         if self._written.square is not None:
-            self._spread(*self._written.square, persons_line())
+            made, wanted = self._written.square
+            self._spread(made, wanted, persons_line(), picked=made == (*wanted, *wanted))
             self._written.square = None
         if found is not None:
             sample, (made, wanted) = found
@@ -152,8 +153,8 @@ class Calls:
 
         result.register_hook(self.arriving(reached))  # type: ignore[no-untyped-call]
 
-    def _spread(self, made: tuple[int, ...], wanted: tuple[int, ...], source: str | None) -> None:
-        settings = (("left", "x".join(map(str, made))), ("right", "x".join(map(str, wanted))))
+    def _spread(self, made: tuple[int, ...], wanted: tuple[int, ...], source: str | None, *, picked: bool = False) -> None:
+        settings = (("left", "x".join(map(str, made))), ("right", "x".join(map(str, wanted))), ("picked", picked))
         self.facts["broadcast", ""] = Fact("broadcast", "", source, settings)
 
     def _axis(self, head: Head, sample: LossSample) -> None:

@@ -44,6 +44,19 @@ class _Difference:
     shapes: tuple[Shape, Shape]
 
 
+def picked(made: Tensor, wanted: Tensor) -> bool:
+    """Whether the same columns were taken of all rows, one for each example, where one of each row was meant.
+
+    >>> import torch
+    >>> q, a = torch.zeros(5, 3, requires_grad=True) * 1.0, torch.tensor([0, 2, 1, 1, 0])
+    >>> picked(q[:, a], torch.zeros(5)), picked(q[torch.arange(5), a], torch.zeros(5))
+    (True, False)
+    """
+    rows = wanted.numel()
+    square = tuple(made.shape) == (rows, rows) and wanted.ndim == 1 and rows > 1
+    return square and made.grad_fn is not None and kind_of(made.grad_fn) == "Index"
+
+
 @dataclass
 class Written:
     """The parts of one step, by a number that is written on their node of the graph.
@@ -110,6 +123,8 @@ class Written:
         rows = len(made)
         if made.shape == (rows, 1) and wanted.shape == (rows,) and rows > 1 and kind_of(made.grad_fn) != "Unsqueeze":
             self.square = tuple(made.shape), tuple(wanted.shape)  # unsqueezed, it would be a table of pairs on purpose
+        elif picked(made, wanted):
+            self.square = tuple(made.shape), tuple(wanted.shape)
         given = {"input": made, "target": wanted}
         squared, absolute = (
             dataclasses.replace(sample_of(function, given, None, training=training, source=None), written=True)

@@ -3,6 +3,7 @@
 The N x N differences have one best answer: the mean of the targets for every example. So the network is taught to ignore its
 inputs; torch only warns, and a loss written by hand says nothing. A certain fact: no bound. Where the spreading was done before
 the loss it shows in the shapes: a square of the batch against a column, from a last layer of one unit, at every look.
+So it is where outputs were picked by ``outputs[:, index]``, which is a square of all examples with the columns of all.
 Look-alikes that are healthy: differences of all pairs on purpose (both sides are outputs, or the loss keeps the table of pairs
 with reduction="none", which is a note); (N, C) against (N, C); one example.
 """
@@ -55,6 +56,8 @@ def _spread(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 def _rows(fact: Fact) -> int:
     """How many outputs met all targets: entries of the shorter shape where the longer is the same with an axis of one."""
     left, right = (_shape(str(fact.get(side, ""))) for side in ("left", "right"))
+    if fact.get("picked", False):
+        return left[0]
     long, short = (left, right) if len(left) > len(right) else (right, left)
     if not short or long != (*short, 1):
         return 0
@@ -68,6 +71,7 @@ def _shape(text: str) -> tuple[int, ...]:
 def _finding(step: int, fact: Fact, rows: int, *, kept: bool) -> Finding:
     left, right = (f"({str(fact.get(side, '')).replace('x', ', ')})" for side in ("left", "right"))
     shorter = "output" if len(left) < len(right) else "target"
+    picked = bool(fact.get("picked", False))
     return Finding(
         "broadcast_loss",
         "note" if kept else "critical",
@@ -78,7 +82,11 @@ def _finding(step: int, fact: Fact, rows: int, *, kept: bool) -> Finding:
         (Evidence(f"{rows} x {rows} differences where {rows} were meant", "differences", float(rows**2), bound=float(rows)),),
         source=fact.source,
         since=step,
-        cause="one side has an axis of one that the other has not, so that both are spread to a square",
-        remedy=f"{shorter} = {shorter}.unsqueeze(-1), so that both shapes are alike",
+        cause="outputs[:, index] takes the columns of all examples for each of them"
+        if picked
+        else "one side has an axis of one that the other has not, so that both are spread to a square",
+        remedy="outputs.gather(1, index[:, None]).squeeze(1), or outputs[torch.arange(len(index)), index]"
+        if picked
+        else f"{shorter} = {shorter}.unsqueeze(-1), so that both shapes are alike",
         references=("Humbatova et al. 2020, Taxonomy of real faults in deep learning systems, arXiv:1910.11015",),
     )

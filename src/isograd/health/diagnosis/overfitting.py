@@ -12,7 +12,8 @@ program, one loader):
               Said when the run is decided: batch norm in evaluation mode lags behind at first. Where the answers are better
               than that and only the loss is not, it is confidence: a remark.
               Evaluations that count right answers and ask no loss are held against the most frequent class of their targets,
-              or of the training's
+              or of the training's; and what is left of the training's right answers counts as nothing below KEPT, a quarter,
+              of what they are above chance, two standard errors added
 
 What the evaluations once knew and no longer do is told by ``forgetting``.
 
@@ -23,11 +24,11 @@ evaluation of the training examples themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.health.curve import Curve
+from isograd.health.curve import Curve, Standing
 from isograd.health.evaluated import ERRORS, Series, by_place, forgotten, knows
 from isograd.health.outcome import decided
 from isograd.records.batch import Evaluation
@@ -38,6 +39,7 @@ WORSE = 0.05
 WORSE_FIT = 0.1
 LOOKS = 4
 LEARNED, BEGUN = 0.5, 0.25
+KEPT = 0.25
 EXAMPLES = 32
 SAME = 0.02
 
@@ -66,7 +68,7 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
     if len(tried) < 2 or not decided(case) or late.beat is None or late.beat - ERRORS * late.error < LEARNED:
         return None
     counts = last.classes or curve.classes
-    if not sum(counts) or any(knows(one, curve.classes) for one in tried[-2:]):
+    if not sum(counts) or any(knows(one, curve.classes) and not _lost_on_the_way(late, one, counts) for one in tried[-2:]):
         return None
     share = max(counts) / sum(counts)
     right = f"{100 * (last.accuracy or 0.0):.0f} %"
@@ -83,6 +85,16 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
         since=tried[0].after,
         remedy=_BY_HEART,
     )
+
+
+def _lost_on_the_way(late: Standing, one: Evaluation, counts: Sequence[int]) -> bool:
+    """Whether less than KEPT of what the training's right answers are above chance is left."""
+    if late.hits is None or late.stale or one.accuracy is None:
+        return False
+    share = max(counts) / sum(counts)
+    error = math.sqrt(max(one.accuracy * (1.0 - one.accuracy), 1.0 / one.answers) / one.answers)
+    known = late.hits - ERRORS * late.hits_error
+    return known > LEARNED and one.accuracy + ERRORS * error - share < KEPT * known * (1.0 - share)
 
 
 def _worse(curve: Curve, tried: Series) -> Finding | None:
@@ -122,7 +134,7 @@ def _by_heart(case: Case, curve: Curve, tried: Series) -> Finding | None:
         one.floor is None or one.examples < EXAMPLES or _value(one) < (1.0 - SAME) * one.floor for one in tried[-2:]
     ):
         return None
-    last, known = tried[-1], all(knows(one) for one in tried[-2:])
+    last, known = tried[-1], all(knows(one) and not _lost_on_the_way(late, one, one.classes) for one in tried[-2:])
     value, floor = _value(last), last.floor or 0.0
     right = "" if last.accuracy is None else f" ({100 * last.accuracy:.0f} % of the answers are right)"
     return Finding(
