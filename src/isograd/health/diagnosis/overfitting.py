@@ -88,8 +88,8 @@ def _answers(case: Case, curve: Curve, tried: Series) -> Finding | None:
 
 
 def _lost_on_the_way(late: Standing, one: Evaluation, counts: Sequence[int]) -> bool:
-    """Whether less than KEPT of what the training's right answers are above chance is left."""
-    if late.hits is None or late.stale or one.accuracy is None:
+    """Whether less than KEPT of what the training's right answers are above chance is left; those of old were no more."""
+    if late.hits is None or one.accuracy is None:
         return False
     share = max(counts) / sum(counts)
     error = math.sqrt(max(one.accuracy * (1.0 - one.accuracy), 1.0 / one.answers) / one.answers)
