@@ -44,6 +44,8 @@ FACTS = {
     "mask_turned": "the mask of a sequence's attention to itself hides all earlier places and none of the later ones",
     "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "
     "attentions: how many; tokens: how many were compared",
+    "targets_column": "the one target of each example is a column of what the model is given; column; steps: of sequences, the "
+    "last of which holds it, 0 of a table; rows: of the batch",
     "targets_given": "the targets are the tokens in their own places, in a network with causal attention, or with no attention "
     "and one recurrent layer in one direction; as for targets_ahead",
     "axes_swapped": "a recurrent layer took the batch axis for time; batch: axis length by the targets; "

@@ -162,3 +162,64 @@ def test_a_recurrent_language_model_whose_targets_were_not_shifted_learns_to_cop
 @pytest.mark.parametrize("shape", ["one code", "two layers", "both ways"])
 def test_a_sequence_that_is_put_into_one_state_and_taken_out_again_is_no_leak(shape):
     assert not recited(shape)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("column", True),
+        ("standardised label", True),
+        ("window", True),
+        ("ahead", False),
+        ("line", False),
+        ("first step", False),
+        ("telling column", False),
+        ("copy", False),
+    ],
+)
+def test_a_target_that_was_left_among_the_inputs_is_told(task, said):
+    """A line through one column, a first step that is to be remembered, a column that nearly tells: all of that is sound."""
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    series = torch.randn(400).cumsum(0)
+
+    def batch():
+        x = torch.randn(32, 5)
+        if task == "column":
+            return x, x[:, 3:4].clone()
+        if task in ("standardised label", "telling column"):
+            y = (x[:, 0] + torch.randn(32) > 0).float()
+            x[:, 4] = (y - 0.5) / 0.4
+            x[:2, 4] = -x[:2, 4] if task == "telling column" else x[:2, 4]
+            return x, y[:, None]
+        if task == "line":
+            return x[:, :1], x[:, :1].clone()
+        if task == "copy":
+            return x, x.clone()
+        i = torch.randint(0, 300, (32,))
+        windows = torch.stack([series[k : k + 12] for k in i.tolist()])[..., None]
+        return windows, windows[:, 0] if task == "first step" else series[i + (12 if task == "ahead" else 11)][:, None]
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            wide = {"line": 1}.get(task, 5)
+            self.rnn = torch.nn.GRU(1, 5, batch_first=True)
+            self.out = torch.nn.Linear(wide, 5 if task == "copy" else 1)
+
+        def forward(self, x):
+            return self.out(self.rnn(x)[0][:, -1] if x.ndim == 3 else x)
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    loss = torch.nn.BCEWithLogitsLoss() if task in ("standardised label", "telling column") else torch.nn.MSELoss()
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(20):
+            x, y = batch()
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+    found = [one for one in watch.report().findings if one.disease == "leak" and one.alarm]
+    assert bool(found) is said and all("it learns to copy" in one.summary for one in found)

@@ -24,6 +24,8 @@ KINDS = 2
 TABLES = 4
 PLACES = 3
 """Places of a sequence from which two triangles of a mask are told apart."""
+ROWS, CELLS = 16, 1_000_000
+"""Examples from which a column that holds the targets says something, and entries of a table that are compared at most."""
 LARGE = -9e3
 """A logit below this is hidden: programs fill with -1e4 and lower, or add as much."""
 
@@ -49,11 +51,19 @@ class Leaks:
     """Attentions that see later places alone, and their lines."""
     _recurs: dict[str, bool] = field(default_factory=dict)
     """Recurrent layers, and whether they read in one direction alone."""
+    _table: Tensor | None = None
+    """What the model is given, between its call and that of the loss."""
+    _column: Fact | None = None
 
     def begin(self) -> None:
         """A new step."""
         for kept in (self._tokens, self._targets, self._pairs, self._hides, self._lines, self._turned, self._recurs):
             kept.clear()
+        self._table = self._column = None
+
+    def given(self, inputs: Any) -> None:
+        """The one model of a program is called with this."""
+        self._table = inputs.detach() if isinstance(inputs, Tensor) and is_plain(inputs) else None
 
     def looked_up(self, tokens: Tensor | None) -> None:
         """An embedding is given tokens; positions are the same for all examples."""
@@ -108,6 +118,14 @@ class Leaks:
 
     def target(self, target: Any) -> None:
         """A loss is called."""
+        if isinstance(target, Tensor) and self._table is not None and (column := column_of(self._table, target)) is not None:
+            settings = (
+                ("column", column),
+                ("steps", self._table.shape[1] if self._table.ndim == 3 else 0),
+                ("rows", len(target)),
+            )
+            self._column = Fact("targets_column", "", persons_line(), settings)
+        self._table = None
         if isinstance(target, Tensor) and not target.is_floating_point() and is_plain(target) and len(self._targets) < TABLES:
             self._targets.append(target.detach())
             self._lines.setdefault("", persons_line())
@@ -121,6 +139,8 @@ class Leaks:
 
     def close(self) -> Iterator[Fact]:
         """What is to be told of this step."""
+        if self._column is not None:
+            yield self._column
         yield from (Fact("mask_turned", path, line) for path, line in self._turned.items())
         self._pass()
         if self._pairs and not self._hides and list(self._recurs.values()) == [True]:
@@ -143,6 +163,26 @@ class Leaks:
 
 _NAMES = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
 _ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+
+
+def column_of(table: Tensor, target: Tensor) -> int | None:
+    """The column of a table, or of the last step of sequences, that holds the one target of each example.
+
+    Numbers by being the same, two classes by being told apart alike (a label that was standardised with the rest). A table
+    of one column is none, and a sequence of one step.
+
+    >>> table = torch.randn(20, 3)
+    >>> column_of(table, table[:, 1:2]), column_of(table, table[:, 1] + 1), column_of(table, (table[:, 1] > 0).long())
+    (1, None, None)
+    """
+    rows = len(table) if table.ndim in (2, 3) else 0
+    if rows < ROWS or target.numel() != rows or table.numel() > CELLS or table.shape[1] < 2 or not table.is_floating_point():
+        return None
+    last, wanted = table if table.ndim == 2 else table[:, -1], target.detach().reshape(rows, 1)
+    kinds = len(torch.unique(wanted))
+    same = last == wanted if kinds > KINDS else (last != last[:1]) == (wanted != wanted[:1])
+    held = same.all(0) if kinds > 1 else torch.zeros(1, dtype=torch.bool)
+    return int(held.int().argmax()) if bool(held.any()) else None
 
 
 def hides(mask: Any, *, shows: bool = False) -> bool:

@@ -142,6 +142,8 @@ class Program:
         """A model in training mode is called."""
         self._called = True
         if learning:
+            if self._sampled and len(self._arrivals.models) == 1:
+                self._sequences.leaks.given(next(tensors_in(arguments), None))
             self._repeats.look(next(tensors_in(arguments), None))
             return
         kinds, times, _ = self._trials.get(path) or (changed(module, training=True), 0, None)

@@ -4,6 +4,8 @@ Certain facts, seen at every look (LEAST of them): every target is a token that 
   ahead   the one of the next place, and no attention hides the later places: the causal mask is missing, or the wrong way round
   given   the one of its own place, in a network whose attention hides the later places, as only one that foretells does, or in
           which one recurrent layer reads the tokens and what answers reads each of its places: the targets were not shifted
+  column  of tables and sequences: the one target of each example is a column of the table, or of the last time step, at every
+          look (COLUMNS of them): what is to be foretold was left among what it is foretold from
 Either way the loss falls, even to nothing, and the network can do nothing of it where the next token is not there yet. So it is
 an alarm whatever the loss does.
 
@@ -17,16 +19,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import holds, lasting
+from isograd.health.looks import Lasting, holds, lasting
 from isograd.records.anatomy import WEIGHTED, Anatomy, spoken
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 2
+COLUMNS = 3
 BY_PLACE = ("linear", "dropout", "norm", "activation")
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding of each kind."""
+    for seen in lasting(case, "targets_column").values():
+        if holds(seen, case, least=COLUMNS):
+            yield _column(seen)
     for kind in ("targets_ahead", "targets_given"):
         found = {where: seen for where, seen in lasting(case, kind).items() if holds(seen, case, least=LEAST)}
         if not found:
@@ -56,6 +62,28 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if ahead
             else "logits = model(tokens[:, :-1]) and targets = tokens[:, 1:]",
         )
+
+
+def _column(seen: Lasting) -> Finding:
+    column, steps, rows = (int(seen.fact.get(name, 0)) for name in ("column", "steps", "rows"))
+    where = f"column {column}" + (f" of the last of {steps} time steps" if steps else "")
+    return Finding(
+        "leak",
+        "warning",
+        0.95,
+        "data",
+        f"The answer stands in the input: the target of every example is {where} of what the model is given; "
+        "it learns to copy, not to foretell.",
+        (Evidence(f"all {rows:,} targets of the batch in {seen.seen} of {seen.looks} looks", "targets_column", 1.0),),
+        source=seen.fact.source,
+        since=seen.first,
+        cause="the window ends at the target, or begins to count one too early"
+        if steps
+        else "the target is among the features",
+        remedy="x = series[i : i + window], y = series[i + window + ahead - 1] with ahead of 1 and more"
+        if steps
+        else "take the column of the target out of the inputs",
+    )
 
 
 def _place_by_place(anatomy: Anatomy, where: str) -> bool:
