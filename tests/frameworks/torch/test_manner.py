@@ -78,6 +78,25 @@ def test_a_norm_over_a_single_value_counts_among_the_last_functions_and_one_over
             assert output(edited, x).std() > 0.01 > output(patient, x).std()
 
 
+def test_a_norm_over_a_single_value_before_another_head_is_left_out_alone():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.mean, self.spread = nn.Linear(4, 6), nn.Linear(6, 1), nn.Linear(6, 1)
+
+        def forward(self, x):
+            body = F.layer_norm(self.body(x), (6,))
+            return torch.cat([F.layer_norm(self.mean(body), (1,)), torch.tanh(self.spread(body))], 1)
+
+    x = torch.randn(16, 4)
+    model = Heads()
+    patient, _ = patient_of(model, F.mse_loss, (x, torch.randn(16, 2)))
+    body = F.layer_norm(model.body(x), (6,))
+    wanted = torch.cat([model.mean(body), torch.tanh(model.spread(body))], 1)
+    assert torch.allclose(output(patient.apply(Edit("last", before="norm")), x), wanted)
+    assert torch.allclose(output(patient.apply(Edit("last")), x)[:, :1], torch.zeros(16, 1)), "the last function alone"
+
+
 def test_what_a_loss_asks_beside_its_comparison_is_weighed_anew_and_one_that_asks_nothing_refuses():
     def loss(outputs, x):
         return F.mse_loss(outputs[0], x) + 1_000.0 * outputs[1].square().mean()

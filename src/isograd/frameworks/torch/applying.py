@@ -16,7 +16,7 @@ from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.describe import describe, without_a_batch
 from isograd.frameworks.torch.fitting import Fitting, Weighed, fitting_loss, matched
 from isograd.frameworks.torch.made import STORE, kept
-from isograd.frameworks.torch.manner import BENT, CURVES, behind, last_functions, running
+from isograd.frameworks.torch.manner import BENT, CURVES, behind, last_functions, norms_of_one, running
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import apart, mapped, places_of, rebatched, standard
 from isograd.frameworks.torch.state import same_random_streams, untouched
@@ -123,6 +123,8 @@ def _loss_inside(twin: TorchPatient) -> TorchPatient:
 
 def _leave_out_last(twin: TorchPatient, edit: Edit) -> TorchPatient:
     names, last = last_functions(twin.models, lambda: _once(twin))
+    if edit.before == "norm" and (single := norms_of_one(lambda: _once(twin))):  # before another head as well
+        return dataclasses.replace(twin, manner=twin.manner.but(last=single))
     if not names:
         raise ModelError("no function comes after the last weighted layer")
     return dataclasses.replace(twin, manner=twin.manner.but(last=last))

@@ -126,6 +126,15 @@ def last_functions(models: Sequence[nn.Module], call: Callable[[], Any]) -> tupl
     return tuple(name for name, _ in heard.calls[heard.weighted + 1 :]), frozenset(heard.last)
 
 
+def norms_of_one(call: Callable[[], Any]) -> frozenset[int]:
+    """The places, among all functions that may be left out, of norms over a single value, wherever in the pass they stand."""
+    heard = _Hearing()
+    with heard, torch.no_grad():
+        call()
+    bent = [name for name, bent in heard.calls if bent]
+    return frozenset(at for at, name in enumerate(bent) if name in _AXES)
+
+
 def behind(models: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[frozenset[int], frozenset[int]]:
     """What stands between no layers: the places of ``last_functions``, and the ids of the modules that run behind them alone.
 
