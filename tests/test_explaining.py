@@ -337,6 +337,19 @@ def test_a_run_that_learned_its_labels_by_heart_is_told_from_one_that_learned():
         assert (report.healthy, report.cause.causes, report.cause.answer) == (True, (), answer)
 
 
+def test_a_loss_that_is_summed_is_told_by_its_size_and_not_told_from_a_lower_rate():
+    model, batches = net(), problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    with isograd.watch(model, optimizer, steps=100) as watch:
+        for x, y in (batches * 2)[:100]:
+            optimizer.zero_grad()
+            LOSS(model(x), y, reduction="sum").backward()
+            optimizer.step()
+    (cause, *_) = watch.explain(batches, lambda out, y: LOSS(out, y, reduction="sum")).cause.causes
+    assert cause.edit.kind == "loss" and cause.summary.startswith("The loss is a sum over the 32 examples of a batch")
+    assert "learning_rate" in [one.kind for one in cause.rivals] and cause.certainty != "sure"
+
+
 def test_a_loss_that_is_not_the_one_of_the_loop_is_said_to_be_another():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))

@@ -13,6 +13,7 @@ from typing import Any
 
 from isograd.errors import IsogradError, RequestError
 from isograd.health import attempting, cause, faithful
+from isograd.health.blame import as_a_sum
 from isograd.health.case import Case, case_of
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
@@ -161,6 +162,9 @@ def cause_of(
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     proposed = candidates(case, findings, present)
     found = cause.search(work, proposed, memorises, longest)
+    if any(sample.training and sample.reduction == "sum" for _, sample in case.losses):
+        many = present.number("batch_size") or 0.0
+        found = replace(found, causes=tuple(as_a_sum(one, found.tried, many) for one in found.causes))
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])
     own = trials.by_heart(control) if found.answer == "healthy" else None

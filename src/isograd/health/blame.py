@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from isograd.records.cause import Cause, Hypothesis
 from isograd.records.edit import Edit
+
+ALIKE = 0.9
+"""The share of one gain that another must have not to be told from it (``cause.TIE``)."""
 
 _WORDS = {
     "clear_gradients": "The gradients are not cleared between one step and the next.",
@@ -70,6 +77,27 @@ def summary_of(edit: Edit) -> str:
     if isinstance(before, float | int) and isinstance(value, float | int):
         return f"The {name} of {_shown(before)} is too {'high' if before > value else 'low'}."
     return f"It helps to {edit.text}."
+
+
+def as_a_sum(cause: Cause, tried: Sequence[Hypothesis], examples: float) -> Cause:
+    """A loss that is summed over so many examples, told by its size where a lower rate cures as well as another loss.
+
+    Then the form of the loss is not to blame, and nothing tells the mean from a rate so many times lower.
+    """
+    lower = [one for one in tried if one.edit.kind == "learning_rate" and not one.given and _lowers(one.edit)]
+    best = max(lower, key=lambda one: one.gain, default=None)
+    if cause.edit.kind != "loss" or best is None or best.gain < ALIKE * cause.gain:
+        return cause
+    said = (
+        f"The loss is a sum over the {examples:,.0f} examples of a batch: each step is as many times larger as with their mean."
+    )
+    rivals = tuple(dict.fromkeys((*cause.rivals, best.edit)))
+    return replace(cause, summary=said, certainty="likely" if cause.certainty == "sure" else cause.certainty, rivals=rivals)
+
+
+def _lowers(edit: Edit) -> bool:
+    before, value = edit.before, edit.value
+    return isinstance(before, float | int) and isinstance(value, float | int) and value < before
 
 
 def _shown(value: object) -> str:

@@ -77,19 +77,15 @@ def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | N
 
     Then run and replay are the two sides of an experiment: a habit of the loop that an alarm tells of and that no replay has
     (weights cut off or put back by half a step; some gradients that are not cleared, or clamped by hand) is to blame. No more
-    than likely, for the replay leaves out all that the loop does besides.
+    than likely, for the replay leaves out all that the loop does besides. A clip in the replay did not keep it from learning.
     """
     judged, loop = outcome(run), loop_of(run)
     if judged.skill is None or not run.ended or control < judged.skill + 2.0 * judged.error + GAIN:
         return None
-    replayed = {
-        "keep_weights": bool(loop.redraws),
-        "clear_gradients": loop.clears != 1 or loop.clears_early,
-        "clip_norm": loop.clip_norm is not None or loop.clip_value is not None,
-    }
+    replayed = {"keep_weights": bool(loop.redraws), "clear_gradients": loop.clears != 1 or loop.clears_early}
     for finding in findings:
         edit = BY_HAND.get(finding.disease)
-        if finding.alarm and edit is not None and not replayed[edit.kind]:
+        if finding.alarm and edit is not None and not replayed.get(edit.kind):
             gain = control - judged.skill
             certainty: Certainty = "likely" if gain > LIKELY else "possible"
             return Cause(edit, certainty, gain, None, finding.summary, finding.where, finding.source)
