@@ -75,6 +75,8 @@ def test_a_healthy_program_gets_one_proof_and_edits_that_were_asked_for_too():
 
     proof = cure(program(skill), Plan(PRESET, SINGLES), lambda: 0.5)
     assert proof.healthy and proof.verdict == "not proven" and not any("as well" in told for told in proof.remarks)
+    alarmed = cure(program(skill), Plan(PRESET, SINGLES, alarmed=True), lambda: 0.5)
+    assert any("as well" in told for told in alarmed.remarks), "an alarm leaves room for a second proof"
     sick = cure(program(lucky_clear), Plan(PRESET, SINGLES, asked=(CLEAR,)), lambda: 0.5)
     assert sick.edits == (CLEAR,) and sick.verdict == "not proven"
 

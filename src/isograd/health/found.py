@@ -93,9 +93,12 @@ class Found:
 
 
 def may_go_on(plan: Plan, proof: Proof) -> bool:
-    """Whether other edits may be put to proof after this one: of a sick program, where pairs and not the budget ended it."""
+    """Whether other edits may be put to proof after this one: where pairs and not the budget ended it, of a sick program, or of
+    one that does well with an alarm. What is healthy gets one proof, so that little is improved by chance.
+    """
     decided = proof.verdict == "harmful" or (len(proof.trials) == proof.pairs_needed or not proof.undecided)
-    return proof.verdict != "proven" and decided and not (proof.interrupted or proof.healthy or plan.asked)
+    well = proof.healthy and not plan.alarmed
+    return proof.verdict != "proven" and decided and not (proof.interrupted or well or plan.asked)
 
 
 def is_sick(plan: Plan, found: Found) -> bool:
