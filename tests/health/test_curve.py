@@ -17,6 +17,7 @@ from isograd.health import coverage, curve, worth
 from isograd.health.diagnosis import plateau
 from isograd.health.outcome import outcome
 from isograd.records.batch import LossSample
+from isograd.records.fact import Fact
 from isograd.records.moments import Moments
 from isograd.records.trace import Meter, ParameterSample, Trace
 
@@ -184,7 +185,10 @@ def test_looks_of_old_say_nothing_of_targets_that_were_changing():
         return numbers(t, scale=1.0 if t < 40 else 0.05, explained=0.5, stray=0.5)
 
     assert curve.main(training(old(at, 100), total=lambda t: at(t).value)).late().beat is None
-    steady = curve.main(training(old(lambda t: numbers(t), 100), total=lambda t: numbers(t).value)).late()
+    steady = training(old(lambda t: numbers(t), 100), total=lambda t: numbers(t).value)
+    assert curve.main(steady).late().beat is None, "batches that are made as they go may have become others"
+    table = (dataclasses.replace(steady.steps[0], facts=(Fact("loader", "data"),)), *steady.steps[1:])
+    steady = curve.main(dataclasses.replace(steady, steps=table)).late()
     assert steady.stale and steady.beat is not None
 
 

@@ -86,7 +86,7 @@ class Curve:
 
     ``floor`` is the loss of the best constant answer over all looks on the scale of ``looks``; ``steps`` are on that scale
     where ``told`` (the loss that is stepped is this one), else they are those of the looks. ``classes`` are the targets of all
-    looks by class. ``taken`` is the last step of the training; ``moved``: targets lie elsewhere now, as returns of a policy do.
+    looks by class. ``taken`` is the last step of the training; ``moved``: targets lie elsewhere now, as returns do, or may.
     """
 
     looks: tuple[tuple[int, LossSample], ...]
@@ -311,8 +311,8 @@ def _curve(case: Case, looks: list[tuple[int, LossSample]]) -> Curve:
     steps = {step: value / middle for step, value in stepped.items()} if told else seen
     classes = added([sample.classes for _, sample in looks])
     taken = max(case.taken, looks[-1][0])
-    table = told and (case.facts("loader") or case.facts("repeats"))
-    moved = not table and looks[0][1].function in REGRESSIONS and shifted(looks[0][1].target, looks[-1][1].target)
+    steady = looks[-1][0] > STALE * taken and not shifted(looks[0][1].target, looks[-1][1].target)
+    moved = not (steady or (told and (case.facts("loader") or case.facts("repeats")))) and looks[0][1].function in REGRESSIONS
     return Curve(tuple(looks), tuple(sorted(steps.items())), told, _floor(looks, classes), classes, taken, moved)
 
 
