@@ -178,7 +178,7 @@ def _standing(case: Case, one: Curve | None) -> tuple[float | None, Skill, Skill
         gained = sum(paid * (late.beat or 0.0) for paid, late in known) / span
         error = math.hypot(*(paid * late.error for paid, late in known)) / span
         beat = (gained, error) if math.isfinite(error) else None
-    if one is not None and one.told and floor is not None and (beat is None or beat[1] > WILD):
+    if one is not None and one.told and not one.moved and floor is not None and (beat is None or beat[1] > WILD):
         values = one.values(1.0 - LATE, 1.0)  # a mean that a few steps make is no measure of the others
         if len(values) >= FEW:
             error = _standard_error(_noise(values), len(values)) / (floor - one.least)

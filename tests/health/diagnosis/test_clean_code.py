@@ -196,15 +196,16 @@ def test_a_loss_over_places_in_the_batch_that_still_falls_is_a_remark(places):
     assert (finding.severity == "note") is places
 
 
-@pytest.mark.parametrize("moves", [True, False])
-def test_returns_that_grow_with_the_policy_have_no_constant_answer_to_be_held_against(moves):
+@pytest.mark.parametrize(("moves", "alone"), [(True, False), (True, True), (False, False)])
+def test_returns_that_grow_with_the_policy_have_no_constant_answer_to_be_held_against(moves, alone):
     """A value that trails behind what a policy reaches has not learned nothing."""
 
     def at(t):
         sample = numbers(t, mean=12.0 + (0.1 * t if moves else 0.0), explained=0.0, stray=1.5)
         return dataclasses.replace(sample, output=numbers(1).output)
 
-    case = training(at, total=lambda t: 3.0 - at(t).value ** 0.5)  # a part of a sum with what moves the policy
+    # a part of a sum with what moves the policy, or so large that it is all that shows of it
+    case = training(at, total=None if alone else lambda t: 3.0 - at(t).value ** 0.5)
     assert bool([*plateau.diagnose(case)]) is not moves
     assert bool([finding for finding in targets.diagnose(case) if finding.alarm]) is not moves
 
