@@ -83,6 +83,9 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
             raise ModelError(
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)
             ) from error
+    if loss is None and not (isinstance(value, Tensor) and value.numel() == 1):
+        remedy = "loss=, a function of (outputs, targets) such as torch.nn.functional.cross_entropy"
+        raise ModelError("there is no loss: none was given, and the model gives none", met=_met(value), remedy=remedy)
     if not isinstance(value, Tensor) or value.numel() != 1:
         if isinstance(value, int | float):
             raise ModelError(
@@ -93,7 +96,7 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
         remedy = (
             "let the loss take the mean, such as reduction='mean'" if isinstance(value, Tensor) else "return the loss alone"
         )
-        raise ModelError("the loss is not one number", met=_met(value), remedy=remedy if loss is not None else "pass loss=")
+        raise ModelError("the loss is not one number", met=_met(value), remedy=remedy)
     if not value.requires_grad:
         raise ModelError(
             "the loss has no graph: nothing can be learned from it", remedy="do not detach it, nor run under no_grad"
