@@ -27,6 +27,7 @@ _WORDS = {
     "other_terms": "Another part of the loss outweighs its comparison with the targets.",
     "keep_graph": "A signal leaves the graph, so that what stands before it learns nothing.",
     "precision": "The network computes in half precision without a scaler.",
+    "axes": "A recurrent layer takes the examples of a batch for the steps of a sequence.",
     "statistics": "The running statistics of a batch norm hardly follow its batches: what is evaluated is another network.",
     "initialisation": "The weights begin at a wrong size.",
     "nonlinearity": "No activation stands between layers, which then amount to one linear layer.",

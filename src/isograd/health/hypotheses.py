@@ -176,6 +176,8 @@ def _of_findings(case: Case, findings: Sequence[Finding], present: Present) -> I
     lag = next((fact for _, fact in case.facts("statistics_lag") if mode is not None and fact.where == mode.where), None)
     if lag is not None:
         yield from spoken_for(Edit("statistics", FOLLOWING, before=float(lag.get("momentum", 0.0))), "wrong_mode")
+    for first, other in (("batch", "time"), ("time", "batch")):
+        yield from spoken_for(Edit("axes", first, before=other), "recurrent_axes")
     yield from spoken_for(Edit("last", before="norm"), "flat_activation")
     for weight in LIGHTER:
         yield from spoken_for(Edit("other_terms", weight, before=1.0), "posterior_collapse", "loss")

@@ -18,6 +18,7 @@ FACTS = (
     "keep_graph",
     "precision",
     "statistics",
+    "axes",
     "skip_batch",
 )
 """Edits that are proposed where a certain fact asks for them alone, and are nil on a sound program."""

@@ -129,6 +129,7 @@ EDITS: dict[str, Kind] = {
     "statistics": Kind(
         "let the running statistics of batch norms take in the share `value` of each batch", "model", back="before"
     ),
+    "axes": Kind("let recurrent layers take the `value` as the first axis of their input", "model", back="before"),
     "dropout": Kind("drop units with probability `value`", "model", back="before"),
     "forget_bias": Kind("set the bias of the forget gates to `value`", "model"),
     "initialisation": Kind("draw the weights again (`value`)", "model", keeps_weights=False),
@@ -282,6 +283,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "rescale": ("unit_variance", "centred", "balance"),
     "activation": ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"),
     "nonlinearity": ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid"),
+    "axes": ("batch", "time"),
     "cell": ("lstm", "gru"),
     "normalisation": ("layer", "batch", "group"),
 }

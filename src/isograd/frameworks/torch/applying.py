@@ -192,12 +192,13 @@ def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _rescale(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    place = edit.where.partition("@")[0]
     if edit.value not in VALUES["rescale"]:
         raise ModelError(f"no rescaling is called {edit.value!r}", remedy=", ".join(VALUES["rescale"]))
     if edit.value == "balance":
         done = mending.balance(twin.models)
     else:
-        done = mending.rescale(twin.models, _passing(twin), centred=edit.value == "centred", where=edit.where.partition("@")[0])
+        done = mending.rescale(twin.models, _passing(twin), centred=edit.value == "centred", where=place)
     if done is None:
         raise ModelError("there is no hidden layer that could be rescaled", where=edit.where or "the model")
     return twin
@@ -384,6 +385,7 @@ _PERFORM: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "statistics": _statistics,
     "initialisation": _initialisation,
     "forget_bias": _forget_bias,
+    "axes": lambda twin, edit: _tried(cells.take_first(twin, str(edit.value), edit.where.partition("@")[0])),
     "rescale": _rescale,
     "revive": _revive,
     "activation": _activation,

@@ -1,9 +1,9 @@
-"""Edits of recurrent layers, on a copy: gated cells, forget gates, identity weights, truncated backpropagation."""
+"""Edits of recurrent layers, on a copy: gated cells, forget gates, identity weights, axes, truncated backpropagation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError
 from isograd.frameworks.torch.exchanging import exchanged
 from isograd.frameworks.torch.places import modules_of
+
+if TYPE_CHECKING:
+    from isograd.frameworks.torch.patient import TorchPatient
 
 _GATED = (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell)
 _PLAIN = (nn.RNN, nn.RNNCell)
@@ -54,6 +57,17 @@ def set_identity(models: Sequence[nn.Module], where: str) -> None:
                         parameter.zero_()
     if not found:
         raise ModelError("there is no simple recurrent layer whose weights could be the identity", where=where or "the model")
+
+
+def take_first(twin: TorchPatient, axis: str, where: str) -> TorchPatient:
+    """Recurrent layers take the batch, or time, as the first axis; raises ``ModelError`` where all of them do already."""
+    layers = [one for path, one in modules_of(twin.models) if isinstance(one, nn.RNNBase) and where in ("", path)]
+    found = [one for one in layers if one.batch_first is (axis != "batch")]
+    if not found:
+        raise ModelError(f"there is no recurrent layer that does not take the {axis} first already", where=where or "the model")
+    for layer in found:
+        layer.batch_first = axis == "batch"
+    return twin
 
 
 def exchange_cells(

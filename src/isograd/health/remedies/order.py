@@ -17,6 +17,7 @@ CORRECTNESS = frozenset(
         "unfreeze",
         "keep_graph",
         "precision",
+        "axes",
         "loss",
         "last",
         "skip_batch",
