@@ -53,6 +53,8 @@ OPERATORS: dict[str, frozenset[str]] = {
     "no activation": frozenset(["nonlinearity"]),
     "penalty overwhelms": frozenset(["loss"]),
     "running statistics that hardly follow": frozenset(["statistics"]),
+    "batch and time swapped": frozenset(["axes"]),
+    "batch_first forgotten": frozenset(["axes"]),
     "weights clamped as in a critic": frozenset(["weight_decay", "loss", "keep_weights"]),
     "weight of a term far too large": frozenset(["loss", "other_terms"]),
 }
@@ -75,7 +77,7 @@ def right_kinds(operator: str, family: str, program: str = "") -> frozenset[str]
     """The kinds of edits that name this fault; empty where it is not covered."""
     if program in COPIES and family == "input scale":
         return frozenset(["input_scale", "target_scale"])
-    if operator in NO_EDIT or family in NO_REPLAY:
+    if operator in NO_EDIT or (family in NO_REPLAY and operator not in OPERATORS):
         return frozenset()
     return OPERATORS.get(operator, FAMILIES.get(family, frozenset()))
 

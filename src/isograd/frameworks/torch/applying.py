@@ -192,13 +192,12 @@ def _initialisation(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 
 def _rescale(twin: TorchPatient, edit: Edit) -> TorchPatient:
-    place = edit.where.partition("@")[0]
     if edit.value not in VALUES["rescale"]:
         raise ModelError(f"no rescaling is called {edit.value!r}", remedy=", ".join(VALUES["rescale"]))
     if edit.value == "balance":
         done = mending.balance(twin.models)
     else:
-        done = mending.rescale(twin.models, _passing(twin), centred=edit.value == "centred", where=place)
+        done = mending.rescale(twin.models, _passing(twin), centred=edit.value == "centred", where=edit.where.partition("@")[0])
     if done is None:
         raise ModelError("there is no hidden layer that could be rescaled", where=edit.where or "the model")
     return twin
