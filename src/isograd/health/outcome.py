@@ -198,7 +198,7 @@ def _own(case: Case) -> Skill:
     the program's own evaluations found to be good is not called poor by it.
     """
     found = replayed.worth(case)
-    if found is None:
+    if found is None or found.gain > 1.0 + 2.0 * found.error:  # then the best rows that were found are no bound
         return None
     value = min(1.0, max(found.gain, found.cosine**2))
     return None if value < CAN and able(case) else (value, found.error)
