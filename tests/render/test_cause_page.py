@@ -10,7 +10,7 @@ from isograd.records.edit import Edit
 from isograd.records.finding import Finding
 from isograd.records.report import Report
 from isograd.records.skill import Skill
-from isograd.render import html, text
+from isograd.render import cause, html, text
 
 RATE = Edit("learning_rate", 0.01, before=3.0)
 SAID = "The learning rate of 3 is too high."
@@ -116,3 +116,13 @@ def test_the_page_shows_the_trials_as_a_table_and_a_picture_and_escapes_what_oth
 def test_a_report_with_a_cause_survives_its_file():
     report = Report("watch", Anatomy("torch", (), ()), cause=FOUND)
     assert codec.loads(Report, codec.dumps(report)) == report
+
+
+def test_gains_of_nothing_are_drawn_as_nothing_and_zero_has_no_sign():
+    tried = (Hypothesis(Edit("learning_rate", 0.01), "list", -0.001, 0.004), Hypothesis(Edit("loss"), "list", -0.002, -0.001))
+    drawn = str(cause.bars(tried))
+    assert 'width="2.0%"' in drawn and "-0.00" not in drawn
+    whole = str(cause.bars((Hypothesis(Edit("loss"), "list", 0.9, 0.9),)))
+    assert 'width="100.0%"' in whole
+    found = Explanation("unknown", Skill(-0.001, 9), 80, 240, 2_000, tried=tried)
+    assert "-0.00" not in "\n".join(cause.lines(found, 100)) and "−0.00" not in str(cause.cause_section(found))

@@ -17,6 +17,8 @@ SHOWN = 12
 NAMED = 3
 """What was seen in a text, where no experiment names a cause; the page has all."""
 _HEIGHT = 36
+LEAST_WIDTH = 0.2
+"""The gain that fills the width of the picture, where none is larger: bars of nothing are not to look like something."""
 _ANSWERS = {
     "healthy": "Nothing is to blame: no change of one thing does this program as much good as a fault would cost it.",
     "no signal": "What is trained on can be learned by heart, and nothing of it carries over: either the labels do not "
@@ -197,7 +199,7 @@ def _trials(found: Explanation) -> Iterator[str]:
     names = [_short(one) for one in shown]
     wide = min(58, max(map(len, (*names, "no change"))))
     yield f"  tried   {'':<{wide}}  skill    gain   harm"
-    yield f"          {'no change':<{wide}}  {found.control.value:5.2f}"
+    yield f"          {'no change':<{wide}}  {found.control.value:z5.2f}"
     for name, one in zip(names, shown, strict=True):
         yield f"          {clip(name, wide):<{wide}}  {_figures(one)}"
     if len(found.tried) > SHOWN:
@@ -208,9 +210,9 @@ def _figures(one: Hypothesis) -> str:
     if one.skill is None:
         return f"could not be run: {one.failed}"
     if _is_untouched(one):
-        return f"{one.skill:5.2f}"
+        return f"{one.skill:z5.2f}"
     harm = "" if one.edit.remedy else "  ?" if one.harm is None else f"{one.harm:5.2f}"
-    return f"{one.skill:5.2f}  {one.gain:+6.2f}  {harm}".rstrip()
+    return f"{one.skill:z5.2f}  {one.gain:+z6.2f}  {harm}".rstrip()
 
 
 def _short(one: Hypothesis) -> str:
@@ -259,14 +261,14 @@ def cause_section(found: Explanation) -> Markup:
         [
             join(_named(one)),
             join(proposed_by(one.reason) if one.failed is None else f"could not be run: {one.failed}"),
-            "–" if one.skill is None else f"{one.skill:.2f}",
-            "–" if one.skill is None else f"{one.gain:+.2f}",
+            "–" if one.skill is None else f"{one.skill:z.2f}",
+            "–" if one.skill is None else f"{one.gain:+z.2f}",
             "remedy" if one.edit.remedy else "?" if one.harm is None else f"{one.harm:.2f}",
         ]
         for one in found.tried
     ]
     numbers = table("What was tried", ("change", "proposed by", "skill", "gain", "harm"), rows, text=2)
-    control = f"{found.control.value:.2f}".replace("-", "−")
+    control = f"{found.control.value:z.2f}".replace("-", "−")
     picture = chart(
         "What each change gained",
         f"The untouched program reaches a skill of {control} in {found.length} steps; each bar is what one "
@@ -303,13 +305,15 @@ def bars(tried: Sequence[Hypothesis]) -> Markup:
     shown = sorted((one for one in tried if one.skill is not None and not _is_untouched(one)), key=lambda one: -one.gain)[
         :SHOWN
     ]
-    most = max((abs(one.gain) for one in shown), default=0.0) or 1.0
+    most = max(LEAST_WIDTH, *(abs(one.gain) for one in shown))
     drawn = []
     for place, one in enumerate(shown):
         top, long = place * _HEIGHT, 100.0 * max(0.0, one.gain) / most
         fill = "currentColor" if one.score > 0.0 else "#8a8a8a"
         drawn.append(el("text", clip(_named(one), 44), x=0, y=top + 14, font_size=12, fill="currentColor"))
-        drawn.append(el("text", f"{one.gain:+.2f}", x="100%", y=top + 14, text_anchor="end", font_size=12, fill="currentColor"))
+        drawn.append(
+            el("text", f"{one.gain:+z.2f}", x="100%", y=top + 14, text_anchor="end", font_size=12, fill="currentColor")
+        )
         drawn.append(el("rect", x=0, y=top + 20, width=f"{long:.1f}%", height=_HEIGHT - 28, fill=fill))
     label = "Bars of the gain of each change"
     return el("svg", *drawn, width="100%", height=_HEIGHT * len(shown), role="img", aria_label=label)
