@@ -1,5 +1,7 @@
 """``watch.explain`` without a loss: the one that the watch heard is taken, and three faults at once are told apart by it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -59,10 +61,10 @@ def test_the_loss_is_taken_with_the_shape_the_sign_and_the_type_it_was_called_wi
 
 
 def test_what_is_not_known_whole_is_asked_for():
-    for known in ("weights", "written", "reduction"):
-        more = {"weights": (1.0, 2.0), "written": True, "reduction": "none"}[known]
-        assert loss_as_heard(LossSample("cross_entropy", **{known: more})) is None
-    assert loss_as_heard(LossSample("")) is None
+    plain = LossSample("cross_entropy", plain=True)
+    assert loss_as_heard(plain) is not None and loss_as_heard(LossSample("")) is None
+    for more in ({"plain": False}, {"written": True}, {"reduction": "none"}, {"head": ("log_softmax",)}):
+        assert loss_as_heard(replace(plain, **more)) is None, "options, or a function in the loop"
     batches = [(x, y[:, None]) for x, y in houses()]
     model = mlp(3, 1)
     watch, optimizer = watched(model, batches, lambda out, y: (out - y).abs().pow(1.5).mean())
@@ -71,5 +73,28 @@ def test_what_is_not_known_whole_is_asked_for():
 
 
 def test_a_model_that_gives_its_loss_itself_is_believed():
-    heard = loss_as_heard(LossSample("mse_loss", output_shape=(4, 1), target_shape=(4, 1)))
+    heard = loss_as_heard(LossSample("mse_loss", output_shape=(4, 1), target_shape=(4, 1), plain=True))
     assert float(heard({"loss": torch.tensor(7.0)}, None)) == 7.0
+
+
+def test_outputs_that_the_loop_brings_into_another_order_are_not_guessed():
+    heard = loss_as_heard(LossSample("cross_entropy", output_shape=(8, 5, 12), target_shape=(8, 12), plain=True))
+    with pytest.raises(ModelError, match="another form"):
+        heard(torch.randn(8, 12, 5), torch.zeros(8, 12, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("terms", ["a term that is added", "two heads", "smoothing"])
+def test_a_loss_of_several_terms_or_with_options_is_asked_for(terms):
+    draw = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(32, 4, generator=draw), torch.randint(0, 3, (32,), generator=draw)) for _ in range(8)]
+    cross = nn.functional.cross_entropy
+
+    def loss(out, y):
+        if terms == "two heads":
+            return cross(out, y) + cross(out.flip(1), y)
+        return cross(out, y, label_smoothing=0.1) if terms == "smoothing" else cross(out, y) + 0.1 * out.square().mean()
+
+    model = mlp(4, 3)
+    watch, optimizer = watched(model, batches, loss)
+    with pytest.raises(ModelError, match="there is no loss: none was given"):
+        watch.explain(batches, optimizer=optimizer)

@@ -162,8 +162,8 @@ def cause_of(
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     proposed = candidates(case, findings, present)
     found = cause.search(work, proposed, memorises, longest)
-    if any(sample.training and sample.reduction == "sum" for _, sample in case.losses):
-        many = present.number("batch_size") or 0.0
+    many = present.number("batch_size")
+    if many and any(sample.training and sample.reduction == "sum" for _, sample in case.losses):
         found = replace(found, causes=tuple(as_a_sum(one, found.tried, many) for one in found.causes))
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])

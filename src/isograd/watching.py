@@ -17,6 +17,7 @@ from isograd.health.case import Case
 from isograd.health.diagnosis.exception import explained, in_a_line
 from isograd.health.forecasting import last_look, of_watch
 from isograd.health.habits import loop_of
+from isograd.health.losses import stepped_alone
 from isograd.health.raising import known
 from isograd.live import Live, OnFinding
 from isograd.ports import Recorder, Start
@@ -177,8 +178,7 @@ class Watch:
 
     def _heard(self, case: Case) -> tuple[Any, tuple[str, ...]]:
         """The one loss that the watch heard, as a function, and what must be said of that."""
-        samples = {(one.function, one.reduction): one for _, one in case.losses if one.training}
-        one = next(iter(samples.values())) if len(samples) == 1 else None
+        one = stepped_alone(case)
         loss = None if one is None or self._start is None else self._start.loss_as_heard(one)
         if one is None or loss is None:
             return None, ()

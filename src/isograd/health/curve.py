@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from isograd.health.case import Case
 from isograd.health.signals.learning import entropy, shifted, unseen
 from isograd.health.smoothing import smoothed, smoothing_of
-from isograd.records.batch import UNSEEN, LossSample
+from isograd.records.batch import UNSEEN, LossSample, apart_by_width
 from isograd.records.moments import Pairs
 
 BATCH = 8
@@ -250,14 +250,14 @@ def curves(case: Case) -> tuple[Curve, ...]:
     found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = defaultdict(list)
     for step in case.steps:
         training = [sample for sample in step.losses if sample.training]
+        several = apart_by_width([one for one in training if one.function in ENTROPIES])
         for place, sample in enumerate(training):
             if sample.value is not None and math.isfinite(sample.value):
-                kinds = sample.output_shape[1:2] if sample.function in ENTROPIES else ()  # several terms may stand in one line
+                kinds = sample.output_shape[1:2] if sample.function in ENTROPIES and sample.source in several else ()
                 key = sample.source or place, sample.function, sample.target_shape[1:], kinds, sample.reduction
                 found[key].append((step.index, sample))
-    made = tuple(_curve(case, looks) for looks in found.values())
-    _known[:] = [(weakref.ref(case), made)]
-    return made
+    _known[:] = [(weakref.ref(case), tuple(_curve(case, looks) for looks in found.values()))]
+    return _known[0][1]
 
 
 def main(case: Case) -> Curve | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isograd.health.case import Case
-from isograd.records.batch import REACH, LossSample
+from isograd.records.batch import REACH, LossSample, apart_by_width
 
 INDEXED = ("cross_entropy", "nll_loss")
 """Losses whose targets are class indices."""
@@ -29,6 +29,10 @@ SHOWN = {
     "huber_loss": "the Huber loss",
 }
 """Losses in a sentence."""
+
+
+SAME = 1e-3
+"""Relative difference up to which the value that was stepped is that of a call: half precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,33 @@ def sums_to_one(look: LossSample) -> bool:
     return look.rows is not None and all(abs(total - 1.0) <= 1e-2 for total in look.rows)
 
 
+def stepped_alone(case: Case) -> LossSample | None:
+    """The call of a loss, last seen, that each step which was looked at went by and nothing else; None where there is none.
+
+    Of several terms, or a term that is added, the value that was stepped is another than that of any call.
+    """
+    looks = [(step.loss, calls) for step in case.steps if (calls := [one for one in step.losses if one.training])]
+    if not looks or len({(one.function, one.reduction, one.source) for _, calls in looks for one in calls}) > 1:
+        return None
+    for stepped, (one, *more) in looks:
+        if more or one.value is None or stepped is None:
+            return None
+        same = stepped == one.value or abs(abs(stepped) - abs(one.value)) <= SAME * abs(one.value)
+        if not same and math.isfinite(stepped):
+            return None
+    return looks[-1][1][0]
+
+
 def uses(case: Case) -> Iterator[Use]:
     """The training losses by their place in the program; evaluations and losses of an unknown function are left out."""
     found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = {}
+    several: dict[int, frozenset[str | None]] = {}
+    for at in case.steps:
+        several[at.index] = apart_by_width([one for one in at.losses if one.training and one.function in INDEXED])
     for step, sample in case.losses:
         if sample.training and sample.function:
-            outputs = sample.output_shape[1:2] if sample.function in INDEXED else ()  # several terms may stand in one line
+            terms = sample.function in INDEXED and sample.source in several.get(step, ())
+            outputs = sample.output_shape[1:2] if terms else ()
             key = (sample.function, sample.source, sample.head, sample.head_where, sample.base, outputs)
             found.setdefault(key, []).append((step, sample))
     for looks in found.values():

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from isograd.health import replayed
 from isograd.health.case import Case
-from isograd.health.curve import LATE, Curve, contested, curves, main
+from isograd.health.curve import LATE, LATE_LOOKS, Curve, contested, curves, main
 from isograd.health.evaluated import able
 
 FEW = 5
@@ -198,7 +198,9 @@ def _own(case: Case) -> Skill:
     the program's own evaluations found to be good is not called poor by it.
     """
     found = replayed.worth(case)
-    if found is None or found.gain > 1.0 + 2.0 * found.error:  # then the best rows that were found are no bound
+    if found is None or found.rows < replayed.ROWS or found.looks < LATE_LOOKS:
+        return None
+    if found.gain > 1.0 + 2.0 * found.error:  # then the best rows that were found are no bound
         return None
     value = min(1.0, max(found.gain, found.cosine**2))
     return None if value < CAN and able(case) else (value, found.error)

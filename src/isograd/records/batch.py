@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from isograd.records.moments import Moments, Pairs
@@ -80,8 +81,9 @@ class LossSample:
     ``head`` names the functions that the output came through since the last weighted operation, the last first ("softmax",),
     ``source`` the line of the call, ``head_source`` the line of the first of ``head`` and ``head_where`` its path where it is a
     module; ``base`` is the operation that the head stands on ("linear", "conv"), "" where it was not found. ``bounds`` are
-    those that the last function of ``head`` was called with, where it is a clamp. ``value`` is the loss as the program
-    reduces it, by ``reduction`` (the mean for "none").
+    those that the last function of ``head`` was called with, where it is a clamp. ``plain``: with no option beside the
+    reduction (no weights, no index to ignore, no smoothing). ``value`` is the loss as the program reduces it, by ``reduction``
+    (the mean for "none").
 
     ``floor`` is the loss, by the same function and reduction, of the best constant answer on this very batch (class
     frequencies; mean of the targets): what a model without inputs can reach. None where it is not known. ``least`` is what
@@ -109,6 +111,7 @@ class LossSample:
     head_where: str = ""
     base: str = ""
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    plain: bool = False
     value: float | None = None
     floor: float | None = None
     output: Moments | None = None
@@ -195,3 +198,16 @@ class Replay:
         """What is to be gained by answers of their own for every row; None where there is nothing, or no end to it."""
         found = self.constant - self.best
         return found if math.isfinite(found) and found > 0.0 else None
+
+
+def apart_by_width(samples: Sequence[LossSample]) -> frozenset[str | None]:
+    """The lines at which one step calls losses on outputs of several widths: terms that stand in one line.
+
+    >>> one, two = (LossSample("cross_entropy", source="t.py:3", output_shape=(8, width)) for width in (4, 10))
+    >>> apart_by_width((one, two)), apart_by_width((one,))
+    (frozenset({'t.py:3'}), frozenset())
+    """
+    widths: dict[str | None, set[tuple[int, ...]]] = {}
+    for sample in samples:
+        widths.setdefault(sample.source, set()).add(sample.output_shape[1:2])
+    return frozenset(line for line, seen in widths.items() if len(seen) > 1)

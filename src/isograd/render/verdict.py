@@ -95,7 +95,7 @@ def little(report: Report) -> str:
         return ""
     if learned.skill + 2.0 * learned.error < NEXT_TO_NOTHING:
         return "next to nothing"
-    return "little" if learned.over and learned.skill < LITTLE else ""
+    return "little" if learned.over and learned.skill + 2.0 * learned.error < LITTLE else ""
 
 
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:

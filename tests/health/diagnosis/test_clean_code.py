@@ -228,3 +228,64 @@ def test_the_columns_of_all_examples_for_each_of_them_are_a_square(how, said, wr
 
     found = alarms(fitted(nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)), step, 30), "broadcast_loss")
     assert bool(found) is said and all("gather" in one.remedy for one in found)
+
+
+def test_tiny_networks_as_torch_draws_them_are_not_one_sided():
+    import isograd
+
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1))
+        x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+        report = isograd.check(model, (x, y), torch.nn.functional.mse_loss, torch.optim.Adam(model.parameters(), lr=0.05))
+        assert all(finding.disease != "symmetry" for finding in report.findings)
+
+
+def test_a_metric_after_the_backward_pass_is_heard_behind_a_clamp_with_tensors_for_bounds():
+    import isograd
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(5):
+            x = torch.randn(16, 3)
+            out = torch.clamp(model(x), torch.tensor(-2.0), torch.tensor(2.0))
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(out, x[:, :2]).backward()
+            torch.nn.functional.l1_loss(out, x[:, :2])
+            optimizer.step()
+    assert watch.report().record.steps == 5
+
+
+def test_the_only_example_of_its_class_tells_nothing_of_columns():
+    from isograd.frameworks.torch.leaks import column_of
+
+    table = torch.randn(32, 6)
+    lone = (torch.arange(32) == 0).long()
+    assert column_of(table, lone) is None
+    table[:, 2] = -1.0  # a border that is the same for all but what was made
+    table[16:, 2] = torch.randn(16)
+    assert column_of(table, (torch.arange(32) < 16).long()) is None
+    table[:, 2] = torch.where(torch.arange(32) < 16, 0.7, -0.7)
+    assert column_of(table, (torch.arange(32) < 16).long()) == 2
+
+
+def test_scores_of_as_many_candidates_as_a_batch_has_are_one_loss():
+    from lessons import EMPTY
+
+    from isograd.health import curve
+    from isograd.health.case import Case
+    from isograd.health.losses import uses
+    from isograd.records.batch import LossSample
+    from isograd.records.trace import Step
+
+    def step(at, *widths):
+        calls = (LossSample("cross_entropy", source="rank.py:3", value=1.0, output_shape=(8, width)) for width in widths)
+        return Step(at, 1.0, losses=tuple(calls))
+
+    ranked = Case(EMPTY, steps=tuple(step(at, 4 + at) for at in range(1, 9)), taken=8)
+    assert len(curve.curves(ranked)) == 1 == len(list(uses(ranked)))
+    several = Case(EMPTY, steps=tuple(step(at, 4, 10) for at in range(1, 9)), taken=8)
+    assert len(curve.curves(several)) == 2 == len(list(uses(several)))

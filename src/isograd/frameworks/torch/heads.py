@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
@@ -161,7 +162,11 @@ def _bounds(node: Any) -> tuple[float, float]:
     """What a clamp (or a hardtanh, a relu6) was called with; tensors as bounds are not followed."""
     found = []
     for side, sign in (("min", -1.0), ("max", 1.0)):
-        value = next((getattr(node, name) for name in (f"_saved_{side}", f"_saved_{side}_val") if hasattr(node, name)), None)
+        value = None
+        with contextlib.suppress(RuntimeError):  # a tensor that was saved is gone after the backward pass
+            value = next(
+                (getattr(node, name) for name in (f"_saved_{side}", f"_saved_{side}_val") if hasattr(node, name)), None
+            )
         found.append(float(value) if isinstance(value, int | float) else sign * math.inf)
     return found[0], found[1]
 

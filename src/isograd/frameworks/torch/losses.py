@@ -68,6 +68,23 @@ def given_to(function: str, args: Sequence[Any], kwargs: Mapping[str, Any], modu
     return given
 
 
+def plain_call(function: str, given: Mapping[str, Any]) -> bool:
+    """Whether no option but the reduction was given.
+
+    >>> plain_call("cross_entropy", {"reduction": "sum"}), plain_call("cross_entropy", {"ignore_index": 0})
+    (True, False)
+    """
+    parameters = inspect.signature(getattr(F, function)).parameters if hasattr(F, function) else {}
+    options = {name: one.default for name, one in parameters.items() if name not in _NO_OPTIONS}
+    return all(
+        (value := given.get(name, usual)) is usual or (isinstance(value, float | int) and value == usual)
+        for name, usual in options.items()
+    )
+
+
+_NO_OPTIONS = ("input", "target", "reduction", "reduce", "size_average")
+
+
 def reduction_of(given: Mapping[str, Any]) -> str:
     """How the terms become one number; torch's two old arguments are understood."""
     if given.get("reduce") is False:
@@ -119,6 +136,7 @@ def sample_of(function: str, given: Mapping[str, Any], result: Any, *, training:
         head_where=head.where,
         base=head.base,
         bounds=head.bounds,
+        plain=plain_call(function, given),
         value=value,
         output_shape=tuple(output.shape),
         output_dtype=_dtype(output),

@@ -359,7 +359,7 @@ def _answers(low: float, high: float) -> str:
 
 
 def _probability(logit: float) -> str:
-    return f"{1.0 / (1.0 + math.exp(-logit)):.2g}"
+    return f"{math.exp(-_softplus(-logit)):.2g}"
 
 
 def _least(use: Use, least: float, of: str = "") -> Evidence:

@@ -12,8 +12,7 @@ Between the two are weights of one sign (``torch.rand``, ``uniform_``): all but 
 the inputs. A matrix of n by m with the mean a and the standard deviation s around it has one singular value of about
 a sqrt(n m) beside others up to s (sqrt(n) + sqrt(m)) (Bai & Yin 1993). ONE_SIDED: a mean of half the rms, where independent
 draws have 1 / sqrt(n m); and the one singular value above all others, LEADS. In at least two layers and in half of them; an
-alarm unless the run is known to go well. What was trained before has been somewhere, and a
-single layer may be meant so.
+alarm unless the run is known to go well. A single layer may be meant so.
 Bound for the first: none, a standard deviation of zero is exact (up to the rounding of its own computation).
 Look-alikes that are healthy: a last layer, or the last layer of a residual branch, that starts at zero; orthogonal and
 identity initialisations; normalisation scales (vectors) that start at one; kernels that average; a layer with one input.
@@ -38,6 +37,8 @@ REACHED = 0.75
 SKILL = 0.6
 ONE_SIDED = 0.5
 LEADS = 1.0
+FEWEST, CLEAR = 16, 5.0
+"""Weights of a layer below which their mean says nothing, and standard errors that it must be away from zero."""
 UNITS = 2
 REFERENCES = ("Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",)
 
@@ -104,6 +105,9 @@ def _small(case: Case, near: Sequence[Layer]) -> Finding:
 def _one_sided(weight: Parameter) -> bool:
     values = weight.values
     rows, columns = weight.shape[0], math.prod(weight.shape[1:])
+    by_chance = values.count < FEWEST or abs(values.mean) * math.sqrt(values.count) <= CLEAR * values.std
+    if by_chance:
+        return False
     edge = values.std * (math.sqrt(rows) + math.sqrt(columns))
     leads = abs(values.mean) * math.sqrt(rows * columns) > LEADS * edge > 0.0
     return leads and abs(values.mean) >= ONE_SIDED * values.rms
