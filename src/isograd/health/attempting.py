@@ -225,7 +225,7 @@ def behind(work: Search, start: Skill, best: Hypothesis) -> list[Hypothesis]:
     return found if kinds & waits and (without or more) else []
 
 
-def certain(one: Hypothesis) -> bool:
+def certain(one: Hypothesis | Proposal) -> bool:
     """Whether an edit is what a certain fact of the program asks for: its correctness, or the loss that fits."""
     return one.edit.kind in FACTS or (one.edit.kind == "loss" and one.reason.startswith("fact"))
 

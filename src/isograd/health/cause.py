@@ -94,8 +94,8 @@ def search(
                 break
             if best is None and not causes:
                 suspected = _suspects(work)
-                certain = tuple(one.edit for one in left if one.urgent and (one.edit.kind in FACTS or _lost(one)))
-                best = _best(_pairs(work, start, suspected, certain), work.stood)
+                wrong = tuple(one.edit for one in left if one.urgent and attempting.certain(one))
+                best = _best(_pairs(work, start, suspected, wrong), work.stood)
                 if best is None:
                     found = _longer(work, control, left, longest)
                     best = _best(found, work.stood)
@@ -284,11 +284,6 @@ def _suspects(work: Search) -> list[Hypothesis]:
     if any(one.gain > GAIN and one.score > 0.0 for one in single):
         return []
     return suspects(work)
-
-
-def _lost(one: Proposal) -> bool:
-    """Whether the loss is known for certain to teach nothing as it is."""
-    return one.edit.kind == "loss" and one.reason.startswith("fact")
 
 
 def _companions(work: Search, suspected: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:

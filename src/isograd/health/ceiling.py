@@ -123,8 +123,8 @@ def essential(work: Work, plan: Plan, found: Found, control: Training, highest: 
         if work.train(rest, SEARCH_SEED, "search", steps_of(rest, short), f"without: {edit.text}").skill.value >= least:
             parts = rest
     if len(parts) < len(found.ceiling.edits) and work.affords(steps_of(parts, work.length)):
-        reason = f"without each of them {1.0 - share:.0%} of the gain is lost in {short} steps"
-        work.candidate(parts, "shrunk", reason.replace("50%", "half"))
+        lost = "half" if share == HOPELESS else f"{100.0 * (1.0 - share):.0f} %"
+        work.candidate(parts, "shrunk", f"without each of them {lost} of the gain is lost in {short} steps")
 
 
 def _other_way(

@@ -74,15 +74,18 @@ def plain_call(function: str, given: Mapping[str, Any]) -> bool:
     >>> plain_call("cross_entropy", {"reduction": "sum"}), plain_call("cross_entropy", {"ignore_index": 0})
     (True, False)
     """
-    parameters = inspect.signature(getattr(F, function)).parameters if hasattr(F, function) else {}
-    options = {name: one.default for name, one in parameters.items() if name not in _NO_OPTIONS}
     return all(
         (value := given.get(name, usual)) is usual or (isinstance(value, float | int) and value == usual)
-        for name, usual in options.items()
+        for name, usual in _options_of(function).items()
     )
 
 
-_NO_OPTIONS = ("input", "target", "reduction", "reduce", "size_average")
+@cache
+def _options_of(function: str) -> dict[str, Any]:
+    """What else than outputs, targets and the reduction a loss function takes, with what it has where nothing is given."""
+    parameters = inspect.signature(getattr(F, function)).parameters if hasattr(F, function) else {}
+    own = ("input", "target", "reduction", "reduce", "size_average")
+    return {name: one.default for name, one in parameters.items() if name not in own}
 
 
 def reduction_of(given: Mapping[str, Any]) -> str:
