@@ -38,7 +38,7 @@ def loop_of(case: Case) -> Loop:
         clip_value=bound if by_value else None,
         evaluating=_mostly(case, "evaluation_mode", looks),
         rates=_rates(case),
-        same_batch=len(looks) > 1 and _mostly(case, "same_batch", looks[1:]),
+        same_batch=len(looks) > 1 and _mostly(case, "same_batch", looks[1:]) and not _goes_round(case),
         redraws=_redraws(case),
         steps=case.planned,
         accumulate=_accumulates(case),
@@ -67,6 +67,11 @@ def _accumulates(case: Case) -> int:
         times = max(calls.values())
         counts.add(times if passes == {float(times)} else 1)
     return next(iter(counts)) if len(counts) == 1 and max(counts) <= MOST_BATCHES else 1
+
+
+def _goes_round(case: Case) -> bool:
+    """Whether a step that is like the last goes through several batches."""
+    return _accumulates(case) > 1 and any(fact.get("various", False) for _, fact in case.facts("same_batch"))
 
 
 def _clears(case: Case, looks: tuple[int, ...]) -> int:

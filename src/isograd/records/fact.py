@@ -61,7 +61,7 @@ FACTS = {
     "repeats": "batches of rows are taken by hand from a table of dataset examples, in passes: none twice in one, some again",
     "overlap": "each batch of rows of a table is the one before it moved by a few, and begins again long before its end; "
     "moved: by how many rows; rows: of a batch; dataset: of the table; used: rows of it that came, at most about",
-    "same_batch": "the batch equals the last looked-at one; dataset: examples at hand beyond it, if any were found",
+    "same_batch": "the batch equals the last looked-at one; dataset: examples at hand, if any; various: its passes differ",
     "softmax_axis": "a softmax that heads the loss runs over the batch axis, or over an axis of one; axis; size",
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text; picked: "
     "whether the outputs are a square, of all rows the columns that an index names",

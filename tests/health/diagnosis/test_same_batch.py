@@ -4,12 +4,19 @@ import dataclasses
 import random
 
 import pytest
+import torch
 from lessons import EMPTY, numbers, training
+from torch import nn
 
+import isograd
+from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import same_batch
+from isograd.health.habits import loop_of
 from isograd.records.anatomy import Node, Parameter
 from isograd.records.batch import InputSample
+from isograd.records.fact import Fact
 from isograd.records.moments import Moments
+from isograd.records.trace import Step
 
 
 def batch(rows, columns, seed=0, dtype="float32", shuffled=0):
@@ -110,3 +117,35 @@ def test_a_loader_that_is_begun_anew_for_every_step_gives_its_first_batch_alone(
     found = loop_over(data.DataLoader(data.TensorDataset(*digits), batch_size=20, shuffle=shuffle), again)
     assert bool(found) == said
     assert not said or ("first 20 of" in found[0].summary and found[0].where == "data")
+
+
+def of_a_loader(*, again):
+    """A run whose looks at the steps ``again`` met the batch of the look before."""
+    fact = Fact("same_batch", settings=(("dataset", 640),))
+    steps = (1, 2, 5, 22, 42)
+    kept = tuple(Step(i, inputs=(batch(32, 16),), facts=(fact,) if i in again else (Fact("layer"),)) for i in steps)
+    return list(same_batch.diagnose(Case(EMPTY, steps=kept, taken=60, ended=True)))
+
+
+def test_looks_that_happen_to_meet_one_batch_of_a_loader_that_goes_round_are_no_finding():
+    assert not of_a_loader(again=(42,)) and not of_a_loader(again=(22, 42)) and not of_a_loader(again=(5, 22, 42))
+    (finding,) = of_a_loader(again=(2, 5, 22, 42))
+    assert finding.severity == "warning"
+
+
+@pytest.mark.parametrize(("batches", "passes", "told"), [(4, 4, "note"), (2, 2, "note"), (8, 4, None), (4, 1, None)])
+def test_a_step_that_accumulates_over_a_whole_loader_sees_all_there_is(batches, passes, told):
+    torch.manual_seed(0)
+    x = torch.randn(32 * batches, 8)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, 2.0 * x[:, :1]), batch_size=32)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(30 * passes // batches):
+            for number, (inputs, targets) in enumerate(loader, 1):
+                (nn.functional.mse_loss(model(inputs), targets) / passes).backward()
+                if number % passes == 0:
+                    optimizer.step()
+                    optimizer.zero_grad()
+    assert [f.severity for f in watch.report().findings if f.disease == "same_batch"] == ([told] if told else [])
+    assert not loop_of(case_of(watch.trace)).same_batch

@@ -32,6 +32,7 @@ class _Known:
     epochs: int = 0
     iterator: Callable[[], Any] = lambda: None
     given: int = 0
+    farthest: int = 0
     trains: bool = False
     tries: bool = False
 
@@ -84,14 +85,15 @@ class Loaders:
         if len(gave) != 1:
             return ()
         known = self._known[gave[0]]
-        known.trains = True
+        known.trains, known.farthest = True, max(known.farthest, known.position)
         settings = (("number", gave[0]), *known.settings, ("epoch", known.epochs), ("position", known.position))
         return (Fact("loader", "data", settings=settings),)
 
     def end(self, steps: int) -> tuple[Fact, ...]:
-        """The watch is over: the first loader of several batches that was begun anew for (nearly) every step."""
+        """The watch is over: the first loader of several batches that was begun anew for each step and gave its first alone."""
         for number, known in enumerate(self._known):
-            if steps >= STEPS and int(dict(known.settings)["batches"]) > 1 and known.epochs >= 0.9 * steps and not known.tries:
+            anew = known.epochs >= 0.9 * steps and known.farthest <= 1  # a step may go through a whole loader, accumulating
+            if steps >= STEPS and int(dict(known.settings)["batches"]) > 1 and anew and not known.tries:
                 settings = (("number", number), *known.settings, ("epoch", known.epochs), ("position", 0))
                 return (Fact("loader_restarted", "data", settings=settings),)
         return ()

@@ -61,6 +61,7 @@ class Passes:
         """Step ``index`` begins: forget the last one. ``again``: a loss that nobody knows may be computed again in it."""
         self.layers = Layers(self.flow.axes, self.spent, self.failed)
         self.inputs: dict[tuple[str, int], InputSample] = {}
+        self._same.begin()
         self.calls = Calls(self.layers.arriving)
         self._index = index
         self._lags: dict[str, Fact] = {}

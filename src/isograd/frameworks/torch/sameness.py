@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -31,11 +32,19 @@ class Sameness:
 
     def __init__(self) -> None:
         self._inputs: Inputs = {}
+        self._first: Inputs = {}
+        self._various = False
         self._targets: object = None
         self._examples: int | None = None
 
+    def begin(self) -> None:
+        """A step begins."""
+        self._first, self._various = {}, False
+
     def look(self, inputs: Inputs, arguments: Any = ()) -> None:
-        """While the loop's frames are there, and once only: look for more examples where the inputs came again."""
+        """A pass: do all of a step bring the same? And once, where these came before: look for more in the loop's frames."""
+        self._various = self._various or any(not _times(first, inputs[key]) for key, first in self._first.items())
+        self._first = self._first or dict(inputs)
         if self._examples is None and inputs and inputs == self._inputs:
             first = next(iter(inputs.values()))
             batch = next(tensors_in(tuple(arguments)), None)
@@ -47,7 +56,14 @@ class Sameness:
         if not inputs or inputs != self._inputs or targets != self._targets:
             self._inputs, self._targets = dict(inputs), targets
             return
-        yield Fact("same_batch", settings=(("dataset", self._examples),) if self._examples else ())
+        dataset = (("dataset", self._examples),) if self._examples else ()
+        yield Fact("same_batch", settings=(*dataset, *((("various", True),) if self._various else ())))
+
+
+def _times(one: InputSample, several: InputSample) -> bool:
+    """Whether the sums of some passes are a multiple of those of the first."""
+    a, b = one.values, several.values
+    return math.isclose(b.total * a.count, a.total * b.count, rel_tol=1e-9) and math.isclose(b.rms, a.rms, rel_tol=1e-9)
 
 
 def examples_for(size: int, batch: Tensor | None = None) -> int:

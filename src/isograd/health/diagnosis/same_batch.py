@@ -2,8 +2,9 @@
 
 Certain as a fact (sums of inputs and targets agree to the last bit); intent is not: training on all data at once is a method,
 and so is fitting one batch as a trial. An alarm needs that more examples are at hand than are shown:
-  LEAST   three looks (two where the run has ended), and every one since the first
-  MORE    the data set that the program holds has more examples than the batch
+  LEAST   three looks (two where the run has ended), and every one since the first of all: the first two are neighbours, and
+          only far ones may happen to meet one batch of a loader that goes round
+  MORE    the data set that the program holds has more examples than all passes of a step bring together
 
   BEGUN  or that a loader that does not shuffle was begun anew for every step, so that it gave its first batch alone
   FEW    a remark where the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and
@@ -27,7 +28,7 @@ import math
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.looks import holds, lasting
+from isograd.health.looks import holds, lasting, looked
 from isograd.health.outcome import outcome
 from isograd.records.batch import InputSample
 from isograd.records.fact import Fact
@@ -48,17 +49,19 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield part
         return
     found = next(iter(lasting(case, "same_batch").values()), None)
+    if found is not None and not (found.always and found.looks >= len(looked(case)) - 1):
+        found = None
     again = next((fact for _, fact in case.facts("loader_restarted") if fact.get("order", "") == "sequential"), None)
-    sizes = {sample.shape[0] for _, sample in case.inputs if sample.shape}
-    if found is not None and found.always and again is not None and sizes == {again.get("batch_size", -1)}:
+    sizes = {_rows(sample) for _, sample in case.inputs if sample.shape}
+    if found is not None and again is not None and sizes == {again.get("batch_size", -1)}:
         yield _restarted(case, again)
         return
-    if found is None or not found.always or found.seen < 2:
+    if found is None or found.seen < 2:
         few = _few(case)
         if few is not None:
             yield few
         return
-    examples = next((sample.shape[0] for _, sample in reversed(case.inputs) if sample.shape), 0)
+    examples = next((_rows(sample) for _, sample in reversed(case.inputs) if sample.shape), 0)
     dataset = int(found.fact.get("dataset", 0))
     few = None if dataset > examples else _few(case)
     if few is not None:
@@ -131,9 +134,9 @@ def _few(case: Case) -> Finding | None:
     if not case.ended or len(looks) < LEAST or not outcome(case).well(LEARNED):
         return None
     first = looks[0]
-    rows = first[0].shape[0] if first[0].shape else 0
+    length, rows = (first[0].shape[0], _rows(first[0])) if first[0].shape else (0, 0)
     asked = {sample.target_shape[0] for _, sample in case.losses if sample.training and sample.target_shape}
-    if rows not in asked and asked & set(first[0].shape[1:]):  # time comes first, and the examples behind it
+    if length not in asked and asked & set(first[0].shape[1:]):  # time comes first, and the examples behind it
         return None
     columns = sum(_columns(case, sample) for sample in first)
     if not 2 <= rows <= min(FEWEST, columns + 1) or not all(_alike(first, other) for other in looks[1:]):
@@ -149,6 +152,12 @@ def _few(case: Case) -> Finding | None:
         since=case.steps[0].index if case.steps else None,
         remedy="train on more examples, and judge by examples that were not trained on",
     )
+
+
+def _rows(sample: InputSample) -> int:
+    """The examples of all passes of a step."""
+    entries = sample.values.count + sample.values.nonfinite
+    return max(sample.shape[0], round(entries / max(1, math.prod(sample.shape[1:]))))
 
 
 def _columns(case: Case, sample: InputSample) -> int:
