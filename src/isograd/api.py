@@ -239,7 +239,8 @@ def cure(
     """Find the smallest change that makes a program train, and prove that it does: against doing nothing, and against luck.
 
     ``build()`` gives a new model (or a tuple of them) with weights from torch's random stream, which is seeded for each trial;
-    ``optimizer(parameters)`` gives its optimizer, ``loss`` takes (outputs, targets). ``batches`` are gone through many times
+    ``optimizer(parameters)`` gives its optimizer, or several, of which a factory with an argument for each model gets the
+    parameters of each apart; ``loss`` takes (outputs, targets). ``batches`` are gone through many times
     (a list, a loader), or a function of a seed that gives them; ``validation`` are batches to judge by, a fifth of ``batches``
     where it is left out: one half of the examples for the search, the other for the proof. Instead of the loss ``step(model,
     optimizer, batch)`` makes one step of the person's loop; ``score(model)`` says how good a model is (higher is better), where

@@ -30,6 +30,11 @@ def slow():
     optimizer = optim.SGD(net.parameters(), lr=RATE)
     return {"model": net, "batches": data(), "loss": nn.functional.mse_loss, "optimizer": optimizer, "steps": 60}
 
+def two():
+    net = nn.Linear(4, 1)
+    steppers = [optim.SGD([parameter], lr=1e-6) for parameter in net.parameters()]
+    return {"model": net, "batches": data(), "loss": nn.functional.mse_loss, "optimizer": steppers, "steps": 60}
+
 def factories():
     return {"build": lambda: nn.Linear(4, 1), "batches": data(), "loss": nn.functional.mse_loss, "steps": 60,
             "optimizer": lambda parameters: optim.SGD(parameters, lr=1e-6)}
@@ -105,6 +110,11 @@ def test_factories_are_taken_as_they_are_and_json_is_the_record(program):
     said = called(f"{program}:factories", "--budget", "12 runs", "--json")
     found = json.loads(said.stdout)
     assert (found["format"], found["record"]["verdict"], said.exit_code) == ("isograd.Proof", "proven", 0)
+
+
+def test_a_program_with_two_optimizers_is_cured(program):
+    said = called(f"{program}:two", "--budget", "12 runs")
+    assert said.exit_code == 0 and said.stdout.startswith("Proven: learning rate 1e-06 →"), said.output
 
 
 @pytest.mark.parametrize(

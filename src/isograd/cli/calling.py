@@ -116,7 +116,8 @@ def _again(place: str, function: Callable[..., Any], first: dict[str, Any]) -> d
     @functools.wraps(function)  # both stand where the function does
     def optimizer(parameters: Any) -> Any:
         wanted, made = {id(one) for one in parameters}, last[0].get("optimizer")
-        held = [one for group in getattr(made, "param_groups", ()) for one in group["params"]]
+        several = made if isinstance(made, tuple | list) else [made]
+        held = [p for one in several for group in getattr(one, "param_groups", ()) for p in group["params"]]
         if made is not None and not any(id(one) in wanted for one in held):
             raise RequestError(f"the optimizer that {place} gives does not hold parameters of its model")
         return made

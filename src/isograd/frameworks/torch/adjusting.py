@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from isograd.frameworks.torch.copying import members_of
 from isograd.records.loop import Loop
 
 LEAST_NORM = 1e-3
@@ -89,11 +90,12 @@ def adjusted(models: Sequence[nn.Module], optimizer: Optimizer, loop: Loop, *, g
             adjust_gradients(models, loop)
         shrink(optimizer, loop)
 
-    handle = optimizer.register_step_pre_hook(before)
+    handles = [one.register_step_pre_hook(before) for one in members_of(optimizer)]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _gradient(parameter: Tensor) -> Tensor:

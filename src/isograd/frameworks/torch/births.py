@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.codes import code_of
+from isograd.frameworks.torch.copying import Several
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.odd import odd_ones
 from isograd.frameworks.torch.patient import TorchPatient
@@ -40,10 +41,12 @@ _SEEDS = (1, 2)
 
 
 class TorchBirths(Births):
-    """``build()`` gives a model or a tuple of them, ``optimizer(parameters)`` the optimizer that steps it.
+    """``build()`` gives a model or a tuple of them, ``optimizer(parameters)`` the optimizer that steps it, or several.
 
-    ``loss`` takes (outputs, targets); instead of it ``step(model, optimizer, batch)`` makes one step. ``score(model)`` says how
-    good a model is, where outputs and targets fit no yardstick. ``loop`` are the habits of the loop, where they are known.
+    An optimizer factory that takes as many arguments as there are models is given the parameters of each. ``loss`` takes
+    (outputs, targets); instead of it ``step(model, optimizer, batch)`` makes one step, with tuples where there are several.
+    ``score(model)`` says how good a model is, where outputs and targets fit no yardstick. ``loop`` are the habits of the loop,
+    where they are known.
     """
 
     def __init__(
@@ -199,21 +202,34 @@ class TorchBirths(Births):
     def _made_optimizer(self, models: tuple[nn.Module, ...], seed: int) -> Optimizer:
         with seeded(seed):
             try:
-                made = self._optimizer(p for model in models for p in model.parameters())
+                apart = [model.parameters() for model in models]
+                made = self._optimizer(*apart) if _takes(self._optimizer, len(apart)) else self._optimizer(chain(*apart))
+            except RequestError:
+                raise
             except Exception as error:
                 raise RequestError(
                     "the optimizer factory raises",
                     met=f"{type(error).__name__}: {first_line(error)}",
                     remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
                 ) from error
-        if not isinstance(made, Optimizer):
+        several = list(made) if isinstance(made, tuple | list) else [made]
+        if not several or not all(isinstance(one, Optimizer) for one in several):
             raise RequestError(
                 "the optimizer factory gives no optimizer",
                 met=type(made).__name__,
                 remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
             )
-        TorchRecorder(models, [made])  # raises where it holds parameters of another model
-        return made
+        TorchRecorder(models, several)  # raises where one holds parameters of another model
+        return several[0] if several[0] is made else Several(several)
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function asks for so many arguments, more than one: the parameters of each model apart."""
+    try:
+        asked = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return count > 1 and sum(one.default is one.empty and one.kind in (0, 1) for one in asked) == count
 
 
 def _generators(batches: Any) -> Iterator[torch.Generator]:

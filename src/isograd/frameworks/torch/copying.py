@@ -107,6 +107,11 @@ class Several(Optimizer):
         self.param_groups.append(members[0].param_groups[-1])
 
 
+def members_of(optimizer: Optimizer) -> list[Optimizer]:
+    """The optimizers that step: those that are several as one, or the one."""
+    return list(getattr(optimizer, "members", ())) or [optimizer]
+
+
 def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer | None:
     if optimizer is None:
         return None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isograd.errors import ModelError, did_you_mean
+from isograd.frameworks.torch.copying import Several
 from isograd.frameworks.torch.operations import of_module
 from isograd.frameworks.torch.places import modules_of
 from isograd.records.edit import Edit
@@ -80,15 +81,22 @@ def set_constant(optimizer: Optimizer, edit: Edit) -> None:
             group[name] = value
 
 
-def another_optimizer(models: Sequence[nn.Module], name: str) -> Optimizer:
-    """An optimizer of ``USUAL`` for every parameter that asks for a gradient."""
+def another_optimizer(models: Sequence[nn.Module], name: str, present: Optimizer | None = None) -> Optimizer:
+    """An optimizer of ``USUAL`` for every parameter that asks for a gradient; of several, one in the place of each."""
     if name not in USUAL:
         raise ModelError(f"no optimizer is called {name!r}", remedy=did_you_mean(name, USUAL) or ", ".join(USUAL))
+    if isinstance(present, Several):
+        return Several([USUAL[name]([p for group in one.param_groups for p in group["params"]]) for one in present.members])
     return USUAL[name]([p for p in every_parameter(models) if p.requires_grad])
 
 
 def same_optimizer(models: Sequence[nn.Module], optimizer: Optimizer) -> Optimizer:
-    """The same kind and constants of its first group, for every parameter that asks for a gradient, without memory."""
+    """The same kind and constants of its first group, for every parameter that asks for a gradient, without memory.
+
+    Raises ``ModelError`` for several, of which nothing says which one new parameters belong to.
+    """
+    if isinstance(optimizer, Several):
+        raise ModelError("several optimizers step this program, and the change has parameters that none of them holds yet")
     kind: Any = type(optimizer)
     known = inspect.signature(kind).parameters  # AdamW is an Adam whose groups hold more than it takes
     every = any(one.kind is one.VAR_KEYWORD for one in known.values())

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import LBFGS, Optimizer
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch.copying import members_of
 from isograd.frameworks.torch.places import modules_of
 
 Made = Callable[[str, nn.Module], nn.Module | None]
@@ -53,7 +54,8 @@ def hold(optimizer: Optimizer | None, old: Sequence[nn.Parameter], new: Sequence
             group["params"] += [p for p in new if all(p is not one for one in group["params"])]
     for parameter in old:
         if id(parameter) not in kept:
-            optimizer.state.pop(parameter, None)
+            for one in members_of(optimizer):
+                one.state.pop(parameter, None)
     if isinstance(optimizer, LBFGS):  # it keeps a list of its own, how many numbers that holds, and moments of all as one
         optimizer._params, optimizer._numel_cache = optimizer.param_groups[0]["params"], None
         optimizer.state.clear()

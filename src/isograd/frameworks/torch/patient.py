@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits, stepping, yardsticks
 from isograd.frameworks.torch.applying import applied
-from isograd.frameworks.torch.copying import together, without_memory
+from isograd.frameworks.torch.copying import members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
 from isograd.frameworks.torch.judging import WORST
 from isograd.frameworks.torch.manner import Manner, running
@@ -102,7 +102,7 @@ class TorchPatient(Patient):
         for model in twin.models:
             if not model.training:
                 model.train()
-        recorder = TorchRecorder(twin.models, [optimizer], budget=None, eager=True)
+        recorder = TorchRecorder(twin.models, members_of(optimizer), budget=None, eager=True)
         loop = dataclasses.replace(twin.loop, evaluating=False)
         with (
             same_random_streams(),
@@ -169,7 +169,7 @@ class TorchPatient(Patient):
         twin, stages = self.copy(), list[tuple[int, Self]]()
         if twin.optimizer is None:
             raise ModelError("there is no optimizer to train with", remedy="give the optimizer")
-        recorder = TorchRecorder(twin.models, [twin.optimizer], budget=None, eager=True, only=frozenset(close))
+        recorder = TorchRecorder(twin.models, members_of(twin.optimizer), budget=None, eager=True, only=frozenset(close))
 
         def seen(step: int, now: Self) -> bool:
             stages.append((step, now._unmoved()))

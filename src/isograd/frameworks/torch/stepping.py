@@ -17,6 +17,7 @@ from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits
 from isograd.frameworks.torch.adjusting import adjust_gradients, adjusted, all_finite
 from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
+from isograd.frameworks.torch.copying import Several, members_of
 from isograd.records.loop import Loop
 
 Own = Callable[[Any, Any, Any], object]
@@ -141,7 +142,8 @@ def _told(what: str) -> Iterator[None]:
 
 def _own_step(own: Own, models: Sequence[nn.Module], optimizer: Optimizer, batch: Any) -> None:
     try:
-        own(models[0] if len(models) == 1 else tuple(models), optimizer, batch)
+        steppers = tuple(members_of(optimizer)) if isinstance(optimizer, Several) else optimizer
+        own(models[0] if len(models) == 1 else tuple(models), steppers, batch)
     except RequestError:
         raise
     except Exception as error:

@@ -119,7 +119,7 @@ def _constant(twin: TorchPatient, edit: Edit) -> TorchPatient:
 
 def _another_optimizer(twin: TorchPatient, edit: Edit) -> TorchPatient:
     loop = dataclasses.replace(twin.loop, rates=())
-    return dataclasses.replace(twin, optimizer=edits.another_optimizer(twin.models, str(edit.value)), loop=loop)
+    return dataclasses.replace(twin, optimizer=edits.another_optimizer(twin.models, str(edit.value), twin.optimizer), loop=loop)
 
 
 def _unfreeze(twin: TorchPatient, edit: Edit) -> TorchPatient:

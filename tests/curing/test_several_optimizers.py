@@ -1,0 +1,90 @@
+"""Programs whose models are stepped by an optimizer each, as adversarial ones are: cured like any other."""
+
+import pytest
+import torch
+from torch import nn
+
+import isograd
+from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch.births import TorchBirths
+from isograd.frameworks.torch.edits import another_optimizer
+from isograd.records.edit import Edit
+
+POINTS = [torch.randn(32, 2, generator=torch.Generator().manual_seed(place)) + 3.0 for place in range(8)]
+
+
+def networks():
+    return nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def step(models, optimizers, real):
+    (generator, critic), (first, second) = models, optimizers
+    judge, ones = nn.functional.binary_cross_entropy_with_logits, torch.ones(len(real), 1)
+    made = generator(torch.randn(len(real), 2))
+    second.zero_grad()
+    (judge(critic(real), ones) + judge(critic(made.detach()), 0.0 * ones)).backward()
+    second.step()
+    first.zero_grad()
+    judge(critic(made), ones).backward()
+    first.step()
+
+
+def score(models):
+    with torch.no_grad():
+        made = models[0](torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    return -float((made.mean(0) - 3.0).abs().mean())
+
+
+def adams(of_generator, of_critic, rate=1e-5):
+    return torch.optim.Adam(of_generator, lr=rate), torch.optim.RMSprop(of_critic, lr=rate)
+
+
+def farthest(one, other):
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return max(float((p - q).detach().abs().max()) for p, q in pairs)
+
+
+def born(optimizer=adams):
+    return TorchBirths(networks, None, optimizer, step, score).born(0, POINTS)
+
+
+def test_an_adversarial_program_at_a_tiny_rate_is_given_another_and_it_is_proven():
+    proof = isograd.cure(
+        networks, POINTS, optimizer=adams, step=step, score=score, budget="16 runs", steps=60, edits=Edit("learning_rate", 3e-2)
+    )
+    assert proof.verdict == "proven" and proof.record.effect.low > 0.5
+
+
+def test_a_factory_with_an_argument_for_each_model_is_given_the_parameters_of_each():
+    made = born()
+    held = [{id(p) for group in one.param_groups for p in group["params"]} for one in made.optimizer.members]
+    assert held == [{id(p) for p in model.parameters()} for model in made.models]
+
+
+def test_both_optimizers_move_their_model_and_the_start_stays():
+    made = born()
+    before, after = born(), made.trained(POINTS, 4)
+    assert [farthest(*pair) for pair in zip(made.models, before.models, strict=True)] == [0.0, 0.0]
+    assert all(farthest(*pair) > 0.0 for pair in zip(made.models, after.models, strict=True))
+
+
+def test_clipping_and_another_optimizer_reach_each_of_them():
+    stepped = born().apply(Edit("optimizer", "sgd"))
+    assert [type(one).__name__ for one in stepped.optimizer.members] == ["SGD", "SGD"]
+    assert isinstance(another_optimizer(stepped.models, "adam"), torch.optim.Adam)
+    clipped = stepped.apply(Edit("clip_norm", 1e-9))
+    for start, freely, held in zip(
+        stepped.models, stepped.trained(POINTS, 2).models, clipped.trained(POINTS, 2).models, strict=True
+    ):
+        assert farthest(start, held) < 1e-7 < 1e-4 < farthest(start, freely)
+
+
+def test_layers_that_grow_are_refused_where_nothing_says_which_optimizer_takes_them():
+    with pytest.raises(ModelError, match="several optimizers step this program"):
+        born().apply(Edit("width", 32.0))
+
+
+@pytest.mark.parametrize("odd", [[], [1], ()])
+def test_a_factory_that_gives_no_optimizers_is_told(odd):
+    with pytest.raises(RequestError, match="gives no optimizer"):
+        born(lambda of_generator, of_critic: odd)
