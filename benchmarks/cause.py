@@ -1,6 +1,6 @@
 """How often the experiment names the cause of a harmful fault, beside rules, plain gain and a price, and on healthy twins.
 
-    python benchmarks/cause.py [--side calibration|held-out] [--limit 60] [--twins 1] [--workers 1]
+    python benchmarks/cause.py [--side calibration|held-out|fresh] [--limit 60] [--twins 1] [--workers 1]
 
 Every case of benchmarks/faults runs once under ``isograd.watch`` (the findings and the present values come from there), and
 once while its model inputs, its loss and what it is judged by are written down (``cause_tape``). Then its start is replayed
@@ -289,7 +289,7 @@ def pairs(cases: Sequence[dict[str, Any]], wanted: int) -> list[tuple[str, str |
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
+    parser.add_argument("--side", choices=("calibration", "held-out", "fresh"), default="calibration")
     parser.add_argument("--limit", type=int, help="so many cases alone, spread over the list")
     parser.add_argument("--skip", type=int, default=0, help="with --limit: so many places further on, for another sample")
     parser.add_argument("--operator", help="cases of operators whose name holds this")

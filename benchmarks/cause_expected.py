@@ -35,11 +35,14 @@ FAMILIES: dict[str, frozenset[str]] = {
         "class weights": "loss",
         "loss scale": "loss learning_rate",
         "recurrent weights": "initialisation",
+        "task": "loss other_terms keep_graph",
     }.items()
 }
 """By family of faults. "no_signal" is the answer that the labels do not follow from the inputs."""
 
-NO_REPLAY = frozenset(["adversarial", "recurrent", "one class", "raises", "attention", "one step an epoch", "reinforcement"])
+NO_REPLAY = frozenset(
+    ["adversarial", "recurrent", "one class", "raises", "attention", "one step an epoch", "reinforcement", "rows mixed"]
+)
 """Two models against each other; axes, masks and states, which no edit turns round; examples that are not there; loops that
 step seldom or ask a game; exceptions."""
 
@@ -55,13 +58,17 @@ OPERATORS: dict[str, frozenset[str]] = {
     "running statistics that hardly follow": frozenset(["statistics"]),
     "batch and time swapped": frozenset(["axes"]),
     "batch_first forgotten": frozenset(["axes"]),
+    "tokens for rows": frozenset(["axes"]),
+    "softmax over the rows": frozenset(["axes", "last"]),
     "weights clamped as in a critic": frozenset(["weight_decay", "loss", "keep_weights"]),
     "weight of a term far too large": frozenset(["loss", "other_terms"]),
 }
 """Operators for which it is narrower, or another edit than the family's."""
 
-NO_EDIT = frozenset(["few examples", "features constant", "samples detached"])
-"""Operators that no edit takes back: examples and features that are not there."""
+NO_EDIT = frozenset(
+    ["few examples", "features constant", "samples detached", "inputs for the targets", "mask of the members turned round"]
+)
+"""Operators that no edit takes back: examples, features and targets that are not there."""
 
 
 NOT_BROUGHT_BACK = frozenset(["features"])

@@ -1,6 +1,7 @@
 """How many faults are repaired, proven, at what price, beside random search, TPE, the textbook list and the preset alone.
 
-    python benchmarks/cure.py [--side calibration|held-out] [--double] [--limit 30] [--skip 0] [--twins 6] [--null 8] [--alone]
+    python benchmarks/cure.py [--side calibration|held-out|fresh] [--double] [--limit 30] [--skip 0] [--twins 6] [--null 8]
+        [--alone]
 
 Every case of benchmarks/faults is a program that can begin again from a seed: its model inputs and its loss are written down
 while it runs (``cause_tape``). ``isograd.curing`` searches and proves with a budget of BUDGET runs. Then each method's choice
@@ -255,7 +256,7 @@ def share(row: dict[str, Any], name: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
+    parser.add_argument("--side", choices=("calibration", "held-out", "fresh"), default="calibration")
     parser.add_argument("--limit", type=int, default=30, help="so many cases, spread over the list")
     parser.add_argument("--skip", type=int, default=0, help="so many places further on, for another sample")
     parser.add_argument("--operator", help="cases of operators whose name holds this")

@@ -1,6 +1,7 @@
 """How many harmful faults a watch notices, names and places, how soon, and what it says of the healthy twins.
 
-    python benchmarks/detection.py [--side calibration|held-out] [--limit N] [--operator NAME] [--program NAME] [--no-twins]
+    python benchmarks/detection.py [--side calibration|held-out|fresh] [--limit N] [--operator NAME] [--program NAME]
+        [--no-twins]
 
 Every kept case of benchmarks/results/faults_cases.json runs once more (seed 0) under ``isograd.watch`` with its default budget,
 every healthy twin with five seeds. An alarm is a finding of severity "warning" or above in the final report. The held-out side
@@ -279,7 +280,7 @@ def summary(found: Sequence[Found], twins: Sequence[dict[str, Any]]) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", choices=("calibration", "held-out"), default="calibration")
+    parser.add_argument("--side", choices=("calibration", "held-out", "fresh"), default="calibration")
     parser.add_argument("--limit", type=int, help="so many cases alone, spread over the list")
     parser.add_argument("--operator", help="cases of operators whose name holds this")
     parser.add_argument("--program", help="cases of this program alone")

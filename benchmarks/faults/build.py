@@ -1,6 +1,6 @@
 """Rebuild the grounds: train every program with every fault that applies, and keep the faults that do harm.
 
-    python benchmarks/faults/build.py [--side calibration|held-out] [--workers 1] [--so-far]
+    python benchmarks/faults/build.py [--side calibration|held-out|fresh] [--workers 1] [--so-far]
 
 Finished runs are kept in .benchmarks/faults_runs.jsonl, so that it goes on where it was stopped; the cases are written to
 benchmarks/results/faults_cases.json. A side that was not asked for keeps what that file has of it.
@@ -23,7 +23,7 @@ from faults import harm
 from faults.grounds import PROGRAMS, candidates
 from faults.settings import Side
 
-SIDES: tuple[Side, ...] = ("calibration", "held-out")
+SIDES: tuple[Side, ...] = ("calibration", "held-out", "fresh")
 
 
 def build(side: Side, verdicts: Sequence[harm.Verdict]) -> dict[str, Any]:

@@ -159,6 +159,16 @@ FAMILIES: dict[str, Expected] = {
         "loss, data, loop, any layer, optimizer",
         "what is learned towards has nothing to do with the game, or runs away",
     ),
+    "rows mixed": _row(
+        f"rows_mixed recurrent_axes recurrent attention loss_mismatch structure {_STILL}",
+        "any layer, data, loop, loss",
+        "what a row is answered depends on the rows that happen to lie beside it",
+    ),
+    "task": _row(
+        "cut_graph structure gradients_lost frozen_layers loss_mismatch optimizer_misses_parameters",
+        "starved, loss, loop",
+        "a head that no term of the loss asks",
+    ),
 }  # fmt: skip
 
 OPERATORS: dict[str, Expected] = {
@@ -166,6 +176,29 @@ OPERATORS: dict[str, Expected] = {
         "loss_mismatch exploding nonfinite plateau learning_rate adversarial",
         "loss, loop, any layer, last",
         "the loss is climbed; in a game, the generator helps its judge",
+    ),
+    "inputs for the targets": _row(
+        "leak labels loss_mismatch", "data, loss, loop", "the question is handed in as its own answer"
+    ),
+    "mask of the members turned round": _row(
+        f"inputs inverted_mask structure rank_collapse underfitting labels {_STILL}",
+        "any layer, data, loop, loss",
+        "the empty places are read, and what lies in the others is not",
+    ),
+    "ignore_index of a class": _row(
+        f"labels labels_misfit loss_mismatch {_STILL}",
+        "loss, data",
+        "one class is never asked for, and another is asked for nothing",
+    ),
+    "accumulation longer than an epoch": _row(
+        "gradients_not_cleared gradients_lost interrupted learning_rate underfitting frozen_layers",
+        "loop, optimizer, loss, any layer",
+        "gradients are gathered and never used",
+    ),
+    "temperature of a thousandth": _row(
+        f"loss_mismatch initial_loss exploding learning_rate balance spikes {_STILL}",
+        "loss, last, any layer, optimizer, loop",
+        "answers a thousand times too sure",
     ),
     "graph of the last batch kept": _row(
         "exception carried_state", "recurrent, loop, loss, any layer", "backward through a graph that is gone"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from faults import (
+    fourth,
+    fresh_slips_of_kinds,
+    fresh_slips_ordinary,
     in_model_and_data,
     in_training,
     programs,
@@ -17,5 +20,17 @@ from faults.settings import PROGRAMS
 
 __all__ = ["LISTS", "OPERATORS", "PROGRAMS", "Case", "candidates"]
 
-LISTS = (programs, in_training, in_model_and_data, third, slips_in_training, slips_in_model, slips_in_data, slips_of_kinds)
+LISTS = (
+    programs,
+    in_training,
+    in_model_and_data,
+    third,
+    slips_in_training,
+    slips_in_model,
+    slips_in_data,
+    slips_of_kinds,
+    fourth,
+    fresh_slips_ordinary,
+    fresh_slips_of_kinds,
+)
 """The files that enter them."""

@@ -40,6 +40,7 @@ class Operator:
 FIRST: Lot = "first"
 SECOND: Lot = "second"
 THIRD: Lot = "third"
+FOURTH: Lot = "fourth"
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -64,7 +65,7 @@ class Case:
         return f"{self.program.name}:{self.operator.name}:{self.strength}"
 
 
-MOST: dict[Lot, int] = {"first": 8, "second": 8, "third": 4}
+MOST: dict[Lot, int] = {"first": 8, "second": 8, "third": 4, "fourth": 2}
 """Programs that one operator is tried on: so no fault, however widely it applies, outweighs the others."""
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from faults.operators import THIRD, operator
-from faults.settings import PROGRAMS, Program, Watch
+from faults.operators import FOURTH, THIRD, operator
+from faults.settings import PROGRAMS, Lot, Program, Watch
 
 FOLDER = Path(__file__).parent / "scripts"
 WRITTEN = Path(__file__).resolve().parents[2] / ".benchmarks" / "scripts"
@@ -75,11 +75,16 @@ def slip(name: str, family: str, source: str, kinds: str = "", /, **strengths: E
     operator(name, family, THIRD, source, kinds, **strengths)
 
 
-def script(name: str, kinds: str) -> None:
+def fresh_slip(name: str, family: str, source: str, kinds: str = "", /, **strengths: Edit) -> None:
+    """Enter an operator of edits into the fourth lot."""
+    operator(name, family, FOURTH, source, kinds, **strengths)
+
+
+def script(name: str, kinds: str, lot: Lot = THIRD) -> None:
     """Enter a script of the folder into the list of programs; its name is one of its kinds."""
     text = (FOLDER / f"{name}.py").read_text("utf-8")
     honours = frozenset(["text", "since"])
-    PROGRAMS[name] = Program(name, "third", Script(name, text), frozenset([name, *kinds.split()]), honours, train)
+    PROGRAMS[name] = Program(name, lot, Script(name, text), frozenset([name, *kinds.split()]), honours, train)
 
 
 def train(chosen: Script, seed: int, watch: Watch) -> float:

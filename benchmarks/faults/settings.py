@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Side = Literal["calibration", "held-out"]
-Lot = Literal["first", "second", "third"]
-LOTS: dict[Side, tuple[Lot, ...]] = {"calibration": ("first", "second"), "held-out": ("third",)}
+Side = Literal["calibration", "held-out", "fresh"]
+Lot = Literal["first", "second", "third", "fourth"]
+LOTS: dict[Side, tuple[Lot, ...]] = {"calibration": ("first", "second"), "held-out": ("third",), "fresh": ("fourth",)}
 """Programs and operators come in lots, and a lot's operators are put into its own programs alone. The second lot was held out
 once; what has been looked at is for calibration, and the next look takes a new lot."""
 Watch = Callable[..., AbstractContextManager[Any]]

@@ -20,6 +20,7 @@ from torch import nn
 import detection
 from faults import expected, headings
 from faults.grounds import OPERATORS, PROGRAMS, candidates
+from faults.settings import LOTS
 from isograd.health.diagnosis import DISEASES
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -104,4 +105,4 @@ def test_a_watch_that_will_not_begin_because_the_optimizer_holds_other_parameter
 
 
 def test_the_twins_of_a_side_are_its_programs() -> None:
-    assert {case.program.name for side in ("calibration", "held-out") for case in candidates(side)} == set(PROGRAMS)
+    assert {case.program.name for side in LOTS for case in candidates(side)} == set(PROGRAMS)

@@ -21,7 +21,7 @@ from looking import look
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-SCRIPTS = {name: program for name, program in grounds.PROGRAMS.items() if program.lot == "third"}
+SCRIPTS = {name: program for name, program in grounds.PROGRAMS.items() if program.lot in ("third", "fourth")}
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
@@ -43,7 +43,7 @@ def test_a_script_runs_under_a_watch_to_its_end(name: str) -> None:
 
 
 def test_every_faulty_script_is_a_program_that_differs_from_the_healthy_one() -> None:
-    for case in grounds.candidates("held-out"):
+    for case in (*grounds.candidates("held-out"), *grounds.candidates("fresh")):
         ast.parse(case.settings.text)
         assert ast.dump(ast.parse(case.settings.text)) != ast.dump(ast.parse(case.program.settings.text)), case.key
 
