@@ -56,7 +56,7 @@ class SetNet(nn.Module):
 def main(seed: int, watch: Watch) -> float:
     """Train until the validation loss stops to fall, and give R2 on other baskets."""
     torch.manual_seed(seed)
-    loader = DataLoader(baskets(1200, 61), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    loader = DataLoader(baskets(1200, 61), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type,var-annotated]
     val, test = collate(baskets(200, 62)), collate(baskets(500, 63))
     model = SetNet()
     criterion = nn.MSELoss()

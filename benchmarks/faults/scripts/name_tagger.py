@@ -67,7 +67,7 @@ class Tagger(nn.Module):
 def main(seed: int, watch: Watch) -> float:
     """Train and give how well the words of other sentences are tagged."""
     torch.manual_seed(seed)
-    loader = DataLoader(sentences(600, 91), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    loader = DataLoader(sentences(600, 91), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type,var-annotated]
     val, test = collate(sentences(100, 92)), collate(sentences(300, 93))
     model = Tagger()
     criterion = nn.CrossEntropyLoss(ignore_index=-100)
