@@ -1,5 +1,7 @@
 """What a basket costs to ship: sets of any size, padded by a collate_fn, attention pooling with a mask, early stopping."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -56,7 +58,8 @@ class SetNet(nn.Module):
 def main(seed: int, watch: Watch) -> float:
     """Train until the validation loss stops to fall, and give R2 on other baskets."""
     torch.manual_seed(seed)
-    loader = DataLoader(baskets(1200, 61), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type,var-annotated]
+    rows: Any = baskets(1200, 61)
+    loader = DataLoader(rows, batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)
     val, test = collate(baskets(200, 62)), collate(baskets(500, 63))
     model = SetNet()
     criterion = nn.MSELoss()

@@ -1,5 +1,7 @@
 """Names in sentences of any length: a bidirectional GRU, a tag a word; padded batches, ignore_index, early stopping."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -67,7 +69,8 @@ class Tagger(nn.Module):
 def main(seed: int, watch: Watch) -> float:
     """Train and give how well the words of other sentences are tagged."""
     torch.manual_seed(seed)
-    loader = DataLoader(sentences(600, 91), batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)  # type: ignore[arg-type,var-annotated]
+    rows: Any = sentences(600, 91)
+    loader = DataLoader(rows, batch_size=BATCH_SIZE, shuffle=True, collate_fn=collate)
     val, test = collate(sentences(100, 92)), collate(sentences(300, 93))
     model = Tagger()
     criterion = nn.CrossEntropyLoss(ignore_index=-100)
