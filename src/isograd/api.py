@@ -54,9 +54,10 @@ def check(
     bear it out; without the optimizer one forward and backward pass does, and nothing is said of updates. Model, optimizer,
     buffers, modes and random numbers stay as they are, to the bit. ``model`` is a module or a tuple of them, ``batch`` is
     ``(inputs, targets)``, ``loss`` takes ``(outputs, targets)``; instead of the loss, ``step(model, optimizer, batch)`` makes
-    one step of the person's loop on whatever it is given. ``steps`` is the planned length of the run, 10,000 where it is not
-    told; of a batch of fewer than 16 examples no risk is told without it. ``deep`` adds some tens of steps on a few examples,
-    for at most 2 % of the run. ``base_rate`` is the share of such trainings that is assumed to fail.
+    one step of the person's loop on whatever it is given: tuples where there are several models or optimizers. ``steps`` is the
+    planned length of the run, 10,000 where it is not told; of a batch of fewer than 16 examples no risk is told without it.
+    ``deep`` adds some tens of steps on a few examples, for at most 2 % of the run. ``base_rate`` is the share of such trainings
+    that is assumed to fail.
 
     Raises ``ModelError`` where the model, the batch and the loss do not fit, ``RequestError`` for anything else that is wrong.
 

@@ -154,8 +154,8 @@ class Watch:
 
         ``batches`` are gone through again (a list or a loader), ``loss`` takes (outputs, targets): left out, it is the one of
         torch's that the watch heard, and the report says which. A loop of another form gives ``step``, a function of (model,
-        optimizer, batch), and where outputs and targets fit no yardstick ``score``, a function of the model. ``held_out`` are
-        batches to judge by; without them a fifth of the batches is set aside.
+        optimizer, batch), which gets tuples where there are several, and where outputs and targets fit no yardstick ``score``,
+        a function of the model. ``held_out`` are batches to judge by; without them a fifth of the batches is set aside.
         ``budget`` is a number of steps or a time ("5min"): the larger of 2,000 steps and 5 % of the announced run where it is
         left out. Ctrl-C ends the search and keeps what was tried.
 

@@ -1,4 +1,4 @@
-"""Programs whose models are stepped by an optimizer each, as adversarial ones are: cured like any other."""
+"""Programs whose models are stepped by an optimizer each, as adversarial ones are: checked, explained and cured as others."""
 
 import pytest
 import torch
@@ -53,6 +53,48 @@ def test_an_adversarial_program_at_a_tiny_rate_is_given_another_and_it_is_proven
         networks, POINTS, optimizer=adams, step=step, score=score, budget="16 runs", steps=60, edits=Edit("learning_rate", 3e-2)
     )
     assert proof.verdict == "proven" and proof.record.effect.low > 0.5
+
+
+def state_of(models, optimizers):
+    kept = [tensor.clone() for model in models for tensor in model.state_dict().values()]
+    return kept, [one.state_dict()["state"] for one in optimizers], torch.get_rng_state()
+
+
+def test_a_check_goes_a_step_with_both_and_leaves_them_as_they_are():
+    torch.manual_seed(3)
+    models = networks()
+    optimizers = adams(models[0].parameters(), models[1].parameters(), rate=1e-3)
+    before = state_of(models, optimizers)
+    report = isograd.check(models, POINTS[0], step=step, optimizer=optimizers, steps=400, deep=True)
+    after = state_of(models, optimizers)
+    assert all(torch.equal(*pair) for pair in zip(before[0], after[0], strict=True))
+    assert before[1] == after[1] == [{}, {}] and torch.equal(before[2], after[2])
+    assert report.record.anatomy.optimizer is not None and report.record.forecast is not None
+    assert "two training steps" in str(report)
+
+
+def test_a_network_that_one_of_two_optimizers_steps_at_an_absurd_rate_is_told_by_a_check():
+    torch.manual_seed(3)
+    body, head = nn.Sequential(nn.Linear(8, 32), nn.ReLU()), nn.Linear(32, 1)
+    inputs = torch.randn(64, 8)
+    batch = (inputs, inputs[:, :1])
+    for rate, healthy in ((1e-3, True), (1e3, False)):
+        both = [torch.optim.Adam(body.parameters(), lr=1e-3), torch.optim.SGD(head.parameters(), lr=rate)]
+        assert isograd.check((body, head), batch, nn.functional.mse_loss, both, steps=400).healthy == healthy
+
+
+def test_the_cause_is_looked_for_in_a_watched_program_with_two_optimizers():
+    torch.manual_seed(3)
+    models = networks()
+    optimizers = adams(models[0].parameters(), models[1].parameters())
+    with isograd.watch(models, optimizers) as watch:
+        for real in POINTS * 5:
+            step(models, optimizers, real)
+    with pytest.raises(RequestError, match="several models and optimizers") as caught:
+        watch.explain(POINTS, nn.functional.mse_loss)
+    assert "step=" in str(caught.value)
+    cause = watch.explain(POINTS, step=step, score=score, budget=2_000).record.cause
+    assert cause.causes[0].edit.kind == "learning_rate"
 
 
 def test_a_factory_with_an_argument_for_each_model_is_given_the_parameters_of_each():

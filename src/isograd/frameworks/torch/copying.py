@@ -78,9 +78,8 @@ def _movable(hook: Any) -> bool:
 
 def without_memory(optimizer: Optimizer) -> Optimizer:
     """The same optimizer with its state cleared: settings stay, momenta and step counts go."""
-    optimizer.state = defaultdict(dict)
-    for member in getattr(optimizer, "members", ()):
-        without_memory(member)
+    for one in (optimizer, *members_of(optimizer)):
+        one.state = defaultdict(dict)
     return optimizer
 
 
@@ -88,7 +87,8 @@ class Several(Optimizer):
     """Optimizers of one program that step one after the other, as one: its groups are theirs."""
 
     def __init__(self, members: Sequence[Optimizer]) -> None:
-        super().__init__([p for one in members for group in one.param_groups for p in group["params"]], {})
+        held = {id(p): p for one in members for group in one.param_groups for p in group["params"]}
+        super().__init__(list(held.values()), {})
         self.members = list(members)
         self.param_groups = [group for one in members for group in one.param_groups]
 
@@ -109,12 +109,24 @@ class Several(Optimizer):
 
 def members_of(optimizer: Optimizer) -> list[Optimizer]:
     """The optimizers that step: those that are several as one, or the one."""
-    return list(getattr(optimizer, "members", ())) or [optimizer]
+    return list(optimizer.members) if isinstance(optimizer, Several) else [optimizer]
+
+
+def as_one(optimizer: Any) -> Optimizer:
+    """One optimizer, or a list of them as one. Raises ``ModelError`` for anything else."""
+    given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    wrong = next((one for one in given if not isinstance(one, Optimizer)), None)
+    if wrong is not None or not given:
+        met = "an empty list" if not given else type(wrong).__name__
+        raise ModelError("the optimizer is not a torch optimizer", met=met, remedy="pass torch.optim.SGD(...) or the like")
+    return given[0] if given[0] is optimizer else Several(given)
 
 
 def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer | None:
     if optimizer is None:
         return None
+    if isinstance(optimizer, Several):
+        return Several([twin for one in optimizer.members if (twin := _optimizer(one, memo)) is not None])
     twin = copy.deepcopy(optimizer, memo)
     _step_hooks(optimizer, twin, memo)
     for name, value in vars(optimizer).items():
@@ -122,6 +134,4 @@ def _optimizer(optimizer: Optimizer | None, memo: dict[int, Any]) -> Optimizer |
         # put around step, and an optimizer's own attributes (LBFGS keeps its list of parameters in one): these are wanted.
         if name not in vars(twin) and name != "step" and "hook" not in name:
             setattr(twin, name, copy.deepcopy(value, memo))
-    for member, other in zip(getattr(optimizer, "members", ()), getattr(twin, "members", ()), strict=True):
-        _step_hooks(member, other, memo)
     return twin

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits, stepping, yardsticks
 from isograd.frameworks.torch.applying import applied
-from isograd.frameworks.torch.copying import members_of, together, without_memory
+from isograd.frameworks.torch.copying import as_one, members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
 from isograd.frameworks.torch.judging import WORST
 from isograd.frameworks.torch.manner import Manner, running
@@ -76,15 +76,10 @@ class TorchPatient(Patient):
     def copy_of(cls, model: Any, batch: Any, loss: Any, optimizer: Any) -> Self:
         """A patient apart from the person's objects. Raises ``ModelError`` for a model or optimizer that cannot be used."""
         models = checked(model, training=True)
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            wrong, remedy = "the optimizer is not a torch optimizer", "pass torch.optim.SGD(...) or the like"
-            if isinstance(optimizer, list | tuple) and any(isinstance(one, Optimizer) for one in optimizer):
-                wrong = "one optimizer is copied and tried, and several were given"
-                remedy = "check each part with its own; isograd.watch(models, optimizers) over the loop itself takes several"
-            raise ModelError(wrong, met=type(optimizer).__name__, remedy=remedy)
-        if optimizer is not None:
-            TorchRecorder(models, [optimizer])  # raises where it holds other parameters
-        copies, own_loss, own_optimizer = together(models, loss, optimizer)
+        chosen = None if optimizer is None else as_one(optimizer)
+        for one in () if chosen is None else members_of(chosen):
+            TorchRecorder(models, [one])  # raises where it holds other parameters
+        copies, own_loss, own_optimizer = together(models, loss, chosen)
         return cls(copies, batch, own_loss, own_optimizer, known=() if batch is None else (batch,))
 
     def describe(self) -> Anatomy:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from isograd.errors import ModelError, RequestError
-from isograd.frameworks.torch.copying import Several, together, without_memory
+from isograd.errors import RequestError
+from isograd.frameworks.torch.copying import Several, as_one, together, without_memory
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.handed import batches_of
 from isograd.frameworks.torch.heard import loss_as_heard
@@ -112,7 +112,7 @@ class TorchStart(Start):
             raise RequestError("the watched model is gone", remedy="call explain while the model still exists")
         if step is not None:
             check_step(step, models)
-        chosen = self._optimizer(optimizer, models)
+        chosen = self._optimizer(optimizer, models, stepping=step is not None)
         copies, own_loss, twin = together(models, loss, chosen)
         assert twin is not None
         for model, state, moving in zip(copies, self._state, self._moving, strict=True):
@@ -123,28 +123,24 @@ class TorchStart(Start):
         own = None if step is None else on_copies(step, self._models)
         return dataclasses.replace(made, known=tuple(batches), step=own, score=score)
 
-    def _optimizer(self, given: Any, models: Sequence[nn.Module]) -> Optimizer:
+    def _optimizer(self, given: Any, models: Sequence[nn.Module], *, stepping: bool) -> Optimizer:
         alive = [one for reference in self._optimizers if (one := reference()) is not None]
         if not alive:  # a function that trains has returned: one of torch's own is made again from its settings
             made = [_made(*each, models) for each in zip(self._recipes, self._groups, strict=True)]
             alive = [one for one in made if one is not None] if all(made) else []
         if given is not None:
             alive = list(given) if isinstance(given, tuple | list) else [given]
-        if len(alive) > 1 and len(self._models) == 1 and all(_is_plain(one) for one in alive):
-            return Several(alive)
-        if len(alive) > 1:
+        if len(alive) > 1 and not stepping and not (len(self._models) == 1 and all(_is_plain(one) for one in alive)):
             raise RequestError(
                 "this program has several models and optimizers, and a replay follows one loss",
-                remedy="step=, a function of (model, optimizer, batch), and the optimizer that it steps",
+                remedy="step=, a function of (models, optimizers, batch) that makes one step with each",
             )
         if not alive:
             raise RequestError(
                 "there is no optimizer to replay with",
                 remedy="isograd.watch(model, optimizer), or watch.explain(..., optimizer=optimizer), while it exists",
             )
-        if not isinstance(alive[0], Optimizer):
-            raise ModelError("the optimizer is not a torch optimizer", met=type(alive[0]).__name__)
-        return alive[0]
+        return as_one(alive[0] if len(alive) == 1 else alive)
 
     def _settings_of(self, optimizer: Optimizer) -> list[dict[str, Any]]:
         alive = [one for reference in self._optimizers if (one := reference()) is not None]
