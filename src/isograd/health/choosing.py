@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from isograd.health.found import Found, Plan
 from isograd.health.remedies.preset import prescribed_steps
 from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work, steps_of
+from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Training
 
 NEAR, KEPT = 0.9, 0.95
@@ -73,28 +75,49 @@ def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     near = near or [one for one in able if reaches(one, goal(plan, work, value, top, NEAR))]
     best = min(near, key=bulk) if near else max(able, key=lambda one: (one.skill or 0.0) - EQUAL * work.scale * one.size)
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
+    _lessened(work, found, best, able)
     _lengthened(work, plan, found)
-    _quickened(work, plan, found)
+    if found.reached is not None:
+        found.edits, found.reached = quickened(work, plan, found.edits, found.reached)
 
 
-def _quickened(work: Work, plan: Plan, found: Found) -> None:
-    """Where a rate is the cure and the run still gains in its last quarter: rates of twice and four times that, while better.
+def _lessened(work: Work, found: Found, best: Candidate, able: Sequence[Candidate]) -> None:
+    """A smaller change that is behind by no more than GAIN goes instead, where another seed does not see it behind.
+
+    The best of many is the best by its seed as well, the more so of combinations, which are many. Both run with the second
+    seed, and the smaller is taken where its mean over both is no less than that of the larger.
+    """
+    least = (best.skill or 0.0) - GAIN * work.scale
+    smaller = [one for one in able if bulk(one)[:2] < bulk(best)[:2] and reaches(one, least)]
+    if not smaller or len(best.edits) < 2:
+        return
+    rival = max(smaller, key=lambda one: one.skill or 0.0)
+    both = sum(steps_of(one.edits, work.length) for one in (best, rival))
+    if both + work.keep(best.edits) > work.left(work.spent):
+        return
+    if work.mean(rival.edits) >= work.mean(best.edits):
+        found.edits, found.reached = rival.edits, work.candidate(rival.edits, rival.stage, rival.reason)
+
+
+def quickened(work: Work, plan: Plan, edits: tuple[Edit, ...], reached: Training) -> tuple[tuple[Edit, ...], Training]:
+    """Where a rate is among the edits and the run still gains in its last quarter: twice and four times that, while better.
 
     Rates are proposed in steps of three to ten, and a run of a few hundred steps feels a factor of two.
     """
     for _ in range(QUICKER):
-        now, reached = next((one for one in found.edits if one.kind == "learning_rate"), None), found.reached
-        if now is None or reached is None or not isinstance(now.value, float) or not plan.natural:
-            return
+        now = next((one for one in edits if one.kind == "learning_rate"), None)
+        if now is None or not isinstance(now.value, float) or not plan.natural:
+            break
         gained = reached.skill.value - dict(reached.curve).get(max(1, reached.steps * 3 // 4), reached.skill.value)
-        edits = tuple(replace(one, value=float(f"{2.0 * now.value:.3g}")) if one is now else one for one in found.edits)
-        steps = steps_of(edits, work.length)
-        if gained <= EQUAL or reached.skill.value > 1.0 - GAIN or work.keep(edits) + steps > work.left(work.spent):
-            return
-        made = work.candidate(edits, "single" if len(edits) == 1 else "combination", "it still gained at its end")
+        faster = tuple(replace(one, value=float(f"{2.0 * now.value:.3g}")) if one is now else one for one in edits)
+        steps = steps_of(faster, work.length)
+        if gained <= EQUAL or reached.skill.value > 1.0 - GAIN or work.keep(faster) + steps > work.left(work.spent):
+            break
+        made = work.candidate(faster, "single" if len(faster) == 1 else "combination", "it still gained at its end")
         if made.failed is not None or made.skill.value <= reached.skill.value + EQUAL:
-            return
-        found.edits, found.reached = edits, made
+            break
+        edits, reached = faster, made
+    return edits, reached
 
 
 def _lengthened(work: Work, plan: Plan, found: Found) -> None:

@@ -27,8 +27,9 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, islice
+from itertools import islice
 
+from isograd.health.beside import beside
 from isograd.health.ceiling import at_once, ceiling, enough, essential
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing, takes_all
 from isograd.health.combining import combine, holds, known
@@ -40,16 +41,13 @@ from isograd.health.remedies.luck import combinations as lucky
 from isograd.health.remedies.order import in_order
 from isograd.health.remedies.weights import ORTHOGONAL
 from isograd.health.scoring import FACTS
-from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, SEARCH_SEED, Stop, Work, said, steps_of
+from isograd.health.trials import GAIN, HELPS, SEARCH_SEED, Stop, Work, said, steps_of
 from isograd.records.edit import Edit
 from isograd.records.proof import Luck, Proof, Stage, Training
 
 SINGLES, RACED, PROPOSED = 8, 4, 12
-FIRST, ROUNDS, BESIDE, VALUES = 3, 2, 3, 2
-"""Singles before a second fault is looked for; edits that are put beside the best at most, and tries for each; values of one
-kind that are tried before other kinds have had their turn."""
-KINDS, QUARTER = 6, 4
-"""Kinds that are tried in pairs where none gains alone, each for a part of a run: 15 pairs, not four runs."""
+FIRST, VALUES = 3, 2
+"""Singles before a second fault is looked for; values of one kind that are tried before other kinds have had their turn."""
 LONG = ("residual", "forget_bias")
 """Kinds that carry a signal over many layers, or over many time steps."""
 CAUSE_RUNS = 2.0
@@ -161,16 +159,16 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         _singles(work, order[:FIRST], near, stop)
         _together(work, plan, near, stop)
         essential(work, plan, found, control, best)
-        _beside(work, plan, control, best, top)
+        beside(work, plan, found, best, top)
         if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             _singles(work, order, near, stop)
         combine(work, plan, found, value, top, stop)
     elif value < WELL or not plan.natural:
         _raced(work, plan, order, value)
-        _beside(work, plan, control, best, top)
+        beside(work, plan, found, best, top)
     else:
         _singles(work, order[:RACED], max(value + GAIN, 1.0 - GAIN), stop)  # a first gain need not be all
-        _beside(work, plan, control, best, top)
+        beside(work, plan, found, best, top)
     choose(work, plan, found, top if helps else None)
 
 
@@ -247,78 +245,6 @@ def _together(work: Work, plan: Plan, near: float, stop: Stop) -> None:
         if any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             return
         holds(work, edits, "combination", near, stop, "theory puts them together")
-
-
-def _beside(work: Work, plan: Plan, control: Training, highest: Training, top: float) -> None:
-    """What else is spoken for, one edit after the other beside the best so far, given up where it falls behind.
-
-    Of each kind the likeliest. Where no single edit gains, pairs are compared in short replays first.
-    """
-    for _ in range(ROUNDS):
-        value = standing(plan, control)
-        tried = [one for one in work.candidates if one.skill is not None and one.stage != "preset"]
-        best = max(tried, key=lambda one: one.skill or 0.0)
-        now, least = best.skill or 0.0, goal(plan, work, value, top, KEPT)
-        enough = bool(best.edits) and least <= now <= top + HELPS * work.scale
-        if enough or len(best.edits) >= PARTS or (plan.natural and now > 1.0 - GAIN):
-            return
-        gains = bool(best.edits) and now >= value + EQUAL * work.scale
-        way = work.candidate(best.edits, best.stage, best.reason) if gains else control
-        behind = _behind(work, dict(way.curve))
-        paired = _paired(plan, best.edits) if gains else _promising(work, plan, control, highest)
-        choices = [one for one in paired if not known(work, one[1])][:BESIDE]
-        work.foresee(work.searching(edits, stop=behind) for _, edits in choices)
-        for reason, edits in choices:
-            if not work.affords(steps_of(edits, work.length)):
-                return
-            if work.candidate(edits, "combination", f"together: {reason}", behind).skill.value >= now + GAIN * work.scale:
-                break
-        else:
-            return
-
-
-def _spoken(plan: Plan) -> list[Proposal]:
-    """Of each kind that is spoken for the first edit, rates last."""
-    first = {one.edit.kind: one for one in reversed(plan.singles) if one.urgent}
-    return sorted(first.values(), key=lambda one: (one.edit.kind == "learning_rate", plan.singles.index(one)))
-
-
-def _paired(plan: Plan, edits: tuple[Edit, ...]) -> Iterator[tuple[str, tuple[Edit, ...]]]:
-    """The edits with one more that is spoken for."""
-    for one in _spoken(plan):
-        made = in_order((*edits, one.edit))
-        if all(one.edit.kind != edit.kind for edit in edits) and plan.fits(made):
-            yield one.reason, made
-
-
-def _promising(work: Work, plan: Plan, control: Training, highest: Training) -> list[tuple[str, tuple[Edit, ...]]]:
-    """Pairs of the KINDS that are spoken for first, those first that are ahead of the program after a quarter of a run.
-
-    Each of two faults may hide what the other's repair is worth, so that no single edit says which of many pairs it is. The
-    first that is far ahead ends the comparison; there is none where the ceiling itself shows nothing by then.
-    """
-    kinds, short = _spoken(plan)[:KINDS], max(1, work.length // QUARTER)
-    pairs = [(other.reason, in_order((one.edit, other.edit))) for one, other in combinations(kinds, 2)]
-    able = [one for one in pairs if not known(work, one[1]) and plan.fits(one[1])]
-    level, runs = dict(control.curve).get(short, 0.0), list[tuple[float, int]]()
-    if dict(highest.curve).get(short, level) <= level + GAIN * work.scale:
-        return able
-    work.foresee(work.searching(edits, short) for _, edits in able)
-    for place, (_, edits) in enumerate(able):
-        if not work.affords(short + work.length) or (runs and min(runs)[0] <= -level - HELPS * work.scale):
-            break
-        runs.append((-work.train(edits, SEARCH_SEED, "search", short, f"pair: {said(edits)}").skill.value, place))
-    ahead = sorted(one for one in runs if -one[0] > level + EQUAL * work.scale)
-    return [able[place] for _, place in ahead] or able
-
-
-def _behind(work: Work, way: dict[int, float]) -> Stop:
-    """Given up from the half on, where it is not ahead of another run."""
-
-    def stop(step: int, skill: float) -> bool:
-        return work.length <= 2 * step < 2 * work.length and step in way and skill < way[step] + EQUAL * work.scale
-
-    return stop
 
 
 def _hopeless(work: Work, ceiling: Training, control: Training, *, natural: bool) -> Stop:

@@ -149,6 +149,12 @@ class Work:
         """The candidates that are worth so much, the preset left out."""
         return [one for one in self.candidates if one.stage != "preset" and one.skill is not None and one.skill >= least]
 
+    def mean(self, edits: tuple[Edit, ...]) -> float:
+        """The mean skill of whole runs with the search's seed and the second one."""
+        steps = steps_of(edits, self.length)
+        seeds = (SEARCH_SEED, SECOND_SEED)
+        return sum(self.train(edits, seed, "search", steps, f"again: {said(edits)}").skill.value for seed in seeds) / len(seeds)
+
     def _twice(self, edits: tuple[Edit, ...], made: Training) -> Training:
         """What a training is worth with another seed as well; as it is where that cannot be paid."""
         steps = steps_of(edits, self.length)
