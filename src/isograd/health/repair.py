@@ -29,10 +29,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from isograd.health.beside import beside
 from isograd.health.ceiling import at_once, ceiling, enough, essential
 from isograd.health.choosing import KEPT, NEAR, choose, goal, payable, reaches, standing, takes_all
-from isograd.health.combining import combine, holds, known
+from isograd.health.combining import beside, combine, holds, known
 from isograd.health.found import HOPELESS, WELL, Found, Plan, may_go_on, nothing_said, proof_of, standing_of, unpaid_said
 from isograd.health.hypotheses import Proposal
 from isograd.health.proving import ATTEMPTS, cost_of_proof, prove
