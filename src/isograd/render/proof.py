@@ -78,8 +78,26 @@ def effect_told(proof: Proof) -> str:
     rises = "rises" if proof.effect.mean >= 0.0 else "falls"
     pairs = f"{better} of {count(len(proof.trials), 'new pair')} {'is' if better == 1 else 'are'} better"
     what = "The skill" if proof.measure == "skill" else "The score"
-    after = f", after {proof.pair_length:,} of {proof.length:,} steps," if 0 < proof.pair_length < proof.length else ""
-    return f"{what} {on_what(proof)}{after} {rises} by {interval_of(proof.effect)}; {pairs}."
+    return f"{what} {on_what(proof)}{_lengths(proof)} {rises} by {interval_of(proof.effect)}; {pairs}."
+
+
+def _lengths(proof: Proof) -> str:
+    """How long the pairs are, where that is not a run: of half a run, or longer with the change.
+
+    >>> of = [Proof("proven", edits, "repair", False, length=12, pair_length=6) for edits in ((), (Edit("steps", 80.0),))]
+    >>> [_lengths(one) for one in of]
+    [', after 6 of 12 steps,', ', after 6 steps without the change and 40 with it,']
+    """
+    longer = longer_with(proof.edits)
+    if longer and proof.pair_length:
+        with_it = round(longer * proof.pair_length / proof.length)
+        return f", after {count(proof.pair_length, 'step')} without the change and {with_it:,} with it,"
+    return f", after {proof.pair_length:,} of {proof.length:,} steps," if 0 < proof.pair_length < proof.length else ""
+
+
+def longer_with(edits: Sequence[Edit]) -> int:
+    """The steps of a run with the change, where it is one of its length; 0 where it is not."""
+    return next((int(float(one.value)) for one in edits if one.kind == "steps" and one.value), 0)
 
 
 def measured(proof: Proof) -> str:
@@ -213,6 +231,10 @@ def cost_told(proof: Proof) -> str:
     runs = f"{number(proof.cost_search, 2)} runs to find it and {number(proof.cost_proof, 2)} to prove it"
     if not proof.trials:
         runs = f"{number(proof.cost_search, 2)} runs of search"
+    longer = longer_with(proof.edits)
+    if longer and proof.trials:  # runs of several lengths are counted in steps
+        search, proved = (round(cost * proof.length) for cost in (proof.cost_search, proof.cost_proof))
+        return f"{search:,} steps to find it and {proved:,} to prove it: {proof.length:,} a run, {longer:,} with the change"
     return f"{runs}: {count(proof.steps, 'step')}, {proof.length:,} a run{half}"
 
 
