@@ -5,9 +5,11 @@ import pytest
 from isograd.health.choosing import choose
 from isograd.health.combining import beside, combine
 from isograd.health.found import Found, Plan
+from isograd.health.hypotheses import Proposal
 from isograd.health.present import Present
 from isograd.health.remedies.order import in_order
 from isograd.health.remedies.preset import other_ways, preset
+from isograd.health.repair import cure
 from isograd.health.trials import SEARCH_SEED, SECOND_SEED, Work
 from isograd.records.edit import Edit
 from isograd.records.proof import Training
@@ -106,3 +108,18 @@ def test_recurrent_layers_are_turned_where_the_preset_does_not_help_and_others_a
     edits = [{edit for way in other_ways(preset((), one), (), one) for edit in way} for one in programs]
     turned = [{edit.value for edit in found if edit.kind == "axes"} for found in edits]
     assert turned == [{"batch", "time"}, set()]
+
+
+def test_what_rises_and_falls_again_is_tried_with_steady_steps():
+    steady = Edit("constant_rate")
+
+    def attempt(edits, seed, part, steps, stop):
+        late = 0.9 if steady in edits and LOSS in edits else -0.2
+        curve = [(point, value) for point, value in ((50, 0.5 if LOSS in edits else 0.0), (100, late)) if point <= steps]
+        return Training(Skill(curve[-1][1] if curve else 0.0, 10), tuple(curve), steps)
+
+    work = Work(attempt, 100, lambda spent: 6_000 - spent)
+    singles = tuple(Proposal(edit, "list") for edit in (LOSS, HE, CLIP, steady))
+    proof = cure(work, Plan((HE, CLIP), singles), lambda: 0.5)
+    assert proof.verdict == "proven" and set(proof.edits) == {LOSS, steady}
+    assert "it rose and fell again" in {one.reason for one in proof.candidates} and proof.cost_search < 10.0

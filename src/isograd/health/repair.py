@@ -14,7 +14,8 @@ In this order, from the experiments in dev/LOG.md (24 single and 3 double faults
     or a value speaks for, beside it
   5 else combinations: what theory puts together, the best singles together, then the preset, shrunk by delta debugging to
     what loses no more than the tolerance (``combining``)
-  6 where the ceiling does not help: a race of short replays, the best RACED in full, then proposals (luck, or an optimizer)
+  6 where the ceiling does not help: a race of short replays, the best RACED in full, what rose and fell again with steady
+    steps, then proposals (luck, or an optimizer)
 A candidate is put to proof only where it gains GAIN; of those near the ceiling the smallest change goes, which is what a
 person can read, and what the rule of the proof asks the fewest pairs for. Where the proof of a sick program's repair fails the
 search goes on as if those edits had failed, and what it ends with is put to proof on other seeds, by a rule that asks for more
@@ -51,6 +52,8 @@ LONG = ("residual", "forget_bias")
 """Kinds that carry a signal over many layers, or over many time steps."""
 CAUSE_RUNS = 2.0
 """Full runs that the search for the cause may cost."""
+STEADY = ("constant_rate", "clip_norm", "learning_rate")
+"""Kinds that keep a step from being longer than those before it, the smallest change first."""
 SHORT = 60
 """Steps of a replay in a race."""
 
@@ -273,6 +276,7 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
     for value, edits, _ in best_of:
         if work.affords(steps_of(edits, work.length)):
             work.candidate(edits, "race", f"skill {value:.2f} after {short} steps")
+    _steadied(work, plan, [edits for _, edits, _ in best_of], control)
     for _ in range(PROPOSED if plan.propose is not None else 0):
         best = max((one.skill for one in work.candidates if one.skill is not None), default=control)
         well = best >= control + HELPS * work.scale and (best >= WELL or not plan.natural)  # a first gain need not be all
@@ -283,6 +287,34 @@ def _raced(work: Work, plan: Plan, order: Sequence[tuple[tuple[Edit, ...], Stage
             return
         if not known(work, proposed):
             work.candidate(proposed, "combination", "proposed")
+
+
+def _steadied(work: Work, plan: Plan, raced: Sequence[tuple[Edit, ...]], control: float) -> None:
+    """Beside what rose and fell again, as one of two faults lets it, what keeps steps from growing, until one holds it."""
+    least, ways = HELPS * work.scale, list[tuple[float, tuple[Edit, ...]]]()
+    for edits in raced:
+        way = work.known.get(work.searching(edits).key)
+        peak = max((skill for _, skill in way.curve), default=control) if way is not None else control
+        if way is not None and peak >= control + least and way.skill.value <= peak - least:
+            ways.append((peak, edits))
+    if not ways:
+        return
+    edits = max(ways, key=lambda one: one[0])[1]
+    slower = {one.kind: one for one in reversed(plan.pool) if one.kind in STEADY and _is_slower(one)}
+    for one in (slower[kind] for kind in STEADY if kind in slower):
+        made = in_order((*edits, one))
+        if any(one.kind == edit.kind for edit in edits) or not plan.fits(made) or known(work, made):
+            continue
+        if not work.affords(steps_of(made, work.length)):
+            return
+        if work.candidate(made, "combination", "it rose and fell again").skill.value >= control + least:
+            return
+
+
+def _is_slower(edit: Edit) -> bool:
+    """Whether an edit leaves steps as long as they are or makes them shorter, as far as its values say."""
+    before, value = edit.before, edit.value
+    return not (isinstance(before, float) and isinstance(value, float) and edit.kind == "learning_rate" and value >= before)
 
 
 def _size(edits: Sequence[Edit]) -> int:
