@@ -68,6 +68,8 @@ FACTS = {
     "loss_broke": "the first loss that is not finite, seen as its backward pass began; of: batch (name, count, rows, "
     "column: of the variable that holds such numbers), weights (parameter) or pass",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
+    "loss_scaled": "a gradient scaler scaled a loss; scale; plain: backward passes of the very loss that it was handed, not of "
+    "what it gave; scalers: different ones that were met so far",
     "scale_skipped": "the gradient scaler skipped the optimizer's step; scale",
     "loss_outside": "the loss is not computed from a watched model's output, or reaches no parameter of one optimizer; "
     "parameters: how many; layers: which",

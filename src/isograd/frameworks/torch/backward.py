@@ -12,6 +12,7 @@ import functools
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -109,27 +110,43 @@ class Loss:
     In the memory of the host a value is read at once, elsewhere it stays on the device until ``value`` is asked for.
     """
 
-    __slots__ = ("_scaled", "closure", "late", "passes", "ready", "scaler")
+    __slots__ = ("_handed", "_scaled", "_scalers", "closure", "late", "passes", "plain", "ready", "scale", "scaler", "scalers")
 
     def __init__(self) -> None:
         self.scaler: GradScaler | None = None
+        self.scalers = 0
+        """Scalers that have been met."""
+        self._scalers: weakref.WeakSet[GradScaler] = weakref.WeakSet()
+        self._handed: weakref.ref[Tensor] | None = None
         self.late: list[tuple[Tensor, Tensor | None]] = []
         """What is still on a device, with the scale to divide it by."""
         self.clear()
 
     def clear(self) -> None:
         """A new step."""
-        self.passes = self._scaled = 0
-        """Backward passes in this step."""
+        self.passes = self._scaled = self.plain = 0
+        """Backward passes in this step; those of a loss that was handed to a scaler and that is not what the scaler gave."""
+        self.scale: float | None = None
+        """What the scaler multiplies by in this step, where that was looked up."""
         self.closure = False
         self.ready: float | None = None
         if self.late:
             self.late = []
 
-    def scaled(self, scaler: GradScaler) -> None:
-        """The next backward pass is of a loss that ``scaler`` multiplies."""
+    def scaled(self, scaler: GradScaler, outputs: Any = None) -> None:
+        """The next backward pass is of a loss that ``scaler`` multiplies: of what it makes of ``outputs``."""
+        if scaler is not self.scaler and scaler not in self._scalers:
+            self._scalers.add(scaler)
+            self.scalers += 1
         self.scaler = scaler
+        self._handed = weakref.ref(outputs) if isinstance(outputs, Tensor) else None
         self._scaled += 1
+
+    def facts(self) -> tuple[Fact, ...]:
+        """How the loss of a step that was looked at is scaled."""
+        if self.scale is None:
+            return ()
+        return (Fact("loss_scaled", settings=(("scale", self.scale), ("plain", self.plain), ("scalers", self.scalers))),)
 
     def heard(self, roots: Any) -> float | None:
         """A backward pass begins; gives the loss where it is known already."""
@@ -140,6 +157,8 @@ class Loss:
         if self._scaled:
             self._scaled -= 1
             scaler = self.scaler
+            if self._handed is not None and self._handed() is roots:
+                self.plain, scaler = self.plain + 1, None
         if scaler is None and type(roots) is Tensor and roots.is_cpu and roots.numel() == 1 and not roots.is_complex():
             only: float = roots.item()  # the usual case, quickly
             self.ready = only if self.ready is None else self.ready + only
@@ -292,7 +311,7 @@ class Ear:
         try:
             with Quiet():
                 if args[0].is_enabled():
-                    self.loss.scaled(args[0])
+                    self.loss.scaled(args[0], args[1] if len(args) > 1 else kwargs.get("outputs"))
                     self._scaled(args[0].get_scale)
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
             self._failed(error)

@@ -31,6 +31,7 @@ LINES = {
     "carried": "backward",
     "cleared_between": "backward",
     "loss_outside": "backward",
+    "loss_scaled": "backward",
     "no_step": "backward",
     "cleared_early": "step",
     "no_backward": "step",

@@ -231,10 +231,12 @@ class TorchRecorder(Recorder):
     def _scaled(self, scale: Callable[[], float]) -> None:
         """A loss has been scaled, and so will be the gradients that come back to the layers."""
         if self._open.sampled:
-            self._passes.layers.scale = scale()
+            self._passes.layers.scale = self._loss.scale = scale()
 
     def _backward(self, root: Any) -> None:
         """A backward pass of a sampled step is about to begin."""
+        if self._loss.plain:
+            self._passes.layers.scale = 1.0
         self._passes.backward(root)
         self._program.backward()
 
@@ -331,7 +333,10 @@ class TorchRecorder(Recorder):
         if losses or evaluations:
             step = dataclasses.replace(step, losses=losses, evaluations=evaluations, replays=replays)
         if opened.sampled:
-            layers, known = passes.layers.close(), (*opened.facts, *opened.unseen(passes, self._walk), *passes.facts())
+            layers, known = (
+                passes.layers.close(),
+                (*opened.facts, *loss.facts(), *opened.unseen(passes, self._walk), *passes.facts()),
+            )
             facts = self._program.placed(*known, *self._program.close(layers), *self._between.facts())
             parameters, inputs = tuple(opened.parameters), tuple(passes.inputs.values())
             step = dataclasses.replace(step, layers=layers, parameters=parameters, inputs=inputs, facts=facts)

@@ -189,11 +189,13 @@ def explained(found: Sequence[Finding]) -> Iterator[Finding]:
 
     That a run ended too early is one where its targets are known to be wrong: more of them would be learned by heart. And so
     is a rate that moves nothing where the gradient is lost on its way: no rate brings it to the layers that it does not reach,
-    nor out of a last function that is pinned. Weights that are born as zeros fire no unit: these are not dead.
+    nor out of a last function that is pinned. Steps along gradients that carry a loss scale, or have lost one, are too long or
+    too short by that, not by their rate. Weights that are born as zeros fire no unit: these are not dead.
     """
     faded = any(one.alarm and one.disease == "vanishing" for one in found)
     pinned = any(one.alarm and one.disease in ("loss_mismatch", "unreachable_targets") for one in found)
     copies = any(one.alarm and one.disease == "symmetry" for one in found)
+    rescaled = any(one.alarm and precision.is_of_the_program(one) for one in found)
     targets = any(one.alarm and one.disease == "labels" and _sure(one) for one in found)
     known = any(one.alarm and one.disease != "labels" and _TIER.get(one.disease, 0) < _TIER["plateau"] for one in found)
     for finding in found:
@@ -203,6 +205,7 @@ def explained(found: Sequence[Finding]) -> Iterator[Finding]:
             or (faded and finding.cause == learning_rate.SHORT)
             or (pinned and learning_rate.is_still(finding))
             or (copies and finding.disease == "dead_units")
+            or (rescaled and finding.disease in ("learning_rate", "clipping", "exploding"))
         )
         yield replace(finding, severity="note") if follows else finding
 
@@ -224,7 +227,7 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """
 
     def rank(finding: Finding) -> tuple[bool, int, bool, int, float]:
-        tier = _TIER.get(finding.disease, 0)
+        tier = 0 if precision.is_of_the_program(finding) else _TIER.get(finding.disease, 0)
         names_no_place = tier == _TIER["plateau"] and finding.where in ("loss", "loop", "data")
         if finding.disease == "nonfinite" and finding.where == "data":  # what comes in broken breaks everything behind it
             tier = -1

@@ -11,36 +11,63 @@ Bounds, from arithmetic:
              whatever type its weights have; where a fifth of its gradient is 0 that the activations after it do not explain,
              it has lost what small gradients have to say. Where every gradient is 0 from the first look on, no step changed
              anything
+  rescaled   a bias gets the sum of the N gradients at its layer, so that its norm is at most sqrt(N) times theirs (Cauchy and
+             Schwarz). Under a loss scale S that the steps do not know of, it is up to S times that (KEPT: beyond is certain);
+             divided by S once too often, no layer's is above 1 / S of it (LOST: half as much again, for rounding), which no
+             chance brings about in every look while S is some hundreds (HIGH). Plain SGD moves as much too far or too short;
+             what divides by the size of its gradients undoes either, and gets a remark unless the answers are poor
 Alarms only where the late loss is poor (``health.outcome``), for skipping also where every look was skipped; in float32 and
 above, updates that small are a matter of the rate, and get a remark here.
 Look-alikes that are healthy: a converged network, whose updates are small; sparse gradients (embeddings, dead units), whose
-zeros are in the gradient as well; one skipped step in a thousand, which is how a scaler finds its scale; a rate near zero.
+zeros are in the gradient as well; one skipped step in a thousand, or a row of them at the beginning, which is how a scaler
+finds its scale; a clip at a bound that is multiplied by the scale; a rate near zero.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from isograd.health import layers as gather
 from isograd.health.case import Case, at, middle
+from isograd.health.layers import ADAPTIVE
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import WEIGHTED, Node, capital, spoken
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding, Severity
 from isograd.records.moments import Moments
+from isograd.records.trace import Step
 
 SWALLOWED = 0.9
 GRADIENT = 0.5
 LOOKS = 4
 ALWAYS = 3
-"""Looks, the first two steps among them, in which every gradient is 0: no chance does that."""
+"""Looks, the first two steps among them, in which every gradient is 0, or beyond what it can be: no chance does that."""
 SKIPPED = 0.5
+KEPT, LOST, HIGH = 16.0, 1.5, 256.0
 SKILL = 0.7
 NORMAL, GRAIN = 2.0**-14, 2.0**-24
 """The smallest normal number of float16, and the distance of those below it."""
 FLUSHED = 0.2
 DIGITS = {"bfloat16": 9, "float16": 12, "float32": 25, "float64": 54}
+WELL = 0.9
+ANEW = "the scaler is made inside the loop: its scale begins again at what overflows"
+_KEPT = (
+    "optimizer.step() is called past the scaler, with gradients that it has not unscaled",
+    "scaler.step(optimizer) for every optimizer whose loss is scaled, then scaler.update() once",
+)
+_PLAIN = ("backward() is called on the loss itself, not on what the scaler made of it", "scaler.scale(loss).backward()")
+_CLIPPED = (
+    "the gradients are clipped while they carry the scale, and divided by it after that",
+    "scaler.unscale_(optimizer) before the clipping",
+)
+_TWICE = (
+    "they are unscaled by hand, and once more by scaler.step(optimizer)",
+    "scaler.unscale_(optimizer) instead of the division by hand: scaler.step() knows of it",
+)
 REFERENCES = (
     "Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740",
     "Zamirai et al. 2020, Revisiting BFloat16 training, arXiv:2010.06192",
@@ -49,9 +76,15 @@ REFERENCES = (
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """Updates lost to rounding, gradients that underflow, and steps lost to the loss scale."""
+    yield from _rescaled(case)
     yield from _skipped(case)
     yield from _underflow(case)
     yield from _swallowed(case)
+
+
+def is_of_the_program(finding: Finding) -> bool:
+    """Whether it tells of lines that handle the loss scale wrongly: certain, and what steps of a wrong length follow from."""
+    return finding.disease == "precision" and finding.cause is not None
 
 
 def _swallowed(case: Case) -> Iterator[Finding]:
@@ -98,7 +131,7 @@ def _skipped(case: Case) -> Iterator[Finding]:
     last = facts[-1][1].get("scale", 0.0)
     text = f"the gradient scaler skipped {len(steps)} of {len(looks)} steps that were looked at"
     found = outcome(case)
-    late = any(step >= looks[len(looks) // 2] for step in steps)
+    late = any(2 * step >= max(case.taken, looks[-1]) for step in steps)
     tiny = isinstance(last, float) and last < 1.0
     stuck = late and (share >= 1.0 or ((share >= SKIPPED or (tiny and found.decided)) and found.poor(SKILL)))
     if share < SKIPPED and not late:
@@ -111,9 +144,75 @@ def _skipped(case: Case) -> Iterator[Finding]:
         f"{capital(text)} (its scale is now {last:g}{', below 1' if tiny else ''}): these steps changed nothing.",
         (Evidence(text, "scale_skipped", share, "of the looks", SKIPPED),),
         since=steps[0],
-        remedy="look for the overflow itself (a logarithm, a division, a mask of -inf in float16); bfloat16 needs no scaler",
+        cause=ANEW if _anew(case) else None,
+        remedy="make the scaler once, before the loop"
+        if _anew(case)
+        else "look for the overflow itself (a logarithm, a division, a mask of -inf in float16); bfloat16 needs no scaler",
         references=REFERENCES,
     )
+
+
+def _anew(case: Case) -> bool:
+    """Whether every look met a scaler that none before had met: a scale that is begun again finds none that fits."""
+    met = [int(fact.get("scalers", 0)) for _, fact in case.facts("loss_scaled")]
+    return len(met) >= LOOKS and all(later > earlier for earlier, later in pairwise(met))
+
+
+def _rescaled(case: Case) -> Iterator[Finding]:
+    facts = dict(case.facts("loss_scaled"))
+    looks = [step for step in case.sampled if step.index in facts and not any(f.kind == "carried" for f in step.facts)]
+    scale = min((float(fact.get("scale", 1.0)) for fact in facts.values()), default=1.0)
+    seen = [(float(facts[step.index].get("scale", 1.0)), shares) for step in looks if (shares := _shares(case, step))]
+    if scale < KEPT or not seen or len(looks) < ALWAYS:  # what has blown up by then says no more
+        return
+    found = [shares for _, shares in seen]
+    kept = [path for path in found[0] if all(shares.get(path, 0.0) > KEPT for shares in found)]
+    lost = scale >= HIGH and len(seen) >= LOOKS and all(max(shares.values()) <= LOST / by for by, shares in seen)
+    if not kept and not lost:
+        return
+    optimizer, ended = case.anatomy.optimizer, outcome(case)
+    undone = optimizer is not None and optimizer.kind in ADAPTIVE
+    severity: Severity = "note" if ended.well(WELL) or (undone and not ended.short_of(SKILL)) else "critical"
+    worst = min(shares[kept[0]] for shares in found) if kept else max(max(shares.values()) for shares in found)
+    text = f"the gradient of a bias is {worst:.2g} of the most that what arrives at its layer can add up to"
+    cause, remedy, source = (*_KEPT, None) if kept else _lost(case, facts)
+    yield Finding(
+        "precision",
+        severity,
+        0.95,
+        kept[0] if kept else "optimizer",
+        f"The steps are made along gradients that still carry the loss scale of {scale:g}: they are as many times too long."
+        if kept
+        else f"The gradients are divided by the loss scale of {scale:g} once too often: the steps are as many times too short.",
+        (Evidence(text, "loss_scaled", worst, bound=KEPT if kept else LOST / scale),),
+        tuple(kept),
+        source,
+        looks[0].index,
+        cause=cause,
+        remedy=remedy,
+        references=REFERENCES,
+    )
+
+
+def _lost(case: Case, facts: Mapping[int, Fact]) -> tuple[str, str, str | None]:
+    """How the scale was lost: cause, remedy and line."""
+    last = list(facts.values())[-1]
+    if all(fact.get("plain", 0) for fact in facts.values()):
+        return (*_PLAIN, last.source)
+    cut = [fact for _, fact in case.facts("clipped") if float(fact.get("norm", -1.0)) > float(fact.get("bound", 0.0))]
+    return (*_CLIPPED, cut[-1].source) if cut else (*_TWICE, None)
+
+
+def _shares(case: Case, step: Step) -> dict[str, float]:
+    """By layer with a bias: the norm of its gradient over the largest that what arrived at the layer can add up to."""
+    biases = {one.layer: one for one in case.anatomy.parameters if one.name == f"{one.layer}.bias".lstrip(".") and one.size}
+    arrived: dict[str, float] = defaultdict(float)
+    for sample in step.layers:
+        where = sample.where.split("@")[0]
+        if sample.gradient is not None and where in biases and not sample.gradient.nonfinite:
+            arrived[where] += math.sqrt(sample.gradient.count / biases[where].size) * sample.gradient.norm
+    got = {one.name: one.gradient.norm for one in step.parameters if one.gradient is not None and not one.gradient.nonfinite}
+    return {where: got[biases[where].name] / most for where, most in arrived.items() if most and biases[where].name in got}
 
 
 def _vanished(case: Case) -> Finding | None:
