@@ -333,11 +333,8 @@ class TorchRecorder(Recorder):
         if losses or evaluations:
             step = dataclasses.replace(step, losses=losses, evaluations=evaluations, replays=replays)
         if opened.sampled:
-            layers, known = (
-                passes.layers.close(),
-                (*opened.facts, *loss.facts(), *opened.unseen(passes, self._walk), *passes.facts()),
-            )
-            facts = self._program.placed(*known, *self._program.close(layers), *self._between.facts())
+            layers, known = passes.layers.close(), (*opened.facts, *opened.unseen(passes, self._walk), *passes.facts())
+            facts = self._program.placed(*known, *loss.facts(), *self._program.close(layers), *self._between.facts())
             parameters, inputs = tuple(opened.parameters), tuple(passes.inputs.values())
             step = dataclasses.replace(step, layers=layers, parameters=parameters, inputs=inputs, facts=facts)
         kept.aside = 0.0
