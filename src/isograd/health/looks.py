@@ -141,7 +141,12 @@ def fresh(anatomy: Anatomy, layers: Sequence[str]) -> list[str]:
         bounds[matrix.layer] = max(bounds.get(matrix.layer, 0.0), widest)
         if not as_drawn(matrix, node) and (matrix.values.count >= FEWEST or matrix.values.largest > widest):
             return []
-    others = [p for p in anatomy.parameters if p.layer in layers and len(p.shape) < 2 and p.values.std > 0.0]
+    own = {matrix.layer for matrix in matrices if not matrix.trainable}  # a bias that is trained says nothing of such a matrix
+    others = [
+        p
+        for p in anatomy.parameters
+        if p.layer in layers and len(p.shape) < 2 and p.values.std > 0.0 and not (p.trainable and p.layer in own)
+    ]
     if any(p.values.largest > bounds.get(p.layer, 0.0) * (1.0 + 1e-6) for p in others):
         return []
     known = any(matrix.values.count >= FEWEST for matrix in matrices)

@@ -289,3 +289,23 @@ def test_scores_of_as_many_candidates_as_a_batch_has_are_one_loss():
     assert len(curve.curves(ranked)) == 1 == len(list(uses(ranked)))
     several = Case(EMPTY, steps=tuple(step(at, 4, 10) for at in range(1, 9)), taken=8)
     assert len(curve.curves(several)) == 2 == len(list(uses(several)))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_biases_alone_are_trained_in_vain_on_weights_that_nobody_trained_and_of_loaded_ones_that_is_not_said(loaded):
+    torch.manual_seed(0)
+    x = torch.randn(320, 8)
+    y = (x[:, :1] * x[:, 1:2] > 0).float()
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.dim() == 1)
+        if loaded:
+            parameter.data *= 1.5
+
+    def step(model, number):
+        rows = slice(32 * (number % 10), 32 * (number % 10) + 32)
+        return F.binary_cross_entropy_with_logits(model(x[rows]), y[rows])
+
+    watch = fitted(model, step, optimizer=torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05))
+    (found,) = alarms(watch, "frozen_layers")  # nothing is learned either way
+    assert ("with the weights of a new layer" in found.summary) is not loaded

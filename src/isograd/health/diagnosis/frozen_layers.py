@@ -19,7 +19,10 @@ Bounds:
 Of layers that are not known as new it is an alarm where the training has learned nothing at all, and they hold most of the
 weights: whatever they were meant to be, what is left to be trained does not do.
 
-Look-alikes that are healthy: a loaded trunk, adapters between frozen layers, random projections that suffice.
+Where every matrix is frozen and biases or norms alone are trained, the same holds: they move what random features show.
+
+Look-alikes that are healthy: a loaded trunk, adapters between frozen layers, random projections that suffice, biases that are
+tuned in a network that was loaded (Ben Zaken et al. 2022, BitFit).
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     order = weighted(anatomy)
     moving = {p.layer for p in anatomy.matrices if p.trainable}
     frozen = [layer for layer in order if layer not in moving]
-    if not frozen or not moving:
+    if not frozen or not any(p.trainable for p in anatomy.parameters):
         return
     new = [layer for layer in frozen_by_accident(anatomy) if layer in frozen]
     empty = bool(new) and set(new) <= set(blank(anatomy))
@@ -93,7 +96,7 @@ def _apart(anatomy: Anatomy, layers: list[str]) -> bool:
     """Whether no layer that is trained comes before or behind any of these: then they are another network."""
     if not anatomy.traced:
         return False
-    trained = {p.layer for p in anatomy.matrices if p.trainable}
+    trained = {p.layer for p in anatomy.matrices if p.trainable} or {p.layer for p in anatomy.parameters if p.trainable}
     joined = tuple(enumerate(anatomy.before))
     if _copied(anatomy, layers):  # the loss, which the model itself may compute, is where a copy and its original meet
         joined = tuple((place, places) for place, places in joined if anatomy.nodes[place].path in {*trained, *layers})
