@@ -22,7 +22,8 @@ FACTS = {
     "used: whether its module ran; count: how many of that layer",
     "detached": "a signal that needed a gradient left the graph; operation: detach, data, numpy, item, tolist, no_grad or "
     "rewrap; after: the layer that ran last",
-    "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the layer",
+    "not_in_optimizer": "a trainable parameter gets gradients and no optimizer holds it; parameter: name; count: in the "
+    "layer; thawed: whether one of these was frozen before",
     "rate_zero": "a layer got gradients and stands in a group whose learning rate is 0, beside one whose rate is not; "
     "parameter: name; count: in the layer",
     "stale_parameters": "an optimizer holds parameters of no watched module; count: how many; shapes: of the first few",
@@ -30,7 +31,7 @@ FACTS = {
     "kind: its class; anew: whether it is made in each pass and gone after it; holder: class and attribute that keep it",
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
-    "fresh: whether a batch norm among them has never seen a batch",
+    "fresh: whether a batch norm among them has never seen a batch; alone: the model around it is in training mode",
     "statistics_lag": "the running statistics of a batch norm follow its batches slowly; momentum; ratio: median over the "
     "channels of a batch's variance over the running one; shift: of its mean's distance in running deviations",
     "derivative": "a derivative of a derivative was asked for outside of the models; flat: whether all were exactly zero",
@@ -39,6 +40,7 @@ FACTS = {
     "weights_changed": "a weight changed between two steps; parameter; cosine: of old and new; "
     "restored: whether it is again what it was at first; times: since the last look",
     "weights_moved": "a weight changed between two steps by another hand, and little; parameter; rms: of the change",
+    "loaded_itself": "a state was loaded that holds the weights of the model themselves, not a copy; count: how many",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
     "mask_turned": "the mask of a sequence's attention to itself hides all earlier places and none of the later ones",

@@ -74,6 +74,8 @@ class Arrivals:
     """Of the second and later passes of a step: whether they found every gradient empty again, and the weights untouched."""
     clean: int = 0
     """The last step at which a gradient was seen to begin empty."""
+    frozen: set[int] = field(default_factory=set)
+    """Parameters that were seen to be frozen, by identity."""
     _before: dict[int, tuple[weakref.ref[Tensor], int]] = field(default_factory=dict)
     _versions: list[int] = field(default_factory=list)
     _rounds: list[set[int]] = field(default_factory=list)
@@ -88,6 +90,8 @@ class Arrivals:
             self.places = places_of(self.models)
         for place in self.places:
             gradient = place.parameter.grad
+            if not place.parameter.requires_grad:
+                self.frozen.add(id(place.parameter))
             if gradient is not None and id(place.parameter) not in held:
                 self._before[id(place.parameter)] = (weakref.ref(gradient), gradient._version)
 
@@ -188,7 +192,9 @@ class Arrivals:
     def _unheld(self, held: set[int]) -> Iterator[Fact]:
         missed = (p for p in self.places if p.parameter.requires_grad and id(p.parameter) not in held)
         for layer, some in _by_layer(place for place in missed if self._fresh(place.parameter)):
-            yield Fact("not_in_optimizer", layer, settings=(("parameter", some[0].name), ("count", len(some))))
+            thawed = any(id(place.parameter) in self.frozen for place in some)
+            missing = (("parameter", some[0].name), ("count", len(some)), ("thawed", thawed))
+            yield Fact("not_in_optimizer", layer, settings=missing)
         gone = {path for reference, path in self.strangers.values() if reference() is None}
         for path in sorted(gone & set(self.made)):
             yield Fact("hidden_module", path, settings=(("kind", self.made[path]), ("anew", True)))

@@ -102,6 +102,7 @@ BACKWARD = Tap(torch.autograd, "backward")
 GRAD = Tap(torch.autograd, "grad")
 SCALE = Tap(GradScaler, "scale")
 UPDATE = Tap(GradScaler, "update")
+LOAD = Tap(torch.nn.Module, "load_state_dict")
 
 
 class Loss:

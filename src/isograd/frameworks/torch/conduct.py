@@ -34,6 +34,8 @@ class Conduct:
 
     evaluated: dict[str, tuple[str, bool]] = field(default_factory=dict)
     """Models called in evaluation mode with gradients on: which layers behave differently, and whether they are new."""
+    unmeasured: dict[str, str] = field(default_factory=dict)
+    """Batch norms in evaluation mode inside a model in training mode, without statistics: their kind, by path."""
     trained: set[str] = field(default_factory=set)
     unlearning: dict[str, str] = field(default_factory=dict)
     """Models called in training mode with gradients off."""
@@ -47,7 +49,7 @@ class Conduct:
 
     def begin(self) -> None:
         """A new step."""
-        for kept in (self.evaluated, self.trained, self.unlearning, self.facts):
+        for kept in (self.evaluated, self.unmeasured, self.trained, self.unlearning, self.facts):
             kept.clear()
         self.changes.clear()
         self._states.clear()
@@ -58,6 +60,8 @@ class Conduct:
         if outermost:
             self._learning = learning
             if learning and module.training:
+                if path not in self.trained:
+                    self.unmeasured |= _unmeasured(module, path)
                 self.trained.add(path)
             elif learning and path not in self.evaluated and (kinds := changed(module, training=False)):
                 self.evaluated[path] = kinds, _untouched(module)
@@ -96,6 +100,8 @@ class Conduct:
         for path, (kinds, fresh) in self.evaluated.items():
             if path not in self.trained and stepped(path):
                 yield Fact("evaluation_mode", path, settings=(("kinds", kinds), ("fresh", fresh)))
+        for path, kind in list(self.unmeasured.items())[:FACTS]:
+            yield Fact("evaluation_mode", path, settings=(("kinds", kind), ("fresh", True), ("alone", True)))
         for path, kinds in self.unlearning.items():
             if kinds:
                 yield Fact("training_mode", path, settings=(("kinds", kinds),))
@@ -156,6 +162,17 @@ def changed(module: nn.Module, *, training: bool) -> str:
         )
     }
     return ", ".join(sorted(kinds))
+
+
+def _unmeasured(module: nn.Module, path: str) -> dict[str, str]:
+    """The batch norms inside that divide by running statistics which are the 0 and 1 that they began at."""
+    found = {}
+    for name, one in module.named_modules(prefix=path):
+        if isinstance(one, nn.modules.batchnorm._BatchNorm) and not one.training and one.track_running_stats:
+            mean, variance = one.running_mean, one.running_var
+            if mean is not None and variance is not None and not mean.any() and bool((variance == 1.0).all()):
+                found[name] = type(one).__name__
+    return found
 
 
 def _untouched(module: nn.Module) -> bool:

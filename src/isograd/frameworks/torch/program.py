@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from torch.optim import Optimizer
 
 from isograd.frameworks.torch import conduct
 from isograd.frameworks.torch.arrivals import DRAWN, Arrivals
+from isograd.frameworks.torch.backward import LOAD
 from isograd.frameworks.torch.conduct import Conduct, changed
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
@@ -59,9 +62,14 @@ class Program:
         self._former: list[weakref.ref[Optimizer]] = []
         self._replaced = 1
         self._lines: dict[str, str | None] = {}
+        self._loaded: list[Fact] = []
+        self._thread = 0
 
     def begin(self, index: int, *, sampled: bool) -> None:
         """A step begins; ``sampled``: it is looked at closely."""
+        if not self._thread:
+            self._thread = threading.get_ident()
+            LOAD.add(self._loads)
         self._index, self._sampled, self._closure = index, sampled, False
         if sampled:
             self._looks += 1
@@ -99,7 +107,7 @@ class Program:
         arrivals = self._arrivals
         facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
         facts += arrivals.within(self._stepping()) if self._closure else arrivals.close(self._index, self._stepping(), layers)
-        facts += self._repeats.facts(arrivals.backwards)
+        facts += [*self._repeats.facts(arrivals.backwards), *self._taken()]
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
@@ -116,7 +124,7 @@ class Program:
 
         ``error`` is the exception that ended it, ``idle`` are the optimizers that never stepped.
         """
-        found = [*self._drift.take(), *self._repeats.facts(self._arrivals.backwards)]
+        found = [*self._drift.take(), *self._repeats.facts(self._arrivals.backwards), *self._taken()]
         for path, (kinds, times, source) in self._trials.items():
             if kinds:
                 found.append(Fact("training_mode", path, source, (("kinds", kinds), ("times", times))))
@@ -135,6 +143,7 @@ class Program:
 
     def forget(self) -> None:
         """Let go of the models and optimizers."""
+        LOAD.remove(self._loads)
         self._arrivals, self._optimizers, self._former = Arrivals(()), [], []
         self._sequences.forget()
         self._drift.forget()
@@ -186,6 +195,22 @@ class Program:
             self._sequences.leaks.attends_by_hand(path or "", args, kwargs)
         else:
             self._conduct.calls(name, path, args)
+
+    def _loads(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module is about to load a state: told if all that it has for watched weights is these themselves."""
+        if threading.get_ident() != self._thread:
+            return
+        with contextlib.suppress(Exception):  # whatever is odd about a state, it is the person's call
+            state = args[1] if len(args) > 1 else kwargs["state_dict"]
+            mine = {id(place.parameter) for place in self._arrivals.places}
+            own = {name: parameter for name, parameter in args[0].named_parameters() if id(parameter) in mine}
+            same = [parameter.data_ptr() == state[name].data_ptr() for name, parameter in own.items() if name in state]
+            if same and all(same):
+                self._loaded.append(Fact("loaded_itself", source=persons_line(), settings=(("count", len(same)),)))
+
+    def _taken(self) -> list[Fact]:
+        taken, self._loaded = self._loaded, []
+        return taken
 
     def _held(self) -> set[int]:
         return {id(p) for one in self._stepping() for group in one.param_groups for p in group["params"]}

@@ -8,6 +8,9 @@ rule is not known as new and gets no more than a remark. One whose matrices are 
 Layers are judged together, and those that were handed to the optimizer once more by themselves: of a loaded trunk and new
 layers on top of it, all frozen, only the new ones are meant to be trained.
 
+A table of embeddings that moved a little still looks as drawn, from the normal: where the scales of a norm elsewhere differ
+from each other, the network was loaded, and the table with it.
+
 A network that is frozen as a whole beside one that learns (a teacher, a target network, a yardstick) is not meant to be trained
 by gradients, even where it was made new: it is copied or averaged into. So is a part of a model whose layers another part has
 too, and trains, where both meet in the loss alone.
@@ -48,6 +51,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not frozen or not any(p.trainable for p in anatomy.parameters):
         return
     new = [layer for layer in frozen_by_accident(anatomy) if layer in frozen]
+    new = [] if _tables(anatomy, new) and _trained(anatomy) else new
     empty = bool(new) and set(new) <= set(blank(anatomy))
     enough = (decided(case) and (case.taken >= STEPS or over(case))) or not case.steps
     found = outcome(case)
@@ -76,6 +80,17 @@ def diagnose(case: Case) -> Iterator[Finding]:
         1 if case.steps else None,
         remedy="requires_grad_(True), and give them to the optimizer; or load trained weights before freezing",
     )
+
+
+def _tables(anatomy: Anatomy, layers: list[str]) -> bool:
+    nodes = [anatomy.node(layer) for layer in layers]
+    return all(node is not None and node.operation == "embedding" for node in nodes) and not set(layers) & set(blank(anatomy))
+
+
+def _trained(anatomy: Anatomy) -> bool:
+    """Whether the scales of a norm are not all alike: they begin as ones."""
+    norms = {node.path for node in anatomy.nodes if node.operation == "norm"}
+    return any(p.layer in norms and p.name.endswith("weight") and p.values.std > 0.0 for p in anatomy.parameters)
 
 
 def _evidence(new: list[str], *, empty: bool) -> tuple[Evidence, ...]:

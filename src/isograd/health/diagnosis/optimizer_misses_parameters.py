@@ -4,6 +4,7 @@ Certain as a fact; intent is not, so an alarm needs one of:
   REPLACED   an optimizer holds parameters of no model, of the very shape, without gradients: the layer was replaced later
   HIDDEN     a module runs inside the model that does not register it (a Python list), with trainable parameters
   AFTER      a layer that is missed computes from one that is trained: nobody trains what feeds a random layer for its own sake
+  THAWED     the missed layers were frozen at first, and the program made them trainable in its loop: they are meant to be
   NEW        the missed layers come first but are still as torch draws them (``looks.as_drawn``): random, not loaded
 and that a cycle of all optimizers was seen: LEAST looks over SPAN steps, or the end of the run.
 
@@ -76,17 +77,19 @@ def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
     shapes = set(str(stale.fact.get("shapes", "")).split()) if stale and stale.last == missed[places[0]].last else set()
     replaced = [where for where in places if shapes & _shapes(anatomy, where)]
     new, after = fresh(anatomy, places), _after(anatomy, places)
+    thawed = [where for where in places if missed[where].fact.get("thawed", False)]
     few = not new and not any(len(p.shape) >= 2 for p in anatomy.parameters if p.in_optimizer)
-    alarm = bool(replaced or after or new) and not few
+    alarm = bool(replaced or after or new or thawed) and not few
     lost = sum(p.size for p in anatomy.parameters if p.layer in missed)
     total = max(1, sum(p.size for p in anatomy.parameters))
     severity: Severity = "note"
-    if alarm and _sure(case, missed[places[0]]):
+    if alarm and (_sure(case, missed[places[0]]) or (thawed and over(case))):
         result = outcome(case)
-        known = not replaced and not after and result.well(WELL)  # random features that do
+        known = not replaced and not after and not thawed and result.well(WELL)  # random features that do
         severity = "note" if known else "critical" if replaced or result.learning is False else "warning"
     whom, gets, they = listed([spoken(where) for where in places]), *(("gets", "it") if len(places) == 1 else ("get", "them"))
-    why = " It was replaced after the optimizer was made, which still holds the old one." if replaced else ""
+    why = " They were made trainable in the loop, after the optimizer was made." if thawed else ""
+    why = " It was replaced after the optimizer was made, which still holds the old one." if replaced else why
     return Finding(
         "optimizer_misses_parameters",
         severity,
@@ -101,6 +104,8 @@ def _missed(case: Case, missed: dict[str, Lasting]) -> Finding:
         cause="the layer was replaced after the optimizer was made" if replaced else None,
         remedy="make the optimizer after the last change of the model, from model.parameters()"
         if replaced
+        else "optimizer.add_param_group({'params': layer.parameters()}) where they are made trainable"
+        if thawed
         else "give them to the optimizer (model.parameters()), or say that they are not to be trained: requires_grad_(False)",
     )
 

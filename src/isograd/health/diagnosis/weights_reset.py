@@ -10,6 +10,9 @@ projection onto what it was. It is told where next to nothing is learned (LITTLE
 What draws towards the start is nil at the start, and holds the weights where it is as large as the steps: so the earlier half
 of the looks does not count.
 
+A state that is loaded back and holds the weights themselves restores nothing: ``state_dict()`` is no copy, and goes on with the
+training. Certain, once AFTER steps were made in the watch: before them there was nothing to keep.
+
 Bounds:
   LEAST   three times, or twice where the run has ended: one reset is a phase of its own
   OFTEN   critical where it happens in one of a hundred steps or more, for then little is learned in between
@@ -33,6 +36,7 @@ from isograd.records.finding import Evidence, Finding, Severity
 LEAST = 3
 OFTEN = 0.01
 BACK = 0.5
+AFTER = 10
 LITTLE = 0.1
 """Skill of the last answers, 0 for a constant one; a third of what ``forgetting`` calls learned."""
 
@@ -41,6 +45,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """At most one finding of each kind."""
     yield from _reset(case)
     yield from _taken_back(case)
+    yield from _kept_by_reference(case)
 
 
 def _taken_back(case: Case) -> Iterator[Finding]:
@@ -74,6 +79,27 @@ def _taken_back(case: Case) -> Iterator[Finding]:
         since=found[where].first,
         cause="weights are overwritten inside the loop: an average copied back, a state loaded, a projection",
         remedy="keep averages in a copy of the model, and load them into it for evaluation alone",
+    )
+
+
+def _kept_by_reference(case: Case) -> Iterator[Finding]:
+    """A state that was kept without a copy, and loaded."""
+    found = [(step, fact) for step, fact in case.facts("loaded_itself") if step > AFTER]
+    if not found:
+        return
+    step, fact = found[-1]
+    text = f"all {fact.get('count', 0)} parameters that were loaded are the model's own"
+    yield Finding(
+        "weights_reset",
+        "warning",
+        0.95,
+        "loop",
+        "A state is loaded that was kept without a copy: it holds the weights as they are now, and nothing is restored.",
+        (Evidence(text, "loaded_itself", float(fact.get("count", 0)), "parameters", 0.0),),
+        source=fact.source,
+        since=step,
+        cause="state_dict() gives the weights themselves, which the next steps change",
+        remedy="copy.deepcopy(model.state_dict()), or save it to a file",
     )
 
 

@@ -5,6 +5,9 @@ when they never saw a batch they are 0 and 1 and the layer normalises nothing. C
 would choose it:
   FRESH    a batch norm among the layers never saw a batch in training, or
   TURNED   the run began in training mode and went on in evaluation mode: model.eval() for a validation, and no model.train()
+  ALONE    a batch norm in evaluation mode inside a model in training mode, whose statistics are still 0 and 1, and the answers
+           are not good: it was to keep statistics that were never loaded
+  BROKEN   the loss has left the numbers, and batch norm, which holds signals at their size in training, does not hold them
   DROPPED  dropout is among the layers and training is not going well: without it the network may still learn well
   LEAST    three looks (two where the run has ended), and every one since the first
 Passes without gradients in training mode (a validation without model.eval()) let the statistics of batch norm see validation
@@ -18,18 +21,18 @@ one that was trained. Where evaluations are heard they decide: an alarm where th
 from a constant answer to perfect, and the layers together make the factor; none where they are not.
 
 Look-alikes that are healthy: a small momentum in a long run, or of layers whose batches have about mean 0 and variance 1; batch
-norm alone in evaluation mode inside a model in training mode (fine-tuning), a pretrained model fine-tuned with its statistics,
-evaluation with gradients on between the steps.
+norm alone in evaluation mode, with statistics, inside a model in training mode (fine-tuning), a pretrained model fine-tuned
+with its statistics, evaluation with gradients on between the steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.health.looks import Lasting, holds, lasting, looked, opening
+from isograd.health.looks import Lasting, holds, lasting, listed, looked, opening
 from isograd.health.outcome import decided, outcome
 from isograd.records.anatomy import spoken
 from isograd.records.fact import Fact
@@ -42,8 +45,13 @@ KEPT, FAR, GAP = 0.5, 4.0, 0.15
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for training in evaluation mode, one remark on the other way round."""
-    for where, found in lasting(case, "evaluation_mode").items():
-        yield _evaluating(case, where, found)
+    modes = lasting(case, "evaluation_mode")
+    alone = {where: found for where, found in modes.items() if found.fact.get("alone", False)}
+    if alone:
+        yield _alone(case, alone)
+    for where, found in modes.items():
+        if where not in alone:
+            yield _evaluating(case, where, found)
     yield from _lagging(case)
     for where, found in lasting(case, "training_mode").items():
         if max(found.seen, int(found.fact.get("times", 0))) >= LEAST:
@@ -114,7 +122,8 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
     kinds, fresh = str(found.fact.get("kinds", "")), bool(found.fact.get("fresh", False))
     turned = found.first > min(looked(case), default=1)
     dropped = "Dropout" in kinds and not outcome(case).well(WELL)
-    alarm = holds(found, case, least=LEAST) and (fresh or turned or dropped)
+    broken = "BatchNorm" in kinds and any(step.loss is not None and not math.isfinite(step.loss) for step in case.steps)
+    alarm = holds(found, case, least=LEAST) and (fresh or turned or dropped or broken)
     name = spoken(where)
     since = f" since step {found.first}" if turned else ""
     effect = " Batch norm normalises by statistics that it never gathered." if fresh else ""
@@ -130,6 +139,26 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
         since=found.first,
         cause="model.eval() for an evaluation, and no model.train() after it" if turned else "model.eval() before the loop",
         remedy="model.train() at the start of every epoch",
+    )
+
+
+def _alone(case: Case, alone: Mapping[str, Lasting]) -> Finding:
+    where, found = next(iter(alone.items()))
+    sure = holds(found, case, least=LEAST) and not outcome(case).well(WELL)
+    names = listed([spoken(place) for place in alone])
+    return Finding(
+        "wrong_mode",
+        "warning" if sure else "note",
+        0.9 if sure else 0.6,
+        where,
+        f"{opening(names)} ({found.fact.get('kinds', '')}) in evaluation mode, in a model in training mode, with statistics "
+        "that are still 0 and 1: nothing is normalised there.",
+        (_evidence(found, "evaluation_mode"),),
+        tuple(alone),
+        found.fact.source,
+        found.first,
+        cause="the statistics were not saved or not loaded: they are buffers, which named_parameters() does not list",
+        remedy="save and load state_dict(), which holds the buffers too; or leave the batch norm in training mode",
     )
 
 
