@@ -38,10 +38,18 @@ def test_evaluation_between_the_steps_with_gradients_on_is_no_training_in_evalua
     assert trained(net, after=evaluate).facts() == []
 
 
-def test_frozen_batch_norm_alone_is_on_purpose():
+def test_frozen_batch_norm_alone_is_on_purpose_where_it_has_statistics():
     net = dropping()
+    net(batch()[0])
     net[1].eval()
     assert trained(net).facts() == []
+
+
+def test_frozen_batch_norm_that_never_had_any_is_told():
+    net = dropping()
+    net[1].eval()
+    _, fact = trained(net).facts("evaluation_mode")[0]
+    assert (fact.where, fact.get("kinds", ""), fact.get("alone", False)) == ("1", "BatchNorm1d", True)
 
 
 def test_a_model_without_such_layers_may_train_in_evaluation_mode():
