@@ -149,3 +149,20 @@ def test_a_step_that_accumulates_over_a_whole_loader_sees_all_there_is(batches, 
                     optimizer.zero_grad()
     assert [f.severity for f in watch.report().findings if f.disease == "same_batch"] == ([told] if told else [])
     assert not loop_of(case_of(watch.trace)).same_batch
+
+
+def test_a_batch_that_all_passes_of_a_step_bring_again_is_counted_once():
+    torch.manual_seed(0)
+    x = torch.randn(128, 8)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, 2.0 * x[:, :1]), batch_size=32)
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    inputs, targets = next(iter(loader))
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(30):
+            optimizer.zero_grad()
+            for _ in range(4):
+                (nn.functional.mse_loss(model(inputs), targets) / 4).backward()
+            optimizer.step()
+    (found,) = [finding for finding in watch.report().findings if finding.disease == "same_batch"]
+    assert found.severity == "warning" and "the same 32 of 128 examples" in found.summary

@@ -4,7 +4,7 @@ Certain as a fact (sums of inputs and targets agree to the last bit); intent is 
 and so is fitting one batch as a trial. An alarm needs that more examples are at hand than are shown:
   LEAST   three looks (two where the run has ended), and every one since the first of all: the first two are neighbours, and
           only far ones may happen to meet one batch of a loader that goes round
-  MORE    the data set that the program holds has more examples than all passes of a step bring together
+  MORE    the data set that the program holds has more examples than the passes of a step bring, all together where they differ
 
   BEGUN  or that a loader that does not shuffle was begun anew for every step, so that it gave its first batch alone
   FEW    a remark where the few that are shown, in whatever order, are no more than FEWEST and no more than their columns and
@@ -61,7 +61,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
         if few is not None:
             yield few
         return
-    examples = next((_rows(sample) for _, sample in reversed(case.inputs) if sample.shape), 0)
+    various = bool(found.fact.get("various", False))
+    last = next((sample for _, sample in reversed(case.inputs) if sample.shape), None)
+    examples = 0 if last is None else _rows(last) if various else last.shape[0]
     dataset = int(found.fact.get("dataset", 0))
     few = None if dataset > examples else _few(case)
     if few is not None:
