@@ -123,3 +123,11 @@ def test_what_rises_and_falls_again_is_tried_with_steady_steps():
     proof = cure(work, Plan((HE, CLIP), singles), lambda: 0.5)
     assert proof.verdict == "proven" and set(proof.edits) == {LOSS, steady}
     assert "it rose and fell again" in {one.reason for one in proof.candidates} and proof.cost_search < 10.0
+
+
+@pytest.mark.parametrize(("he", "usual", "kept"), [(0.6, 0.8, "usual"), (0.6, 0.61, "he"), (0.95, 0.99, "he")])
+def test_weights_as_the_layers_draw_them_go_instead_of_a_rule_where_they_are_clearly_better(he, usual, kept):
+    worth = {"he": he, "usual": usual}
+    work, found = searched(lambda edits: max((worth.get(str(one.value), 0.0) for one in edits), default=0.0), (HE,))
+    choose(work, Plan(PRESET), found, he)
+    assert [edit.value for edit in found.edits] == [kept]

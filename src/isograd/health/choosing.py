@@ -77,6 +77,7 @@ def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     found.edits, found.reached = best.edits, work.candidate(best.edits, best.stage, best.reason)
     _lessened(work, found, best, able)
     _lengthened(work, plan, found)
+    _redrawn(work, plan, found)
     if found.reached is not None:
         found.edits, found.reached = quickened(work, plan, found.edits, found.reached)
 
@@ -118,6 +119,23 @@ def quickened(work: Work, plan: Plan, edits: tuple[Edit, ...], reached: Training
             break
         edits, reached = faster, made
     return edits, reached
+
+
+def _redrawn(work: Work, plan: Plan, found: Found) -> None:
+    """Where other weights are the cure and HELPS is left to gain: those that every layer draws by itself, if they are better.
+
+    Rules are made for deep networks of one activation; of a shallow one, whose weights somebody drew by hand, the layers' own
+    are what it had before.
+    """
+    now, reached = next((one for one in found.edits if one.kind == "initialisation"), None), found.reached
+    if now is None or now.where or reached is None or not plan.natural or reached.skill.value >= 1.0 - HELPS:
+        return
+    edits = tuple(replace(one, value="usual") if one is now else one for one in found.edits)
+    if not plan.fits(edits) or work.keep(edits) + steps_of(edits, work.length) > work.left(work.spent):
+        return
+    made = work.candidate(edits, "single" if len(edits) == 1 else "combination", "as every layer draws its own weights")
+    if made.failed is None and made.skill.value > reached.skill.value + EQUAL:
+        found.edits, found.reached = edits, made
 
 
 def _lengthened(work: Work, plan: Plan, found: Found) -> None:

@@ -129,7 +129,7 @@ EDITS: dict[str, Kind] = {
     "statistics": Kind(
         "let the running statistics of batch norms take in the share `value` of each batch", "model", back="before"
     ),
-    "axes": Kind("let recurrent layers take the `value` as the first axis of their input", "model", back="before"),
+    "axes": Kind("let what reads sequences take the `value` as the first axis of its input", "model", back="before"),
     "dropout": Kind("drop units with probability `value`", "model", back="before"),
     "forget_bias": Kind("set the bias of the forget gates to `value`", "model"),
     "initialisation": Kind("draw the weights again (`value`)", "model", keeps_weights=False),
@@ -271,6 +271,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "nesterov", "adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad"),
     "precision": ("float32", "float64", "bfloat16", "float16"),
     "initialisation": (
+        "usual",
         "he",
         "glorot",
         "lecun",

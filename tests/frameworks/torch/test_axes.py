@@ -62,3 +62,18 @@ def test_a_forgotten_batch_first_is_the_cause_and_a_right_one_is_not(first):
             optimizer.step()
     causes = watch.explain(batches, budget=1_200).cause.causes
     assert [cause.edit.kind for cause in causes][:1] == ([] if first else ["axes"])
+
+
+def test_attention_that_goes_along_the_examples_is_turned_like_a_recurrent_layer():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), nn.Linear(8, 1))
+    x = torch.randn(4, 6, 8)
+    patient = TorchPatient.copy_of(
+        model, (x, torch.randn(4, 6, 1)), nn.functional.mse_loss, torch.optim.SGD(model.parameters(), 0.1)
+    )
+    (turned,) = patient.apply(BATCH).models
+    alone = torch.cat([turned(x[row : row + 1]) for row in range(4)])
+    assert torch.allclose(turned(x), alone, atol=1e-6), "no example reads another"
+    assert not torch.allclose(model(x), torch.cat([model(x[row : row + 1]) for row in range(4)]), atol=1e-3)
+    with pytest.raises(ModelError, match="or attention that does not take the time first"):
+        patient.apply(Edit("axes", "time"))

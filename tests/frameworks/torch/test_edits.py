@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isograd.errors import ModelError, RequestError
+from isograd.frameworks.torch.edits import draw_again
 from isograd.frameworks.torch.fitting import fitting_loss, matched
 from isograd.frameworks.torch.judging import WORST, skill_of
 from isograd.frameworks.torch.patient import TorchPatient
@@ -380,3 +381,18 @@ def test_no_clip_takes_hooks_off_the_gradients_too_and_leaves_the_program_its_ow
     patient, batch = patient_of(model)
     assert not any(moved(patient, batch)) and all(moved(patient.apply(Edit("clip_norm")), batch))
     assert all(parameter._backward_hooks for parameter in model.parameters())
+
+
+def test_usual_weights_are_those_that_every_layer_draws_by_itself_and_the_stream_stays():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    state = torch.get_rng_state()
+    draw_again((model,), Edit("initialisation", "usual"), torch.Generator().manual_seed(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    fresh = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), fresh.parameters(), strict=True))
+    with pytest.raises(ModelError, match="no layer whose weights"):
+        draw_again((torch.nn.ReLU(),), Edit("initialisation", "usual"), torch.Generator())

@@ -60,11 +60,14 @@ def set_identity(models: Sequence[nn.Module], where: str) -> None:
 
 
 def take_first(twin: TorchPatient, axis: str, where: str) -> TorchPatient:
-    """Recurrent layers take the batch, or time, as the first axis; raises ``ModelError`` where all of them do already."""
-    layers = [one for path, one in modules_of(twin.models) if isinstance(one, nn.RNNBase) and where in ("", path)]
+    """What reads sequences takes the batch, or time, as the first axis; raises ``ModelError`` where all of it does already."""
+    readers = (nn.RNNBase, nn.MultiheadAttention)
+    layers = [one for path, one in modules_of(twin.models) if isinstance(one, readers) and where in ("", path)]
     found = [one for one in layers if one.batch_first is (axis != "batch")]
     if not found:
-        raise ModelError(f"there is no recurrent layer that does not take the {axis} first already", where=where or "the model")
+        raise ModelError(
+            f"there is no recurrent layer or attention that does not take the {axis} first already", where=where or "the model"
+        )
     for layer in found:
         layer.batch_first = axis == "batch"
     return twin

@@ -14,6 +14,7 @@ from isograd.errors import ModelError, did_you_mean
 from isograd.frameworks.torch.copying import Several
 from isograd.frameworks.torch.operations import of_module
 from isograd.frameworks.torch.places import modules_of
+from isograd.frameworks.torch.state import same_random_streams
 from isograd.records.edit import Edit
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -245,11 +246,15 @@ def draw_again(models: Sequence[nn.Module], edit: Edit, generator: torch.Generat
     A normalisation there begins as every rule takes for granted: its biases are zero and its scales one, unless all of them
     are zero, as where a branch is to begin at nothing.
     he: normal with variance 2 / fan_in; lecun: normal, 1 / fan_in; glorot: uniform, 2 / (fan_in + fan_out); orthogonal: rows
-    or columns of norm 1; delta_orthogonal: the same at the middle of a kernel, zero around it.
+    or columns of norm 1; delta_orthogonal: the same at the middle of a kernel, zero around it. usual: every layer as torch
+    draws it when it is made, its biases too.
     """
+    if edit.value == "usual":
+        _draw_as_made(models, edit.where.partition("@")[0], generator)
+        return
     rule = _RULES.get(str(edit.value))
     if rule is None:
-        raise ModelError(f"no initialisation is called {edit.value!r}; there are {', '.join(_RULES)}")
+        raise ModelError(f"no initialisation is called {edit.value!r}; there are {', '.join(_RULES)}, usual")
     found = False
     for weight, fan_in in _weights(models, edit.where.partition("@")[0]):
         found = True
@@ -277,10 +282,18 @@ def _begin_norms(models: Sequence[nn.Module], where: str) -> None:
                         parameter.fill_(1.0)
 
 
-def born_again(models: Sequence[nn.Module]) -> tuple[str, ...]:
+def _draw_as_made(models: Sequence[nn.Module], where: str, generator: torch.Generator) -> None:
+    with same_random_streams():
+        torch.manual_seed(generator.initial_seed())
+        kept = len(born_again(models, where))
+    if kept == sum(1 for model in models for _ in model.parameters()):
+        raise ModelError("there is no layer whose weights could be drawn again", where=where or "the model")
+
+
+def born_again(models: Sequence[nn.Module], where: str = "") -> tuple[str, ...]:
     """Reset every module that knows how, from the present random stream; gives the parameters that nothing reset."""
     reset: set[int] = set()
-    for _, module in modules_of(models):
+    for _, module in ((path, one) for path, one in modules_of(models) if where in ("", path)):
         again = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
         if callable(again) and not inspect.signature(again).parameters:
             again()

@@ -79,10 +79,10 @@ def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Presen
     Rates: a tenth and ten times the usual. Isometry: of a deep network, see ``weights.isometry``. From nothing: in a deep
     network residual paths whose branches and last layer begin at zero, without normalisation, so that neither depth nor the
     first outputs, which paths make large, are in the way. Its own cells: what is learned may lie near the end of a sequence,
-    where gates that keep everything are in the way. Turned axes: where every step has a target, a recurrent layer that goes
-    along the examples instead of the time learns something all the same, and no certain fact tells. Steps alone: of the preset
-    what the optimizer does, and what a fact or a finding speaks for (``spoken``); data, loss and network stay the person's own,
-    which a loss of their own may ask for.
+    where gates that keep everything are in the way. Turned axes: where every step has a target, a recurrent layer or attention
+    that goes along the examples instead of the time learns something all the same, and no certain fact tells. Steps alone: of
+    the preset what the optimizer does, and what a fact or a finding speaks for (``spoken``); data, loss and network stay the
+    person's own, which a loss of their own may ask for.
     ``chosen`` is the preset as it can be made.
 
     >>> chosen = preset((), Present("dense", 12, 16.0, words=(("activation", "sigmoid"),)))
@@ -103,7 +103,7 @@ def other_ways(chosen: Sequence[Edit], spoken: Collection[Edit], present: Presen
         network = [one for one in chosen if one.kind not in ("normalisation", "initialisation")]
         ways.append(in_order((*network, Edit("initialisation", "fixup", before=present.number("gain")))))
     ways.append(tuple(one for one in chosen if one.kind not in ("cell", "forget_bias")))
-    if present.family == "recurrent" and all(one.kind != "axes" for one in chosen):
+    if present.family in ("recurrent", "attention") and all(one.kind != "axes" for one in chosen):
         turned = (Edit("axes", "batch", before="time"), Edit("axes", "time", before="batch"))  # one of the two fits
         ways += [in_order((*chosen, one)) for one in turned]
     ways.append(tuple(one for one in chosen if EDITS[one.kind].part in ("optimizer", "loop") or one in spoken))

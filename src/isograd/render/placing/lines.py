@@ -59,6 +59,8 @@ LINES: dict[str, str] = {
     "keep_graph": "# leave out .detach(), .data, .item(), .numpy() and torch.no_grad() between the layers",
     "precision": "{model} = {model}.to(torch.{value})  # and its inputs",
     "dropout": "nn.Dropout({value})",
+    "initialisation:usual": "# draw nothing after the layers are made, each of which draws its own weights; or, at the end:\n"
+    "for m in {model}.modules():\n    if hasattr(m, \"reset_parameters\"):\n        m.reset_parameters()",
     "initialisation:he": _EVERY_LAYER + '\n                nn.init.kaiming_normal_(weights, nonlinearity="relu")' + _ZERO,
     "initialisation:glorot": _EVERY_LAYER + "\n                nn.init.xavier_uniform_(weights)" + _ZERO,
     "initialisation:lecun": _EVERY_LAYER + '\n                nn.init.kaiming_normal_(weights, nonlinearity="linear")' + _ZERO,
