@@ -168,3 +168,20 @@ def test_a_real_loss_with_a_tiny_factor_under_autocast(digits, mlp, factor):
             optimizer.step()
     said = [one.severity for one in watch.report().findings if one.disease == "precision"]
     assert said == (["critical"] if factor < 1.0 else [])
+
+
+def sought(*skips):
+    """A run of 120 steps that learns nothing: all skips are told, and three other steps were looked at."""
+    skip, close = (Fact("scale_skipped", settings=(("scale", 2.0**18),)),), (11, 49, 119)
+    told = LossSample("custom", value=2.3, floor=2.3, target_shape=(32, 2))
+    layer = (LayerSample("l0", 0, 8, Moments.of([1.0]), Moments.of([1.0])),)
+    every = {index: Step(index, 2.3, 0.1, layers=layer, losses=(told,)) for index in close}
+    every |= {index: Step(index, 2.3, 0.1, facts=skip) for index in skips}
+    rest = {index: Step(index, 2.3) for index in range(1, 121)}
+    steps = tuple(step for _, step in sorted((rest | every).items()))
+    return alarms(precision.diagnose(case_of(Trace(body(4), (), steps, 120, ended=True))))
+
+
+def test_skips_while_the_scale_is_found_and_one_more_are_a_remark():
+    assert sought(*range(1, 8), 105) == []
+    assert sought(*range(1, 8), *range(80, 110))

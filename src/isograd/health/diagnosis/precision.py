@@ -4,7 +4,8 @@ Bounds, from arithmetic:
   swallowed  a weight of p digits ignores an update below half a unit in its last place, 2**-9 of its size in bfloat16, 2**-12
              in float16, 2**-25 in float32: the entries of the real update are then exactly 0 although the gradient is not.
              From nine tenths of all entries on, in most layers, late, the layers stand still
-  skipped    a gradient scaler that skips every other step or more halves its scale in vain: the overflow is not the scale's.
+  skipped    a gradient scaler that skips every other step or more, in the later half too (LOOKS times), halves its scale in
+             vain: the overflow is not the scale's.
              A scale below 1 was halved 17 times, and makes small what it is there to make large
   underflow  numbers of float16 below 2**-14 are multiples of 2**-24, and what is below half of that is 0. A layer whose largest
              gradient is such a multiple (by chance one float32 in a million) is computed in float16 without a scale that fits,
@@ -131,9 +132,10 @@ def _skipped(case: Case) -> Iterator[Finding]:
     last = facts[-1][1].get("scale", 0.0)
     text = f"the gradient scaler skipped {len(steps)} of {len(looks)} steps that were looked at"
     found = outcome(case)
-    late = any(2 * step >= max(case.taken, looks[-1]) for step in steps)
+    late = sum(2 * step >= max(case.taken, looks[-1]) for step in steps)
     tiny = isinstance(last, float) and last < 1.0
-    stuck = late and (share >= 1.0 or ((share >= SKIPPED or (tiny and found.decided)) and found.poor(SKILL)))
+    often = share >= SKIPPED and late >= LOOKS  # each skip is told, of other steps only those that are looked at
+    stuck = late > 0 and (share >= 1.0 or ((often or (tiny and found.decided)) and found.poor(SKILL)))
     if share < SKIPPED and not late:
         return
     yield Finding(
