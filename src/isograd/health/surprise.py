@@ -69,6 +69,9 @@ def _of_signal(
     value = signal.get(node.path, 0.0)
     if own is None or not own.activation_rms or own.signal_spread is None or not 0.0 < value < math.inf:
         return None
+    kinds = {anatomy.nodes[source].operation for source in node.inputs}
+    if node.operation == "multiply" and len(node.inputs) > 1 and "input" in kinds:
+        return None  # by a mask, mostly: what comparisons and casts make of an input is seen as the input itself
     best: Surprise | None = None
     for source in node.inputs:
         before = _measured(anatomy, source, signal)

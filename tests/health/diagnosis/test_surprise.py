@@ -8,6 +8,7 @@ import pytest
 import isograd
 from isograd.health.case import Case, table
 from isograd.health.diagnosis import surprise
+from isograd.health.surprise import surprises
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectation, Expectations
@@ -98,3 +99,15 @@ def test_a_layer_whose_weights_are_all_the_same_is_named():
     model = network(torch)
     torch.nn.init.constant_(model[2].weight, math.sqrt(2 / 64))
     assert told_of(model, torch.randn(32, 30))[0] == "2"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_product_with_a_mask_made_of_the_tokens_is_no_surprise(masked):
+    nodes = (
+        Node("tokens", "input", "input", shape=(24,)),
+        Node("norm", "norm", "LayerNorm", (0,), (48,)),
+        Node("mul", "multiply", "mul", (1, 0) if masked else (1,), (48,)),
+    )
+    told = Expectations(tuple(Expectation(name, 1.0, None, signal_spread=0.0) for name in ("tokens", "norm", "mul")))
+    found = surprises(Anatomy("torch", nodes, ()), told, {"tokens": 700.0, "norm": 1.0, "mul": 0.002}, {})
+    assert [one.node.path for one in found if one.node.path == "mul"] == ([] if masked else ["mul"])
