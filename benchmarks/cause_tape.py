@@ -15,6 +15,8 @@ from faults import skill
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import mapped
 
+TURNS = (Tensor.T.__get__, Tensor.mT.__get__)  # type: ignore[attr-defined]
+"""Attributes that are operations: other tensors, which the loss goes through."""
 MOST = 400
 """Batches that are written down."""
 JUDGES = ("of_classes", "of_numbers", "of_ranking")
@@ -92,6 +94,7 @@ class Writer(TorchFunctionMode):
         super().__init__()
         self.models, self.steps = tuple(models), list[Step]()
         self.evaluated: Any = None
+        self.answered: Any = None
         self.judged: Any = None
         self._open: Step | None = None
         self._numbers: dict[int, int] = {}
@@ -112,6 +115,13 @@ class Writer(TorchFunctionMode):
         self._depth -= torch.is_grad_enabled()
         if self._open is not None and not self._depth and torch.is_grad_enabled():
             self._open.outputs = tuple(self._number(tensor) for tensor in tensors_in(output))
+        elif not torch.is_grad_enabled():
+            self.answered, self.judged = output, None
+
+    def judge(self, outputs: Any, targets: Any) -> None:
+        """The program's judge is asked: kept are the targets of one answer of the network, whole, and of no part of several."""
+        sizes = [tensor.numel() for tensor in tensors_in(self.answered)]
+        self.judged = targets if sizes == [outputs.numel()] else None
 
     def _number(self, tensor: Tensor) -> int:
         if id(tensor) not in self._numbers:
@@ -132,7 +142,7 @@ class Writer(TorchFunctionMode):
         folded = name == "__getitem__" and id(args[0]) not in self._numbers  # taking a batch from the data
         result = function(*args, **kwargs)
         made = list(tensors_in(result))
-        if made and not folded and name != "__get__":
+        if made and not folded and (name != "__get__" or function in TURNS):
             known = set(self._numbers)
             for tensor in tensors_in([list(args), dict(kwargs)]):
                 if id(tensor) not in known:
@@ -158,7 +168,7 @@ def judged_by(writers: list[Writer]) -> Iterator[None]:
     def listening(name: str) -> Callable[[Any, Any], float]:
         def judge(outputs: Any, targets: Any) -> float:
             if writers:
-                writers[-1].judged = targets
+                writers[-1].judge(outputs, targets)
             return float(kept[name](outputs, targets))
 
         return judge

@@ -8,6 +8,7 @@ import isograd
 from isograd.errors import ModelError, RequestError
 
 torch = pytest.importorskip("torch")
+
 nn, F = torch.nn, torch.nn.functional
 
 
@@ -44,12 +45,13 @@ def test_a_check_costs_three_steps_and_the_thin_probe_2_percent_of_the_run(plann
     _, batch, loss, _ = program()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     isograd.check(net, batch, loss, optimizer, steps=planned)
-    assert len(net.backwards) == 2 and len(net.forwards) == 3
+    whole, beside = len(batch[0]), 2 * 7  # a few rows twice, to see whether they see one another
+    assert len(net.backwards) == 2 and sum(net.forwards) == 3 * whole + beside
     seen = len(net.forwards), len(net.backwards)
     isograd.check(net, batch, loss, optimizer, steps=planned, deep=True)
-    thin = sum(net.backwards[seen[1] :]) - 2 * len(batch[0])
-    assert 0 < thin <= 0.02 * (planned or 10_000) * len(batch[0])
-    assert sum(net.forwards[seen[0] :]) == thin + 4 * len(batch[0])
+    thin = sum(net.backwards[seen[1] :]) - 2 * whole
+    assert 0 < thin <= 0.02 * (planned or 10_000) * whole
+    assert sum(net.forwards[seen[0] :]) == thin + 4 * whole + beside
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -160,7 +160,7 @@ FAMILIES: dict[str, Expected] = {
         "what is learned towards has nothing to do with the game, or runs away",
     ),
     "rows mixed": _row(
-        f"rows_mixed recurrent_axes recurrent attention loss_mismatch structure {_STILL}",
+        f"recurrent_axes recurrent attention loss_mismatch structure {_STILL}",
         "any layer, data, loop, loss",
         "what a row is answered depends on the rows that happen to lie beside it",
     ),

@@ -36,7 +36,6 @@ HEADINGS: dict[str, frozenset[str]] = {
             "weights_reset",
             "same_batch",
             "recurrent_axes",
-            "rows_mixed",
             "inverted_mask",
             "leak",
             "carried_state",

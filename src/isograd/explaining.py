@@ -6,15 +6,16 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
-from isograd.errors import IsogradError, RequestError
+from isograd.errors import IsogradError, ModelError, RequestError
 from isograd.health import attempting, cause, faithful
 from isograd.health.blame import as_a_sum
 from isograd.health.case import Case, case_of
+from isograd.health.diagnosis import recurrent_axes
 from isograd.health.harm import harm_of
 from isograd.health.hypotheses import Proposal, proposals
 from isograd.health.outcome import outcome
@@ -147,6 +148,7 @@ def cause_of(
     def memorises(steps: int) -> Skill:
         return patient.trained(given.training[:1], steps).judge(given.training[:1])
 
+    findings = (*findings, *beside_others(patient, given, case))
     trials = trials or Trials(patient, given)
     work = attempting.Search(
         trials,
@@ -178,6 +180,17 @@ def cause_of(
     if left_out is not None:
         found = replace(found, answer="cause", causes=(left_out,))
     return faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
+
+
+def beside_others(patient: Patient, given: Examples, case: Case) -> tuple[Finding, ...]:
+    """What the first step of the replay shows of rows that see one another, which no watch of the loop itself can try."""
+    with suppress(ModelError):
+        steps = patient.observe(given.training[:1], 1).steps
+        facts = tuple(fact for step in steps for fact in step.facts if fact.kind == "rows_mixed")
+        if facts and case.steps:
+            last = replace(case.steps[-1], facts=(*case.steps[-1].facts, *facts))
+            return tuple(recurrent_axes.mixed(replace(case, steps=(*case.steps[:-1], last))))
+    return ()
 
 
 def ended_at(case: Case, findings: Sequence[Finding]) -> float:

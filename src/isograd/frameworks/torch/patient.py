@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Self
 
 import torch
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits, stepping, yardsticks
+from isograd.frameworks.torch.alike import mixed_rows
 from isograd.frameworks.torch.applying import applied
 from isograd.frameworks.torch.copying import as_one, members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
@@ -29,6 +30,7 @@ from isograd.frameworks.torch.state import same_random_streams, seeded
 from isograd.ports import Followed, Patient
 from isograd.records.anatomy import Anatomy
 from isograd.records.edit import Edit
+from isograd.records.fact import Fact
 from isograd.records.loop import Loop
 from isograd.records.skill import Skill
 from isograd.records.trace import Step, Trace
@@ -92,6 +94,10 @@ class TorchPatient(Patient):
         A model in evaluation mode is trained in training mode. Random streams stay as they are. Raises ``ModelError`` naming
         shapes, types and devices where model, batch and loss do not fit.
         """
+        batches = iter(batches)
+        first = list(islice(batches, 1))
+        mixed = self._mixed(first)
+        batches = chain(first, batches)
         twin = self.copy()
         optimizer = twin.optimizer or _Still([p for model in twin.models for p in model.parameters() if p.requires_grad])
         for model in twin.models:
@@ -127,9 +133,18 @@ class TorchPatient(Patient):
             anatomy = dataclasses.replace(anatomy, optimizer=None, parameters=unheld)
             trace = dataclasses.replace(trace, steps=tuple(_without_updates(step) for step in trace.steps))
         seen = [_without_sameness(step) for step in trace.steps]
-        if seen and along.facts:
-            seen[0] = dataclasses.replace(seen[0], facts=(*seen[0].facts, *along.facts))
+        if seen:
+            seen[0] = dataclasses.replace(seen[0], facts=(*seen[0].facts, *along.facts, *mixed))
         return dataclasses.replace(trace, anatomy=anatomy, steps=tuple(seen))
+
+    def _mixed(self, batches: Sequence[Any]) -> list[Fact]:
+        """Whether the answer to a row of the first batch depends on the rows beside it."""
+        if not batches or self.step is not None:
+            return []
+        twin = self._unmoved()
+        with running(twin.models, twin.manner):
+            found = mixed_rows(twin.models, twin.data.scaled(batches[0]))
+        return [] if found is None else [found]
 
     def apply(self, edit: Edit) -> Self:
         """A new patient that differs by ``edit`` alone; ``Edit.where`` limits an edit of layers to one path.

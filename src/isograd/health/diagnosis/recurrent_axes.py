@@ -9,6 +9,13 @@ spite of it (WELL, 0.9). So do the final states of a recurrent layer, (layers an
 (batch, all the rest). And where outputs (time, batch, classes) and targets (batch, time) are laid out in rows before the
 loss, no output meets its own target: the lengths say so for certain, and it is an alarm under the same condition.
 
+By experiment on a copy, where ``check`` and ``explain`` make one: beside other examples an example gets another answer, and the
+first operation that brings the rows together is known. It is an alarm where nobody means it, again unless the training does
+well, and critical where it has come out poor: a layer of sequences that takes the batch for time where there are several
+sequences; a reshape that heeds the order of the batch; and, where the training has come out poor, a softmax over the batch,
+which makes shares of what examples have no part in. All else is a remark. Nothing is said where inputs and targets share a
+second axis, either of which may be the rows, and no loader tells how long a batch is.
+
 Bounds:
   LEAST   three looks (two where the run has ended), and every one since the first; lengths that agree prove nothing
 
@@ -25,16 +32,21 @@ from isograd.health.case import Case
 from isograd.health.looks import holds, lasting, opening
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import spoken
+from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
 LEAST = 3
 WELL = 0.9
+SEQUENTIAL = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward", "scaled_dot_product_attention")
+RESHAPES = ("view", "reshape", "flatten", "unflatten")
+SHARES = ("softmax", "log_softmax")
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding a layer, a line that reshapes, or a loss."""
     yield from _reshaped(case)
     yield from _crossed(case)
+    yield from mixed(case)
     for where, found in lasting(case, "axes_swapped").items():
         batch, time = int(found.fact.get("batch", 0)), int(found.fact.get("time", 0))
         sure = holds(found, case, least=LEAST)
@@ -97,3 +109,61 @@ def _crossed(case: Case) -> Iterator[Finding]:
             cause="one side has the batch first and the other has time first when both are flattened",
             remedy="output.transpose(0, 1) (or batch_first=True) before .reshape(-1, classes), so that both sides begin alike",
         )
+
+
+def mixed(case: Case) -> Iterator[Finding]:
+    """One finding an operation that brings rows together."""
+    for where, found in lasting(case, "rows_mixed").items():
+        fact = found.fact
+        other, operation = int(fact.get("other", 0)), str(fact.get("operation", ""))
+        if other and not _from_loader(case, int(fact.get("rows", 0)), other):
+            continue
+        sure = _is_fault(fact, case) and not outcome(case).well(WELL)
+        order = " and their order" if fact.get("ordered", False) else ""
+        yield Finding(
+            "recurrent_axes",
+            ("critical" if outcome(case).short_of(WELL) else "warning") if sure else "note",
+            0.95 if sure and operation not in SHARES else 0.8 if sure else 0.6,
+            where or "model",
+            f"What is answered to an example depends on the other examples of its batch{order}: {operation} brings them "
+            "together, so that the same example is answered differently in another batch.",
+            (Evidence("the same rows beside others, in evaluation mode", "rows_mixed", 1.0),),
+            () if not where else (where,),
+            fact.source,
+            found.first,
+            cause=_cause(operation),
+            remedy=_remedy(operation),
+        )
+
+
+def _is_fault(fact: Fact, case: Case) -> bool:
+    operation = str(fact.get("operation", ""))
+    if not fact.get("all", False) or fact.get("square", False):
+        return False
+    if operation in SEQUENTIAL or (operation in RESHAPES and fact.get("ordered", False)):
+        return True
+    return operation in SHARES and outcome(case).short_of(WELL)
+
+
+def _from_loader(case: Case, rows: int, other: int) -> bool:
+    """Whether a loader tells that the first axis is the batch and not the second."""
+    sizes = {int(fact.get("batch_size", -1)) for _, fact in case.facts("loader")}
+    return rows in sizes and other not in sizes
+
+
+def _cause(operation: str) -> str:
+    if operation in SEQUENTIAL:
+        return "a layer that reads sequences takes the batch for their steps"
+    if operation in RESHAPES:
+        return (
+            f"{operation} where the axes were to be swapped: it keeps the numbers in order, across the border of the examples"
+        )
+    return "the axis of the batch where an axis of the example is meant"
+
+
+def _remedy(operation: str) -> str:
+    if operation in SEQUENTIAL:
+        return "batch_first=True for input of (batch, time, features), or transpose(0, 1) before and after the layer"
+    if operation in RESHAPES:
+        return "transpose or permute instead, with the batch as the first axis when rows are laid out"
+    return "dim=1, or dim=-1: the axis of what belongs to one example"
