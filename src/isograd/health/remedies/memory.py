@@ -22,7 +22,7 @@ WINDOW = 32
 
 
 def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
-    """A gate that keeps; for plain recurrent cells gates, and a gradient that is cut."""
+    """A gate that keeps; for plain cells gates, and a gradient that is cut; of all that reads sequences the other axis."""
     cells = [node for node in case.anatomy.nodes if node.operation == "recurrent"]
     if cells:
         if present.number("fading_steps"):
@@ -32,6 +32,9 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
         yield Edit("truncate", float(WINDOW)), "a gradient that explodes over many steps"
         yield Edit("cell", "lstm"), "gates carry the gradient over any number of steps"
         yield Edit("cell", "gru"), "gates carry the gradient over any number of steps"
+    if any(node.operation in ("recurrent", "attention") for node in case.anatomy.nodes):
+        for first, other in (("batch", "time"), ("time", "batch")):  # the one that it takes now does not fit
+            yield Edit("axes", first, before=other), "it may go along the examples instead of the time"
 
 
 def lasting(edits: Sequence[Edit], present: Present) -> tuple[Edit, ...]:

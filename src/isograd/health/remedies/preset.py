@@ -29,7 +29,8 @@ def preset(prescribed: Sequence[Proposal], present: Present) -> tuple[Edit, ...]
     >>> [edit.kind for edit in preset((), Present("dense", 3, 16.0, words=(("activation", "sigmoid"),)))]
     ['activation', 'normalisation', 'initialisation', 'optimizer', 'learning_rate', 'clip_norm']
     """
-    right = [one.edit for one in prescribed if one.edit.kind in CORRECTNESS or (one.edit.kind == "nonlinearity" and one.urgent)]
+    right = [one.edit for one in prescribed if one.edit.kind in CORRECTNESS and (one.urgent or one.edit.kind != "axes")]
+    right += [one.edit for one in prescribed if one.edit.kind == "nonlinearity" and one.urgent]
     kept = lasting([one.edit for one in prescribed], present)
     return in_order([*right, *_settings(prescribed), *kept, *_signal(present), *_steps(present)])
 
