@@ -221,13 +221,15 @@ def _inputs(case: Case) -> dict[str, float]:
 
 
 def _targets(case: Case) -> dict[str, float]:
-    loss = _loss(case)
-    if loss is None or loss.target is None or not loss.target_dtype.startswith("float"):
-        return {}
-    low, high = loss.target_range
-    if {low, high} <= {0.0, 1.0} or loss.target.std <= 0.0:
-        return {}
-    return {"target_scale": loss.target.std, "target_shift": abs(loss.target.mean) / loss.target.std}
+    """Deviation and distance from zero of the first targets that are numbers: of several losses, those of any."""
+    samples = [sample for _, sample in case.losses if sample.training and sample.function]
+    for loss in samples:
+        target = loss.target
+        if target is None or not loss.target_dtype.startswith("float") or target.std <= 0.0:
+            continue
+        if not set(loss.target_range) <= {0.0, 1.0}:
+            return {"target_scale": target.std, "target_shift": abs(target.mean) / target.std}
+    return {}
 
 
 def _mixing(case: Case) -> float | None:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from torch_patients import other_batches, outputs, patient_of, same, weights
 
 from isograd.errors import ModelError
+from isograd.frameworks.torch import reshaping
 from isograd.frameworks.torch.remodelling import remodelled
 from isograd.records.edit import Edit
 
@@ -252,3 +253,11 @@ def test_a_model_gets_its_activations_without_a_batch_where_its_forward_pass_can
     bent, left = remodelled(own, [edit])
     assert left == () and torch.equal(bent(x), own.out(F.relu(own.b(torch.tanh(own.a(x))))))
     assert remodelled(Own(deciding=True), [edit])[1] == (edit,)
+
+
+def test_a_layer_that_is_made_wider_stays_frozen_where_it_was() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    net[0].weight.requires_grad_(False)
+    reshaping.widen([net], 2.0)
+    assert net[0].weight.shape == (6, 4)
+    assert [parameter.requires_grad for parameter in net.parameters()] == [False, True, True, True]

@@ -262,6 +262,8 @@ def widen(models: Sequence[nn.Module], factor: float) -> None:
             remedy="widen the model by hand",
         )
     for module, fresh in wider:
+        for name, parameter in module.named_parameters(recurse=False):  # what was frozen stays so, or it would be thawed too
+            getattr(fresh, name).requires_grad_(parameter.requires_grad)
         # in place: whoever holds the layer holds the wider one, with the hooks that it had
         module.__dict__.update({name: value for name, value in vars(fresh).items() if "hooks" not in name})
 
