@@ -273,3 +273,12 @@ def test_an_activation_of_an_unknown_curve_is_not_acquitted_by_a_gradient_that_d
     still = dataclasses.replace(present, numbers=(*present.numbers, ("fading", 0.1)))
     harms = {name: harm_of(Edit("activation", "relu", before=name), still).value for name in ("wavelet", "elu", "softshrink")}
     assert harms["wavelet"] is None and harms["elu"] == 0.0 and (harms["softshrink"] or 0.0) > 0.2
+
+
+def test_of_two_losses_the_one_of_numbers_says_how_large_the_targets_are() -> None:
+    numbers = Moments.of([1_700.0, 2_300.0] * 2)
+    classes = LossSample("cross_entropy", training=True, target_dtype="int64")
+    amounts = LossSample("mse_loss", training=True, target=numbers, target_dtype="float32", target_range=(1_700.0, 2_300.0))
+    for losses in ((classes, amounts), (amounts, classes)):
+        case = Case(Anatomy("torch", (), ()), steps=(Step(1, losses=losses),))
+        assert present_of(case).number("target_scale") == pytest.approx(300.0)
