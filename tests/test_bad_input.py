@@ -37,7 +37,7 @@ def test_what_is_no_optimizer_is_refused_with_the_way_out(optimizer):
     assert "pass the torch.optim.Optimizer" in str(caught.value)
 
 
-@pytest.mark.parametrize("others", [[], [3], ["adam"]])
+@pytest.mark.parametrize("others", [[], [3], ["adam"], [None]])
 def test_a_list_that_holds_no_optimizers_is_refused_by_a_check(others):
     net = model()
     with pytest.raises(ModelError, match="not a torch optimizer"):

@@ -130,3 +130,11 @@ def test_layers_that_grow_are_refused_where_nothing_says_which_optimizer_takes_t
 def test_a_factory_that_gives_no_optimizers_is_told(odd):
     with pytest.raises(RequestError, match="gives no optimizer"):
         born(lambda of_generator, of_critic: odd)
+
+
+def test_an_optimizer_that_computes_the_loss_again_is_no_member_where_the_loss_is_given():
+    body, head = nn.Linear(2, 4), nn.Linear(4, 1)
+    both = [torch.optim.SGD(body.parameters(), lr=0.1), torch.optim.LBFGS(head.parameters())]
+    with pytest.raises(ModelError, match="LBFGS computes the loss again") as caught:
+        isograd.check((body, head), (torch.ones(4, 2), torch.ones(4, 1)), nn.functional.mse_loss, both)
+    assert "step=" in str(caught.value)

@@ -133,10 +133,12 @@ def test_looks_that_happen_to_meet_one_batch_of_a_loader_that_goes_round_are_no_
     assert finding.severity == "warning"
 
 
+@pytest.mark.parametrize("codes", [False, True])
 @pytest.mark.parametrize(("batches", "passes", "told"), [(4, 4, "note"), (2, 2, "note"), (8, 4, None), (4, 1, None)])
-def test_a_step_that_accumulates_over_a_whole_loader_sees_all_there_is(batches, passes, told):
+def test_a_step_that_accumulates_over_a_whole_loader_sees_all_there_is(batches, passes, told, codes):
     torch.manual_seed(0)
     x = torch.randn(32 * batches, 8)
+    x = nn.functional.one_hot(x.argmax(1), 8).float() if codes else x  # whose sums are those of any other batch
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, 2.0 * x[:, :1]), batch_size=32)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -166,3 +168,22 @@ def test_a_batch_that_all_passes_of_a_step_bring_again_is_counted_once():
             optimizer.step()
     (found,) = [finding for finding in watch.report().findings if finding.disease == "same_batch"]
     assert found.severity == "warning" and "the same 32 of 128 examples" in found.summary
+
+
+def test_a_loader_of_another_part_with_batches_as_large_does_not_count():
+    torch.manual_seed(0)
+    x = torch.randn(640, 8)
+    training, other = (
+        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(rows, 2.0 * rows[:, :1]), batch_size=64)
+        for rows in (x[:64], x[64:])
+    )
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    with isograd.watch(model, optimizer) as watch:
+        for _ in range(30):
+            for inputs, targets in training:
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(inputs), targets).backward()
+                optimizer.step()
+    assert len(other) == 9
+    assert [finding.severity for finding in watch.report().findings if finding.disease == "same_batch"] == ["note"]

@@ -216,7 +216,7 @@ class TorchBirths(Births):
         if not several or not all(isinstance(one, Optimizer) for one in several):
             raise RequestError(
                 "the optimizer factory gives no optimizer",
-                met=type(made).__name__,
+                met=type(made).__name__ if several else "an empty list",
                 remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
             )
         TorchRecorder(models, several)  # raises where one holds parameters of another model

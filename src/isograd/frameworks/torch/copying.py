@@ -95,6 +95,11 @@ class Several(Optimizer):
     def step(self, closure: Any = None) -> Any:
         """Step with each."""
         for member in self.members:
+            if isinstance(member, torch.optim.LBFGS):
+                raise ModelError(
+                    "LBFGS computes the loss again in its step, and here it is one of several optimizers",
+                    remedy="step=, a function of (model, optimizers, batch) that makes one step with each",
+                )
             member.step()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -115,9 +120,9 @@ def members_of(optimizer: Optimizer) -> list[Optimizer]:
 def as_one(optimizer: Any) -> Optimizer:
     """One optimizer, or a list of them as one. Raises ``ModelError`` for anything else."""
     given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
-    wrong = next((one for one in given if not isinstance(one, Optimizer)), None)
-    if wrong is not None or not given:
-        met = "an empty list" if not given else type(wrong).__name__
+    wrong = [type(one).__name__ for one in given if not isinstance(one, Optimizer)]
+    if wrong or not given:
+        met = wrong[0] if wrong else "an empty list"
         raise ModelError("the optimizer is not a torch optimizer", met=met, remedy="pass torch.optim.SGD(...) or the like")
     return given[0] if given[0] is optimizer else Several(given)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from isograd.errors import RequestError
-from isograd.frameworks.torch.copying import Several, as_one, together, without_memory
+from isograd.frameworks.torch.copying import Several, as_one, members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.handed import batches_of
 from isograd.frameworks.torch.heard import loss_as_heard
@@ -129,7 +129,7 @@ class TorchStart(Start):
             made = [_made(*each, models) for each in zip(self._recipes, self._groups, strict=True)]
             alive = [one for one in made if one is not None] if all(made) else []
         if given is not None:
-            alive = list(given) if isinstance(given, tuple | list) else [given]
+            alive = members_of(as_one(given))
         if len(alive) > 1 and not stepping and not (len(self._models) == 1 and all(_is_plain(one) for one in alive)):
             raise RequestError(
                 "this program has several models and optimizers, and a replay follows one loss",

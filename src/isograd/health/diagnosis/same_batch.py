@@ -64,8 +64,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     various = bool(found.fact.get("various", False))
     last = next((sample for _, sample in reversed(case.inputs) if sample.shape), None)
     examples = 0 if last is None else _rows(last) if various else last.shape[0]
-    dataset = int(found.fact.get("dataset", 0))
-    few = None if dataset > examples else _few(case)
+    whole = [int(fact.get("dataset", 0)) for _, fact in case.facts("loader") if fact.get("batches", 0) == 1]
+    dataset = max(whole) if whole else int(found.fact.get("dataset", 0))  # a loader of another part may have as large batches
+    few = None if dataset > examples else _few(case, various=various)
     if few is not None:
         yield few
         return
@@ -130,13 +131,14 @@ def _restarted(case: Case, fact: Fact) -> Finding:
     )
 
 
-def _few(case: Case) -> Finding | None:
+def _few(case: Case, *, various: bool = False) -> Finding | None:
     """The same few examples at every look, in whatever order, learned by heart."""
     looks = [step.inputs for step in case.steps if step.inputs]
     if not case.ended or len(looks) < LEAST or not outcome(case).well(LEARNED):
         return None
     first = looks[0]
-    length, rows = (first[0].shape[0], _rows(first[0])) if first[0].shape else (0, 0)
+    length = first[0].shape[0] if first[0].shape else 0
+    rows = _rows(first[0]) if various else length
     asked = {sample.target_shape[0] for _, sample in case.losses if sample.training and sample.target_shape}
     if length not in asked and asked & set(first[0].shape[1:]):  # time comes first, and the examples behind it
         return None
