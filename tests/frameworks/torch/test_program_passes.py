@@ -52,6 +52,67 @@ def test_frozen_batch_norm_that_never_had_any_is_told():
     assert (fact.where, fact.get("kinds", ""), fact.get("alone", False)) == ("1", "BatchNorm1d", True)
 
 
+class Idle(nn.Module):
+    """Has a batch norm that does not run, and one that runs without gradients, both in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.later, self.yardstick = nn.Linear(4, 3), nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+        self.later.eval()
+        self.yardstick.eval()
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.yardstick(x)
+        return self.body(x)
+
+
+def test_frozen_batch_norm_that_no_pass_runs_or_none_learns_through_is_not_told():
+    assert not trained(Idle()).facts("evaluation_mode")
+
+
+def loaded(write, often=1, once=False):
+    """How often each look tells that weights were loaded from themselves; ``write`` changes the state before that."""
+    net, kept = small(), []
+
+    def load(step):
+        if not (once and kept):
+            kept[:] = [net.state_dict()]
+        if step % often == often - 1:
+            for value in kept[0].values():
+                write(value)
+            net.load_state_dict(kept[0])
+            net.load_state_dict(kept[0])
+
+    optimizer = sgd(net.parameters())
+    with Watch(net, optimizer) as watch:
+        for step in range(12):
+            optimizer.zero_grad()
+            F.cross_entropy(net(batch()[0]), batch()[1]).backward()
+            optimizer.step()
+            load(step)
+    return [index for index, _ in watch.facts("loaded_itself")]
+
+
+def test_weights_loaded_from_themselves_are_told_once_a_look_and_only_after_steps():
+    assert loaded(lambda value: None, often=4, once=True) == [5, 9, 12]
+    assert loaded(lambda value: None) == []
+    assert loaded(lambda value: value.clamp_(-0.1, 0.1)) == []
+    assert loaded(lambda value: value.clamp_(-0.1, 0.1), often=4, once=True) == []
+
+
+def test_a_yardstick_that_no_optimizer_moves_may_be_loaded_from_its_own_state():
+    net, follower = small(), small().requires_grad_(False)
+    optimizer, kept = sgd(net.parameters()), follower.state_dict()
+
+    def follow(step):
+        for name, value in net.state_dict().items():
+            kept[name].lerp_(value, 0.1)
+        follower.load_state_dict(kept)
+
+    assert not train(net, optimizer, Watch([net, follower], optimizer), after=follow).facts("loaded_itself")
+
+
 def test_a_model_without_such_layers_may_train_in_evaluation_mode():
     assert trained(small().eval()).kinds() == {"unseen"}
 

@@ -10,7 +10,7 @@ from isograd.health.diagnosis import frozen_layers, weights_reset, wrong_mode
 from isograd.records.anatomy import Anatomy, Node, Parameter
 from isograd.records.fact import Fact
 from isograd.records.moments import Moments
-from isograd.records.trace import Step
+from isograd.records.trace import LossSample, Step
 
 MINE = {"weights_reset", "optimizer_misses_parameters", "wrong_mode", "frozen_layers"}
 
@@ -102,12 +102,32 @@ def test_a_state_that_is_loaded_before_anything_was_learned_is_no_loss():
     assert list(weights_reset.diagnose(Case(Anatomy("torch", (), ()), steps=steps, taken=50))) == []
 
 
-def test_training_in_evaluation_mode_whose_loss_leaves_the_numbers_is_an_alarm():
-    told = Fact("evaluation_mode", "", settings=(("kinds", "BatchNorm2d"), ("fresh", False)))
-    for losses, severity in (((1.0, 1.0, 1.0), "note"), ((1.0, 9.0, float("inf")), "warning")):
-        steps = tuple(Step(index, loss, facts=(told,)) for index, loss in enumerate(losses, 1))
+def test_a_loss_that_leaves_the_numbers_is_not_laid_to_statistics_that_are_good():
+    for fresh, severity in ((False, "note"), (True, "warning")):
+        told = Fact("evaluation_mode", "", settings=(("kinds", "BatchNorm2d"), ("fresh", fresh)))
+        steps = tuple(Step(index, loss, facts=(told,)) for index, loss in enumerate((1.0, float("nan"), 1.0), 1))
         (finding,) = wrong_mode.diagnose(Case(Anatomy("torch", (), ()), steps=steps, taken=3, ended=True))
         assert finding.severity == severity
+
+
+def unmeasured(scale=1.0, bias=0.0, *, trainable=True, known=True):
+    """A batch norm that runs on statistics of 0 and 1, of such scales, under a loss that is no better than a constant's."""
+    told = Fact("evaluation_mode", "n", settings=(("kinds", "BatchNorm1d"), ("fresh", True), ("alone", True)))
+    own = (
+        Parameter("n.weight", "n", (8,), trainable, True, Moments.of([scale] * 8)),
+        Parameter("n.bias", "n", (8,), trainable, True, Moments.of([bias] * 8)),
+    )
+    loss = (LossSample("cross_entropy", value=0.69, floor=0.69, classes=(50, 50), answers=(50, 50), hits=50),) if known else ()
+    steps = tuple(Step(index, 0.69, losses=loss, facts=(told,)) for index in range(1, 20))
+    (finding,) = wrong_mode.diagnose(Case(Anatomy("torch", (), own), steps=steps, taken=19, ended=True))
+    return finding.severity
+
+
+def test_a_norm_that_runs_unmeasured_is_an_alarm_where_nothing_else_can_be_meant():
+    assert unmeasured() == "warning"
+    assert unmeasured(known=False) == "note"  # how good the answers are cannot be known
+    assert unmeasured(scale=0.7) == unmeasured(bias=0.2) == "note"  # the statistics may be folded into these
+    assert unmeasured(trainable=False) == "note"  # a random yardstick
 
 
 def frozen_table(scales):

@@ -103,6 +103,7 @@ GRAD = Tap(torch.autograd, "grad")
 SCALE = Tap(GradScaler, "scale")
 UPDATE = Tap(GradScaler, "update")
 LOAD = Tap(torch.nn.Module, "load_state_dict")
+STATE = Tap(torch.nn.Module, "state_dict", after=True)
 
 
 class Loss:

@@ -35,7 +35,7 @@ class Conduct:
     evaluated: dict[str, tuple[str, bool]] = field(default_factory=dict)
     """Models called in evaluation mode with gradients on: which layers behave differently, and whether they are new."""
     unmeasured: dict[str, str] = field(default_factory=dict)
-    """Batch norms in evaluation mode inside a model in training mode, without statistics: their kind, by path."""
+    """Batch norms that ran in evaluation mode inside a model in training mode, without statistics: their kind, by path."""
     trained: set[str] = field(default_factory=set)
     unlearning: dict[str, str] = field(default_factory=dict)
     """Models called in training mode with gradients off."""
@@ -46,6 +46,7 @@ class Conduct:
     _states: list[weakref.ref[Tensor]] = field(default_factory=list)
     """Final states of recurrent layers: (layers, batch, hidden)."""
     _learning: bool = True
+    _training: bool = True
 
     def begin(self) -> None:
         """A new step."""
@@ -58,10 +59,8 @@ class Conduct:
     def enters(self, module: nn.Module, path: str, *, outermost: bool, learning: bool) -> None:
         """A module is about to run."""
         if outermost:
-            self._learning = learning
+            self._learning, self._training = learning, module.training
             if learning and module.training:
-                if path not in self.trained:
-                    self.unmeasured |= _unmeasured(module, path)
                 self.trained.add(path)
             elif learning and path not in self.evaluated and (kinds := changed(module, training=False)):
                 self.evaluated[path] = kinds, _untouched(module)
@@ -69,6 +68,8 @@ class Conduct:
                 self.unlearning[path] = changed(module, training=True)
         elif self._learning and not learning and any(p.requires_grad for p in module.parameters(recurse=False)):
             self._left("no_grad", path)
+        elif learning and self._training and path not in self.unmeasured and _unmeasured(module):
+            self.unmeasured[path] = type(module).__name__
 
     def calls(self, name: str, path: str | None, args: Sequence[Any]) -> None:
         """A function that is heeded here is called."""
@@ -164,15 +165,12 @@ def changed(module: nn.Module, *, training: bool) -> str:
     return ", ".join(sorted(kinds))
 
 
-def _unmeasured(module: nn.Module, path: str) -> dict[str, str]:
-    """The batch norms inside that divide by running statistics which are the 0 and 1 that they began at."""
-    found = {}
-    for name, one in module.named_modules(prefix=path):
-        if isinstance(one, nn.modules.batchnorm._BatchNorm) and not one.training and one.track_running_stats:
-            mean, variance = one.running_mean, one.running_var
-            if mean is not None and variance is not None and not mean.any() and bool((variance == 1.0).all()):
-                found[name] = type(one).__name__
-    return found
+def _unmeasured(module: nn.Module) -> bool:
+    """Whether it is a batch norm that divides by running statistics which are the 0 and 1 that they began at."""
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.training or not module.track_running_stats:
+        return False
+    mean, variance = module.running_mean, module.running_var
+    return mean is not None and variance is not None and not mean.any() and bool((variance == 1.0).all())
 
 
 def _untouched(module: nn.Module) -> bool:

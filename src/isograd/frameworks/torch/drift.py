@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ SENTINELS = 4
 """Matrices of these whose version is read at every step."""
 PATIENCE = 8
 """Changes on steps that are not looked at which are looked into without finding one that matters."""
+STATES = 8
+"""States of the weights that were taken without a copy and are remembered, the latest."""
 STRANGE = 0.5
 """Cosine of old and new weights below which a change is told of: clipping, averaging and projection keep weights nearly
 parallel, a fresh draw has a cosine of 0 +- 1 / sqrt(ENTRIES)."""
@@ -39,12 +42,19 @@ class Drift:
     _sentinels: list[tuple[nn.Parameter, int]] = field(default_factory=list)
     _places: Sequence[Place] = ()
     _tried: int = 0
+    _states: list[tuple[weakref.ref[Tensor], int]] = field(default_factory=list)
+    """A tensor of each state that was taken and lives, and after how many steps."""
+    _weights: tuple[nn.Parameter, ...] = ()
+    _steps: int = 0
+    _versions: int = 0
 
     def begin(self, places: Sequence[Place], *, sampled: bool) -> None:
         """A step begins; on one that is looked at the present weights are kept."""
         if not sampled:
             self.again()
             return
+        if self._states:
+            self._settle()
         matrices = [place for place in places if place.parameter.ndim >= 2 and place.parameter.requires_grad]
         some = matrices[:: 1 + len(matrices) // MATRICES]
         self._places = some
@@ -56,6 +66,8 @@ class Drift:
 
     def again(self) -> None:
         """A step begins that is not looked at."""
+        if self._states:
+            self._settle()
         if self._pending:
             self._pending = {}
         if self._tried < PATIENCE:
@@ -91,8 +103,27 @@ class Drift:
             settings = (*fact.settings, ("times", times[fact.get("parameter", "")]))
             yield dataclasses.replace(fact, settings=settings)
 
+    def lent(self, value: Tensor, weights: Sequence[nn.Parameter]) -> None:
+        """A state that holds ``value`` was taken; ``weights`` are all that optimizers move."""
+        self._weights = tuple(weights)
+        self._states = [*self._states, (weakref.ref(value), self._steps)][-STATES:]
+
+    def stale(self, value: Tensor) -> bool:
+        """Whether steps were made since the state that holds ``value`` was taken, and nothing else after the last of them.
+
+        Who has just written into the state, and so into the weights themselves, loads what is there on purpose.
+        """
+        taken = [steps for reference, steps in self._states if reference() is value]
+        return any(steps < self._steps for steps in taken) and self._versions == sum(one._version for one in self._weights)
+
+    def _settle(self) -> None:
+        self._states = [one for one in self._states if one[0]() is not None]
+        self._steps += 1
+        self._versions = sum(one._version for one in self._weights)
+
     def forget(self) -> None:
         """Let go of everything."""
+        self._states, self._weights = [], ()
         self.kept, self._pending, self._sentinels, self.first, self._places = {}, {}, [], {}, ()
 
     def _stepped(self, held: Held) -> None:

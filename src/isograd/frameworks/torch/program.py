@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from isograd.frameworks.torch import conduct
 from isograd.frameworks.torch.arrivals import DRAWN, Arrivals
-from isograd.frameworks.torch.backward import LOAD
+from isograd.frameworks.torch.backward import LOAD, STATE
 from isograd.frameworks.torch.conduct import Conduct, changed
 from isograd.frameworks.torch.drift import Drift
 from isograd.frameworks.torch.exceptions import raised
@@ -70,6 +70,7 @@ class Program:
         if not self._thread:
             self._thread = threading.get_ident()
             LOAD.add(self._loads)
+            STATE.add(self._lends)
         self._index, self._sampled, self._closure = index, sampled, False
         if sampled:
             self._looks += 1
@@ -144,6 +145,7 @@ class Program:
     def forget(self) -> None:
         """Let go of the models and optimizers."""
         LOAD.remove(self._loads)
+        STATE.remove(self._lends)
         self._arrivals, self._optimizers, self._former = Arrivals(()), [], []
         self._sequences.forget()
         self._drift.forget()
@@ -197,16 +199,29 @@ class Program:
             self._conduct.calls(name, path, args)
 
     def _loads(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A module is about to load a state: told if all that it has for watched weights is these themselves."""
+        """A module is about to load a state: told if it is these very weights, taken before steps that were made since."""
         if threading.get_ident() != self._thread:
             return
         with contextlib.suppress(Exception):  # whatever is odd about a state, it is the person's call
             state = args[1] if len(args) > 1 else kwargs["state_dict"]
-            mine = {id(place.parameter) for place in self._arrivals.places}
-            own = {name: parameter for name, parameter in args[0].named_parameters() if id(parameter) in mine}
-            same = [parameter.data_ptr() == state[name].data_ptr() for name, parameter in own.items() if name in state]
-            if same and all(same):
-                self._loaded.append(Fact("loaded_itself", source=persons_line(), settings=(("count", len(same)),)))
+            own = {name: parameter for name, parameter in self._stepped(args[0]) if name in state}
+            same = all(parameter.data_ptr() == state[name].data_ptr() for name, parameter in own.items())
+            if own and same and self._drift.stale(state[next(iter(own))]):
+                self._loaded = [Fact("loaded_itself", source=persons_line(), settings=(("count", len(own)),))]  # one a look
+
+    def _lends(self, args: tuple[Any, ...], outcome: dict[str, Any]) -> None:
+        """A module has given its state."""
+        if threading.get_ident() != self._thread:
+            return
+        with contextlib.suppress(Exception):
+            held = self._held()
+            weights = [place.parameter for place in self._arrivals.places if id(place.parameter) in held]
+            self._drift.lent(outcome["result"][self._stepped(args[0])[0][0]], weights)
+
+    def _stepped(self, module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+        """The parameters of a module that optimizers move, by their names in it."""
+        held = self._held()
+        return [(name, one) for name, one in module.named_parameters() if id(one) in held and one.requires_grad]
 
     def _taken(self) -> list[Fact]:
         taken, self._loaded = self._loaded, []

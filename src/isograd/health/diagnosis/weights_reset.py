@@ -11,14 +11,15 @@ What draws towards the start is nil at the start, and holds the weights where it
 of the looks does not count.
 
 A state that is loaded back and holds the weights themselves restores nothing: ``state_dict()`` is no copy, and goes on with the
-training. Certain, once AFTER steps were made in the watch: before them there was nothing to keep.
+training. Told where steps were made since it was taken, and nobody wrote into it after the last of them. Certain, once AFTER
+steps were made in the watch: before them there was nothing to keep.
 
 Bounds:
   LEAST   three times, or twice where the run has ended: one reset is a phase of its own
   OFTEN   critical where it happens in one of a hundred steps or more, for then little is learned in between
 
-Look-alikes that are healthy: weight clipping, averages copied in, projection onto a norm, pruning, a first initialisation
-that depends on data; a reset once a task.
+Look-alikes that are healthy: a state that is changed in place and loaded, weight clipping, averages copied in, projection onto
+a norm, pruning, a first initialisation that depends on data; a reset once a task.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ when they never saw a batch they are 0 and 1 and the layer normalises nothing. C
 would choose it:
   FRESH    a batch norm among the layers never saw a batch in training, or
   TURNED   the run began in training mode and went on in evaluation mode: model.eval() for a validation, and no model.train()
-  ALONE    a batch norm in evaluation mode inside a model in training mode, whose statistics are still 0 and 1, and the answers
-           are not good: it was to keep statistics that were never loaded
-  BROKEN   the loss has left the numbers, and batch norm, which holds signals at their size in training, does not hold them
+  ALONE    a batch norm that runs in evaluation mode inside a model in training mode, whose statistics are still 0 and 1, and
+           at the end the answers are known to be poor: it was to keep statistics that were never loaded. Its own scale and
+           bias began as 1 and 0, and are trained: else the statistics may be folded into them, or it is a random yardstick
   DROPPED  dropout is among the layers and training is not going well: without it the network may still learn well
   LEAST    three looks (two where the run has ended), and every one since the first
 Passes without gradients in training mode (a validation without model.eval()) let the statistics of batch norm see validation
@@ -22,7 +22,7 @@ from a constant answer to perfect, and the layers together make the factor; none
 
 Look-alikes that are healthy: a small momentum in a long run, or of layers whose batches have about mean 0 and variance 1; batch
 norm alone in evaluation mode, with statistics, inside a model in training mode (fine-tuning), a pretrained model fine-tuned
-with its statistics, evaluation with gradients on between the steps.
+with its statistics (a loss that leaves the numbers there has another cause), evaluation with gradients on between the steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.looks import Lasting, holds, lasting, listed, looked, opening
 from isograd.health.outcome import decided, outcome
-from isograd.records.anatomy import spoken
+from isograd.records.anatomy import Anatomy, spoken
 from isograd.records.fact import Fact
 from isograd.records.finding import Evidence, Finding
 
@@ -122,8 +122,7 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
     kinds, fresh = str(found.fact.get("kinds", "")), bool(found.fact.get("fresh", False))
     turned = found.first > min(looked(case), default=1)
     dropped = "Dropout" in kinds and not outcome(case).well(WELL)
-    broken = "BatchNorm" in kinds and any(step.loss is not None and not math.isfinite(step.loss) for step in case.steps)
-    alarm = holds(found, case, least=LEAST) and (fresh or turned or dropped or broken)
+    alarm = holds(found, case, least=LEAST) and (fresh or turned or dropped)
     name = spoken(where)
     since = f" since step {found.first}" if turned else ""
     effect = " Batch norm normalises by statistics that it never gathered." if fresh else ""
@@ -144,7 +143,8 @@ def _evaluating(case: Case, where: str, found: Lasting) -> Finding:
 
 def _alone(case: Case, alone: Mapping[str, Lasting]) -> Finding:
     where, found = next(iter(alone.items()))
-    sure = holds(found, case, least=LEAST) and not outcome(case).well(WELL)
+    plain = all(_plain(case.anatomy, place) for place in alone)
+    sure = plain and holds(found, case, least=LEAST) and outcome(case).short_of(WELL)
     names = listed([spoken(place) for place in alone])
     return Finding(
         "wrong_mode",
@@ -160,6 +160,15 @@ def _alone(case: Case, alone: Mapping[str, Lasting]) -> Finding:
         cause="the statistics were not saved or not loaded: they are buffers, which named_parameters() does not list",
         remedy="save and load state_dict(), which holds the buffers too; or leave the batch norm in training mode",
     )
+
+
+def _plain(anatomy: Anatomy, where: str) -> bool:
+    """Whether a norm began with scales of 1 and biases of 0 that are trained."""
+    own = [one for one in anatomy.parameters if one.layer == where]
+    scales = [one for one in own if one.name.endswith("weight")]
+    biases = [one for one in own if one not in scales]
+    as_made = all(one.values.largest == 1.0 == one.values.mean for one in scales) and not any(b.values.largest for b in biases)
+    return bool(scales) and as_made and all(one.trainable for one in own)
 
 
 def _evidence(found: Lasting, kind: str) -> Evidence:
