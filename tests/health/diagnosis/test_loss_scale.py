@@ -45,6 +45,32 @@ def test_a_gradient_that_is_divided_by_the_scale_once_too_often():
     assert found([4.0 / SCALE] * 2, looks=2) == []
 
 
+@pytest.mark.parametrize("share", [1e-7, 0.3 / SCALE, 0.0])
+def test_less_than_the_scale_takes_away_is_no_lost_scale(share):
+    assert found([4.0 * share, 4.0 * share]) == []
+
+
+def test_parts_that_cancel_leave_only_rounding_which_says_nothing():
+    assert found([1e-4 / SCALE] * 2, arrived=(1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -0.9998)) == []
+
+
+def clip(norm, bound, by="norm"):
+    """A clipping, as it is told."""
+    return Fact("clipped", settings=(("bound", bound), ("norm", norm), ("by", by)))
+
+
+def test_a_tight_clip_after_the_unscaling_takes_away_what_it_says():
+    long = 32.0**0.5  # of the gradient as it was: (4, 4)
+    assert found([4.0 / SCALE] * 2, facts=(clip(long, long / SCALE),)) == []
+    assert found([4.0 / SCALE] * 2, facts=(clip(-1.0, 1.0, "value"),)) == []
+    (finding,) = found([4.0 / SCALE] * 2, facts=(clip(long * SCALE, long),))
+    assert "while they carry the scale" in finding.cause
+
+
+def test_a_layer_whose_weights_are_used_outside_of_it_gets_more_than_arrives_there():
+    assert found([400.0, 400.0]) == []
+
+
 def test_examples_that_cancel_in_part_are_no_lost_scale():
     assert found([4.0 / 100, 4.0 / 100]) == []
 
@@ -108,6 +134,59 @@ def trained(digits, mlp, kind):
                 scaler.step(optimizer)
                 scaler.update()
     return [one for one in watch.report().findings if one.alarm]
+
+
+def two(kind):
+    """Two models in one loop, on answers that are mostly noise; ``kind``: how their losses are scaled."""
+    import torch
+
+    import isograd
+
+    torch.manual_seed(0)
+    x = torch.randn(64, 4)
+    y = x[:, :1] + 4.0 * torch.randn(64, 1)
+    models = [torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)) for _ in range(2)]
+    a, b = (torch.optim.SGD(model.parameters(), lr=0.01) for model in models)
+    s, t = torch.amp.GradScaler("cpu", init_scale=2.0**16), torch.amp.GradScaler("cpu", init_scale=64.0)
+    with isograd.watch(models, [a, b], budget=None) as watch:
+        for _ in range(12):
+            a.zero_grad()
+            b.zero_grad()
+            first, second = (torch.nn.functional.mse_loss(model(x), y) for model in models)
+            if kind == "one plain":
+                s.scale(first).backward()
+                s.step(a)
+                s.update()
+                second.backward()
+                b.step()
+            elif kind == "one plain between":
+                s.scale(first).backward()
+                second.backward()
+                s.step(a)
+                s.update()
+                b.step()
+            else:
+                one, other = s.scale(first), t.scale(second)
+                for scaled in (other, one):
+                    scaled.backward()
+                s.step(a)
+                t.step(b)
+                s.update()
+                t.update()
+    return watch
+
+
+@pytest.mark.parametrize("kind", ["one plain", "one plain between", "two scalers"])
+def test_two_models_whose_losses_are_scaled_differently_are_left_in_peace(kind):
+    watch = two(kind)
+    assert not [one for one in watch.report().findings if one.disease == "precision"]
+    assert not any(fact.kind == "scale_skipped" for step in watch.trace.steps for fact in step.facts)
+
+
+@pytest.mark.parametrize("kind", ["one plain", "two scalers"])
+def test_what_arrives_is_measured_by_the_scale_of_its_own_backward_pass(kind):
+    norms = {one.where: one.gradient.norm for one in two(kind).trace.steps[0].layers if one.gradient is not None}
+    assert max(norms.values()) < 64.0 * min(norms.values())
 
 
 @pytest.mark.parametrize(

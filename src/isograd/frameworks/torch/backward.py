@@ -22,6 +22,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from isograd.frameworks.torch.hooks import Quiet
+from isograd.frameworks.torch.places import tensors_in
 from isograd.records.fact import Fact
 
 Listener = Callable[[tuple[Any, ...], dict[str, Any]], None]
@@ -112,7 +113,10 @@ class Loss:
     In the memory of the host a value is read at once, elsewhere it stays on the device until ``value`` is asked for.
     """
 
-    __slots__ = ("_handed", "_scaled", "_scalers", "closure", "late", "passes", "plain", "ready", "scale", "scaler", "scalers")
+    __slots__ = (
+        *("_handed", "_made", "_scaled", "_scalers", "_unsure", "closure", "counted", "late", "passes", "plain", "ready"),
+        *("scale", "scaler", "scalers"),
+    )
 
     def __init__(self) -> None:
         self.scaler: GradScaler | None = None
@@ -128,6 +132,10 @@ class Loss:
         """A new step."""
         self.passes = self._scaled = self.plain = 0
         """Backward passes in this step; those of a loss that was handed to a scaler and that is not what the scaler gave."""
+        self._made: list[tuple[int, weakref.ref[Tensor], float]] = []
+        """What a scaler has given, with its identity and scale, until it has made its steps."""
+        self._unsure = self.counted = False
+        """Whether it cannot be told how a loss was scaled; whether the last backward pass followed on a call of a scaler."""
         self.scale: float | None = None
         """What the scaler multiplies by in this step, where that was looked up."""
         self.closure = False
@@ -144,15 +152,40 @@ class Loss:
         self._handed = weakref.ref(outputs) if isinstance(outputs, Tensor) else None
         self._scaled += 1
 
+    def made(self, results: Any) -> None:
+        """What the scaler has given, where its scale was looked up."""
+        if self.scale is not None and self.scaler is not None:
+            here = id(self.scaler)
+            self._made += [(here, weakref.ref(one), self.scale) for one in tensors_in(results)]
+            self._unsure = self._unsure or len({scale for _, _, scale in self._made}) > 1
+
+    def updated(self, scaler: GradScaler) -> None:
+        """A scaler has made its steps: what it gave before is over."""
+        self._made = [one for one in self._made if one[0] != id(scaler)]
+        if scaler is self.scaler:
+            self._scaled = 0
+
+    def factor(self, roots: Any) -> float:
+        """By how much the loss of the backward pass that was just heard is scaled; of what cannot be told, as the last."""
+        begins = {id(one) for one in tensors_in(roots)}
+        scales = [scale for _, made, scale in self._made if id(made()) in begins]
+        if scales:
+            return scales[-1]
+        if self._handed is not None and id(self._handed()) in begins:
+            return 1.0
+        self._unsure = self._unsure or bool(self._made and not self.counted)
+        return self.scale or 1.0 if self._made or self.counted else 1.0
+
     def facts(self) -> tuple[Fact, ...]:
         """How the loss of a step that was looked at is scaled."""
-        if self.scale is None:
+        if self.scale is None or self._unsure:
             return ()
         return (Fact("loss_scaled", settings=(("scale", self.scale), ("plain", self.plain), ("scalers", self.scalers))),)
 
     def heard(self, roots: Any) -> float | None:
         """A backward pass begins; gives the loss where it is known already."""
         self.passes += 1
+        self.counted = False
         if self.closure and self.passes > 1:
             return None
         scaler = None
@@ -161,6 +194,7 @@ class Loss:
             scaler = self.scaler
             if self._handed is not None and self._handed() is roots:
                 self.plain, scaler = self.plain + 1, None
+        self.counted = scaler is not None
         if scaler is None and type(roots) is Tensor and roots.is_cpu and roots.numel() == 1 and not roots.is_complex():
             only: float = roots.item()  # the usual case, quickly
             self.ready = only if self.ready is None else self.ready + only
@@ -225,6 +259,7 @@ class Ear:
         """Told where a backward pass begins and ends, in a loop that has no optimizer so far."""
         self._failed, self._scaled, self._skipped = failed, scaled, skipped
         self._stepped: set[int] = set()
+        self._giving = False
         self._asked: tuple[Any, ...] = ()
         self._taps = ((BACKWARD, self._hear), (SCALE, self._scales), (UPDATE, self._updates))
 
@@ -232,14 +267,15 @@ class Ear:
         """Hear from here on, in this thread; the end of a backward pass only for a ``hand`` that is there already."""
         self._thread = threading.get_ident()
         for tap, listener in self._taps:
-            tap.add(listener, self._returned if tap is BACKWARD and self.hand is not None else None)
+            backward = self._returned if tap is BACKWARD and self.hand is not None else None
+            tap.add(listener, self._gives if tap is SCALE else backward)
         if self.hand is not None:
             GRAD.add(self._derives, self._derived)
 
     def close(self) -> None:
         """Hear no more."""
         for tap, listener in self._taps:
-            tap.remove(listener, self._returned)
+            tap.remove(listener, self._gives if tap is SCALE else self._returned)
         GRAD.remove(self._derives, self._derived)
         self.loss.clear()
         self.loss.scaler = self.hand = None
@@ -311,10 +347,19 @@ class Ear:
         if threading.get_ident() != self._thread:
             return
         try:
+            self._giving = args[0].is_enabled()
             with Quiet():
-                if args[0].is_enabled():
+                if self._giving:
                     self.loss.scaled(args[0], args[1] if len(args) > 1 else kwargs.get("outputs"))
                     self._scaled(args[0].get_scale)
+        except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
+            self._failed(error)
+
+    def _gives(self, result: Any) -> None:
+        if self.told is None or not self._giving or threading.get_ident() != self._thread:
+            return
+        try:
+            self.loss.made(result)
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
             self._failed(error)
 
@@ -326,7 +371,8 @@ class Ear:
                 return  # it was made without its tables, and only passes calls on
             states = args[0]._per_optimizer_states
             asked = {key for key, state in states.items() if state["stage"].name == "STEPPED"} - self._stepped
-            self._stepped.clear()
+            self._stepped.difference_update(states)  # the others are for their own scalers to ask of
+            self.loss.updated(args[0])
             if asked:
                 with Quiet():
                     self._skipped(asked, _fact(float(args[0].get_scale())))
@@ -338,5 +384,5 @@ def _fact(scale: float) -> Fact:
     return Fact("scale_skipped", settings=(("scale", scale),))
 
 
-for _listener in (Ear._hear, Ear._returned, Ear._scales, Ear._updates, Ear._derives, Ear._derived):
+for _listener in (Ear._hear, Ear._returned, Ear._scales, Ear._gives, Ear._updates, Ear._derives, Ear._derived):
     untraced(_listener, within=True)

@@ -235,8 +235,7 @@ class TorchRecorder(Recorder):
 
     def _backward(self, root: Any) -> None:
         """A backward pass of a sampled step is about to begin."""
-        if self._loss.plain:
-            self._passes.layers.scale = 1.0
+        self._passes.layers.scale = self._loss.factor(root)
         self._passes.backward(root)
         self._program.backward()
 

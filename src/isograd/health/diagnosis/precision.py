@@ -12,11 +12,13 @@ Bounds, from arithmetic:
              whatever type its weights have; where a fifth of its gradient is 0 that the activations after it do not explain,
              it has lost what small gradients have to say. Where every gradient is 0 from the first look on, no step changed
              anything
-  rescaled   a bias gets the sum of the N gradients at its layer, so that its norm is at most sqrt(N) times theirs (Cauchy and
-             Schwarz). Under a loss scale S that the steps do not know of, it is up to S times that (KEPT: beyond is certain);
-             divided by S once too often, no layer's is above 1 / S of it (LOST: half as much again, for rounding), which no
-             chance brings about in every look while S is some hundreds (HIGH). Plain SGD moves as much too far or too short;
-             what divides by the size of its gradients undoes either, and gets a remark unless the answers are poor
+  rescaled   a bias gets the sum of the N gradients at its layer: its entries add up to what all of theirs do, which says by
+             what factor a step's gradients differ from those of the backward pass. Under a loss scale S that the steps do not
+             know of it is S (KEPT, and beyond what any sum can be: by Cauchy and Schwarz sqrt(N) times their norm), divided by
+             S once too often 1 / S, at every look, within CLOSE. Sums that cancel say nothing (FIRM, SOUND), nor does a step
+             that a clip has cut, unless the gradients are then as long as its bound over S, and that is less than 1 / S of
+             them (CUT: half as much again): they were clipped while they carried S. Plain SGD moves as much too far or too
+             short; what divides by the size of its gradients undoes either, and gets a remark unless the answers are poor
 Alarms only where the late loss is poor (``health.outcome``), for skipping also where every look was skipped; in float32 and
 above, updates that small are a matter of the rate, and get a remark here.
 Look-alikes that are healthy: a converged network, whose updates are small; sparse gradients (embeddings, dead units), whose
@@ -30,6 +32,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 from isograd.health import layers as gather
@@ -48,7 +51,11 @@ LOOKS = 4
 ALWAYS = 3
 """Looks, the first two steps among them, in which every gradient is 0, or beyond what it can be: no chance does that."""
 SKIPPED = 0.5
-KEPT, LOST, HIGH = 16.0, 1.5, 256.0
+KEPT, CUT, HIGH = 16.0, 1.5, 256.0
+CLOSE = 1 / 16
+FIRM, SOUND = 2.0**-5, 2.0**-10
+"""Of the most that it can be: a sum over the gradient of a bias, of which bfloat16 may round each entry by 2**-9, that is good
+to CLOSE; a sum of what arrives that is far above the rounding of its parts, all that is left where they cancel."""
 SKILL = 0.7
 NORMAL, GRAIN = 2.0**-14, 2.0**-24
 """The smallest normal number of float16, and the distance of those below it."""
@@ -164,20 +171,20 @@ def _rescaled(case: Case) -> Iterator[Finding]:
     facts = dict(case.facts("loss_scaled"))
     looks = [step for step in case.sampled if step.index in facts and not any(f.kind == "carried" for f in step.facts)]
     scale = min((float(fact.get("scale", 1.0)) for fact in facts.values()), default=1.0)
-    seen = [(float(facts[step.index].get("scale", 1.0)), shares) for step in looks if (shares := _shares(case, step))]
+    seen = [_Seen(step, float(facts[step.index].get("scale", 1.0)), *_shares(case, step)) for step in looks]
+    seen = [one for one in seen if one.shares]
     if scale < KEPT or not seen or len(looks) < ALWAYS:  # what has blown up by then says no more
         return
-    found = [shares for _, shares in seen]
-    kept = [path for path in found[0] if all(shares.get(path, 0.0) > KEPT for shares in found)]
-    lost = scale >= HIGH and len(seen) >= LOOKS and all(max(shares.values()) <= LOST / by for by, shares in seen)
-    if not kept and not lost:
+    kept = [path for path in seen[0].shares if _kept(path, seen)]
+    clipped = all(_while_scaled(one) for one in seen)
+    if not kept and (scale < HIGH or len(seen) < LOOKS or not (clipped or _divided(seen))):
         return
     optimizer, ended = case.anatomy.optimizer, outcome(case)
     undone = optimizer is not None and optimizer.kind in ADAPTIVE
     severity: Severity = "note" if ended.well(WELL) or (undone and not ended.short_of(SKILL)) else "critical"
-    worst = min(shares[kept[0]] for shares in found) if kept else max(max(shares.values()) for shares in found)
+    worst = min(one.shares[kept[0]] for one in seen) if kept else max(max(one.shares.values()) for one in seen)
     text = f"the gradient of a bias is {worst:.2g} of the most that what arrives at its layer can add up to"
-    cause, remedy, source = (*_KEPT, None) if kept else _lost(case, facts)
+    cause, remedy, source = (*_KEPT, None) if kept else _lost(case, facts, clipped=clipped)
     yield Finding(
         "precision",
         severity,
@@ -186,7 +193,7 @@ def _rescaled(case: Case) -> Iterator[Finding]:
         f"The steps are made along gradients that still carry the loss scale of {scale:g}: they are as many times too long."
         if kept
         else f"The gradients are divided by the loss scale of {scale:g} once too often: the steps are as many times too short.",
-        (Evidence(text, "loss_scaled", worst, bound=KEPT if kept else LOST / scale),),
+        (Evidence(text, "loss_scaled", worst, bound=KEPT if kept else CUT / scale),),
         tuple(kept),
         source,
         looks[0].index,
@@ -196,25 +203,74 @@ def _rescaled(case: Case) -> Iterator[Finding]:
     )
 
 
-def _lost(case: Case, facts: Mapping[int, Fact]) -> tuple[str, str, str | None]:
+@dataclass(frozen=True)
+class _Seen:
+    """A look: its loss scale and, by layer with a bias, the gradient of that over what arrived at the layer.
+
+    ``shares``: its norm, over the largest that it can be; ``ratios``: its sum over theirs, where both are more than rounding.
+    """
+
+    step: Step
+    scale: float
+    shares: dict[str, float]
+    ratios: dict[str, float]
+
+    @property
+    def clip(self) -> Fact | None:
+        """A clipping that cut, or may have."""
+        found = (fact for fact in self.step.facts if fact.kind == "clipped")
+        return next((f for f in found if not 0.0 <= float(f.get("norm", -1.0)) <= float(f.get("bound", 0.0))), None)
+
+
+def _kept(path: str, seen: list[_Seen]) -> bool:
+    """Whether the bias there has the scale in its gradient, at every look."""
+    ratios = [one.ratios[path] / one.scale for one in seen if path in one.ratios]
+    beyond = all(one.shares.get(path, 0.0) > KEPT for one in seen)
+    return beyond and len(ratios) >= min(ALWAYS, len(seen)) and all(abs(ratio - 1.0) <= CLOSE for ratio in ratios)
+
+
+def _divided(seen: list[_Seen]) -> bool:
+    """Whether all gradients are one scale too small, at every look, and nothing clips them."""
+    firm = [[ratio * one.scale for ratio in one.ratios.values()] for one in seen if one.ratios]
+    exact = len(firm) >= LOOKS and all(abs(ratio - 1.0) <= CLOSE for look in firm for ratio in look)
+    return exact and not any(one.clip for one in seen)
+
+
+def _while_scaled(seen: _Seen) -> bool:
+    """Whether the gradients were clipped while they carried the scale: a bound that is multiplied by it is none so small."""
+    clip, norms = seen.clip, [one.gradient.norm for one in seen.step.parameters if one.gradient is not None]
+    bound = 0.0 if clip is None or clip.get("by", "norm") == "value" else float(clip.get("bound", 0.0))
+    if clip is None or not 0.0 < bound <= seen.scale / KEPT or float(clip.get("norm", -1.0)) <= bound:
+        return False
+    return abs(math.hypot(*norms) * seen.scale / bound - 1.0) <= CLOSE and max(seen.shares.values()) <= CUT / seen.scale
+
+
+def _lost(case: Case, facts: Mapping[int, Fact], *, clipped: bool) -> tuple[str, str, str | None]:
     """How the scale was lost: cause, remedy and line."""
     last = list(facts.values())[-1]
     if all(fact.get("plain", 0) for fact in facts.values()):
         return (*_PLAIN, last.source)
-    cut = [fact for _, fact in case.facts("clipped") if float(fact.get("norm", -1.0)) > float(fact.get("bound", 0.0))]
-    return (*_CLIPPED, cut[-1].source) if cut else (*_TWICE, None)
+    return (*_CLIPPED, case.facts("clipped")[-1][1].source) if clipped else (*_TWICE, None)
 
 
-def _shares(case: Case, step: Step) -> dict[str, float]:
-    """By layer with a bias: the norm of its gradient over the largest that what arrived at the layer can add up to."""
+def _shares(case: Case, step: Step) -> tuple[dict[str, float], dict[str, float]]:
+    """The ``shares`` and the ``ratios`` of a look."""
     biases = {one.layer: one for one in case.anatomy.parameters if one.name == f"{one.layer}.bias".lstrip(".") and one.size}
-    arrived: dict[str, float] = defaultdict(float)
+    most, arrived = defaultdict[str, float](float), defaultdict[str, Moments](Moments)
     for sample in step.layers:
         where = sample.where.split("@")[0]
         if sample.gradient is not None and where in biases and not sample.gradient.nonfinite:
-            arrived[where] += math.sqrt(sample.gradient.count / biases[where].size) * sample.gradient.norm
-    got = {one.name: one.gradient.norm for one in step.parameters if one.gradient is not None and not one.gradient.nonfinite}
-    return {where: got[biases[where].name] / most for where, most in arrived.items() if most and biases[where].name in got}
+            most[where] += math.sqrt(sample.gradient.count / biases[where].size) * sample.gradient.norm
+            arrived[where] += sample.gradient
+    got = {one.name: one.gradient for one in step.parameters if one.gradient is not None and not one.gradient.nonfinite}
+    of = {where: got[biases[where].name] for where, bound in most.items() if bound and biases[where].name in got}
+    firm = [where for where, one in of.items() if _stands(one, FIRM) and _stands(arrived[where], SOUND)]
+    return {at: one.norm / most[at] for at, one in of.items()}, {at: of[at].total / arrived[at].total for at in firm}
+
+
+def _stands(of: Moments, share: float) -> bool:
+    """Whether a sum is not only what is left of parts that cancel."""
+    return of.count > 0 and abs(of.total) > share * math.sqrt(of.count) * of.norm
 
 
 def _vanished(case: Case) -> Finding | None:
