@@ -33,6 +33,7 @@ HEADINGS: dict[str, frozenset[str]] = {
             "frozen_layers",
             "wrong_mode",
             "optimizer_restarted",
+            "ranks_apart",
             "weights_reset",
             "same_batch",
             "recurrent_axes",

@@ -14,7 +14,9 @@ from isograd.records.trace import Step
 
 NORMALS = (0.02, 1.0)
 """Deviations from which parameters of a module's own are drawn by convention."""
-ELSEWHERE = frozenset({"first_aid", "loaded_itself", "loader_restarted", "loss_broke", "repeats", "training_mode"})
+ELSEWHERE = frozenset(
+    {"first_aid", "loaded_itself", "loader_restarted", "loss_broke", "ranks_compared", "repeats", "training_mode"}
+)
 """Facts that are told outside of the looks, or for the whole run when it is over."""
 FEWEST = 64
 """Entries from which the extremes of a matrix tell how it was drawn."""

@@ -81,6 +81,15 @@ FACTS = {
     "parameters: how many; layers: which",
     "loss_dropped": "a loss was computed from the layer's output, with a graph, and no backward pass of the step began with "
     "it; function",
+    "not_averaged": "a model in a data-parallel wrapper learned in passes of which the wrapper averages none over the ranks; "
+    "reason: past (the module inside was called itself) or no_sync; passes: how many; collectives: in the step; since: "
+    "and since the first look (-1: unknown)",
+    "unknown_to_wrapper": "a trainable parameter of a wrapped model is not one of those that the wrapper was made with; "
+    "parameter: its name; count: in the layer",
+    "ranks_compared": "weights and gradients of a step beside those of another rank; step; rank: the other; layers: compared; "
+    "apart: of other weights; weights: the largest relative distance; nearest, farthest: of gradients of these layers (-1: "
+    "unknown); batch: same, other or unknown; fresh: whether it is not that of the last such step; collectives: since the "
+    "start of the watch (-1: unknown); wrapped: whether a wrapper averages the gradients of these layers",
     "first_step": "the loss along the first of two steps that were tried; promised: the first gradient times the step, "
     "met: the second gradient times the first step",
     "first_aid": "first aid acted on this step; action and reason: as records.aid says; value, bound: what was met, where how "

@@ -58,7 +58,7 @@ class Drift:
         matrices = [place for place in places if place.parameter.ndim >= 2 and place.parameter.requires_grad]
         some = matrices[:: 1 + len(matrices) // MATRICES]
         self._places = some
-        self.kept = {id(place.parameter): (place.name, _entries(place.parameter)) for place in some}
+        self.kept = {id(place.parameter): (place.name, entries(place.parameter)) for place in some}
         for name, values in self.kept.values():
             self.first.setdefault(name, values)
         self._pending = dict(self.kept)
@@ -93,7 +93,7 @@ class Drift:
 
     def moved(self) -> bool:
         """Whether any weight that is looked at is not what it was first."""
-        return any(not torch.equal(self.first[place.name], _entries(place.parameter)) for place in self._places)
+        return any(not torch.equal(self.first[place.name], entries(place.parameter)) for place in self._places)
 
     def take(self) -> Iterator[Fact]:
         """What was found since the last call."""
@@ -132,7 +132,7 @@ class Drift:
             self._pending.pop(id(parameter), None)
 
     def _compare(self, held: Held, kept: dict[int, tuple[str, Tensor]], *, closely: bool = False) -> bool:
-        pairs = [(*kept[id(p)], _entries(p)) for p in held.parameters if id(p) in kept]
+        pairs = [(*kept[id(p)], entries(p)) for p in held.parameters if id(p) in kept]
         changed = [(name, old, new) for name, old, new in pairs if old.shape != new.shape or not torch.equal(old, new)]
         told = False
         for name, old, new in changed:
@@ -151,7 +151,8 @@ class Drift:
         return told
 
 
-def _entries(parameter: nn.Parameter) -> Tensor:
+def entries(parameter: Tensor, most: int = ENTRIES) -> Tensor:
+    """So many entries of a tensor at most, spread evenly, as they are on this rank; a copy."""
     local: Tensor = getattr(parameter, "_local_tensor", parameter).detach()
     flat = local.reshape(-1)
-    return flat[:: 1 + len(flat) // ENTRIES].float().clone()
+    return flat[:: 1 + len(flat) // most].float().clone()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -22,8 +22,10 @@ from isograd.frameworks.torch.leaks import ATTENDS
 from isograd.frameworks.torch.operations import LOSSES
 from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.frameworks.torch.repeats import Repeats
+from isograd.frameworks.torch.replicas import replicas_of
 from isograd.frameworks.torch.roster import Held, Roster
 from isograd.frameworks.torch.sequences import Sequences
+from isograd.frameworks.torch.wrapping import Wrapping
 from isograd.records.fact import Fact
 from isograd.records.trace import LayerSample
 
@@ -43,19 +45,25 @@ LINES = {
     "evaluation_mode": "call",
     "training_mode": "trial",
     "same_batch": "call",
+    "not_averaged": "call",
 }
 """Facts of the whole loop, and the call of it that they are shown at."""
 
 
 class Program:
-    """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts."""
+    """Looks on beside the eyes of a live loop (``hooks.Beside``); on steps that are not looked at it only counts.
+
+    ``copies``: the models are copies of ours, which no other rank has.
+    """
 
     heeded = conduct.HEEDED | LOSSES | {ATTENDS, "softmax"}
 
-    def __init__(self, models: Sequence[nn.Module], roster: Roster) -> None:
+    def __init__(self, models: Sequence[nn.Module], roster: Roster, *, copies: bool = False) -> None:
         self._roster = roster
         self._arrivals, self._conduct, self._sequences, self._drift = Arrivals(models), Conduct(), Sequences(), Drift()
-        self._repeats = Repeats()
+        self._repeats, self._wrapping = Repeats(), Wrapping()
+        self._wrapping.meet(models)
+        self._replicas = None if copies else replicas_of(models, self._wrapping)
         self._trials: dict[str, tuple[str, int, str | None]] = {}
         self._looks, self._index, self._sampled, self._closure, self._called = 0, 0, False, False, False
         self._optimizers: list[tuple[weakref.ref[Optimizer], tuple[int, ...]]] = []
@@ -77,13 +85,19 @@ class Program:
             self._arrivals.begin(self._held(), again=self._looks <= ALL or self._looks % RARELY == 0)
             self._conduct.begin()
             self._sequences.begin()
+            self._wrapping.begin()
+        if self._replicas is not None:
+            self._replicas.begin(index, self._arrivals.places)
         self._repeats.begin(index)
         self._drift.begin(self._arrivals.places, sampled=sampled)
 
     @property
     def quick(self) -> tuple[Callable[[], None], Callable[[], bool]]:
         """For steps of which nothing is measured: called where one begins, and what tells whether a weight changed since."""
-        return self._drift.again, self._drift.disturbed
+        again, disturbed, replicas = self._drift.again, self._drift.disturbed, self._replicas
+        if replicas is None:
+            return again, disturbed
+        return lambda: replicas.again(again), lambda: replicas.due or disturbed()
 
     def backward(self) -> None:
         """A backward pass of a sampled step is about to begin."""
@@ -100,6 +114,8 @@ class Program:
         self._drift.step(held, sampled=self._sampled)
         if self._sampled and not closure:
             self._arrivals.step(held)
+        if self._replicas is not None and not closure:
+            self._replicas.step(self._arrivals.places, held)
 
     def close(self, layers: Sequence[LayerSample]) -> tuple[Fact, ...]:
         """The step is over: its facts. ``layers`` are what was measured in it."""
@@ -109,6 +125,7 @@ class Program:
         facts = [*self._conduct.close(arrivals.trained), *self._sequences.close(), *self._drift.take()]
         facts += arrivals.within(self._stepping()) if self._closure else arrivals.close(self._index, self._stepping(), layers)
         facts += [*self._repeats.facts(arrivals.backwards), *self._taken()]
+        facts += [*self._wrapping.facts(arrivals.places), *self._compared()]
         if self._replaced > 1:
             facts.append(Fact("optimizer_replaced", "optimizer", settings=(("count", self._replaced),)))
         return tuple(facts)
@@ -125,7 +142,7 @@ class Program:
 
         ``error`` is the exception that ended it, ``idle`` are the optimizers that never stepped.
         """
-        found = [*self._drift.take(), *self._repeats.facts(self._arrivals.backwards), *self._taken()]
+        found = [*self._drift.take(), *self._repeats.facts(self._arrivals.backwards), *self._taken(), *self._compared()]
         for path, (kinds, times, source) in self._trials.items():
             if kinds:
                 found.append(Fact("training_mode", path, source, (("kinds", kinds), ("times", times))))
@@ -149,6 +166,9 @@ class Program:
         self._arrivals, self._optimizers, self._former = Arrivals(()), [], []
         self._sequences.forget()
         self._drift.forget()
+        self._wrapping.forget()
+        if self._replicas is not None:
+            self._replicas.forget()
 
     def given(self, module: nn.Module, path: str, arguments: Any, *, learning: bool) -> None:
         """A model in training mode is called."""
@@ -157,6 +177,10 @@ class Program:
             if self._sampled and len(self._arrivals.models) == 1:
                 self._sequences.leaks.given(next(tensors_in(arguments), None))
             self._repeats.look(next(tensors_in(arguments), None))
+            if self._sampled:
+                self._wrapping.given(module, path)
+            if self._replicas is not None:
+                self._replicas.given(arguments)
             return
         kinds, times, _ = self._trials.get(path) or (changed(module, training=True), 0, None)
         self._trials[path] = kinds, times + 1, persons_line()
@@ -226,6 +250,9 @@ class Program:
     def _taken(self) -> list[Fact]:
         taken, self._loaded = self._loaded, []
         return taken
+
+    def _compared(self) -> Iterator[Fact]:
+        return iter(()) if self._replicas is None else self._replicas.facts(self._arrivals.places)
 
     def _held(self) -> set[int]:
         return {id(p) for one in self._stepping() for group in one.param_groups for p in group["params"]}

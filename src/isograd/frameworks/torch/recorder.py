@@ -45,7 +45,7 @@ class TorchRecorder(Recorder):
     Of every step the loss and the learning rate are kept, of normed ones the gradient norms too, of sampled ones everything.
     With ``budget=None`` every step is measured in full, or these ``only``; otherwise as often as that share of the thread's
     time allows, the first two steps always. Where ``torch.compile`` is at work sampled steps are run again eagerly beside it
-    (``shadow``): hooks in the layers would make it another program (``eager`` vouches that nothing compiled runs).
+    (``shadow``): hooks in the layers would make it another program (``eager``: copies of ours, and nothing compiled).
 
     An error of ours is reported once as a warning; the watching stops then, and the loop goes on. Raises ``ModelError`` for
     models that cannot be watched and for an optimizer that holds none of their parameters.
@@ -69,7 +69,7 @@ class TorchRecorder(Recorder):
         self._kept = Keeping(self._budget, self._roster.names)
         self._between = Between(self._budget, self._calm, self._failed)
         self._passes = Passes(self._models, self._spent, self._failed, self._between.tried, planned_steps)
-        self._program = Program(self._models, self._roster)
+        self._program = Program(self._models, self._roster, copies=eager)
         self._again, self._disturbed = self._program.quick
         self._walk = Walk(self._models, self._passes, beside=self._program)
         self._between.walk = self._walk
