@@ -56,8 +56,8 @@ FACTS = {
     "hidden) to (batch, all the rest), which mixes its entries; left, right: shapes as text; operation",
     "rows_mixed": "in evaluation mode the answer to a row of the batch changes with the rows beside it; operation: the first "
     "that brings them together; ordered: whether their order counts; all: whether no output keeps them apart; square: whether "
-    "it is given a number for each pair of rows; rows: of the batch; other: length of a second axis that inputs and targets "
-    "share, or 0",
+    "it is given a number for each pair of rows; given: whether it is given an axis of the rows; rows: of the batch; other: "
+    "length of a second axis that inputs and targets share, or 0",
     "targets_crossed": "a row of outputs was laid out of two axes that the row of targets has the other way round; left and "
     "right: the two axes of outputs and of targets as text",
     "loader": "the loader that the batch came from; number: of the loaders of this program; batches, batch_size, dataset: "

@@ -198,3 +198,21 @@ def test_the_axes_of_an_attention_can_be_turned_as_those_of_a_recurrent_layer() 
     assert mixed_rows(turned.models, batch) is None
     with pytest.raises(ModelError, match="batch"):
         turned.apply(Edit("axes", "batch", before="time"))
+
+
+def test_rows_that_are_the_pixels_of_one_picture_meet_on_purpose_before_they_are_laid_out_again() -> None:
+    def pictured(m: Any, x: Tensor) -> Any:
+        return m.head(m.layer(x.reshape(8, 8, 3).permute(2, 0, 1)[None])[0].flatten(1).t())
+
+    model = Calls(nn.Conv2d(3, 8, 3, padding=1), pictured)
+    seen = found(model, torch.randn(64, 3), torch.randint(0, 2, (64,)))
+    assert seen is not None and not seen.get("given", True)
+    assert not alarms(seen)
+
+
+def test_a_layer_that_takes_the_batch_for_time_is_told_once() -> None:
+    swapped = Fact("axes_swapped", "layer", settings=(("batch", 32), ("time", 12)))
+    for looks in (1, 3):
+        steps = tuple(Step(index, facts=(mixed("lstm"), swapped)) for index in range(1, looks + 1))
+        (one,) = recurrent_axes.diagnose(Case(Anatomy("torch", (), ()), steps=steps))
+        assert one.alarm

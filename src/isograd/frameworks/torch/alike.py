@@ -196,6 +196,7 @@ def _found(models: Sequence[nn.Module], rows: _Rows, other: int) -> Fact | None:
         ("ordered", not all(_turns(one, two, rows.size) for one, two in zip(before, turned, strict=True))),
         ("all", not any(told)),
         ("square", place.square),
+        ("given", place.given),
         ("rows", rows.count),
         ("other", other),
     )
@@ -309,6 +310,8 @@ class _Place:
     line: str | None
     alone: bool
     square: bool
+    given: bool
+    """Whether what it is given has an axis of the rows."""
 
 
 @dataclass
@@ -368,8 +371,8 @@ def _place(models: Sequence[nn.Module], rows: _Rows) -> _Place | None:
         made = [apart(left, right, rows.size, rows.kept) for left, right in zip(one.made, two.made, strict=True)]
         if False in made:
             alone = one.name in SEQUENTIAL and _alone(one.given, rows.size)
-            square = any(tuple(tensor.shape).count(rows.size) > 1 for tensor in one.given)
-            return _Place(one.name, one.where, one.line, alone, square)
+            counts = [tuple(tensor.shape).count(rows.size) for tensor in one.given]
+            return _Place(one.name, one.where, one.line, alone, max(counts, default=0) > 1, any(counts))
     return None
 
 

@@ -46,10 +46,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
     """One finding a layer, a line that reshapes, or a loss."""
     yield from _reshaped(case)
     yield from _crossed(case)
-    yield from mixed(case)
+    told = {one.where: one for one in mixed(case)}
     for where, found in lasting(case, "axes_swapped").items():
         batch, time = int(found.fact.get("batch", 0)), int(found.fact.get("time", 0))
         sure = holds(found, case, least=LEAST)
+        if where in told and not sure:
+            continue
+        told.pop(where, None)
         node = case.anatomy.node(where)
         name = spoken(where)
         yield Finding(
@@ -66,6 +69,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
             cause="the layer's batch_first does not fit the order of the axes of its input",
             remedy="batch_first=True for input of (batch, time, features), or transpose(0, 1) before and after the layer",
         )
+    yield from told.values()
 
 
 def _reshaped(case: Case) -> Iterator[Finding]:
@@ -140,7 +144,9 @@ def _is_fault(fact: Fact, case: Case) -> bool:
     operation = str(fact.get("operation", ""))
     if not fact.get("all", False) or fact.get("square", False):
         return False
-    if operation in SEQUENTIAL or (operation in RESHAPES and fact.get("ordered", False)):
+    if operation in RESHAPES:  # what no longer has an axis of the rows was made of them on purpose, before
+        return bool(fact.get("ordered", False) and fact.get("given", True))
+    if operation in SEQUENTIAL:
         return True
     return operation in SHARES and outcome(case).short_of(WELL)
 
