@@ -252,9 +252,18 @@ def debt_paid(trainee: Trainee, limit: int) -> int | None:
     with isograd.watch(trainee.model, trainee.optimizer) as watch:
         for step in range(1, limit + 1):
             trainee.train(1)
-            if step % 5 == 0 and watch.meter.sampled > 2:
+            if step % 5 == 0 and everywhere(watch.meter.sampled > 2):
                 return next(seen.index for seen in watch.trace.steps if seen.sampled and seen.index > 2)
     return None
+
+
+def everywhere(here: bool) -> bool:
+    """Whether it is so on every rank: ranks that leave a loop one by one leave the others waiting."""
+    if not torch.distributed.is_initialized():
+        return here
+    least = torch.tensor(float(here))
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return bool(least)
 
 
 def main() -> None:

@@ -138,3 +138,9 @@ def test_an_optimizer_that_computes_the_loss_again_is_no_member_where_the_loss_i
     with pytest.raises(ModelError, match="LBFGS computes the loss again") as caught:
         isograd.check((body, head), (torch.ones(4, 2), torch.ones(4, 1)), nn.functional.mse_loss, both)
     assert "step=" in str(caught.value)
+
+
+def test_the_one_of_several_that_steps_no_model_of_the_program_is_told():
+    other = nn.Linear(2, 2)
+    with pytest.raises(ModelError, match="none of the model's parameters"):
+        born(lambda of_generator, of_critic: [torch.optim.SGD(of_critic, lr=0.1), torch.optim.SGD(other.parameters(), lr=0.1)])

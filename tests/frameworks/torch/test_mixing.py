@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import isograd
 from isograd.errors import ModelError
-from isograd.frameworks.torch.alike import mixed_rows
+from isograd.frameworks.torch.mixing import mixed_rows
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.health.case import Case
 from isograd.health.diagnosis import recurrent_axes
@@ -170,6 +170,28 @@ def test_what_nobody_means_is_an_alarm_and_what_may_be_meant_a_remark() -> None:
     assert not alarms(mixed("softmax", ordered=False))  # nothing has come of the training yet
     assert not alarms(mixed("multi_head_attention_forward", square=True))
     assert not alarms(mixed("sub", ordered=False))
+
+
+def test_a_module_that_reads_what_its_parts_give_is_heard_without_a_change() -> None:
+    heard: list[Any] = []
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Calls(nn.Linear(3, 8), lambda m, x: m.head(m.layer(x)).softmax(0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            heard.append(type(self.inner(x)))
+            return self.inner(x)
+
+    class Called(Outer):
+        def __call__(self, *args: Any) -> Any:
+            out = super().__call__(*args)
+            heard.append(type(out))
+            return out
+
+    assert found(Called(), TABLE, LABELS) is not None
+    assert set(heard) == {Tensor}
 
 
 def test_where_either_axis_may_be_the_rows_the_loader_decides() -> None:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch.batches import first_line
 from isograd.frameworks.torch.codes import code_of
-from isograd.frameworks.torch.copying import Several
+from isograd.frameworks.torch.copying import as_one, members_of
 from isograd.frameworks.torch.describe import checked
 from isograd.frameworks.torch.odd import odd_ones
 from isograd.frameworks.torch.patient import TorchPatient
@@ -212,15 +212,17 @@ class TorchBirths(Births):
                     met=f"{type(error).__name__}: {first_line(error)}",
                     remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
                 ) from error
-        several = list(made) if isinstance(made, tuple | list) else [made]
-        if not several or not all(isinstance(one, Optimizer) for one in several):
+        try:
+            chosen = as_one(made)
+        except ModelError as error:
             raise RequestError(
                 "the optimizer factory gives no optimizer",
-                met=type(made).__name__ if several else "an empty list",
+                met=error.faults[0].met,
                 remedy="optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3)",
-            )
-        TorchRecorder(models, several)  # raises where one holds parameters of another model
-        return several[0] if several[0] is made else Several(several)
+            ) from error
+        for one in members_of(chosen):
+            TorchRecorder(models, [one])  # raises where it holds parameters of another model
+        return chosen
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

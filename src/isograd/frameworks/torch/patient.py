@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits, stepping, yardsticks
-from isograd.frameworks.torch.alike import mixed_rows
 from isograd.frameworks.torch.applying import applied
 from isograd.frameworks.torch.copying import as_one, members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
 from isograd.frameworks.torch.judging import WORST
 from isograd.frameworks.torch.manner import Manner, running
+from isograd.frameworks.torch.mixing import mixed_rows
 from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.preparing import Data
 from isograd.frameworks.torch.probing import Along
