@@ -156,3 +156,18 @@ def test_a_report_before_the_first_step_and_before_entering_says_that_nothing_wa
     with watch:
         assert watch.report().healthy
     assert watch.report().healthy and watch.trace.ended
+
+
+def test_a_finding_that_is_printed_reads_as_a_paragraph(capsys):
+    train(deep_sigmoid(), 60, on_finding=print, budget=None)
+    told = capsys.readouterr().out
+    assert told.startswith("critical: ") and "\n  where  layer 0" in told and "\n  try    " in told
+    assert "Finding(" not in told and max(map(len, told.splitlines())) <= 100
+
+
+def test_what_an_exception_says_is_quoted_without_a_number_of_ours():
+    model = nn.Linear(8, 3)
+    with pytest.raises(RuntimeError), isograd.watch(model) as watch:
+        F.cross_entropy(model(torch.ones(4, 8)), torch.zeros(4, dtype=torch.long), reduction="none").backward()
+    assert "can be implicitly created only for scalar outputs\n" in str(watch.report())
+    assert watch.report().to_json()

@@ -12,7 +12,7 @@ from typing import Any
 
 from isograd.aiding import MOST, Aiding
 from isograd.checking import checked
-from isograd.doors import door_of, part, recorder_of
+from isograd.doors import door_of, part, recorder_of, several
 from isograd.errors import ModelError, RequestError
 from isograd.explaining import OnProgress, allowance, cause_of, examples, told_with
 from isograd.health.case import case_of
@@ -128,8 +128,7 @@ def watch(
         raise RequestError(f"on_finding is a function of a finding, not {type(on_finding).__name__}", remedy="on_finding=print")
     if loss is not None and not callable(loss) and not isinstance(loss, str):
         raise RequestError(f"loss is a function of outputs and targets, not {type(loss).__name__}")
-    models = tuple(model) if isinstance(model, tuple | list) else (model,)
-    optimizers = None if optimizer is None else tuple(optimizer) if isinstance(optimizer, tuple | list) else (optimizer,)
+    models, optimizers = several(model), None if optimizer is None else several(optimizer) or None
     recorder = recorder_of(door, models, optimizers, budget, steps)
     name = loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
     start = part(door, "started").TorchStart(models, optimizers or ()) if keep_start else None
@@ -203,8 +202,7 @@ def name_cause(
     allowed, door = allowance(budget, steps), door_of(model)
     if door == "reference":
         raise ModelError("a reference network has no program around it to replay", remedy="a torch.nn.Module")
-    models = tuple(model) if isinstance(model, tuple | list) else (model,)
-    steppers = tuple(optimizer) if isinstance(optimizer, tuple | list) else () if optimizer is None else (optimizer,)
+    models, steppers = several(model), () if optimizer is None else several(optimizer)
     start = part(door, "started").TorchStart(models, steppers)
     start.keep()
     brought = [one if one is None or step is not None else start.batches(one, loss) for one in (batches, held_out)]

@@ -13,7 +13,7 @@ from isograd.ports import Patient, Recorder
 
 def door_of(model: Any) -> str:
     """The framework a model belongs to, by what is loaded already; a framework the caller has not is never imported."""
-    models = tuple(model) if isinstance(model, tuple | list) else (model,)
+    models = several(model)
     if not models:
         raise ModelError("there is no model", remedy="give a module, or a tuple of modules")
     torch = sys.modules.get("torch")
@@ -28,6 +28,15 @@ def door_of(model: Any) -> str:
         f"a model is a torch.nn.Module or a tuple of them, not {type(odd).__module__}.{type(odd).__qualname__}",
         remedy="pass the model itself, not its class, its parameters or its output",
     )
+
+
+def several(given: Any) -> tuple[Any, ...]:
+    """One model or optimizer, or several, as a tuple.
+
+    >>> several([1, 2]), several(1)
+    ((1, 2), (1,))
+    """
+    return tuple(given) if isinstance(given, tuple | list) else (given,)
 
 
 def part(door: str, name: str) -> Any:
@@ -47,7 +56,7 @@ def stepping(door: str, patient: Any, model: Any, step: Any) -> Any:
     """The patient with a step of the person's own, which must work on whatever model it is given."""
     if door != "torch":
         raise RequestError("step= is for torch models", remedy="give the loss instead")
-    part(door, "stepping").check_step(step, tuple(model) if isinstance(model, tuple | list) else (model,))
+    part(door, "stepping").check_step(step, several(model))
     return replace(patient, step=step)
 
 

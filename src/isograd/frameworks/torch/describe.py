@@ -116,10 +116,13 @@ def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:
     devices = sorted({str(parameter.device) for _, parameter in parameters})
     if training and len(devices) > 1:
         first = [name for name, parameter in parameters if str(parameter.device) == devices[0]]
+        way = f"model.to({devices[-1]!r}), or one watch for the part on each device"
+        if "meta" in devices:
+            way = "give what is on 'meta' its values, by load_state_dict(..., assign=True) or by building it elsewhere"
         raise ModelError(
             f"the model is on several devices: {', '.join(devices)}",
             where=f"{', '.join(first[:3])} {'is' if len(first) == 1 else 'are'} on {devices[0]}",
-            remedy=f"model.to({devices[-1]!r}), or one watch for the part on each device: a model is watched on one device",
+            remedy=f"{way}: a model is watched on one device",
         )
     meta = [name for name, parameter in parameters if parameter.device.type == "meta"]
     if meta:

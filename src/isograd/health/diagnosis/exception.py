@@ -9,6 +9,7 @@ Look-alikes that are healthy: an exception that the program catches within the w
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -38,7 +39,7 @@ def explained(fact: Fact, step: int | None) -> Finding:
             0.7 if strange else 0.5,
             fact.where or "loop",
             f"Training ended with {told}" + ("" if strange else "; the cause is not known to isograd."),
-            (Evidence(told, "raised", 1.0),),
+            (Evidence(told, "raised", math.nan),),
             source=fact.source,
             since=step,
             cause=None,
@@ -54,7 +55,7 @@ def explained(fact: Fact, step: int | None) -> Finding:
         0.95,
         _where(fact, cause),
         cause.summary.format_map(words),
-        (Evidence(told, "raised", 1.0),),
+        (Evidence(told, "raised", math.nan),),
         (fact.where,) if fact.where else (),
         str(fact.get("inplace", "")) or fact.source if cause.name == "changed in place" else fact.source,
         step,
