@@ -45,7 +45,7 @@ def test_a_check_costs_three_steps_and_the_thin_probe_2_percent_of_the_run(plann
     _, batch, loss, _ = program()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     isograd.check(net, batch, loss, optimizer, steps=planned)
-    whole, beside = len(batch[0]), 2 * 7  # a few rows twice, to see whether they see one another
+    whole, beside = len(batch[0]), 3 * 7  # a few rows three times: do they see one another, are answers drawn
     assert len(net.backwards) == 2 and sum(net.forwards) == 3 * whole + beside
     seen = len(net.forwards), len(net.backwards)
     isograd.check(net, batch, loss, optimizer, steps=planned, deep=True)

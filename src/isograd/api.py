@@ -213,9 +213,11 @@ def name_cause(
     looked = itertools.islice(itertools.cycle(given.training), _OBSERVED)
     trace = replace(patient.observe(looked, _OBSERVED), planned_steps=steps)
     report = report_of("check", trace, [])
-    with told_with(report.findings):
-        found = cause_of(patient, given, case_of(trace), report.findings, allowed, on_progress)
-    return Report(replace(report.record, origin="watch", cause=found))
+    whole = steps is not None and steps <= _OBSERVED  # else it was a short look of ours that ended, and no run
+    findings = tuple(one for one in report.findings if whole or one.disease != "interrupted")
+    with told_with(findings):
+        found = cause_of(patient, given, case_of(trace), findings, allowed, on_progress)
+    return Report(replace(report.record, origin="watch", findings=findings, cause=found))
 
 
 def cure(

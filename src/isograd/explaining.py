@@ -13,7 +13,7 @@ from typing import Any
 
 from isograd.errors import IsogradError, ModelError, RequestError
 from isograd.health import attempting, cause, faithful
-from isograd.health.blame import as_a_sum
+from isograd.health.blame import as_a_sum, as_lost
 from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import recurrent_axes
 from isograd.health.harm import harm_of
@@ -21,8 +21,9 @@ from isograd.health.hypotheses import Proposal, proposals
 from isograd.health.outcome import outcome
 from isograd.health.present import Present, present_of
 from isograd.ports import Patient
-from isograd.records.cause import Explanation
+from isograd.records.cause import TIMED, Explanation
 from isograd.records.edit import Edit
+from isograd.records.fact import Fact
 from isograd.records.finding import Finding
 from isograd.records.skill import Skill
 
@@ -81,7 +82,7 @@ def allowance(budget: int | str | None, planned: int | None) -> Allowance:
     if isinstance(budget, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h)\s*", budget)
         if found is not None and float(found[1]) > 0.0:
-            return Allowance(1_000_000_000, float(found[1]) * _UNITS[found[2]])
+            return Allowance(TIMED, float(found[1]) * _UNITS[found[2]])
     elif type(budget) is int and budget > 0:
         return Allowance(budget)
     raise RequestError(f"budget is a number of steps or a time, not {budget!r}", remedy='2000 (steps), or "5min"')
@@ -148,7 +149,9 @@ def cause_of(
     def memorises(steps: int) -> Skill:
         return patient.trained(given.training[:1], steps).judge(given.training[:1])
 
-    findings = (*findings, *beside_others(patient, given, case))
+    seen = first_look(patient, given)
+    remarks += [] if remarks[len(given.remarks) :] else faithful.drawn(seen)
+    findings = (*findings, *beside_others(seen, case))
     trials = trials or Trials(patient, given)
     work = attempting.Search(
         trials,
@@ -164,9 +167,16 @@ def cause_of(
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     proposed = candidates(case, findings, present)
     found = cause.search(work, proposed, memorises, longest)
+    if proposed and not found.tried and not found.interrupted and work.over():
+        took = time.monotonic() - began
+        raise RequestError(
+            f"the budget of {allowed.seconds:g} s is too small for one comparison",
+            remedy=f"{10 * took:.1g} s, so that a few changes are tried: the untouched copy alone took {took:.2g} s",
+        )
     many = present.number("batch_size")
     if many and any(sample.training and sample.reduction == "sum" for _, sample in case.losses):
         found = replace(found, causes=tuple(as_a_sum(one, found.tried, many) for one in found.causes))
+    found = replace(found, causes=tuple(as_lost(one, findings) for one in found.causes))
     longer = (one.skill for one in found.tried if one.reason == cause.UNTOUCHED and one.skill is not None)
     control = max([found.control.value, *longer])
     own = trials.by_heart(control) if found.answer == "healthy" else None
@@ -182,15 +192,21 @@ def cause_of(
     return faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
 
 
-def beside_others(patient: Patient, given: Examples, case: Case) -> tuple[Finding, ...]:
-    """What the first step of the replay shows of rows that see one another, which no watch of the loop itself can try."""
+def first_look(patient: Patient, given: Examples) -> tuple[Fact, ...]:
+    """What the first step of the replay shows of answers in evaluation mode, which no watch of the loop itself can try."""
     with suppress(ModelError):
         steps = patient.observe(given.training[:1], 1).steps
-        facts = tuple(fact for step in steps for fact in step.facts if fact.kind == "rows_mixed")
-        if facts and case.steps:
-            last = replace(case.steps[-1], facts=(*case.steps[-1].facts, *facts))
-            return tuple(recurrent_axes.mixed(replace(case, steps=(*case.steps[:-1], last))))
+        return tuple(fact for step in steps for fact in step.facts if fact.kind in ("rows_mixed", "answers_drawn"))
     return ()
+
+
+def beside_others(seen: Sequence[Fact], case: Case) -> tuple[Finding, ...]:
+    """Rows that see one another."""
+    facts = tuple(fact for fact in seen if fact.kind == "rows_mixed")
+    if not facts or not case.steps:
+        return ()
+    last = replace(case.steps[-1], facts=(*case.steps[-1].facts, *facts))
+    return tuple(recurrent_axes.mixed(replace(case, steps=(*case.steps[:-1], last))))
 
 
 def ended_at(case: Case, findings: Sequence[Finding]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -173,7 +174,9 @@ class Watch:
         with told_with(report.findings):
             patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
             found = cause_of(patient, given, case, report.findings, allowed, on_progress)
-        found = replace(found, remarks=(*heard, *unlike(patient, given, case), *found.remarks))
+        with suppress(KeyboardInterrupt):  # what the search found is kept
+            found = replace(found, remarks=(*unlike(patient, given, case), *found.remarks))
+        found = replace(found, remarks=(*heard, *found.remarks))
         return Report(replace(report.record, cause=found))
 
     def _heard(self, case: Case) -> tuple[Any, tuple[str, ...]]:

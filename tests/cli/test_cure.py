@@ -43,6 +43,20 @@ def single(seed):
 def sharing(seed):
     return made(nn.Sequential(SHARED), 0.1)
 
+def factories(build):
+    data_and_loss = {"batches": data(), "loss": nn.functional.cross_entropy}
+    return {"build": build, "optimizer": lambda parameters: torch.optim.Adam(parameters, lr=1e-6), **data_and_loss}
+
+def kept():
+    return factories(lambda: SHARED)
+
+def deaf():
+    def build():
+        torch.manual_seed(7)
+        return nn.Linear(8, 2)
+
+    return factories(build)
+
 def nothing():
     return 3
 
@@ -83,6 +97,7 @@ def test_a_function_that_gives_arrays_and_two_optimizers_is_explained(called):
         ("forgetful", ["--explain"], "ignores its seed"),
         ("single", ["--explain"], "returns the same model object twice"),
         ("sharing", ["--explain"], "models that share their weights"),
+        ("kept", ["--explain"], "build gives the same model each time"),
         ("nothing", ["--explain"], "does not give a program"),
         ("odd", ["--explain"], "'lost', which is not asked for"),
         ("absent", ["--explain"], "has no attribute 'absent'"),
@@ -96,3 +111,8 @@ def test_a_function_that_gives_arrays_and_two_optimizers_is_explained(called):
 def test_what_cannot_be_explained_gets_one_message_and_status_2(called, function, options, text):
     said = called(function, *options)
     assert said.exit_code == 2 and text in said.stderr and "Traceback" not in said.stderr
+
+
+def test_a_factory_that_ignores_the_seed_is_told_and_explained(called):
+    said = called("deaf", "--explain", "--budget", "400")
+    assert "build gives the same weights whatever the seed" in said.stderr and "learning rate" in said.stdout

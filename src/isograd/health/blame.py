@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from isograd.records.cause import Cause, Hypothesis
 from isograd.records.edit import Edit
+from isograd.records.finding import Finding
 
 ALIKE = 0.9
 """The share of one gain that another must have not to be told from it (``cause.TIE``)."""
@@ -94,6 +95,12 @@ def as_a_sum(cause: Cause, tried: Sequence[Hypothesis], examples: float) -> Caus
     )
     rivals = tuple(dict.fromkeys((*cause.rivals, best.edit)))
     return replace(cause, summary=said, certainty="likely" if cause.certainty == "sure" else cause.certainty, rivals=rivals)
+
+
+def as_lost(cause: Cause, findings: Sequence[Finding]) -> Cause:
+    """Gradients that are cleared at a wrong place, told as they were seen: an optimizer that finds none carries none over."""
+    seen = next((one for one in findings if one.alarm and one.disease == "gradients_lost"), None)
+    return cause if seen is None or cause.edit.kind != "clear_gradients" else replace(cause, summary=seen.summary)
 
 
 def _lowers(edit: Edit) -> bool:

@@ -39,7 +39,7 @@ from isograd.health import attempting
 from isograd.health.attempting import FAILED, LENGTH, LONGER, NIL, SAME, WELL, Search, behind, suspects, together, tried, worth
 from isograd.health.blame import summary_of
 from isograd.health.harm import LEAST
-from isograd.health.hypotheses import Proposal
+from isograd.health.hypotheses import Proposal, rounded_away
 from isograd.health.scoring import CERTAIN, FACTS
 from isograd.records.cause import Answer, Cause, Certainty, Explanation, Hypothesis
 from isograd.records.edit import EDITS, Edit
@@ -113,12 +113,15 @@ def search(
             left = [one for one in left if one.edit.kind != best.edit.kind]
     except KeyboardInterrupt:
         work.interrupted = True
+        causes = causes or _until_then(work, candidates)
     answer = _answer(work, control, causes, failure, memorises, longest)
     if not causes:
         remedies += [one.edit for one in work.tried if one.edit.remedy and one.gain > GAIN]
     if answer == "unknown":  # what is there does a healthy network no harm, and yet without it this one learns
         remedies += [one.edit for one in attempting.best_of_each_kind(work) if min(one.gain, one.skill or 0.0) > LIKELY]
     remarks = () if failure is None else (f"the untouched program raises: {failure}",)
+    if work.interrupted and causes:
+        remarks = (*remarks, "the search was stopped: this is what had gained most until then")
     short = [] if answer not in ("unknown",) else _untried(work, candidates)
     return Explanation(
         answer,
@@ -217,6 +220,16 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
     return None
 
 
+def _until_then(work: Search, candidates: Sequence[Proposal]) -> list[Cause]:
+    """Of a search that was stopped: the best that something speaks for and that gained ENOUGH; what waits was not compared."""
+    able = [one for one in work.tried if one.gain >= ENOUGH and one.reason.startswith(("fact", "finding", "value"))]
+    best = _best(able, work.stood)
+    if best is None:
+        return []
+    certainty: Certainty = "likely" if best.edit.kind in FACTS or best.gain >= SURE else "possible"
+    return [replace(_named(best, able, candidates), certainty=certainty)]
+
+
 def _sees_more(one: Hypothesis, *, alarmed: bool) -> bool:
     """Whether it takes larger batches, as a finding asks, or more steps, as an alarm does.
 
@@ -244,7 +257,7 @@ def _named(best: Hypothesis, found: Sequence[Hypothesis], candidates: Sequence[P
         kinds.setdefault(one.edit.kind, one)
     near = [one for one in kinds.values() if one.score >= (1.0 - TIE) * best.score]
     rivals = near if certainty != "possible" else list(kinds.values())[:2]
-    rounded = _rounded_away(best.edit, candidates)
+    rounded = rounded_away(best.edit, candidates)
     if certainty == "sure" and (near or rounded or _one_sided(best)):
         certainty = "likely"
     proposal = next((one for one in candidates if one.edit == best.edit), None)
@@ -265,17 +278,6 @@ def _one_sided(best: Hypothesis) -> bool:
     """Whether no reference of the same family speaks for it, and what is wrong is no certain fact either."""
     certain = best.edit.kind in FACTS or best.reason.startswith("fact")
     return not certain and (best.harm is None or best.outside)
-
-
-def _rounded_away(edit: Edit, candidates: Sequence[Proposal]) -> tuple[Edit, ...]:
-    """What else explains that a larger rate cures: steps that the precision rounds away, where a finding says so.
-
-    A larger step is one that is not rounded away, and in a short replay the finer numbers are as slow as the coarse ones.
-    """
-    raised = edit.kind == "learning_rate" and isinstance(edit.value, float) and isinstance(edit.before, float)
-    if not raised or not float(edit.value or 0.0) > float(edit.before or 0.0):
-        return ()
-    return tuple(one.edit for one in candidates if one.edit.kind == "precision" and one.reason == "finding: precision")
 
 
 def _suspects(work: Search) -> list[Hypothesis]:

@@ -30,6 +30,7 @@ from isograd.health.outcome import outcome
 from isograd.records.anatomy import spot
 from isograd.records.cause import Cause, Certainty, Explanation, Hypothesis, Sighting
 from isograd.records.edit import Edit
+from isograd.records.fact import Fact
 from isograd.records.finding import Finding
 
 STEPS, FEWEST = 40, 5
@@ -90,6 +91,16 @@ def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | N
             certainty: Certainty = "likely" if gain > LIKELY else "possible"
             return Cause(edit, certainty, gain, None, finding.summary, finding.where, finding.source)
     return None
+
+
+def drawn(facts: Sequence[Fact]) -> list[str]:
+    """What must be said of a network whose answers in evaluation mode are not the weights' alone: a skill is of one draw.
+
+    >>> drawn([Fact("answers_drawn")]) == drawn([]), len(drawn([Fact("answers_drawn")]))
+    (False, 1)
+    """
+    said = "asked twice, the network answers an example in two ways, in evaluation mode too (random numbers, or a memory)"
+    return [said] if any(fact.kind == "answers_drawn" for fact in facts) else []
 
 
 def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:

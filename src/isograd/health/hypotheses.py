@@ -111,6 +111,17 @@ def proposals(case: Case, findings: Sequence[Finding], present: Present) -> tupl
     return tuple(sorted(ready, key=lambda one: (not one.urgent, order.index(one.edit))))
 
 
+def rounded_away(edit: Edit, candidates: Sequence[Proposal]) -> tuple[Edit, ...]:
+    """What else explains that a larger rate cures: steps that the precision rounds away, where a finding says so.
+
+    A larger step is one that is not rounded away, and in a short replay the finer numbers are as slow as the coarse ones.
+    """
+    raised = edit.kind == "learning_rate" and isinstance(edit.value, float) and isinstance(edit.before, float)
+    if not raised or not float(edit.value or 0.0) > float(edit.before or 0.0):
+        return ()
+    return tuple(one.edit for one in candidates if one.edit.kind == "precision" and one.reason == "finding: precision")
+
+
 def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     """What the program itself shows."""
     loop = present.loop

@@ -13,6 +13,9 @@ Certainty = Literal["sure", "likely", "possible"]
 Answer = Literal["cause", "healthy", "no signal", "unknown", "interrupted"]
 Standing = Literal["no edit", "not tried", "failed", "no help", "refuted"]
 
+TIMED = 1_000_000_000
+"""The budget in steps that stands for one that was given as a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:

@@ -11,7 +11,8 @@ FACTS = {
     "carried": "gradients held something before the step's first backward pass reached them; parameters: how many; share: of "
     "all; age: steps since any gradient was last empty or zero (0: cleared each step); passes: how many found them so, where a "
     "closure made several in the step",
-    "cleared_early": "gradients arrived in the backward pass and were empty or zero when the optimizer stepped",
+    "cleared_early": "gradients arrived in the backward pass and were empty or zero when the optimizer stepped; "
+    "ahead: the pass was of the step before, for the optimizer steps between the forward and the backward pass",
     "cleared_between": "each backward pass of a step found all gradients empty that the one before it filled; passes: how many",
     "no_backward": "the optimizer stepped although no backward pass reached any watched parameter since its last step",
     "optimizer_idle": "an optimizer of the watch never made a step; kind; parameters: numbers that it holds; steps of others",
@@ -54,6 +55,8 @@ FACTS = {
     "time: what it took as batch",
     "axes_reshaped": "a tensor was reshaped to its own shape with axes in another order, or final states (layers, batch, "
     "hidden) to (batch, all the rest), which mixes its entries; left, right: shapes as text; operation",
+    "answers_drawn": "in evaluation mode the same rows, asked again with other random numbers, get other answers: these are "
+    "drawn, or the network remembers",
     "rows_mixed": "in evaluation mode the answer to a row of the batch changes with the rows beside it; operation: the first "
     "that brings them together; ordered: whether their order counts; all: whether no output keeps them apart; square: whether "
     "it is given a number for each pair of rows; given: whether it is given an axis of the rows; rows: of the batch; other: "

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from isograd.records.anatomy import capital, spot
-from isograd.records.cause import Cause, Explanation, Hypothesis, Sighting
+from isograd.records.cause import TIMED, Cause, Explanation, Hypothesis, Sighting
 from isograd.records.edit import OFF, Edit
 from isograd.render.markup import Markup, clip, el, join
 from isograd.render.parts import bullets, chart, section, table, words
@@ -133,7 +133,7 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     yield from _trials(found)
     if found.tried:
         yield from row("scale", SCALE, width)
-    yield from row("cost", f"{found.spent:,} of {found.budget:,} steps, {found.length} a trial", width)
+    yield from row("cost", f"{spent(found)} steps, {found.length} a trial", width)
     for remark in found.remarks:
         yield from row("note", remark, width)
 
@@ -276,9 +276,19 @@ def cause_section(found: Explanation) -> Markup:
         bars(found.tried),
         numbers,
     )
-    spent = words(f"{capital(SCALE)}. {number(found.spent)} of {number(found.budget)} steps were used.")
-    parts = (*causes, picture if found.tried else "", spent, bullets(found.remarks))
+    cost = words(f"{capital(SCALE)}. {capital(spent(found))} steps were used.")
+    parts = (*causes, picture if found.tried else "", cost, bullets(found.remarks))
     return section("The cause, by experiment", headline(found), *parts, opened=True, anchor="cause")
+
+
+def spent(found: Explanation) -> str:
+    """How many steps were used, of how many where these were counted.
+
+    >>> from isograd.records.skill import Skill
+    >>> [spent(Explanation("unknown", Skill(0.0, 9), 80, 1600, budget)) for budget in (2000, TIMED)]
+    ['1,600 of 2,000', '1,600']
+    """
+    return f"{number(found.spent)}{'' if found.budget >= TIMED else f' of {number(found.budget)}'}"
 
 
 def _seen_facts(one: Sighting) -> list[Markup]:

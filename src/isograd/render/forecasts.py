@@ -47,7 +47,7 @@ def meaning(forecast: Forecast) -> str:
 
 def reasons(forecast: Forecast, most: int = 3) -> list[str]:
     """The weightiest signs, each with the side that it speaks for."""
-    return [f"{'against' if one.weight > 0.0 else 'for'} it: {one.text}" for one in forecast.reasons[:most]]
+    return [f"speaks {'against' if one.weight > 0.0 else 'for'} success: {one.text}" for one in forecast.reasons[:most]]
 
 
 def forecast_section(forecast: Forecast | None) -> Markup:

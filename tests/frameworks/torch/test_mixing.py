@@ -39,7 +39,8 @@ class Calls(nn.Module):
 
 def found(model: nn.Module, inputs: Any, targets: Tensor) -> Fact | None:
     torch.manual_seed(0)
-    return mixed_rows([model], (inputs, targets))
+    fact = mixed_rows([model], (inputs, targets))
+    return fact if fact is not None and fact.kind == "rows_mixed" else None
 
 
 SERIES, LABELS = torch.randn(32, 12, 3), torch.randint(0, 2, (32,))
@@ -150,6 +151,15 @@ def test_nothing_is_said_of(name: str) -> None:
 def test_a_dropout_that_is_always_on_does_not_hide_that_nothing_else_is_random() -> None:
     model = Calls(nn.Linear(3, 8), lambda m, x: m.head(m.layer(x).dropout(0.5, True)).softmax(0))
     assert found(model, TABLE, LABELS) is None
+
+
+def test_answers_that_are_drawn_in_evaluation_mode_are_told_and_a_dropout_that_rests_then_is_none() -> None:
+    drawn, resting = (
+        nn.Sequential(nn.Linear(3, 8), layer, nn.Linear(8, 2))
+        for layer in (Calls(nn.Identity(), lambda m, x: x + torch.randn_like(x)), nn.Dropout(0.5))
+    )
+    facts = [mixed_rows([model], (TABLE, LABELS)) for model in (drawn, resting)]
+    assert facts == [Fact("answers_drawn"), None]
 
 
 def alarms(fact: Fact, *, facts: tuple[Fact, ...] = ()) -> list[Finding]:

@@ -66,6 +66,8 @@ class Arrivals:
     filled: bool = False
     """Whether any of these held anything but zeros."""
     ran: set[str] = field(default_factory=set)
+    ahead: bool = False
+    """Whether the first backward pass since the last step came before any pass of the models, and so is of the step before."""
     leaves: set[str] = field(default_factory=set)
     strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
@@ -98,6 +100,8 @@ class Arrivals:
     def backward(self) -> None:
         """A backward pass is about to begin."""
         self.backwards += 1
+        if self.backwards == 1:
+            self.ahead = not self.ran
         places = [place for place in self.places if place.parameter.requires_grad]
         looked = [place.parameter for place in places[:: 1 + len(places) // LOOKED_AT]]
         held, versions = full([p.grad for p in looked]), [p._version for p in looked]
@@ -137,6 +141,9 @@ class Arrivals:
         if mine and not self.filled:
             if any(place.layer in reached and place.layer in self.leaves and self._emptied(place, arrived) for place in mine):
                 yield Fact("cleared_early")
+                return
+            if not reached and self.ahead and self.ran:
+                yield Fact("cleared_early", settings=(("ahead", True),))
                 return
             if not reached:
                 yield Fact("loss_outside")

@@ -93,10 +93,11 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
                 met=repr(value),
                 remedy="no .item() or float() in the loss",
             )
-        remedy = (
-            "let the loss take the mean, such as reduction='mean'" if isinstance(value, Tensor) else "return the loss alone"
-        )
-        raise ModelError("the loss is not one number", met=_met(value), remedy=remedy)
+        if isinstance(value, Tensor):
+            remedy = "let the loss take the mean, such as reduction='mean'"
+            raise ModelError("the loss is not one number", met=_met(value), remedy=remedy)
+        given = f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list | dict) else type(value).__name__
+        raise ModelError("the loss is not one number", met=given, remedy="return the loss alone")
     if not value.requires_grad:
         raise ModelError(
             "the loss has no graph: nothing can be learned from it", remedy="do not detach it, nor run under no_grad"

@@ -49,6 +49,8 @@ _QUIET = ("__get__", "__set__", "size", "dim")
 def mixed_rows(models: Sequence[nn.Module], batch: Any) -> Fact | None:
     """The fact ``rows_mixed`` of copies of models on a batch, (inputs, targets); None where nothing is certain.
 
+    ``answers_drawn`` where the same rows are answered otherwise with other random numbers.
+
     Their buffers may change. A network that cannot be called with fewer rows is called with all.
 
     >>> class Halves(nn.Module):
@@ -120,10 +122,11 @@ def _found(models: Sequence[nn.Module], rows: _Rows, other: int) -> Fact | None:
     before = _answers(models, rows.taken(rows.base))
     after = _answers(models, rows.taken(rows.changed))
     states = [apart(one, two, rows.size, rows.kept) for one, two in zip(before, after, strict=True)]
+    again = _answers(models, rows.taken(rows.base), 1)
+    if any(differs(one, two).any() for one, two in zip(before, again, strict=True)):
+        return Fact("answers_drawn")  # random, or it remembers
     if False not in states:
         return None
-    if any(differs(one, two).any() for one, two in zip(before, _answers(models, rows.taken(rows.base), 1), strict=True)):
-        return None  # random, or it remembers
     turned = _answers(models, rows.taken(rows.turned))
     place = _place(models, rows)
     if place is None or place.alone or place.name in STATISTICS:

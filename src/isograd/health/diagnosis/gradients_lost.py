@@ -35,6 +35,12 @@ _KINDS = {
         "optimizer.zero_grad() runs after the backward pass",
         "the order zero_grad(), backward(), step()",
     ),
+    "ahead": (
+        "The optimizer steps before the backward pass, and the gradients are cleared before the next step: it finds none, and "
+        "nothing is learned.",
+        "optimizer.step() stands between the forward and the backward pass",
+        "the order zero_grad(), backward(), step()",
+    ),
     "no_backward": (
         "The optimizer steps, but no backward pass ran before it: there are no gradients, and nothing is learned.",
         "loss.backward() is missing, or is called on something else",
@@ -45,10 +51,11 @@ _KINDS = {
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each way in which gradients are lost."""
-    for kind, (summary, cause, remedy) in _KINDS.items():
+    for kind in ("cleared_early", "no_backward"):
         found = lasting(case, kind).get("")
         if found is None:
             continue
+        summary, cause, remedy = _KINDS["ahead" if found.fact.get("ahead", False) else kind]
         sure = holds(found, case, least=LEAST)
         text = f"seen in {found.seen} of {found.looks} looks"
         yield Finding(
