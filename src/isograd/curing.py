@@ -229,7 +229,12 @@ def _paced(
         began = time.monotonic()
         made = patient.trained(training, _TIMED)
         steps, began = min(steps, (time.monotonic() - began) / _TIMED), time.monotonic()
-        skills.append(_judged(made, held, program.worst))
+        try:
+            skills.append(_judged(made, held, program.worst))
+        except ModelError as error:
+            if program.validation is not None:
+                error.add_note("this is of the batches of validation=")
+            raise
         judging = min(judging, time.monotonic() - began)
     return steps + _LOOKS * judging / LEAST, skills, made  # a score may cost more than the steps between two of them
 
@@ -299,22 +304,20 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
 
 
 def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tuple[Edit, ...], *, announced: bool) -> Plan:
-    fits, idle = Fits(patient), _idle(program, patient)
+    fits, idle, kept = Fits(patient), _idle(program, patient), program.learned and not _worthless(program, patient, seen)
     singles = tuple(
         one
         for one in (*_of_batches(program), *seen.prescribed)
         if one.edit.kind not in idle
         and (one.edit.kind != "steps" or (announced and longer(one.edit, work)))
-        and (one.edit.keeps_weights or not program.learned)
+        and (one.edit.keeps_weights or not kept)
         and fits((one.edit,))
     )
-    chosen: tuple[Edit, ...] = ()
-    for edit in preset(singles, seen.present):
-        if (edit.keeps_weights or not program.learned) and fits((*chosen, edit)):
-            chosen = (*chosen, edit)
+    every = preset(singles, seen.present)
+    chosen = _able([one for one in every if one.keeps_weights or not program.learned], fits)
     if asked and not fits(asked):
         raise ModelError("the edits cannot be made in this program", met=fits.why)
-    pairs = () if program.learned else companions(singles, seen.present)
+    pairs = () if kept else companions(singles, seen.present)
     together = tuple(pair for pair in pairs if fits(pair))
     propose = proposer([one.edit for one in singles], fits)
 
@@ -322,6 +325,8 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         return explained(program, work, seen, allowed, HALF * way.get(short_of(work.length), math.inf))
 
     ways = other_ways(chosen, [one.edit for one in singles if one.urgent], seen.present)
+    if program.learned and not kept:
+        ways = (_able(every, fits), *ways)
     return Plan(
         chosen,
         singles,
@@ -336,6 +341,29 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
         seen.certain,
         functools.partial(first_explained, program, work, seen),
     )
+
+
+def _able(edits: Iterable[Edit], fits: Fits) -> tuple[Edit, ...]:
+    """Of edits those that can be made one after the other."""
+    chosen: tuple[Edit, ...] = ()
+    for edit in edits:
+        chosen = (*chosen, edit) if fits((*chosen, edit)) else chosen
+    return chosen
+
+
+def _worthless(program: Program, patient: Patient, seen: Seen) -> bool:
+    """Whether learned weights are no better than a constant answer as they stand, and a finding says that they are ill.
+
+    A body under a fresh head is no better either: what keeps it is tried first, and weights drawn anew where that fails.
+    """
+    ill = any(one.urgent and one.edit.kind == "initialisation" for one in seen.prescribed)
+    skill = _judged(patient, program.at(SEARCH_SEED)[2]["search"], program.worst) if ill and not program.own_score else 1.0
+    if skill <= 0.0:
+        program.remarks.append(
+            "the weights that build gives are no better than a constant answer: where nothing that keeps them helps, weights "
+            "drawn anew are tried too"
+        )
+    return skill <= 0.0
 
 
 def _idle(program: Program, patient: Patient) -> tuple[str, ...]:

@@ -51,8 +51,10 @@ class Seen:
     late: Seen | None = None
 
     def later(self, late: Seen) -> Seen:
-        """The same with what was seen later."""
-        return Seen(self.case, self.findings, self.present, late)
+        """The same with what was seen later, and with the highest rate of the whole run: the first steps may be warming up."""
+        highest = late.present.number("learning_rate") if late.present.loop.rates else None
+        present = self.present if highest is None else self.present.having("learning_rate", highest)
+        return Seen(self.case, self.findings, present, late)
 
     @property
     def told(self) -> tuple[Finding, ...]:

@@ -144,6 +144,32 @@ def test_an_interruption_proves_nothing_and_says_so(at):
     assert stopped.record.interrupted and stopped.verdict == "not proven"
 
 
+def test_an_interruption_in_the_first_short_replays_ends_the_search():
+    """They catch it, to say what they know by then; a search that went on would cost a person minutes after Ctrl-C."""
+    rows = [codec.loads(Tried, line) for line in far_too_high()[1]]
+    replay = next(place for place, one in enumerate(rows) if one.length < 60)
+    seen = []
+
+    def stop(one):
+        seen.append(one)
+        raise KeyboardInterrupt
+
+    stopped = cured(optimizer=sgd(30.0), known=rows[:replay], on_tried=stop)
+    assert stopped.record.interrupted and len(seen) == 1
+
+
+def test_weights_of_a_checkpoint_that_died_are_drawn_anew_where_nothing_that_keeps_them_helps():
+    torch.manual_seed(0)
+    model = net()
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.bias.fill_(-300.0)
+        model[4].bias.copy_(torch.tensor([40.0, 0.0, 0.0]))
+    proof = cured(lambda: copy.deepcopy(model), budget="30 runs")
+    assert proof.verdict == "proven" and "initialisation" in {edit.kind for edit in proof.edits}
+    assert any("no better than a constant answer" in remark for remark in proof.record.remarks)
+
+
 def test_weights_that_are_trained_already_leave_only_the_order_to_vary_and_the_proof_says_so():
     torch.manual_seed(3)
     trained = net()

@@ -90,6 +90,12 @@ def test_a_model_too_large_to_copy_is_told_what_can_be_done_in_place(monkeypatch
         cured()
 
 
+def test_validation_of_another_shape_is_named():
+    with pytest.raises(ModelError) as raised:
+        cured(validation=[(DATA[0][0][:, :3], DATA[0][1])])
+    assert any("validation=" in note for note in raised.value.__notes__)
+
+
 def test_batches_may_be_a_function_of_the_seed():
     asked = []
 

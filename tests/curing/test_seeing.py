@@ -25,6 +25,16 @@ def test_later_looks_come_after_the_first_steps_in_pairs_and_never_beyond_the_ru
     assert all(step + 1 in looks or step - 1 in looks for step in looks)
 
 
+def test_a_rate_that_was_still_rising_in_the_first_steps_is_the_highest_of_the_whole_run():
+    case = Case(Anatomy("torch", (), ()))
+    first = Seen(case, (), Present("dense", 2, 8.0, numbers=(("learning_rate", 0.004),)))
+    schedule = Loop(rates=((1, 0.0), (100, 0.01)))
+    risen = Present("dense", 2, 8.0, schedule, (("learning_rate", 0.01),))
+    assert first.later(Seen(case, (), risen)).present.number("learning_rate") == 0.01
+    steady = Present("dense", 2, 8.0, numbers=(("learning_rate", 0.01),))
+    assert first.later(Seen(case, (), steady)).present.number("learning_rate") == 0.004
+
+
 def test_of_later_looks_only_what_something_speaks_for_is_added():
     first = Seen(Case(Anatomy("torch", (), ())), (), Present("dense", 2, 8.0))
     redrawn = Present("dense", 2, 8.0, Loop(redraws=10))

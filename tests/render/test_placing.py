@@ -218,6 +218,13 @@ def test_what_was_there_must_be_known():
     assert placed(SCRIPT, Edit("optimizer", "adam", before="adaptive")) is None
 
 
+def test_an_optimizer_that_is_given_a_saved_state_has_its_constants_from_there():
+    edits = Edit("learning_rate", 0.01, before=10.0), Edit("optimizer", "adam", before="sgd")
+    source = SCRIPT.replace("    schedule = ", "    optimizer.load_state_dict(torch.load('last.pt'))\n    schedule = ")
+    assert all(placed(SCRIPT, edit) is not None for edit in edits)
+    assert all(placed(source, edit) is None for edit in edits)
+
+
 def test_gradients_that_are_cleared_in_time_are_left_alone():
     source = SCRIPT.replace("            loss = crit", "            optimizer.zero_grad()\n            loss = crit")
     assert placed(source, Edit("clear_gradients")) is None

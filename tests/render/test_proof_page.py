@@ -57,6 +57,17 @@ def test_a_tie_with_the_random_change_is_told_in_the_headline(samples):
     assert not proof.is_tied(ahead) and proof.is_tied(tied)
 
 
+def test_a_repair_that_is_far_from_what_the_search_met_is_called_a_part_of_one(samples):
+    of = samples.proof()
+    own = Candidate(of.edits, 0.3, "single")
+    better = Candidate((Edit("residual"), Edit("optimizer", "adam")), 0.9, "combination")
+    said = proof.verdict_of(dataclasses.replace(of, candidates=(own, better)))
+    assert said.headline == "Proven: learning rate 30 → 0.5 repairs a part of this training."
+    assert said.details[-1] == "In the search it reached 0.30, and residual paths, and optimizer adam reached 0.90."
+    near = proof.verdict_of(dataclasses.replace(of, candidates=(dataclasses.replace(own, skill=0.85), better)))
+    assert "a part" not in near.headline and len(near.details) == 1
+
+
 def test_what_was_put_to_proof_after_another_says_the_odds_of_both_together(samples):
     second = dataclasses.replace(samples.proof(), pairs_needed=7, earlier=(6,))
     page = squeezed(proof.text(second, ""))

@@ -43,6 +43,8 @@ def at_once(work: Work, plan: Plan, found: Found, control: Training) -> bool:
     if plan.first is None or not plan.natural or not sick or found.first is not None:
         return False
     told = found.first = plan.first(int(work.left(work.spent) - work.reserve - 2 * work.length))
+    if told is not None and told.interrupted:
+        raise KeyboardInterrupt
     if told is None or told.answer != "cause" or len(told.causes) > 1:
         return False
     if told.causes[0].gain <= LIKELY and told.causes[0].edit.kind not in FACTS:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from isograd.health.found import Found, Plan
 from isograd.health.remedies.preset import prescribed_steps
-from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work, steps_of
+from isograd.health.trials import EQUAL, GAIN, HELPS, PARTS, Work, said, steps_of
 from isograd.records.edit import Edit
 from isograd.records.proof import Candidate, Training
 
@@ -80,6 +81,20 @@ def choose(work: Work, plan: Plan, found: Found, ceiling: float | None) -> None:
     _redrawn(work, plan, found)
     if found.reached is not None:
         found.edits, found.reached = quickened(work, plan, found.edits, found.reached)
+        _better_unpaid(work, found, gained)
+
+
+def _better_unpaid(work: Work, found: Found, gained: Sequence[Candidate]) -> None:
+    """Say what did better by far in the search and cannot be proved with what is left, where something else can be."""
+    assert found.reached is not None
+    unpaid = [one for one in gained if not payable(work, one)]
+    best = max(unpaid, key=lambda one: one.skill or 0.0, default=None)
+    if found.payable and best is not None and reaches(best, found.reached.skill.value + HELPS * work.scale):
+        runs = math.ceil((work.spent + work.keep(best.edits)) / work.length)
+        found.remarks.append(
+            f"{said(best.edits)}: {best.skill:.2f} in the search, and the budget does not hold its proof, which takes {runs} runs "
+            "with what was spent"
+        )
 
 
 def _lessened(work: Work, found: Found, best: Candidate, able: Sequence[Candidate]) -> None:

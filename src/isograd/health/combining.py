@@ -16,6 +16,7 @@ level is that of the whole while parts go, so that what many removals lose toget
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
@@ -87,16 +88,28 @@ def _of_the_preset(
     """
     if found.ceiling is None or (found.ceiling.skill or 0.0) < way.skill.value + GAIN * work.scale:
         return
-    short, kinds = max(1, work.length // QUARTER), {one.kind for one in edits}
-    parts = [one for one in found.ceiling.edits if one.kind not in kinds]
-    able = [(one.text, made) for one in parts if plan.fits(made := in_order((*edits, one))) and not known(work, made)]
+    kinds = {one.kind for one in edits}
+    parts = [(one.text, in_order((*edits, one))) for one in found.ceiling.edits if one.kind not in kinds]
+    yield from _ahead_early(work, plan, way, parts)[1]
+
+
+def _ahead_early(
+    work: Work, plan: Plan, way: Training, choices: Iterable[tuple[str, tuple[Edit, ...]]], enough: float = math.inf
+) -> tuple[list[tuple[str, tuple[Edit, ...]]], list[tuple[str, tuple[Edit, ...]]]]:
+    """Of choices those that can be made and were not, and of these what is ahead of ``way`` after a QUARTER of a run.
+
+    The best first; the first that is ahead by ``enough`` ends the comparison.
+    """
+    short = max(1, work.length // QUARTER)
+    able = [one for one in choices if not known(work, one[1]) and plan.fits(one[1])]
     level, runs = dict(way.curve).get(short, 0.0), list[tuple[float, int]]()
     work.foresee(work.searching(made, short) for _, made in able)
     for place, (_, made) in enumerate(able):
-        if not work.affords(short + work.length):
+        if not work.affords(short + work.length) or (runs and max(runs)[0] >= level + enough):
             break
-        runs.append((-work.train(made, SEARCH_SEED, "search", short, f"beside: {said(made)}").skill.value, place))
-    yield from (able[place] for skill, place in sorted(runs) if -skill > level + EQUAL * work.scale)
+        skill = work.train(made, SEARCH_SEED, "search", short, f"beside: {said(made)}").skill.value
+        runs.append((skill, -place))
+    return able, [able[-place] for skill, place in sorted(runs, reverse=True) if skill > level + EQUAL * work.scale]
 
 
 def _spoken(plan: Plan) -> list[Proposal]:
@@ -121,17 +134,11 @@ def _promising(work: Work, plan: Plan, control: Training, highest: Training) -> 
     """
     kinds, short = _spoken(plan)[:KINDS], max(1, work.length // QUARTER)
     pairs = [(other.reason, in_order((one.edit, other.edit))) for one, other in combinations(kinds, 2)]
-    able = [one for one in pairs if not known(work, one[1]) and plan.fits(one[1])]
-    level, runs = dict(control.curve).get(short, 0.0), list[tuple[float, int]]()
+    level = dict(control.curve).get(short, 0.0)
     if dict(highest.curve).get(short, level) <= level + GAIN * work.scale:
-        return able
-    work.foresee(work.searching(edits, short) for _, edits in able)
-    for place, (_, edits) in enumerate(able):
-        if not work.affords(short + work.length) or (runs and min(runs)[0] <= -level - HELPS * work.scale):
-            break
-        runs.append((-work.train(edits, SEARCH_SEED, "search", short, f"pair: {said(edits)}").skill.value, place))
-    ahead = sorted(one for one in runs if -one[0] > level + EQUAL * work.scale)
-    return [able[place] for _, place in ahead] or able
+        return [one for one in pairs if plan.fits(one[1])]
+    able, ahead = _ahead_early(work, plan, control, pairs, HELPS * work.scale)
+    return ahead or able
 
 
 def _behind(work: Work, way: dict[int, float]) -> Stop:

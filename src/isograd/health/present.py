@@ -8,7 +8,7 @@ import operator
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from isograd.health.case import Case
@@ -64,6 +64,10 @@ class Present:
     def number(self, name: str) -> float | None:
         """A setting that is a number, where it could be read."""
         return dict(self.numbers).get(name)
+
+    def having(self, name: str, value: float) -> Present:
+        """The same with another value of a number."""
+        return replace(self, numbers=tuple((dict(self.numbers) | {name: value}).items()))
 
     def word(self, name: str) -> str:
         """A setting that is a name; "" where it could not be read."""

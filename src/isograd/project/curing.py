@@ -21,6 +21,7 @@ from isograd.proofs import Proof
 from isograd.records import proof as records
 from isograd.records.edit import Edit
 from isograd.records.proof import Tried
+from isograd.render.cause import two
 from isograd.render.diff import unified
 from isograd.spending import Budget
 from isograd.trying import OnTried
@@ -126,8 +127,8 @@ def as_written(given: Curable, change: Amended, record: records.Proof) -> tuple[
     skill = new.births.born(trial.seed, training).trained(training, record.pair_length or new.steps).judge(held).value
     better = skill > trial.control.skill.value
     told = (
-        f"the changed file was read and trained once more, with seed {trial.seed}: skill {skill:.2f}, where the trial reached "
-        f"{trial.treated.skill.value:.2f} and the untouched program {trial.control.skill.value:.2f}"
+        f"the changed file was read and trained once more, with seed {trial.seed}: skill {two(skill)}, where the trial reached "
+        f"{two(trial.treated.skill.value)} and the untouched program {two(trial.control.skill.value)}"
     )
     return better, told if better else f"{told}: the setting does not do what was proven, and is not written"
 

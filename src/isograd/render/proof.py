@@ -15,6 +15,8 @@ from isograd.render.wording import count, number, percent
 
 SHOWN = 8
 """Candidates in a text; the page has all."""
+PART, TOLD = 0.9, 0.1
+"""Of the best that a search met: what has less is a part of a repair. And by how much at least, on the scale of skill."""
 _TONES: dict[str, Tone] = {"proven": "good", "not proven": "unsure", "harmful": "bad"}
 
 
@@ -39,8 +41,10 @@ def verdict_of(proof: Proof) -> Verdict:
     what = changes(proof.edits)
     told = tuple(part for part in (effect_told(proof), _sentence(proof.why)) if part)
     if proof.verdict == "proven":
-        told = told[:1]  # that every pair is better is said with the effect, and what that proves in a row of its own
-        kind = "repairs this training" if proof.kind == "repair" else "is an improvement: nothing was wrong before"
+        more = what_is_left(proof)
+        told = (*told[:1], *([more] if more else ()))  # what all pairs prove is said in a row of its own
+        kind = "repairs a part of this training" if more else "repairs this training"
+        kind = kind if proof.kind == "repair" else "is an improvement: nothing was wrong before"
         luck = f"; so does a random change ({changes(proof.random_edits)})" if is_tied(proof) else ""
         return Verdict("good", f"Proven: {what} {kind}{luck}.", told)
     if proof.verdict == "harmful":
@@ -48,6 +52,27 @@ def verdict_of(proof: Proof) -> Verdict:
     if proof.undecided:
         return Verdict("unsure", f"Not proven yet: {what} may help.", told)
     return Verdict("unsure", f"Not proven: {what} may help.", told)
+
+
+def what_is_left(proof: Proof) -> str:
+    """What other edits reached in the search, where a repair is far from it; "" where it is not.
+
+    Far is less than PART of the best: a search takes what is smaller where it comes so near.
+
+    >>> of = [Candidate((Edit(kind),), skill, "single") for kind, skill in (("last", 0.3), ("residual", 0.9))]
+    >>> what_is_left(Proof("proven", of[0].edits, "repair", False, candidates=tuple(of)))
+    'In the search it reached 0.30, and residual paths reached 0.90.'
+    >>> what_is_left(Proof("proven", of[1].edits, "repair", False, candidates=tuple(of)))
+    ''
+    """
+    able = [one for one in proof.candidates if one.edits and one.skill is not None]
+    own = next((one.skill for one in able if one.edits == proof.edits), None)
+    best = max(able, key=lambda one: one.skill or 0.0, default=None)
+    if proof.kind != "repair" or proof.measure != "skill" or own is None or best is None or best.skill is None:
+        return ""
+    if own >= PART * best.skill or best.skill - own < TOLD:
+        return ""
+    return f"In the search it reached {two(own)}, and {changes(best.edits)} reached {two(best.skill)}."
 
 
 def is_tied(proof: Proof) -> bool:
@@ -230,7 +255,7 @@ def cost_told(proof: Proof) -> str:
     half = f", pairs of {count(proof.pair_length, 'step')}" if proof.pair_length and proof.pair_length != proof.length else ""
     runs = f"{number(proof.cost_search, 2)} runs to find it and {number(proof.cost_proof, 2)} to prove it"
     if not proof.trials:
-        runs = f"{number(proof.cost_search, 2)} runs of search"
+        runs = f"{number(proof.cost_search, 2)} {'run' if proof.cost_search == 1.0 else 'runs'} of search"
     longer = longer_with(proof.edits)
     if longer and proof.trials:  # runs of several lengths are counted in steps
         search, proved = (round(cost * proof.length) for cost in (proof.cost_search, proof.cost_proof))

@@ -63,7 +63,22 @@ def optimizer_of(program: Program, line: Lines | None = None) -> cst.Call | None
     found = only(program.every(cst.Call, lambda call: _kind(program, call) != ""), program, line)
     if found is not None and program.inside(found, cst.CompFor, cst.ListComp, cst.DictComp, cst.GeneratorExp) is not None:
         raise UncertainError("several optimizers are made there")
+    if found is not None and _is_loaded(program, found):
+        raise UncertainError("a state is loaded into the optimizer, and brings the constants that it was saved with")
     return found
+
+
+def _is_loaded(program: Program, call: cst.Call) -> bool:
+    """Whether ``load_state_dict`` is called on the name that the optimizer is bound to."""
+    bound = program.inside(call, cst.Assign)
+    names = {one.target.value for one in bound.targets if isinstance(one.target, cst.Name)} if isinstance(bound, cst.Assign) else ()
+    return any(
+        isinstance(one.func, cst.Attribute)
+        and one.func.attr.value == "load_state_dict"
+        and isinstance(one.func.value, cst.Name)
+        and one.func.value.value in names
+        for one in program.every(cst.Call)
+    )
 
 
 def _kind(program: Program, call: cst.Call) -> str:
