@@ -304,7 +304,11 @@ def _left(budget: Budget, attempt: Attempts, began: float, per_step: float, leng
 
 
 def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tuple[Edit, ...], *, announced: bool) -> Plan:
-    fits, idle, kept = Fits(patient), _idle(program, patient), program.learned and not _worthless(program, patient, seen)
+    fits, idle, kept = (
+        Fits(patient, program.at(SEARCH_SEED)[1]),
+        _idle(program, patient),
+        program.learned and not _worthless(program, patient, seen),
+    )
     singles = tuple(
         one
         for one in (*_of_batches(program), *seen.prescribed)

@@ -130,21 +130,35 @@ def short_of(length: int) -> int:
 
 
 class Fits:
-    """Whether edits can be made one after the other on a patient; asked again, it is remembered."""
+    """Whether edits can be made one after the other on a patient; asked again, it is remembered.
 
-    def __init__(self, patient: Patient) -> None:
-        self._patient, self._known = patient, dict[tuple[Edit, ...], bool]()
+    What changes the architecture is made to take one step on the first of ``batches`` too: a layer that is wider than what its
+    output meets behind it shows there alone. Memory that runs out says nothing of that, and is met in a trial.
+    """
+
+    def __init__(self, patient: Patient, batches: Sequence[Any] = ()) -> None:
+        self._patient, self._first, self._known = patient, batches[:1], dict[tuple[Edit, ...], bool]()
         self.why = ""
 
     def __call__(self, edits: tuple[Edit, ...]) -> bool:
         """Whether they can; ``why`` says what stood against the last that could not."""
         if edits not in self._known:
             try:
-                edited(self._patient, edits)
-                self._known[edits] = True
+                made = edited(self._patient, edits)
+                self._known[edits] = all(edit.size == 1 for edit in edits) or self._steps(made)
             except ModelError as error:
                 self._known[edits], self.why = False, str(error).splitlines()[0]
         return self._known[edits]
+
+    def _steps(self, made: Patient) -> bool:
+        try:
+            made.trained(self._first, len(self._first))
+        except MemoryError:
+            return True
+        except Exception as error:  # noqa: BLE001 - whatever the changed network raises, it cannot be trained
+            self.why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return "allocate" in str(error)
+        return True
 
 
 class Attempts:

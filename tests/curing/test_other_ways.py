@@ -10,7 +10,8 @@ from isograd.health.case import case_of
 from isograd.health.present import present_of
 from isograd.health.remedies.weights import isometry
 from isograd.health.trials import HELPS
-from isograd.trying import edited
+from isograd.records.edit import Edit
+from isograd.trying import Fits, edited
 
 
 def test_adagrad_at_the_rate_of_adam_is_cured_and_the_preset_is_a_ceiling_as_it_steps_by_adam():
@@ -59,6 +60,31 @@ def test_a_plain_network_of_forty_layers_learns_as_a_shallow_one_from_isometry_a
     assert [edit.value for edit in edits] == ["tanh", "orthogonal", 3e-4]
     plain, made = (edited(patient, some).trained(DATA[:16], 120).judge(DATA[16:]).value for some in ((), edits))
     assert plain < 0.1 and made > 0.7
+
+
+class Gated(nn.Module):
+    """Every word of eight numbers is weighed by a score, which may be made wider and is not met by anything then."""
+
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(2, 1), nn.Sigmoid(), nn.Linear(1, 1))
+        self.out = nn.Linear(2, 3)
+        self.register_buffer("ones", torch.ones(1))
+
+    def forward(self, x):
+        words = x.view(-1, 4, 2)
+        inner = self.score[0](words)
+        assert inner.shape[-1] == 1, "a score is one number"
+        return self.out((words * self.score[2](self.score[1](inner))).sum(1))
+
+
+def test_what_can_be_made_and_takes_no_step_does_not_fit():
+    births = TorchBirths(Gated, LOSS, adam(1e-2))
+    patient, wider = births.born(0, DATA), (Edit("width", 4.0),)
+    assert Fits(patient)(wider), "it can be made"
+    fits = Fits(patient, DATA)
+    assert not fits(wider) and "does not take" in fits.why
+    assert fits((Edit("learning_rate", 0.1),)) and fits(())
 
 
 def test_the_loss_that_fits_is_offered_where_another_is_in_use_alone():

@@ -58,6 +58,22 @@ def test_a_preset_that_fails_at_its_rate_tries_another_in_short_and_that_is_the_
     assert [steps for edits, _, steps in asked if edits == (RELU, RATE)][:1] == [25]
 
 
+def test_a_way_that_is_quick_alone_does_not_hide_the_one_that_does_well_in_the_end():
+    ends = {RELU: (0.4, 0.42), LOW: (0.35, 0.9)}
+
+    def attempt(edits, seed, part, steps, stop):
+        early, late = next((ends[one] for one in edits if one in ends), (0.1, 0.1))
+        curve = tuple((at, early + (late - early) * (at - 25) / 75) for at in (25, 50, 75, 100) if at <= steps)
+        return Training(Skill(curve[-1][1], 10), curve, steps)
+
+    proof = cure(
+        Work(attempt, 100, lambda spent: 6_000 - spent),
+        Plan((HE, RATE), (Proposal(RATE, "list"),), ways=((HE, LOW), (RELU, RATE))),
+        lambda: 0.5,
+    )
+    assert proof.ceiling.edits == (HE, LOW) and LOW in proof.edits
+
+
 def test_other_ways_are_left_where_the_preset_helps_or_the_program_is_well():
     for skill, well in ((lambda edits: 0.9 if RATE in edits else 0.1, False), (lambda edits: 0.8, True)):
         asked = []

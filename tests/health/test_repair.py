@@ -161,6 +161,14 @@ def test_what_gains_but_cannot_be_paid_is_named_and_not_called_useless():
     assert cure(program(lambda edits: 0.6 if len(edits) >= 6 else 0.0), Plan(PRESET, SINGLES), halves()).verdict == "proven"
 
 
+def test_what_does_better_by_far_and_cannot_be_paid_is_told_beside_what_is_proven():
+    """Six edits reach .9, and their proof takes 11 pairs; one of them alone reaches .3, and is put to proof."""
+    work = program(lambda edits: 0.9 if len(edits) >= 6 else 0.3 if RATE in edits else 0.0, budget_runs=15)
+    proof = cure(work, Plan(PRESET, SINGLES), halves())
+    assert proof.verdict == "proven" and proof.edits == (RATE,)
+    assert any("0.90 in the search" in told and "takes" in told for told in proof.remarks)
+
+
 def test_where_no_run_was_left_for_luck_it_is_said():
     work = program(lambda edits: 0.9 if RATE in edits else 0.1, budget_runs=12)
     proof = cure(work, Plan(PRESET, SINGLES), halves())

@@ -2,9 +2,9 @@
 
 A preset may fail by its rate, by paths that make the first outputs of a deep network large, or by a loss, data or network that
 are not to be changed, and not because nothing helps. Each other way (``Plan.ways``) is judged after a quarter of a run, and the
-best of them runs in full where it is ahead of the program and of the preset there. So they are where the preset helps and
-does not do well all the same: of a ceiling that is too low no search comes away with more; but not where what a certain fact
-asks for, tried before, does as well as the preset.
+best FULL of them run in full where they are ahead of the program and of the preset there. So they are where the preset helps
+and does not do well all the same: of a ceiling that is too low no search comes away with more; but where what a certain fact
+asks for, tried before, does as well as the preset, only those with turned axes, of which no certain fact tells.
 
 Of a preset that does well where no single edit gains anything, what is essential is as quickly seen: each part is left out in
 turn, for a quarter of a run. Of any preset that is all there is, those parts go so whose absence does not show, before the
@@ -20,6 +20,7 @@ those replays; else the preset is compared with it, and no replay is made again.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from isograd.health.cause import LIKELY
 from isograd.health.choosing import KEPT, reaches, standing
@@ -32,6 +33,8 @@ from isograd.records.proof import Candidate, Training
 
 PARTS = 4
 """Of a run, after the first of which ways are compared. A run is judged there anyway: the preset's own way is known."""
+FULL = 2
+"""Of those that are ahead there so many run in full, until one does well: one of them may be a rate that is quick alone."""
 LEFT = 6.0
 """Runs that a second look at a low ceiling leaves beside the proof: the best way in full, and some edits."""
 
@@ -80,9 +83,11 @@ def ceiling(work: Work, plan: Plan, found: Found, control: Training) -> tuple[Tr
     if made.failed is None and made.skill.value > top:
         best, top = made, made.skill.value
     value = standing(plan, control)  # of a program that does well single edits are tried all the same
-    low = top < WELL and work.affords((len(plan.ways) / PARTS + LEFT) * work.length) and not _repaired(first, made)
-    if plan.natural and value < WELL and (top - value < HELPS or low) and plan.ways:
-        return _other_way(work, plan, found, (control, made), (best, top))
+    turned = tuple(way for way in plan.ways if any(one.kind == "axes" for one in way))
+    ways = turned if top - value >= HELPS and _repaired(first, made) else plan.ways
+    low = top < WELL and work.affords((len(ways) / PARTS + LEFT) * work.length)
+    if plan.natural and value < WELL and (top - value < HELPS or low) and ways:
+        return _other_way(work, ways, found, (control, made), (best, top))
     return best, top
 
 
@@ -130,24 +135,28 @@ def essential(work: Work, plan: Plan, found: Found, control: Training, highest: 
 
 
 def _other_way(
-    work: Work, plan: Plan, found: Found, known: tuple[Training, Training], so_far: tuple[Training, float]
+    work: Work,
+    ways: Sequence[tuple[Edit, ...]],
+    found: Found,
+    known: tuple[Training, Training],
+    so_far: tuple[Training, float],
 ) -> tuple[Training, float]:
-    """The preset's other ways in short, and the best of them in full."""
+    """The preset's other ways in short, and the best of them in full until one does well."""
     short = max(1, work.length // PARTS)
     least = max(dict(one.curve).get(short, 0.0) for one in known) + EQUAL * work.scale
-    work.foresee(work.searching(way, short) for way in plan.ways)
+    work.foresee(work.searching(way, short) for way in ways)
     runs = []
-    for way in plan.ways:
+    for way in ways:
         if not work.affords(short + work.length):
             break
         went = work.train(way, SEARCH_SEED, "search", short, f"preset: {said(way)}")
         if went.failed is None and went.skill.value > least:
             runs.append((went.skill.value, way))
-    if not runs or not work.affords(work.length):
-        return so_far
-    way = max(runs, key=lambda one: one[0])[1]
-    made = work.candidate(way, "preset", "every safe setting at once, in another way")
-    if made.failed is not None or made.skill.value <= so_far[1]:
-        return so_far
-    found.ceiling = next(one for one in work.candidates if one.edits == way)
-    return made, made.skill.value
+    for _, way in sorted(runs, key=lambda one: -one[0])[:FULL]:
+        if so_far[1] >= WELL or not work.affords(work.length):
+            break
+        made = work.candidate(way, "preset", "every safe setting at once, in another way")
+        if made.failed is None and made.skill.value > so_far[1]:
+            found.ceiling = next(one for one in work.candidates if one.edits == way)
+            so_far = made, made.skill.value
+    return so_far

@@ -92,8 +92,8 @@ def _better_unpaid(work: Work, found: Found, gained: Sequence[Candidate]) -> Non
     if found.payable and best is not None and reaches(best, found.reached.skill.value + HELPS * work.scale):
         runs = math.ceil((work.spent + work.keep(best.edits)) / work.length)
         found.remarks.append(
-            f"{said(best.edits)}: {best.skill:.2f} in the search, and the budget does not hold its proof, which takes {runs} runs "
-            "with what was spent"
+            f"{said(best.edits)}: {best.skill:.2f} in the search, and the budget does not hold its proof, which takes {runs} "
+            "runs with what was spent"
         )
 
 

@@ -71,7 +71,8 @@ def optimizer_of(program: Program, line: Lines | None = None) -> cst.Call | None
 def _is_loaded(program: Program, call: cst.Call) -> bool:
     """Whether ``load_state_dict`` is called on the name that the optimizer is bound to."""
     bound = program.inside(call, cst.Assign)
-    names = {one.target.value for one in bound.targets if isinstance(one.target, cst.Name)} if isinstance(bound, cst.Assign) else ()
+    targets = bound.targets if isinstance(bound, cst.Assign) else ()
+    names = {one.target.value for one in targets if isinstance(one.target, cst.Name)}
     return any(
         isinstance(one.func, cst.Attribute)
         and one.func.attr.value == "load_state_dict"
