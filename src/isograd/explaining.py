@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import time
@@ -12,7 +13,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from isograd.errors import IsogradError, ModelError, RequestError
-from isograd.health import attempting, cause, faithful
+from isograd.health import attempting, beaten, cause, faithful, stopped
 from isograd.health.blame import as_a_sum, as_lost
 from isograd.health.case import Case, case_of
 from isograd.health.diagnosis import recurrent_axes
@@ -21,7 +22,7 @@ from isograd.health.hypotheses import Proposal, proposals
 from isograd.health.outcome import outcome
 from isograd.health.present import Present, present_of
 from isograd.ports import Patient
-from isograd.records.cause import TIMED, Explanation
+from isograd.records.cause import TIMED, Cause, Explanation
 from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.finding import Finding
@@ -186,10 +187,47 @@ def cause_of(
         remarks.append(
             f"the untouched copy has a skill of {own:.2f} on what it was trained on, of {control:.2f} on other examples"
         )
+    found = stopped.with_the_rest(found, work, case)
     left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
     if left_out is not None:
         found = replace(found, answer="cause", causes=(left_out,))
-    return faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
+    found = faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
+    bounded = any(not one.trainable for one in case.anatomy.parameters)  # by what was learned elsewhere, on purpose
+    reached = math.inf if bounded else max(control, outcome(case).skill or 0.0)
+    in_full = functools.partial(cause.in_full, work, found.control, proposed, longest)
+    return beside_a_simple_learner(found, patient, given, reached, in_full, work)
+
+
+def beside_a_simple_learner(
+    found: Explanation,
+    patient: Patient,
+    given: Examples,
+    reached: float,
+    again: Callable[[], Sequence[Cause]],
+    work: attempting.Search,
+) -> Explanation:
+    """The answers that there is no signal and that nothing is to blame, held against what a simple learner makes of the data.
+
+    ``reached`` is the best that run and untouched copy are known to have done. What is beaten is tried ``again``, for longer.
+    """
+    if found.answer not in ("no signal", "healthy") or given.held is given.training:
+        return found
+    try:
+        simple = patient.simple(given.training, given.held)
+    except ModelError:
+        return found
+    if found.answer == "no signal" or simple is None:
+        return beaten.with_signal(found, simple)
+    if not beaten.beaten(simple, reached):
+        return found
+    causes = again()
+    found = replace(found, tried=tuple(work.tried), spent=work.spent)
+    longer = next((one for one in work.tried if one.reason == cause.UNTOUCHED and one.skill is not None), None)
+    if longer is None or longer.steps < work.run or not beaten.beaten(simple, max(reached, longer.skill or 0.0)):
+        return found
+    if causes:
+        return replace(found, answer="cause", causes=tuple(causes))
+    return beaten.with_its_limit(found, simple, max(reached, longer.skill or 0.0), longer.steps)
 
 
 def first_look(patient: Patient, given: Examples) -> tuple[Fact, ...]:

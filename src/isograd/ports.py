@@ -68,6 +68,10 @@ class Patient(Protocol):
         """How much better than a constant answer it is on examples: the one yardstick for every edit."""
         ...
 
+    def simple(self, training: Sequence[Batch], held: Sequence[Batch]) -> Skill | None:
+        """How good a simple learner becomes at the same on the raw inputs; None where it does not apply."""
+        ...
+
     def reborn(self, seed: int) -> Self:
         """A new patient with fresh initial weights from ``seed`` and a fresh optimizer."""
         ...

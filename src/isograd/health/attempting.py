@@ -145,6 +145,13 @@ def suspects(work: Search, given: Sequence[Edit] = ()) -> list[Hypothesis]:
     return list(kinds.values())
 
 
+def companions(work: Search, suspected: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
+    """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
+    curves = [one for one in suspected if one.edit.kind in ("activation", "nonlinearity")]
+    drawn = [one for one in work.tried if one.edit.kind == "initialisation" and one.failed is None and not one.given]
+    return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspected]
+
+
 def best_of_each_kind(work: Search) -> list[Hypothesis]:
     """Of each kind of edit the one that does best alone, by its last trial, which is the longest; the best first."""
     last = {one.edit: one for one in work.tried if not one.given}

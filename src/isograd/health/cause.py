@@ -288,13 +288,6 @@ def _suspects(work: Search) -> list[Hypothesis]:
     return suspects(work)
 
 
-def _companions(work: Search, suspected: Sequence[Hypothesis]) -> list[tuple[Hypothesis, Hypothesis]]:
-    """A deep network with another activation needs weights that suit it: the activation on trial beside each initialisation."""
-    curves = [one for one in suspected if one.edit.kind in ("activation", "nonlinearity")]
-    drawn = [one for one in work.tried if one.edit.kind == "initialisation" and one.failed is None and not one.given]
-    return [(weights, curve) for curve in curves for weights in reversed(drawn) if weights not in suspected]
-
-
 def _parts(work: Search, best: Hypothesis, given: tuple[Edit, ...]) -> list[Hypothesis]:
     """The hypotheses that a trial stands for: of a pair that is new, both."""
     alone = {one.edit: one for one in work.tried if not one.given}
@@ -316,7 +309,7 @@ def _pairs(work: Search, control: Skill, suspected: Sequence[Hypothesis], certai
     suspected = [one for one in suspected if one.edit.kind not in put_right]
     several = list(combinations(suspected[:4], 2))
     pairs: list[tuple[tuple[Edit, ...], Hypothesis]] = [((), one) for one in (suspected if certain else ())]
-    pairs += [((first.edit,), second) for first, second in [*_companions(work, suspected), *several][:PAIRS]]
+    pairs += [((first.edit,), second) for first, second in [*attempting.companions(work, suspected), *several][:PAIRS]]
     work.foresee((*certain, *firsts, second.edit) for firsts, second in pairs)
     for firsts, second in pairs:
         # What takes off late shows in a longer replay alone; but not where nothing arrives or nothing moves.
@@ -331,10 +324,20 @@ def _pairs(work: Search, control: Skill, suspected: Sequence[Hypothesis], certai
     return sorted(found, key=lambda one: -one.score)
 
 
-def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longest: int) -> list[Hypothesis]:
+def in_full(work: Search, control: Skill, candidates: Sequence[Proposal], longest: int) -> list[Cause]:
+    """The cause in replays LONGER times as long, of a program that stands well and is known to leave much: by harm alone."""
+    work.alarmed = True
+    found = _longer(work, control, candidates, longest, by_harm=True)
+    best = _best(found)
+    return [] if best is None else [_named(best, found, candidates)]
+
+
+def _longer(
+    work: Search, control: Skill, candidates: Sequence[Proposal], longest: int, *, by_harm: bool = False
+) -> list[Hypothesis]:
     """Where nothing that may be blamed gained: again, LONGER times as long, with the most suspect edits first."""
     length = min(longest, work.length * LONGER)
-    best = sorted(work.tried, key=lambda one: (-one.score, one.reason == "list", -worth(one)))
+    best = sorted(work.tried, key=lambda one: (0.0 if by_harm else -one.score, one.reason == "list", -worth(one)))
     single = [one for one in best if one.failed is None and not (one.edit.remedy or one.given or one.edit.kind == "steps")]
     moved = abs(control.value) > NIL  # then a loss with the very skill of the control is the same loss
     single = [one for one in single if not (moved and one.edit.kind == "loss" and one.skill == control.value)]
@@ -352,7 +355,7 @@ def _longer(work: Search, control: Skill, candidates: Sequence[Proposal], longes
             break
         proposal = next((one for one in candidates if one.edit == edit), Proposal(edit, "list"))
         found.append(tried(work, replace(proposal, reason=f"{proposal.reason}, for longer"), control, ()))
-    able = [one for one in found if one.gain > NIL and not _weak(one, control)]
+    able = [one for one in found if one.gain > NIL and (by_harm or not _weak(one, control))]
     return sorted(able, key=lambda one: (-one.score, -one.gain))
 
 

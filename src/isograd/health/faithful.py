@@ -47,6 +47,8 @@ READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
 """Diseases that are faults of the program itself, read off it: beside a critical one nothing is said of the labels."""
 BEHIND = READ_OFF | {disease.__name__.rpartition(".")[2] for disease in DATA}
 """With what the batches bring: what all else may follow from."""
+CERTAIN = 0.95
+"""Confidence of an alarm that is a fact of the program or of its data."""
 ENDS = ("plateau", "collapse", "first_aid")
 """Diseases that say what came of a training, and not of what it came."""
 
@@ -121,22 +123,40 @@ def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:
 
 
 def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidates: Sequence[Proposal] = ()) -> Explanation:
-    """The answer with the alarms that stand, where it names no cause.
+    """The answer with the alarms that stand, where it names no cause; what is possible at most gives way to what is certain.
+
+    A setting that gains a little, and that nothing speaks for, is no cause beside a fault that was read off the program or its
+    data and that no replay can take away: it is told as what helps.
 
     >>> from isograd.records.skill import Skill
     >>> seen = Finding("vanishing", "critical", 0.9, "2", "No gradient reaches layer 2.")
     >>> with_what_was_seen(Explanation("unknown", Skill(0.0, 9), 80, 160, 2000), (seen,)).seen[0].standing
     'no edit'
     """
-    if found.causes:
-        return found
     alarms = (one for one in findings if one.alarm and one.disease not in ENDS)
     rows = [_sighting(one, found.tried, candidates) for one in alarms]
+    if found.causes and not (_unspoken(found) and any(map(_untriable, rows))):
+        return found
+    if found.causes:
+        helps = tuple(dict.fromkeys((*found.remedies, *(one.edit for one in found.causes))))
+        found = replace(found, answer="unknown", causes=(), remedies=helps)
     if found.answer == "no signal":  # what was tried for so long that a batch is known by heart is answered
         told = [one for one in rows if one.finding.disease in BEHIND or one.standing in ("no edit", "not tried", "failed")]
         broken = any(one.finding.severity == "critical" and one.finding.disease in READ_OFF for one in told)
         found, rows = replace(found, answer="unknown" if broken else "no signal"), told
     return replace(found, seen=tuple(sorted(rows, key=lambda one: (one.standing == "refuted", _in_vain(one)))))
+
+
+def _unspoken(found: Explanation) -> bool:
+    """Whether all that is named is possible at most, and neither a fact nor a finding speaks for it."""
+    spoken = {one.edit for one in found.tried if one.reason.startswith(("fact", "finding", "beside"))}
+    return all(one.certainty == "possible" and one.edit not in spoken for one in found.causes)
+
+
+def _untriable(one: Sighting) -> bool:
+    """Whether it is read off the program or its data, for certain, and no trial of it could be made."""
+    read = one.finding.severity == "critical" or one.finding.confidence >= CERTAIN
+    return read and one.finding.disease in BEHIND and one.standing in ("no edit", "failed")
 
 
 def _in_vain(one: Sighting) -> bool:

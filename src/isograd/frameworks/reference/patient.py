@@ -110,6 +110,10 @@ class ReferencePatient(Patient):
         outputs = np.concatenate([self.network(x) for x, _ in pairs])
         return skill_of(outputs, np.concatenate([np.asarray(targets) for _, targets in pairs]), self.loss)
 
+    def simple(self, training: Sequence[Any], held: Sequence[Any]) -> Skill | None:
+        """Nothing: no simple learner is at hand here."""
+        return None
+
     def reborn(self, seed: int) -> Self:
         """A new patient with weights drawn anew by torch's rule, and an optimizer that remembers nothing."""
         return replace(self, network=_drawn(self.network, "uniform", "", seed), optimizer=self.optimizer.fresh())

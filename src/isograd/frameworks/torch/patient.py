@@ -19,6 +19,7 @@ from isograd.frameworks.torch import edits, stepping, yardsticks
 from isograd.frameworks.torch.applying import applied
 from isograd.frameworks.torch.copying import as_one, members_of, together, without_memory
 from isograd.frameworks.torch.describe import checked, describe
+from isograd.frameworks.torch.fitting import matched
 from isograd.frameworks.torch.judging import WORST
 from isograd.frameworks.torch.manner import Manner, running
 from isograd.frameworks.torch.mixing import mixed_rows
@@ -26,6 +27,7 @@ from isograd.frameworks.torch.operations import loss_name
 from isograd.frameworks.torch.preparing import Data
 from isograd.frameworks.torch.probing import Along
 from isograd.frameworks.torch.recorder import TorchRecorder
+from isograd.frameworks.torch.simple import simple_skill
 from isograd.frameworks.torch.state import same_random_streams, seeded
 from isograd.ports import Followed, Patient
 from isograd.records.anatomy import Anatomy
@@ -237,6 +239,20 @@ class TorchPatient(Patient):
         if not found:
             raise RequestError("there are no examples to judge by")
         return yardsticks.judged(found)
+
+    def simple(self, training: Sequence[Any], held: Sequence[Any]) -> Skill | None:
+        """What a simple learner makes of the raw inputs (``simple.simple_skill``), where it is judged as the program is."""
+        if self.step is not None or self.score is not None or not held:
+            return None
+        twin = self._unmoved()
+        with same_random_streams(), torch.no_grad(), running(twin.models, twin.manner):
+            for model in twin.models:
+                model.eval()
+            parts = yardsticks.seen(twin.models, held[:1], twin.heard or twin.loss)[0]
+        if len(parts) != 1 or parts[0].how != "targets":
+            return None
+        found = matched(parts[0].made, parts[0].wanted)
+        return simple_skill(training, held, found.task, found.outputs.shape[1])
 
     def reborn(self, seed: int) -> Self:
         """A new patient with fresh weights from ``seed`` and a fresh optimizer with the same settings.

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from isograd.errors import ModelError
 from isograd.frameworks.torch import edits, mending
+from isograd.frameworks.torch.places import tensors_in
 from isograd.records.edit import VALUES, Edit
 
 if TYPE_CHECKING:
@@ -30,6 +31,21 @@ def _flag(name: str, on: Any, off: Any) -> Callable[[TorchPatient, Edit], TorchP
         return _loop(**{name: off if edit.off else on}, **early)(twin, edit)
 
     return perform
+
+
+def _fresh_batches(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    if twin.loop.same_batch and not edit.off and len(twin.known) > 1 and all(alike(twin.known[0], one) for one in twin.known):
+        raise ModelError(
+            "there is no other batch to take: all that were given are one and the same",
+            remedy="give the loader, or batches of all the data",
+        )
+    return _flag("same_batch", False, True)(twin, edit)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two batches hold the same tensors, or equal ones."""
+    pairs = list(zip(tensors_in(one), tensors_in(other), strict=False))
+    return bool(pairs) and all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in pairs)
 
 
 def _clip(twin: TorchPatient, edit: Edit) -> TorchPatient:
@@ -144,7 +160,7 @@ def _held(optimizer: Optimizer) -> set[int]:
 TRAINING: dict[str, Callable[[TorchPatient, Edit], TorchPatient]] = {
     "clear_gradients": _flag("clears", 1, 0),
     "train_mode": _flag("evaluating", False, True),
-    "fresh_batches": _flag("same_batch", False, True),
+    "fresh_batches": _fresh_batches,
     "constant_rate": _loop(rates=(), schedule=None, warm_up=None),
     "keep_weights": _loop(redraws=0),
     "take_steps": _loop(idle=False),
