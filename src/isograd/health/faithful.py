@@ -21,6 +21,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+from isograd.health.blame import summary_of
 from isograd.health.case import Case
 from isograd.health.cause import GAIN, LEARNS, LIKELY
 from isograd.health.diagnosis import DATA, PROGRAM
@@ -47,6 +48,8 @@ READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
 """Diseases that are faults of the program itself, read off it: beside a critical one nothing is said of the labels."""
 BEHIND = READ_OFF | {disease.__name__.rpartition(".")[2] for disease in DATA}
 """With what the batches bring: what all else may follow from."""
+HARMFUL = 0.5
+"""Harm of a value that is told although it could not be tried: as much as a certain fact counts (``scoring.CERTAIN``)."""
 CERTAIN = 0.95
 """Confidence of an alarm that is a fact of the program or of its data."""
 ENDS = ("plateau", "collapse", "first_aid")
@@ -144,7 +147,24 @@ def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidat
         told = [one for one in rows if one.finding.disease in BEHIND or one.standing in ("no edit", "not tried", "failed")]
         broken = any(one.finding.severity == "critical" and one.finding.disease in READ_OFF for one in told)
         found, rows = replace(found, answer="unknown" if broken else "no signal"), told
+    if found.answer in ("unknown", "no signal"):
+        found = replace(found, remarks=(*found.remarks, *_untold(found.tried)))
     return replace(found, seen=tuple(sorted(rows, key=lambda one: (one.standing == "refuted", _in_vain(one)))))
+
+
+def _untold(tried: Sequence[Hypothesis]) -> list[str]:
+    """Values that harm a healthy network and that no trial could change here: possible, for all that is known.
+
+    >>> narrow = Hypothesis(Edit("width", 16.0, before=1.0), "value", harm=0.85, failed="no chain of layers")
+    >>> [said.partition(" (")[0] for said in _untold([narrow])]
+    ['not tried: A hidden layer is too narrow to carry the answer']
+    """
+    failed = {one.edit.kind: one for one in tried if one.failed is not None and not one.given and (one.harm or 0.0) >= HARMFUL}
+    return [
+        f"not tried: {summary_of(one.edit).rstrip('.')} (costs a healthy network of this family {one.harm:.2f}): {one.failed}"
+        for one in failed.values()
+        if one.reason.startswith("value")
+    ]
 
 
 def _unspoken(found: Explanation) -> bool:
