@@ -256,3 +256,12 @@ def test_a_watch_of_unknown_length_foretells_nothing():
         loss(net(batch[0]), batch[1]).backward()
         optimizer.step()
         assert watch.report().risk is None
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+def test_a_bag_of_words_is_measured_and_nothing_of_its_size_is_foretold(mode):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.EmbeddingBag(1_000, 8, mode=mode), nn.Linear(8, 2))
+    batch = torch.randint(0, 1_000, (32, 12)), torch.randint(0, 2, (32,))
+    report = isograd.check(model, batch, nn.functional.cross_entropy, torch.optim.Adam(model.parameters()), steps=1_000)
+    assert not any(one.disease == "surprise" for one in report.findings)

@@ -226,7 +226,8 @@ _MODULES: tuple[tuple[Any, Callable[[Any], Known]], ...] = (
     ((nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd), _pool("max")),
     ((nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd), _pool("average")),
     (_SAME_NUMBERS, lambda _: ("reshape", ())),
-    ((nn.Embedding, nn.EmbeddingBag), lambda m: ("embedding", (("rows", m.num_embeddings), ("width", m.embedding_dim)))),
+    (nn.Embedding, lambda m: ("embedding", (("rows", m.num_embeddings), ("width", m.embedding_dim)))),
+    (nn.EmbeddingBag, lambda m: ("embedding", (("rows", m.num_embeddings), ("width", m.embedding_dim), ("bag", m.mode)))),
     ((nn.RNNBase, nn.RNNCellBase), _recurrent),
     (
         nn.MultiheadAttention,

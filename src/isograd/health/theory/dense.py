@@ -158,9 +158,12 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
 
 
 def embedding_forward(node: Node, world: World) -> Flow | None:
-    """A table of rows drawn at random: two tokens have nothing in common unless they are the same one."""
+    """A table of rows drawn at random: two tokens have nothing in common unless they are the same one.
+
+    Of a bag, whose rows are summed or averaged over as many tokens as it has, nothing is foretold.
+    """
     square = weights.matrix(node, world)
-    if square is None or not node.shape:
+    if square is None or not node.shape or node.get("bag", ""):
         return None
     same = square / max(1.0, weights.number(node, "rows", 1.0))
     width = float(node.shape[-1])
