@@ -216,7 +216,8 @@ def judgeable(writer: Writer, batches: Sequence[Any], made: Callable[[Any], Any]
         with suppress(ModelError):
             patient.judge(given.held)
             return given, patient
-    given = Examples(tuple(batches[:-20]), tuple(batches[-20:]))
+    apart = 20 if len(batches) >= 40 else max(1, len(batches) // 5)
+    given = Examples(tuple(batches[:-apart]), tuple(batches[-apart:]))
     return given, made(given.training)
 
 

@@ -309,11 +309,11 @@ def _tried(twin: TorchPatient, new: Sequence[nn.Module] = ()) -> TorchPatient:
 
 
 def _width(twin: TorchPatient, edit: Edit) -> TorchPatient:
+    left = edits.unheld(twin.models, twin.optimizer)
     with _drawing(twin):
         reshaping.widen(twin.models, edits.number(edit))
-    if twin.optimizer is None:
-        return twin
-    return dataclasses.replace(twin, optimizer=edits.same_optimizer(twin.models, twin.optimizer))
+    again = None if twin.optimizer is None else edits.same_optimizer(twin.models, twin.optimizer, left)
+    return dataclasses.replace(twin, optimizer=again)
 
 
 def _depth(twin: TorchPatient, edit: Edit) -> TorchPatient:

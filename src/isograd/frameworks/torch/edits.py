@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -91,10 +91,25 @@ def another_optimizer(models: Sequence[nn.Module], name: str, present: Optimizer
     return USUAL[name]([p for p in every_parameter(models) if p.requires_grad])
 
 
-def same_optimizer(models: Sequence[nn.Module], optimizer: Optimizer) -> Optimizer:
+def unheld(models: Sequence[nn.Module], optimizer: Optimizer | None) -> set[tuple[str, str]]:
+    """The parameters that ask for a gradient and that the optimizer does not hold, by path of the layer and name."""
+    held = {id(p) for group in (optimizer.param_groups if optimizer is not None else ()) for p in group["params"]}
+    return {
+        (path, name)
+        for path, module in modules_of(models)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.requires_grad and id(parameter) not in held
+    }
+
+
+def same_optimizer(
+    models: Sequence[nn.Module], optimizer: Optimizer, left: Collection[tuple[str, str]] = frozenset()
+) -> Optimizer:
     """The same kind and constants of its first group, for every parameter that asks for a gradient, without memory.
 
-    Raises ``ModelError`` for several, of which nothing says which one new parameters belong to.
+    ``left`` out are those that it did not hold before layers were exchanged (``unheld``): what it forgot it goes on forgetting,
+    or a change of layers would put that right as well. Raises ``ModelError`` for several, of which nothing says which one new
+    parameters belong to.
     """
     if isinstance(optimizer, Several):
         raise ModelError("several optimizers step this program, and the change has parameters that none of them holds yet")
@@ -103,7 +118,13 @@ def same_optimizer(models: Sequence[nn.Module], optimizer: Optimizer) -> Optimiz
     every = any(one.kind is one.VAR_KEYWORD for one in known.values())
     group = optimizer.param_groups[0]
     settings = {key: value for key, value in group.items() if key in optimizer.defaults and (every or key in known)}
-    made: Optimizer = kind([p for p in every_parameter(models) if p.requires_grad], **settings)
+    out = {
+        id(p)
+        for path, module in modules_of(models)
+        for name, p in module.named_parameters(recurse=False)
+        if (path, name) in left
+    }
+    made: Optimizer = kind([p for p in every_parameter(models) if p.requires_grad and id(p) not in out], **settings)
     return made
 
 
