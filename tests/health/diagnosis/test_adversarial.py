@@ -53,6 +53,31 @@ def test_a_generator_of_squared_errors_that_is_asked_for_the_answer_of_the_judge
     assert list(adversarial.diagnose(detached(zeros))) == [], "residuals that are all to be nothing"
 
 
+def test_a_judge_that_steps_three_times_for_each_step_of_the_generator_is_no_help_to_it():
+    def sides(t):
+        own = (side(0.01, 1.0, 5), side(0.01, 0.0, 6))
+        return own if t % 4 else (*own, side(9.0, 1.0, 9))
+
+    (finding,) = adversarial.diagnose(detached(training(sides, 600)))
+    assert "helps it" not in finding.summary and "nothing to follow" in finding.summary
+
+
+def test_a_judge_that_led_while_anybody_looked_has_won_only_where_the_losses_stepped_since_say_so():
+    def early(last):
+        def sides(t):
+            if t <= 40:
+                return side(0.01, 1.0, 5), side(0.01, 0.0, 6), side(6.0, 1.0, 9)
+            return (dataclasses.replace(side(last, 1.0, 20), function=""),)
+
+        case = training(sides)
+        return [step if step.index <= 40 else dataclasses.replace(step, losses=()) for step in case.steps], case
+
+    for last, told in ((6.0, 1), (2.1, 0)):
+        steps, case = early(last)
+        found = list(adversarial.diagnose(dataclasses.replace(case, steps=tuple(steps))))
+        assert len([finding for finding in found if finding.alarm]) == told, last
+
+
 @pytest.mark.parametrize("losses", [(0.69, 0.69, 0.69), (0.5, 0.4, 1.1)])
 def test_an_even_game_is_healthy_and_no_plateau(losses):
     case = game(*losses)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch.heads import HEADS, Head, head_of, kind_of, made_by, mark, tag
+from isograd.frameworks.torch.heads import HEADS, Head, head_at, head_of, kind_of, made_by, mark, tag
 from isograd.frameworks.torch.losses import given_to, left_out, sample_of
 from isograd.frameworks.torch.places import persons_line
 from isograd.frameworks.torch.written import Written, picked
@@ -27,6 +27,9 @@ SPREAD = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "pois
 
 CURVES = ("sigmoid", "tanh", "relu", "log", "exp", "log_sigmoid")
 """Functions above a softmax over one output that leave it the constant it is."""
+
+ENTRYWISE = ("log", "add", "clamp", "clamp_min")
+"""Functions between a softmax and a likelihood, an eps among them, that leave its axis what it is."""
 
 ALIKE = 0.05
 """Relative difference up to which what is stepped is the loss that was heard, and little besides (a penalty)."""
@@ -94,6 +97,9 @@ class Calls:
         if found is not None:
             sample, (made, wanted) = found
             self._keep(sample, output)
+            if (logs := self._written.logs) is not None:
+                self._axis(head_at(logs), sample)
+                self._written.logs = None
             if made != wanted and _is_square(made, wanted):
                 self._spread(made, wanted, sample.source)
 
@@ -161,10 +167,13 @@ class Calls:
         """A softmax over the examples, or over an axis of one: of tables and images, where the axes have a meaning."""
         if head.axis is None or not head.functions or len(head.shape) not in (2, 4):
             return
-        size, classes = head.shape[head.axis], 1
-        direct = "softmax" in head.functions[0] and head.shape == sample.output_shape
-        over_batch = direct and head.axis == 0 and size > 1 and head.shape[1] > classes
+        size = head.shape[head.axis]
         above = head.functions[: next(i for i, name in enumerate(head.functions) if "softmax" in name)]
+        direct = head.shape == sample.output_shape and all(name in ENTRYWISE for name in above)
+        square = (
+            len(head.shape) == 2 and head.shape[0] == head.shape[1]
+        )  # pairs of a contrast, either axis of which may be meant
+        over_batch = direct and head.axis == 0 and size > 1 and head.shape[1] > 1 and not square
         if over_batch or (size == 1 and head.axis > 0 and all(name in CURVES for name in above)):
             settings = (("axis", head.axis), ("size", size))
             where, source = head.at

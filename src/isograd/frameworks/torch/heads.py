@@ -122,9 +122,13 @@ def head_of(output: Tensor) -> Head:
     >>> found.functions, found.base, found.axis, found.shape
     (('softmax',), 'linear', 1, (4, 2))
     """
+    return head_at(output.grad_fn)
+
+
+def head_at(node: Any) -> Head:
+    """The head whose last function a node of a graph stands for."""
     names: list[str] = []
     nodes: list[Any] = []
-    node: Any = output.grad_fn
     for _ in range(FARTHEST):
         if node is None:
             return _head(names, nodes, "")

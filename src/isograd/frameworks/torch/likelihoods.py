@@ -13,8 +13,10 @@ ROWS = 65_536
 """Examples beyond which a one-hot mask is not looked through."""
 
 
-def likelihood(node: Any) -> tuple[Tensor, Tensor] | None:
-    """Log probabilities (examples by classes) and the class of each example, where a node stands for what was picked of them.
+def likelihood(node: Any) -> tuple[Tensor, Tensor, Any] | None:
+    """Log probabilities (examples by classes), the class of each example, and the node of what they were picked of.
+
+    Nothing where a node does not stand for such a pick.
 
     Known are ``log(p)[range(n), y]``, ``log(p).gather(1, y)``, ``one_hot * log(p)``, the same of ``log_softmax``, and the log
     of what was picked of a softmax; an eps in the logarithm or none.
@@ -33,16 +35,16 @@ def likelihood(node: Any) -> tuple[Tensor, Tensor] | None:
     return found
 
 
-def _picked(node: Any) -> tuple[Tensor, Tensor] | None:
-    if kind_of(node) == "Log":
+def _picked(node: Any) -> tuple[Tensor, Tensor, Any] | None:
+    of_softmax = kind_of(node) == "Log"
+    if of_softmax:
         node = _below(node)
-        logs = _logs(_below(node), of_softmax=True) if kind_of(node) in ("Index", "Gather") else None
-    elif kind_of(node) in ("Index", "Gather"):
-        logs = _logs(_below(node))
-    else:
+    if kind_of(node) not in ("Index", "Gather"):
         return None
+    below = _below(node)
+    logs = _logs(below, of_softmax=of_softmax)
     classes = _classes(node) if logs is not None else None
-    return None if logs is None or classes is None else (logs, classes)
+    return None if logs is None or classes is None else (logs, classes, below)
 
 
 def _classes(node: Any) -> Tensor | None:
@@ -57,14 +59,14 @@ def _classes(node: Any) -> Tensor | None:
     return classes if len(rows) == len(classes) and torch.equal(rows, torch.arange(len(rows), device=rows.device)) else None
 
 
-def _masked(node: Any) -> tuple[Tensor, Tensor] | None:
-    logs = next((found for below in _children(node) if (found := _logs(below)) is not None), None)
+def _masked(node: Any) -> tuple[Tensor, Tensor, Any] | None:
+    logs, below = next(((found, below) for below in _children(node) if (found := _logs(below)) is not None), (None, None))
     sides = (getattr(node, name, None) for name in ("_saved_self", "_saved_other"))
     mask = next((one for one in sides if isinstance(one, Tensor) and not one.requires_grad), None)
     if logs is None or mask is None or mask.shape != logs.shape or len(mask) > ROWS:
         return None
     one_hot = ((mask == 0) | (mask == 1)).all() and (mask.sum(-1) == 1).all()
-    return (logs, mask.argmax(-1)) if bool(one_hot) else None
+    return (logs, mask.argmax(-1), below) if bool(one_hot) else None
 
 
 def _logs(node: Any, *, of_softmax: bool = False) -> Tensor | None:

@@ -187,7 +187,7 @@ class TorchRecorder(Recorder):
             return
         start = time.perf_counter() if opened.timed else 0.0
         try:
-            alone = opened.index < self._quick and id(optimizer) == self._alone
+            alone = opened.index < self._quick and id(optimizer) == self._alone and not opened.done
             if alone and not (self._loss.late or opened.facts or opened.heeds):
                 self._hurry(optimizer, start)
             elif (held := self._roster.held_by(optimizer)) is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from isograd.frameworks.torch.floors import wide
-from isograd.frameworks.torch.heads import kind_of
+from isograd.frameworks.torch.heads import head_at, kind_of
 from isograd.frameworks.torch.likelihoods import likelihood
 from isograd.frameworks.torch.losses import sample_of
 from isograd.frameworks.torch.places import persons_line
@@ -68,6 +68,8 @@ class Written:
 
     square: tuple[Shape, Shape] | None = None
     """Shapes of the last difference in which a layer's column met a row, whatever the loss makes of it; taken by ``Calls``."""
+    logs: Any = None
+    """The node of what the last likelihood was picked of; taken by ``Calls``."""
     _differences: list[_Difference] = field(default_factory=list)
     _tensors: list[weakref.ref[Tensor]] = field(default_factory=list)
     _done: set[int] = field(default_factory=set)
@@ -172,8 +174,10 @@ class Written:
             or min(abs(factor - 1.0), abs(factor / terms - 1.0), abs(factor * sample.output_shape[1] - 1.0)) > EPS
         ):
             return None
+        self.logs, head = found[2], head_at(found[2]).functions
         return dataclasses.replace(
             sample,
+            head=("log", *head) if head[:1] == ("softmax",) else head,  # picked first, and its logarithm taken then
             value=value,
             floor=sample.floor * factor,
             reduction="mean" if abs(factor - 1.0) <= EPS else "sum",

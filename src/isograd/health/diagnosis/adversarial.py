@@ -24,7 +24,8 @@ Bounds:
           the generator makes what the real examples are, both kinds spread alike in it. The logarithm of the ratio of two
           deviations over 16 examples in one direction has a standard error of 1 / sqrt(15), so that 2 is 2.7 errors; its
           outputs over all examples must spread wider as well (WIDER), or the ratio be FAR_APART, 4.3 errors
-Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it.
+Below SURE but not LOST, and at twice SURE: a remark. Only in the last third, and in every look of it; where looks end in the
+first half, the losses that are stepped have to bear it out.
 
 Look-alikes that are healthy: a judge that leads (0.2 and 2 are usual with pictures), critics whose losses are no likelihood,
 contrastive losses, a network that is asked for one class, a generator whose examples are alike at the start.
@@ -61,6 +62,8 @@ APART, WIDER, FAR_APART, OVER = 2.0, 1.25, 3.0, 0.9
 SUM = 0.05
 """How far the loss that is stepped may be from the sum of the losses heard to be that sum."""
 LOOKS = 3
+FEW = 20
+HALF = 0.5
 STEPS = 100
 REFERENCES = (
     "Goodfellow et al. 2014, Generative adversarial nets, arXiv:1406.2661, section 3",
@@ -85,15 +88,16 @@ def diagnose(case: Case) -> Iterator[Finding]:
     generator = max(found, key=lambda curve: statistics.fmean(values[id(curve)]))
     judge = [value for curve in found if curve is not generator for value in values[id(curve)]]
     fooled = values[id(generator)]
-    for one in (_starved(case, judge, fooled) or _won(generator, judge, fooled), _alike(case) or _unlike(case)):
+    for one in (_starved(case, judge, fooled) or _won(case, generator, judge, fooled), _alike(case) or _unlike(case)):
         if one is not None:
             yield one
 
 
-def _won(generator: Curve, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
+def _won(case: Case, generator: Curve, judge: Sequence[float], fooled: Sequence[float]) -> Finding | None:
     won = max(judge) < SURE and min(fooled) > LOST
     if not won and not (max(judge) < LEADS and min(fooled) > LOST / 2.0):
         return None
+    won = won and (generator.looks[-1][0] > HALF * case.taken or _stays_far(case))
     now, pays = statistics.fmean(judge), statistics.fmean(fooled)
     return Finding(
         "adversarial",
@@ -109,6 +113,12 @@ def _won(generator: Curve, judge: Sequence[float], fooled: Sequence[float]) -> F
         "spectral normalisation for the judge; labels of 0.9 in place of 1",
         references=REFERENCES,
     )
+
+
+def _stays_far(case: Case) -> bool:
+    """Whether what is stepped, which goes on where looks end early, still costs what no even game does (2.1) every tenth time."""
+    late = sorted(r.value for r in case.series("loss") if r.step > (1.0 - curves.LATE) * case.taken)
+    return len(late) >= FEW and late[-len(late) // 10] > LOST
 
 
 def _losses(now: float, pays: float) -> Iterator[Evidence]:
@@ -251,8 +261,9 @@ def _agree(case: Case, found: list[Curve], least: float) -> float | None:
         for step, value in looks:
             together[step] = together.get(step, 0.0) + value
     stepped = {r.step: r.value for r in case.series("loss")}
-    known = [abs(stepped[step] - value) <= SUM * abs(stepped[step]) for step, value in together.items() if step in stepped]
-    if len(known) >= LOOKS and sum(known) >= OVER * len(known):
+    whole = set.intersection(*({step for step, _ in looks} for looks in sides.values()))
+    known = [step for step in whole & set(stepped) if abs(stepped[step] - together[step]) <= SUM * abs(stepped[step])]
+    if len(known) >= max(LOOKS, OVER * len(together)):  # judge and generator learn in one step, always
         paid = statistics.median(value for step, value in stepped.items() if step > (1.0 - curves.LATE) * case.taken)
     else:
         late = [curve.late_looks()[0][0] for curve in found]

@@ -87,12 +87,13 @@ def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
         return None
     _, fact = known
     axis, size = int(fact.get("axis", 0)), int(fact.get("size", 0))
+    at = f"at {spoken(fact.where)}" if fact.where else "before the loss"
     if size == 1:
         value = "0" if name == "log_softmax" else "1"
         return _finding(
             use,
             "critical",
-            f"The {name} at {_place(use)} runs over a single output, so that it gives {value} whatever the network says: "
+            f"The {name} {at} runs over a single output, so that it gives {value} whatever the network says: "
             "no gradient passes and nothing is learned.",
             Evidence(f"axis {axis} has {size} entry", "softmax_axis", float(size), bound=2.0),
             "return the output as it is and use nn.BCEWithLogitsLoss(), or give the last layer one output a class",
@@ -100,11 +101,11 @@ def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
     return _finding(
         use,
         "warning",
-        f"The {use.head} at {_place(use)} runs over axis {axis}, the {size} examples of the batch, and not over the "
+        f"The {name} {at} runs over axis {axis}, the {size} examples of the batch, and not over the "
         f"{use.outputs} classes: each answer depends on the other examples.",
         Evidence(f"axis {axis} has {size} entries, the examples", "softmax_axis", float(axis), bound=1.0),
-        f"{use.head}(..., dim=1)"
-        if use.head == "log_softmax"
+        f"{name}(..., dim=1)"
+        if name == "log_softmax" or use.last.function == "nll_loss"
         else "no softmax before cross-entropy; elsewhere softmax(..., dim=1)",
     )
 
