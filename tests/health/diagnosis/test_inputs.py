@@ -49,6 +49,16 @@ def test_scaled_inputs_and_rare_columns_are_fine():
     assert found(training(poor, inputs=(table(largest=0.5, median=0.02),))) == []
 
 
+@pytest.mark.parametrize(("answers", "alarm"), [(poor, True), (good, False)])
+def test_a_batch_of_a_hundred_times_the_usual_size_is_told_and_an_alarm_where_the_answers_are_poor(answers, alarm):
+    case = training(answers, inputs=(table(),))
+    wild = dataclasses.replace(case.steps[40], inputs=(table(rms=500.0, high=4e3),))
+    steps = tuple(wild if step.index == wild.index else step for step in case.steps)
+    (finding,) = found(dataclasses.replace(case, steps=steps))
+    assert finding.alarm == alarm and "500 times the usual size" in finding.summary and "largest rows" in finding.remedy
+    assert found(training(answers, inputs=(table(rms=2.0),))) == []
+
+
 def test_indices_have_no_size():
     assert found(training(poor, inputs=(table(rms=500.0, dtype="int64"),))) == []
 

@@ -149,6 +149,28 @@ def test_zeros_in_float32_a_single_gradient_few_looks_or_a_scaler_that_skips_are
 
 
 @pytest.mark.parametrize("factor", [1e-7, 1.0])
+def test_a_real_network_of_half_precision_whose_loss_is_computed_in_float32_underflows_and_no_function_is_blamed(
+    digits, mlp, factor
+):
+    import torch
+
+    import isograd
+
+    torch.manual_seed(0)
+    x, y = digits
+    model = mlp(3, torch.nn.ReLU).half()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for _ in range(20):
+            rows = torch.randint(0, 1400, (64,))
+            optimizer.zero_grad()
+            (factor * torch.nn.functional.cross_entropy(model(x[rows].half()).float(), y[rows])).backward()
+            optimizer.step()
+    said = [one.disease for one in watch.report().findings if one.disease in ("precision", "flat_activation") and one.alarm]
+    assert said == (["precision"] if factor < 1.0 else [])
+
+
+@pytest.mark.parametrize("factor", [1e-7, 1.0])
 def test_a_real_loss_with_a_tiny_factor_under_autocast(digits, mlp, factor):
     import torch
 

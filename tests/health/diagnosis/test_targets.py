@@ -1,11 +1,14 @@
 """Targets out of reach: said where the run is spent on getting to their size."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from lessons import classes, final, numbers, training
 
 from isograd.health.diagnosis import targets
+from isograd.records.batch import InputSample
+from isograd.records.moments import Moments
 
 
 def found(case):
@@ -27,6 +30,17 @@ def test_large_targets_that_were_reached_are_a_remark():
         return climbing(t) if t < 20 else numbers(t, mean=200.0, scale=30.0, explained=0.8)
 
     (finding,) = found(training(reached))
+    assert finding.severity == "note"
+
+
+def test_large_targets_of_a_loss_that_broke_are_a_warning_and_not_where_the_batch_itself_holds_what_is_not_finite():
+    def broke(t):
+        return replace(climbing(t), value=math.nan if t > 7 else 4e4 * t)
+
+    (finding,) = found(training(broke))
+    assert finding.severity == "warning" and "the loss broke" in finding.summary
+    spoilt = InputSample("", 0, (64, 3), "float32", Moments.of([1.0, math.nan]), -1.0, 1.0)
+    (finding,) = found(training(broke, inputs=(spoilt,)))
     assert finding.severity == "note"
 
 

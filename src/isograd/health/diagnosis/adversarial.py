@@ -116,7 +116,7 @@ def _won(case: Case, generator: Curve, judge: Sequence[float], fooled: Sequence[
 
 
 def _stays_far(case: Case) -> bool:
-    """Whether what is stepped, which goes on where looks end early, still costs what no even game does (2.1) every tenth time."""
+    """Whether a tenth of what is stepped late, which is known where looks end early, costs what no even game does (2.1)."""
     late = sorted(r.value for r in case.series("loss") if r.step > (1.0 - curves.LATE) * case.taken)
     return len(late) >= FEW and late[-len(late) // 10] > LOST
 

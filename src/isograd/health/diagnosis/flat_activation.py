@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from isograd.health.case import Case
+from isograd.health.diagnosis.precision import in_half
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import WEIGHTED, Node, spoken
 from isograd.records.finding import Evidence, Finding
@@ -66,6 +67,8 @@ def _outside(case: Case, looks: Sequence[Mapping[str, LayerSample]]) -> Iterator
         return  # a margin that is kept asks for nothing
     sample = next((sample for _, sample in reversed(case.losses) if sample.training), None)
     name = next((one for one in sample.head if one in STEPPED), "") if sample else ""
+    if not name and in_half(case):
+        return  # more likely underflow: ``precision``
     yield Finding(
         "flat_activation",
         "critical",

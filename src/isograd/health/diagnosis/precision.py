@@ -273,13 +273,17 @@ def _stands(of: Moments, share: float) -> bool:
     return of.count > 0 and abs(of.total) > share * math.sqrt(of.count) * of.norm
 
 
+def in_half(case: Case) -> bool:
+    """Whether the outputs, and so their gradients, are of float16."""
+    return case.anatomy.dtype == "float16" or {s.output_dtype for _, s in case.losses if s.training} == {"float16"}
+
+
 def _vanished(case: Case) -> Finding | None:
     """Every gradient of every look was exactly 0 in float16: no step has ever changed anything."""
     looks = [[s.gradient for s in step.layers if s.gradient and s.gradient.count] for step in case.sampled]
     looks = [gradients for gradients in looks if gradients]
-    half = {sample.output_dtype for _, sample in case.losses if sample.training} == {"float16"}
     if (
-        not half
+        not in_half(case)
         or len(looks) < ALWAYS
         or case.facts("scale_skipped")
         or any(gradient.largest for gradients in looks for gradient in gradients)

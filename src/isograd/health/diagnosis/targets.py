@@ -6,7 +6,8 @@ section 2.1), so that n steps move a bias by at most n * lr; plain gradient desc
 large as those that its learning rate was chosen for, and breaks instead.
 Bounds:
   FAR     targets whose mean or deviation is 10 times the size that the outputs had at the start
-  POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained
+  POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained; or a loss
+          that is not finite any more
   HUGE    before training, where there are no answers yet: 1,000 times, as for inputs. The gradients of the first step are as
           many times larger than those of scaled targets
 
@@ -46,14 +47,16 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     last = curve.looks[-1][1]
     now = last.output.rms if last.output is not None else math.nan
-    harmed = case.taken >= 20 and outcome(case).short_of(POOR)
+    given = any(reading.value for reading in case.series("input_nonfinite"))
+    broke = not given and any(not math.isfinite(reading.value) for reading in case.series("loss"))
+    harmed = broke or (case.taken >= 20 and outcome(case).short_of(POOR))
     alarm = harmed or (case.taken <= FIRST_STEPS and far >= HUGE)
     yield Finding(
         "targets",
         "warning" if alarm else "note",
         0.9 if alarm else 0.6,
         "data",
-        _told(case, whole, first.output.rms, now, alarm=alarm),
+        _told(case, whole, first.output.rms, now, broke=far if broke else None, alarm=alarm),
         (
             Evidence(f"targets are {far:.3g} times the size of the first outputs", "target_size", far, "", FAR),
             Evidence(f"first loss: {first.value:.3g}", "loss", first.value or 0.0),
@@ -66,8 +69,10 @@ def diagnose(case: Case) -> Iterator[Finding]:
     )
 
 
-def _told(case: Case, targets: Moments, born: float, now: float, *, alarm: bool) -> str:
+def _told(case: Case, targets: Moments, born: float, now: float, *, broke: float | None, alarm: bool) -> str:
     sizes = f"Targets have mean {targets.mean:.3g} and deviation {targets.std:.3g}; the outputs "
+    if broke is not None:
+        return f"{sizes}began at a size of {born:.2g}: gradients {broke:.2g} times as large as of scaled targets, and the loss broke."
     if case.taken <= FIRST_STEPS:
         return f"{sizes}begin at a size of {born:.2g}" + (": the run would be spent on getting there." if alarm else ".")
     reached = f"{sizes}began at a size of {born:.2g} and are at {now:.3g} after {case.taken:,} steps"
