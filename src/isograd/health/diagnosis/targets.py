@@ -72,7 +72,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _told(case: Case, targets: Moments, born: float, now: float, *, broke: float | None, alarm: bool) -> str:
     sizes = f"Targets have mean {targets.mean:.3g} and deviation {targets.std:.3g}; the outputs "
     if broke is not None:
-        return f"{sizes}began at a size of {born:.2g}: gradients are {broke:.2g} times those of scaled targets, and the loss broke."
+        return f"{sizes}began at a size of {born:.2g}: gradients {broke:.2g} times those of scaled targets, and the loss broke."
     if case.taken <= FIRST_STEPS:
         return f"{sizes}begin at a size of {born:.2g}" + (": the run would be spent on getting there." if alarm else ".")
     reached = f"{sizes}began at a size of {born:.2g} and are at {now:.3g} after {case.taken:,} steps"
