@@ -379,24 +379,6 @@ def test_outputs_targets_and_losses_die_with_their_step():
     assert len(recorder.trace().steps[-1].losses) == 2
 
 
-def test_a_softmax_over_the_batch_is_a_fact_below_a_logarithm_and_in_a_likelihood_by_hand_too():
-    rows = torch.arange(len(Y))
-    for loss in (
-        lambda p, y: F.nll_loss((p + 1e-9).log(), y),
-        lambda p, y: F.nll_loss(p.clamp_min(1e-9).log(), y),
-        lambda p, y: -(p[rows, y] + 1e-9).log().mean(),
-        lambda p, y: -(F.one_hot(y, 3) * p.log()).sum(1).mean(),
-    ):
-        for axis, told in ((0, ["1"]), (1, [])):
-            step = watched(nn.Sequential(nn.Linear(6, 3), nn.Softmax(axis)), loss, y=Y)
-            assert [fact.where for fact in step.facts if fact.kind == "softmax_axis"] == told
-
-
-def test_a_contrast_of_all_pairs_may_take_its_softmax_over_either_axis():
-    loss = watched(nn.Sequential(nn.Linear(6, 32), nn.Softmax(0)), lambda p, y: F.nll_loss(p.log(), torch.arange(len(p))))
-    assert not [fact for fact in loss.facts if fact.kind == "softmax_axis"]
-
-
 def test_a_softmax_over_one_below_a_sigmoid_is_a_fact_and_attention_to_one_key_is_none():
     step = watched(nn.Sequential(nn.Linear(6, 1), nn.Softmax(1), nn.Sigmoid()), F.binary_cross_entropy, y=(R > 0).float())
     assert [fact.where for fact in step.facts if fact.kind == "softmax_axis"] == ["1"]
