@@ -4,7 +4,10 @@ import itertools
 import math
 
 import pytest
+import torch
+from torch import nn
 
+import isograd
 from isograd.frameworks.torch import budget
 from isograd.frameworks.torch.budget import ALL, EVALUATED, FLOOR, HEARD, HEARD_FLOOR, HIDDEN, NORMS, NOTHING, Alarm, Budget
 
@@ -181,3 +184,21 @@ def test_a_diagnosis_of_ten_times_as_many_steps_is_expected_to_take_ten_times_as
         return meter.may_diagnose(10, 2)
 
     assert told(2) and not told(100)
+
+
+def test_a_judge_that_steps_four_times_for_one_of_the_generator_makes_as_many_steps_at_any_budget():
+    counts = []
+    for budget in (None, 0.03, 1e-6):
+        judge, maker = nn.Linear(3, 1), nn.Linear(2, 3)
+        first, second = (torch.optim.SGD(one.parameters(), lr=0.01) for one in (judge, maker))
+        with isograd.watch([judge, maker], [first, second], budget=budget) as watch:
+            for _ in range(120):
+                for _ in range(4):
+                    first.zero_grad()
+                    judge(maker(torch.ones(4, 2)).detach()).mean().backward()
+                    first.step()
+                second.zero_grad()
+                judge(maker(torch.ones(4, 2))).mean().backward()
+                second.step()
+        counts.append(watch.meter.steps)
+    assert counts == [481] * 3  # each step of the generator goes with the one of the judge after it

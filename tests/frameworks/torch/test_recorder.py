@@ -227,24 +227,6 @@ def test_a_gan_makes_one_step_of_both_optimizers():
     assert trace.anatomy.loss == "binary_cross_entropy_with_logits"
 
 
-def test_a_judge_that_steps_four_times_for_one_of_the_generator_makes_as_many_steps_at_any_budget():
-    counts = []
-    for budget in (None, 0.03, 1e-6):
-        judge, maker = nn.Linear(3, 1), nn.Linear(2, 3)
-        first, second = (torch.optim.SGD(one.parameters(), lr=0.01) for one in (judge, maker))
-        with isograd.watch([judge, maker], [first, second], budget=budget) as watch:
-            for _ in range(120):
-                for _ in range(4):
-                    first.zero_grad()
-                    judge(maker(torch.ones(4, 2)).detach()).mean().backward()
-                    first.step()
-                second.zero_grad()
-                judge(maker(torch.ones(4, 2))).mean().backward()
-                second.step()
-        counts.append(watch.meter.steps)
-    assert counts == [481] * 3  # each step of the generator goes with the one of the judge after it
-
-
 def test_lbfgs_counts_one_step_for_several_passes():
     trace = watched("LBFGS")
     assert trace.meter.steps == 4
