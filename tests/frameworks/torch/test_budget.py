@@ -188,10 +188,10 @@ def test_a_diagnosis_of_ten_times_as_many_steps_is_expected_to_take_ten_times_as
 
 def test_a_judge_that_steps_four_times_for_one_of_the_generator_makes_as_many_steps_at_any_budget():
     counts = []
-    for budget in (None, 0.03, 1e-6):
+    for share in (None, 0.03, 1e-6):
         judge, maker = nn.Linear(3, 1), nn.Linear(2, 3)
         first, second = (torch.optim.SGD(one.parameters(), lr=0.01) for one in (judge, maker))
-        with isograd.watch([judge, maker], [first, second], budget=budget) as watch:
+        with isograd.watch([judge, maker], [first, second], budget=share) as watch:
             for _ in range(120):
                 for _ in range(4):
                     first.zero_grad()
