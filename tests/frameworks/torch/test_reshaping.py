@@ -261,3 +261,44 @@ def test_a_layer_that_is_made_wider_stays_frozen_where_it_was() -> None:
     reshaping.widen([net], 2.0)
     assert net[0].weight.shape == (6, 4)
     assert [parameter.requires_grad for parameter in net.parameters()] == [False, True, True, True]
+
+
+class Branching(nn.Module):
+    """Attention with a feed-forward part of its own, and one of the person's with a path around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.TransformerEncoderLayer(8, 2, 3, batch_first=True)
+        self.feed = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2), nn.GELU(), nn.Linear(2, 8))
+        self.places, self.out = nn.Parameter(torch.zeros(5, 8)), nn.Linear(8, 3)
+
+    def forward(self, x):
+        hidden = self.first(x + self.places)
+        return self.out((hidden + self.feed(hidden)).mean(1))
+
+
+def test_in_a_network_with_branches_the_parts_are_widened_that_nothing_else_reads():
+    torch.manual_seed(0)
+    batch = torch.randn(16, 5, 8), torch.randint(0, 3, (16,))
+    made, _ = patient_of(Branching(), batch=batch)
+    wide = made.apply(Edit("width", 4.0))
+    model = wide.models[0]
+    assert (model.first.linear1.out_features, model.first.linear2.in_features) == (12, 12)
+    assert (model.feed[1].out_features, model.feed[3].in_features) == (8, 8)
+    assert all(one.out_features == 8 for one in (model.first.linear2, model.feed[3]))
+    assert model.out.in_features == 8 and tuple(model.feed[0].normalized_shape) == (8,)
+    trained = wide.trained([batch], 3)
+    assert held(wide) and not any(torch.equal(old, new) for old, new in zip(weights(wide), weights(trained), strict=True))
+
+
+def test_layers_of_which_it_is_not_known_who_reads_them_are_not_widened():
+    class Apart(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.out = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.out(self.a(x) + self.b(x))
+
+    with pytest.raises(ModelError, match="can be made wider"):
+        reshaping.widen([Apart()], 2.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from torch import Tensor, nn
@@ -236,27 +237,16 @@ def widen(models: Sequence[nn.Module], factor: float) -> None:
     """Make every hidden layer ``factor`` times as wide, weights drawn anew, with the norms between them.
 
     Layers in a chain, each of which reads what the one before gives: linear, convolutional (all places of a channel may be read
-    at once, as behind a flattening), recurrent and embedding ones. Raises ``ModelError`` where they do not follow one another,
-    so that it is not known what reads what.
+    at once, as behind a flattening), recurrent and embedding ones. Where they do not all follow one another those do of which
+    the structure says so: the two of a transformer's feed-forward part, and members of one ``nn.Sequential`` with nothing but
+    functions and norms between them; what such a part takes and gives stays. Raises ``ModelError`` where there is none either.
     """
     if not factor > 0.0:
         raise ModelError(f"width is a factor above 0, not {factor}")
-    held = [module for _, module in modules_of(models) if next(module.parameters(recurse=False), None) is not None]
-    last = next((module for module in reversed(held) if isinstance(module, _CHAINED)), None)
-    wider, gave, gives = list[tuple[nn.Module, nn.Module]](), 0, 0
-    for module in held:
-        ends = _ends(module)
-        reads, odd = divmod(ends[0], gave) if gave else (1, 0)
-        if not all(ends) or odd or (reads > 1 and not isinstance(module, nn.Linear)):
-            wider = []
-            break
-        inner = reads * gives if gave else ends[0]
-        outer = ends[1] if module is last else inner if isinstance(module, _NORMS) else max(1, round(ends[1] * factor))
-        if inner * outer > WIDEST and not isinstance(module, _NORMS):
-            raise ModelError("the wider layer would be too large", met=f"{inner} by {outer}")
-        wider.append((module, _like(module, inner, outer)))
-        gave, gives = ends[1], outer
-    if sum(isinstance(module, _CHAINED) for module, _ in wider) < 2:
+    wider = _widened(_weighted([module for _, module in modules_of(models)]), factor)
+    for part in () if wider else _parts(models):
+        wider += _widened(part, factor)
+    if not wider:
         raise ModelError(
             "only a chain of linear, convolutional, recurrent and embedding layers can be made wider",
             remedy="widen the model by hand",
@@ -268,7 +258,41 @@ def widen(models: Sequence[nn.Module], factor: float) -> None:
         module.__dict__.update({name: value for name, value in vars(fresh).items() if "hooks" not in name})
 
 
+def _weighted(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    return [module for module in modules if next(module.parameters(recurse=False), None) is not None]
+
+
+def _parts(models: Sequence[nn.Module]) -> Iterator[list[nn.Module]]:
+    """The weighted layers of each part of which it is certain that each is read by the next alone."""
+    for _, module in modules_of(models):
+        if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            yield [module.linear1, module.linear2]
+        elif isinstance(module, nn.Sequential) and len(set(module)) == len(module):
+            for chained, part in groupby(module, lambda one: _follows(one) or isinstance(one, _INSIDE)):
+                if chained:
+                    yield _weighted(list(part))
+
+
+def _widened(held: Sequence[nn.Module], factor: float) -> list[tuple[nn.Module, nn.Module]]:
+    """Each layer of a chain with one that is wider; none where they are no chain."""
+    last = next((module for module in reversed(held) if isinstance(module, _CHAINED)), None)
+    wider, gave, gives = list[tuple[nn.Module, nn.Module]](), 0, 0
+    for module in held:
+        ends = _ends(module)
+        reads, odd = divmod(ends[0], gave) if gave else (1, 0)
+        if not all(ends) or odd or (reads > 1 and not isinstance(module, nn.Linear)):
+            return []
+        inner = reads * gives if gave else ends[0]
+        outer = ends[1] if module is last else inner if isinstance(module, _NORMS) else max(1, round(ends[1] * factor))
+        if inner * outer > WIDEST and not isinstance(module, _NORMS):
+            raise ModelError("the wider layer would be too large", met=f"{inner} by {outer}")
+        wider.append((module, _like(module, inner, outer)))
+        gave, gives = ends[1], outer
+    return wider if sum(isinstance(module, _CHAINED) for module, _ in wider) > 1 else []
+
+
 _CHAINED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.Embedding)
+_INSIDE = (nn.Linear, nn.modules.conv._ConvNd, nn.Flatten)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
