@@ -319,6 +319,8 @@ def _plan(program: Program, patient: Patient, seen: Seen, work: Work, asked: tup
     )
     every = preset(singles, seen.present)
     chosen = _able([one for one in every if one.keeps_weights or not program.learned], fits)
+    stood = {one.edit.kind: one.edit.before for one in reversed(singles) if not one.edit.where}
+    asked = tuple(one if one.before is not None else replace(one, before=stood.get(one.kind)) for one in asked)
     if asked and not fits(asked):
         raise ModelError("the edits cannot be made in this program", met=fits.why)
     pairs = () if kept else companions(singles, seen.present)

@@ -89,6 +89,12 @@ def test_an_edit_that_is_asked_for_is_proven_or_harmful():
         cured(edits=(Edit("unfreeze"),))
 
 
+def test_of_an_edit_that_is_asked_for_the_present_value_is_found_out():
+    proof = cured(optimizer=adam(1e-6), edits=Edit("learning_rate", 1e-2))
+    assert proof.verdict == "proven" and proof.edits == (Edit("learning_rate", 1e-2, before=proof.edits[0].before),)
+    assert proof.edits[0].before == pytest.approx(1e-6) and "1e-06 → 0.01" in str(proof)
+
+
 def test_validation_examples_are_halved_between_search_and_proof():
     seen = tried(4, optimizer=adam(1e-5), validation=DATA[-4:], batches=DATA[:-4], edits=RATE)
     assert [(one.part, one.seed == 0) for one in seen] == [("search", True)] * 2 + [("proof", False)] * 2

@@ -114,7 +114,7 @@ def essential(work: Work, plan: Plan, found: Found, control: Training, highest: 
     short, level = max(1, work.length // PARTS), standing(plan, control)
     gained, stood = dict(highest.curve).get(short, -math.inf), dict(control.curve).get(short, level)
     poor = found.ceiling is None or (plan.natural and highest.skill.value < WELL)
-    own = [one.skill or 0.0 for one in work.standing(-math.inf) if one.edits]
+    own = [one.skill or 0.0 for one in work.standing(-math.inf) if len(one.edits) == 1]
     alone = share == HOPELESS and max(own, default=level) > level + EQUAL * work.scale
     if poor or alone or gained <= stood + GAIN * work.scale:
         return

@@ -160,7 +160,8 @@ def search(work: Work, plan: Plan, found: Found) -> None:
         work.bar = goal(plan, work, value, top, KEPT)
         _singles(work, order[:FIRST], near, stop)
         _together(work, plan, near, stop)
-        essential(work, plan, found, control, best)
+        if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
+            essential(work, plan, found, control, best)
         beside(work, plan, found, best, top)
         if not any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             _singles(work, order, near, stop)
