@@ -47,6 +47,19 @@ def test_where_nothing_gains_alone_each_part_of_a_good_preset_is_left_out_in_sho
     assert not [made for made, part, steps in asked if steps == 25 and len(made) == len(edits) - 1], "a poor preset"
 
 
+def test_parts_are_left_out_in_short_too_where_a_combination_alone_gains_and_is_far_from_the_preset():
+    edits = tuple(Edit(kind) for kind in ("input_scale", "loss", "normalisation", "optimizer", "learning_rate", "clip_norm"))
+    needed, asked = {edits[0], edits[3], edits[4]}, []
+    deep = (Edit("activation", "tanh"), Edit("initialisation", "orthogonal"))
+    singles = tuple(Proposal(edit, "finding", edit.kind == "loss") for edit in edits)
+    work = program(lambda made: 0.9 if needed <= made else 0.5 if set(deep) <= made else 0.0, asked, 24.0)
+    proof = cure(work, Plan(edits, singles, together=(deep,), alarmed=True), lambda: 0.5)
+    assert deep in [made for made, _, steps in asked if steps == 100], "theory puts these together"
+    assert [made for made, _, steps in asked if steps == 25 and len(made) == len(edits) - 1], "the parts of the preset"
+    assert (edits[-1],) not in [made for made, _, _ in asked], "no more single edits are tried in vain"
+    assert proof.verdict == "proven" and set(proof.edits) == needed
+
+
 def test_a_preset_that_fails_at_its_rate_tries_another_in_short_and_that_is_the_ceiling():
     asked = []
     way, plan = (HE, LOW), Plan((HE, RATE), SINGLES, ways=((HE, LOW), (RELU, RATE)))
