@@ -19,7 +19,7 @@ def train(x, y, *, draw="shuffled", size=32, lr=3e-3):
     with isograd.watch(model, optimizer, budget=None) as watch:
         for _ in range(EPOCHS):
             order = torch.randint(0, len(x), (len(x),)) if draw == "at random" else torch.randperm(len(x))
-            for rows in order.split(size):
+            for rows in order[: len(x) // size * size if draw == "whole batches" else None].split(size):
                 optimizer.zero_grad()
                 F.cross_entropy(model(x[rows]), y[rows]).backward()
                 optimizer.step()
@@ -38,7 +38,15 @@ def task(rows=1024, width=10):
 def test_labels_that_were_shuffled_apart_are_told_although_the_network_learns_them_by_heart():
     x, _, apart = task()
     report, facts = train(x, apart)
-    assert facts[-1].settings == (("dataset", 1024), ("rows", 32))
+    assert facts[-1].settings == (("dataset", 1024), ("rows", 32), ("steps", 32))
+    assert [finding.disease for finding in report.findings if finding.alarm] == ["labels"]
+
+
+@pytest.mark.parametrize(("draw", "steps"), [("whole batches", 31), ("shuffled", 32)])
+def test_a_pass_that_drops_its_last_batch_or_ends_in_a_small_one_is_a_pass_too(draw, steps):
+    x, _, apart = task(rows=1010)
+    report, facts = train(x, apart, draw=draw)
+    assert facts[-1].get("steps", 0) == steps
     assert [finding.disease for finding in report.findings if finding.alarm] == ["labels"]
 
 

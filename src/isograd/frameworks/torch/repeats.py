@@ -7,6 +7,7 @@ would be one pass no example may come twice, and over the passes some have to.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.sameness import examples_for
 from isograd.records.fact import Fact
 
-ENTRIES = 16
+ENTRIES = 32
 """Numbers of an example, spread evenly over it, by which it is known again."""
 LOOKS = 64
 """Batches that are remembered at most; only hashes of examples are."""
@@ -70,8 +71,12 @@ class Repeats:
         if self.table > 0 and passes == 1 and (found := moved(self.seen)) is not None and found[1] <= OVERLAP * self.table:
             settings = (("moved", found[0]), ("rows", self.size), ("dataset", self.table), ("used", found[1]))
             yield Fact("overlap", "data", settings=settings)
-        if self.table > self.size > 0 and passes == 1 and in_passes(self.seen, self.table / self.size):
-            yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size)))
+        if self.table > self.size > 0 and passes == 1:
+            length = self.table / self.size  # the last batch of a pass is left out, or is a small one, or ends in the next pass
+            for steps in dict.fromkeys((math.floor(length), math.ceil(length), length)):
+                if in_passes(self.seen, steps):
+                    yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size), ("steps", steps)))
+                    return
 
 
 def in_passes(seen: Seen, length: float) -> bool:
