@@ -75,7 +75,8 @@ def steps_of_a_pass(case: Case) -> tuple[float, int] | None:
     again = case.facts("repeats")
     if not seen and again:
         fact = again[-1][1]
-        return float(fact.get("steps", 0.0)), int(fact.get("dataset", 0))
+        examples = int(fact.get("dataset", 0))
+        return float(fact.get("steps", examples / max(1, int(fact.get("rows", 1))))), examples
     if len(seen) < 2 or len({fact.get("number", 0) for _, fact in seen}) > 1:
         return None
     batches = int(seen[0][1].get("batches", -1))

@@ -49,6 +49,8 @@ def learned_nothing(curve: Curve, *, honest: bool = True) -> bool:
     late = curve.late()
     if late.beat is None:
         return False
+    if late.hits is None and _follows(curve, late):
+        return False
     if late.hits is None and _explains(late) < GAIN and late.beat < CEILING + 2.0 * late.error:
         return late.beat < GAIN or late.beat <= CLEAR * late.error  # what the loss itself proves is not argued away
     if late.beat >= GAIN:
@@ -58,6 +60,18 @@ def learned_nothing(curve: Curve, *, honest: bool = True) -> bool:
         return certain
     answers = late.hits + 2.0 * late.hits_error < HOPE and not late.stale
     return (certain or answers) and not (honest and _proven(late))
+
+
+def _follows(curve: Curve, late: Standing) -> bool:
+    """Whether outputs of one number go with their targets, by GAIN of the variance or more and beyond CLEAR standard errors.
+
+    Outputs that go with the targets and pay what a constant does are right but for their size, which costs as much as they gain;
+    of few looks the loss tells that less surely than the correlation does. Several columns go along by their means alone.
+    """
+    beat, correlation = late.beat or 0.0, late.correlation or 0.0
+    single = all(math.prod(sample.target_shape[1:]) == 1 for _, sample in curve.late_looks())
+    clear = correlation**2 >= GAIN and correlation > CLEAR / math.sqrt(max(1, late.pairs))
+    return single and clear and beat > 0.0 and not late.stale
 
 
 def _explains(late: Standing) -> float:

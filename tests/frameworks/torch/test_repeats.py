@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import isograd
-from isograd.frameworks.torch.repeats import MATCHES, Repeats
+from isograd.frameworks.torch.repeats import MATCHES, Repeats, marks
 
 EPOCHS = 16
 
@@ -70,3 +70,20 @@ def test_examples_that_cannot_be_told_apart_say_nothing(rows):
         told.look(table[(step - 1) % 8 * 32 :][:32])
     assert bool(list(told.facts(1))) == (rows == "apart") and MATCHES < 32
     assert list(told.facts(2)) == []  # several batches make a step
+
+
+def test_pictures_with_an_empty_rim_are_told_apart():
+    pictures = torch.zeros(256, 1, 12, 12)
+    pictures[:, :, 5:8, 5:8] = torch.randint(0, 3, (256, 1, 3, 3), generator=torch.Generator().manual_seed(3))
+    assert len(set(marks(pictures.flatten(1)))) == len({tuple(one.flatten().tolist()) for one in pictures})
+
+
+@pytest.mark.parametrize(("given", "length"), [(8, 8.0), (7, 7.0)])
+def test_the_last_smaller_batch_of_a_pass_may_be_given_or_left_out(given, length):
+    table = torch.randn(250, 4)
+    told = Repeats(table=250, size=32)
+    for step in range(1, 33):
+        first = (step - 1) % given * 32
+        told.begin(step)
+        told.look(table[first : first + 32])
+    assert [fact.get("steps", 0.0) for fact in told.facts(1)] == [length]

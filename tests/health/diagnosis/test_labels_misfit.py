@@ -95,7 +95,7 @@ def soft(*row):
 
 def test_class_probabilities_must_sum_to_one():
     assert found(soft(0.2, 0.3, 0.5)) == [] and found(soft(0.0, 0.0, 1.0)) == []
-    assert [finding.severity for finding in found(soft(1.0, 0.0, 1.0))] == ["note"]
+    assert [finding.severity for finding in found(soft(1.0, 0.5, 0.5))] == ["note"]
     assert [finding.severity for finding in found(soft(-1.0, 1.0, 1.0))] == ["warning"]
 
 
@@ -155,3 +155,12 @@ def test_a_real_training_whose_labels_were_cast_to_bool_and_its_evaluation(cast)
                     torch.nn.functional.cross_entropy(model(x[400:]), y[400:])
     alarms = [one.summary for one in watch.report().findings if one.alarm and one.disease == "labels_misfit"]
     assert bool(alarms) is cast and (not cast or "class 2, 3" in alarms[0])
+
+
+@pytest.mark.parametrize(("ones", "labels", "severity"), [(2, 6, "warning"), (1, 6, None), (2, 200, "note")])
+def test_several_labels_at_once_are_an_alarm_under_a_softmax_and_a_basket_of_many_goods_is_none(ones, labels, severity):
+    target = Moments.of([1.0] * (8 * ones) + [0.0] * (8 * (labels - ones)))
+    shape = (8, labels)
+    given = {"target": target, "target_range": (0.0, 1.0), "target_dtype": "float32", "target_shape": shape}
+    told = found(sample("cross_entropy", output_shape=shape, **given))
+    assert [finding.severity for finding in told] == [severity] * (severity is not None)

@@ -34,6 +34,12 @@ def test_a_hard_problem_of_which_a_tenth_is_explained_is_no_plateau():
     assert found(training(lambda t: numbers(t, explained=0.1))) == []
 
 
+def test_outputs_that_follow_the_targets_and_are_too_large_are_no_plateau():
+    """Of 6 % that are explained, outputs twice their size pay what a constant pays; the correlation shows it, not the loss."""
+    assert found(training(lambda t: numbers(t, rows=512, explained=0.06, slope=1.95))) == []
+    assert found(training(lambda t: numbers(t, rows=512, explained=0.06, slope=2.5)))  # worse than a constant, whatever they follow
+
+
 def test_a_coin_that_is_known_a_little_is_no_plateau():
     """56 of 100 right where 50 is chance: the loss is only 0.7 % below log 2, and that is all that the hits are worth."""
     allowed = -0.56 * math.log(0.56) - 0.44 * math.log(0.44)

@@ -1,11 +1,13 @@
 """What a batch is, and how a model and a loss are called with it.
 
 ``(inputs, targets)`` is a pair; a mapping goes to the model as keyword arguments, anything else as its one argument. Inputs
-that are a tuple or list are the model's positional arguments, a mapping its keyword arguments.
+that are a tuple or list are the model's positional arguments, or its one argument where it takes no more; a mapping its keyword
+arguments.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +35,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
     try:
         if isinstance(inputs, Mapping):
             return model(**inputs)
-        return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+        return model(*inputs) if isinstance(inputs, tuple | list) and not _as_one(model, inputs) else model(inputs)
     except Exception as error:
         if _exhausted(error):
             raise ModelError(
@@ -49,6 +51,17 @@ def call(model: nn.Module, inputs: Any) -> Any:
             met=f"{_met(inputs)}{came}; {_said(error)}",
             remedy=_instead(inputs),
         ) from error
+
+
+def _as_one(model: nn.Module, inputs: Sequence[Any]) -> bool:
+    """Whether several inputs are one argument: the model takes a single one, a pair such as (users, items)."""
+    if len(inputs) < 2:
+        return False
+    try:
+        taken = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return len(taken) == 1 and all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in taken)
 
 
 def _exhausted(error: Exception) -> bool:

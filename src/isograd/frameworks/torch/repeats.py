@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,8 +19,8 @@ from isograd.frameworks.torch.losses import is_plain
 from isograd.frameworks.torch.sameness import examples_for
 from isograd.records.fact import Fact
 
-ENTRIES = 32
-"""Numbers of an example, spread evenly over it, by which it is known again."""
+ENTRIES = 256
+"""Numbers of an example, spread evenly over it, by whose bits it is known again: of few the rim of a picture is too many."""
 LOOKS = 64
 """Batches that are remembered at most; only hashes of examples are."""
 ROWS = 512
@@ -29,6 +30,8 @@ MATCHES = 8
 
 OVERLAP = 0.5
 """Share of a batch that its neighbour has too, from which they overlap; and of a table, up to which it is left unused."""
+
+_WEIGHTS = [random.Random(place).getrandbits(62) | 1 for place in range(ENTRIES)]
 
 Seen = Sequence[tuple[int, frozenset[int]]]
 """Steps, and the examples of their batches."""
@@ -59,10 +62,8 @@ class Repeats:
         if self.table < 0:
             self.table, self.size = examples_for(len(inputs), inputs.detach()), len(inputs)
         rows = inputs.detach()[:ROWS].flatten(1)
-        width = min(ENTRIES, rows.shape[1])
-        numbers = rows[:, torch.arange(width) * (rows.shape[1] // width)].tolist()
-        keys = frozenset(hash(tuple(one)) for one in numbers)
-        if len(keys) < len(numbers):
+        keys = frozenset(marks(rows))
+        if len(keys) < len(rows):
             self.table = 0  # examples cannot be told apart
         self.seen.append((self._index, keys))
 
@@ -71,16 +72,37 @@ class Repeats:
         if self.table > 0 and passes == 1 and (found := moved(self.seen)) is not None and found[1] <= OVERLAP * self.table:
             settings = (("moved", found[0]), ("rows", self.size), ("dataset", self.table), ("used", found[1]))
             yield Fact("overlap", "data", settings=settings)
-        if self.table > self.size > 0 and passes == 1:
-            length = self.table / self.size  # the last batch of a pass is left out, or is a small one, or ends in the next pass
-            for steps in dict.fromkeys((math.floor(length), math.ceil(length), length)):
-                if in_passes(self.seen, steps):
-                    yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size), ("steps", steps)))
-                    return
+        if self.table > self.size > 0 and passes == 1 and (length := pass_of(self.seen, self.table / self.size)):
+            yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size), ("steps", length)))
+
+
+def pass_of(seen: Seen, batches: float) -> float:
+    """The steps of a pass over a table of so many ``batches``: the last, smaller one is given, left out, or filled up; 0: none.
+
+    >>> thirds = [frozenset(range(9 * n, 9 * n + 9)) for n in (0, 1, 2)]
+    >>> pass_of([(step, thirds[(step - 1) % 3]) for step in range(1, 10)], 3.4)
+    3.0
+    """
+    lengths = (float(math.ceil(batches)), float(math.floor(batches)), batches)
+    return next((length for length in lengths if in_passes(seen, length)), 0.0)
+
+
+def marks(rows: Tensor) -> list[int]:
+    """One number for each row, of the bits of its entries and their places: in whole numbers, so that no order of sums matters.
+
+    >>> found = marks(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
+    >>> found[0] == found[2], found[0] == found[1]
+    (True, False)
+    """
+    width = min(ENTRIES, rows.shape[1])
+    bits = rows[:, torch.arange(width) * (rows.shape[1] // width)].double().contiguous().view(torch.int64)
+    bits = bits ^ (bits >> 24) ^ (bits >> 48)  # small numbers have their bits at the top, where a product loses them
+    found: list[int] = (bits * torch.tensor(_WEIGHTS[:width], device=bits.device)).sum(1).tolist()
+    return found
 
 
 def in_passes(seen: Seen, length: float) -> bool:
-    """Whether batches hold none twice within passes of so many steps, and some over passes.
+    """Whether batches hold none twice within passes of so many steps, and some over passes; the same batch in the same place.
 
     >>> halves = [frozenset(range(0, 20)), frozenset(range(20, 40))]
     >>> steps = [(step, halves[(step - 1) % 2]) for step in range(1, 7)]
@@ -91,6 +113,8 @@ def in_passes(seen: Seen, length: float) -> bool:
     for place, (later, one) in enumerate(seen):
         for step, other in seen[:place]:
             same = len(one & other)
+            if one == other and (later - step) % length:
+                return False  # the same batch comes at the same place of a pass, if passes are alike
             if (later - 1) // length == (step - 1) // length:
                 within += same
             else:

@@ -2,7 +2,10 @@
 
 Torch raises for most of them (``isograd.explain`` has those); what it takes silently:
   binary cross-entropy with targets outside of [0, 1] (-1 and 1, 1 and 2) has no least value: -t log p falls for ever
-  cross-entropy with class probabilities that do not sum to 1: the mean of n rows over C classes is then not 1 / C
+  cross-entropy with class probabilities that do not sum to 1: the mean of n rows over C classes is then not 1 / C. A remark;
+  an alarm where the targets are zeros and ones, SEVERAL of them ones in an example and a DENSE part of all: of k labels the
+  softmax can give none more than 1 / k, so that from 2 on all but one are answered below one half. Baskets and words, which
+  are only ranked, are a few of many
   an index loss whose labels are all ignored is 0 / 0
   label smoothing s leaves the right class 1 - s + s / K: at SMOOTH (half) and more most of each label is noise. An alarm where
   answers stay poor (POOR); published uses lie between .1 and .3
@@ -14,7 +17,7 @@ Torch raises for most of them (``isograd.explain`` has those); what it takes sil
   told when the run is decided, for where tasks follow one another they come later
 These are arithmetic. OFTEN is from chance: at 20 looks a class on average, a class as frequent as the others stays unseen with
 probability exp(-20); a rare one may, so that outputs without a class are a note.
-Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored.
+Look-alikes that are healthy: soft labels and label smoothing (rows sum to 1), padding that is ignored, baskets that are ranked.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ from isograd.health.case import Case
 from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, uses
 from isograd.health.outcome import decided, outcome
 from isograd.health.smoothing import smoothing_of
+from isograd.records.batch import LossSample
 from isograd.records.finding import Evidence, Finding, Severity
 
 SMOOTH, POOR = 0.5, 0.75
 MARGIN = {"soft_margin_loss": "The soft margin loss", "hinge_embedding_loss": "The hinge embedding loss"}
+SEVERAL, DENSE = 1.5, 0.1
 LABELS, SHARE, ASKED = 200, 0.1, 100
 OFTEN = 20
 MANY = 1_000
@@ -194,8 +199,11 @@ def _distributions(use: Use) -> Finding | None:
     total = max(means, key=lambda mean: abs(mean - 1.0))
     if abs(total - 1.0) <= 2e-2 and low >= -1e-3:
         return None
-    severity: Severity = "warning" if low < -1e-3 or not math.isfinite(total) else "note"
+    several = total >= SEVERAL and total >= DENSE * use.outputs and all(map(_is_multi_hot, use.looks))
+    severity: Severity = "warning" if low < -1e-3 or not math.isfinite(total) or several else "note"
     fault = f"the smallest is {low:.3g}" if low < -1e-3 else f"they sum to {total:.3g} an example on average"
+    if several:
+        fault += f", so that no label of them can be given more than {1.0 / total:.2g} and none of the others be denied"
     return _finding(
         use,
         severity,
@@ -205,6 +213,12 @@ def _distributions(use: Use) -> Finding | None:
         "class indices, or targets that are at least 0 and sum to 1; for several labels at once "
         "F.binary_cross_entropy_with_logits(output, target)",
     )
+
+
+def _is_multi_hot(look: LossSample) -> bool:
+    """Whether the targets are zeros and ones."""
+    target = look.target
+    return target is not None and look.target_range == (0.0, 1.0) and math.isclose(target.rms**2, target.mean, rel_tol=1e-6)
 
 
 def _finding(use: Use, severity: Severity, summary: str, evidence: Evidence, remedy: str) -> Finding:
