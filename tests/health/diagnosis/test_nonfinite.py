@@ -1,13 +1,16 @@
 """Non-finite numbers: the first step, the first place, and the two cases that are none of our business."""
 
+import dataclasses
 import math
 
 import pytest
 from bodies import body, case, recording
 
 from isograd.health import signals
+from isograd.health.case import case_of
 from isograd.health.diagnosis import nonfinite
 from isograd.records.anatomy import Anatomy, Node
+from isograd.records.batch import LossSample
 from isograd.records.moments import Moments
 from isograd.records.trace import LayerSample, ParameterSample, Step, Trace
 
@@ -33,6 +36,21 @@ def test_the_first_step_whose_loss_is_nan_is_named():
     (finding,) = found(Step(1, loss=1.0), Step(2, loss=math.nan), Step(3, loss=math.nan))
     assert finding.severity == "critical" and finding.confidence == 1.0 and finding.since == 2
     assert finding.where == "loss"
+
+
+def test_a_loss_that_ran_away_broke_because_the_steps_are_too_long():
+    losses = [*(Step(index, loss=10.0**index) for index in range(1, 7)), Step(7, loss=math.inf)]
+    (finding,) = found(*losses)
+    assert "run away" in finding.summary and "rate" in finding.remedy and "NaN" not in finding.remedy
+    summed = LossSample("mse_loss", reduction="sum", output_shape=(64, 1))
+    steps = (dataclasses.replace(losses[0], losses=(summed,)), *losses[1:])
+    (finding,) = nonfinite.diagnose(case_of(Trace(body(3), ("l0.weight",), steps)))
+    assert finding.remedy.startswith("reduction='mean'") and "64" in finding.remedy
+
+
+def test_a_loss_that_breaks_out_of_the_blue_is_looked_for_in_the_batch():
+    (finding,) = found(*(Step(index, loss=1.0 / index) for index in range(1, 7)), Step(7, loss=math.nan))
+    assert "run away" not in finding.summary and "NaN" in finding.remedy
 
 
 def test_the_first_layer_whose_output_broke_is_where():

@@ -3,10 +3,15 @@
 Bound: none is allowed, for nothing computed from one means anything; the bound is arithmetic, not calibrated. Look-alikes that
 are healthy: minus infinity where attention is masked (the loss and the gradients stay finite), and single skipped steps of
 mixed precision, whose gradient overflows once in a while by design (loss and weights stay finite, and it passes).
+
+Where the loss had run away before, it overflowed because the steps are too long, and nobody need look for NaN in the batch: steps
+beyond twice the inverse of the curvature multiply the error by the same factor every time. RISING losses in a row that each are
+above the one before, up to RUNAWAY times the least so far, are no noise.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -22,6 +27,8 @@ _TAME = (
     "look at the inputs and targets of that step for NaN; then a lower learning rate, clipping, or an eps where the loss "
     "divides, takes a logarithm or a root"
 )
+_SHORTER = "a learning rate 10 to 100 times lower, scaled inputs and targets, or clipping of the gradient"
+RISING, RUNAWAY = 3, 1e3
 MASKING = ("masked_fill", "where")
 """Functions that put minus infinity where attention must not look: only NaN is an accident there."""
 
@@ -41,10 +48,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if not loss and not nans and _passes(rows, since):
         yield _remark(since, len(norms))
         return
+    grown = _runaway(case, since) if since == (loss[0].step if loss else 0) else ""
     where, text, source = _told(case, since) or (*_first_place(rows, since, anatomy), None)
     node = anatomy.node(where)
     seen = max((r.step for r in case.readings.values if r.step < since), default=since - 1)
     gap = f" or earlier (the last look before it was at step {seen})" if seen < since - 1 else ""
+    if where != "data" and grown:
+        text = f"{grown}: the steps are too long"
     what = "The loss" if loss and loss[0].step == since else "A gradient" if norms else "A value"
     yield Finding(
         "nonfinite",
@@ -56,8 +66,26 @@ def diagnose(case: Case) -> Iterator[Finding]:
         (where,) if node else (),
         source or (node.source if node else None),
         since,
-        remedy=_CLEAN if where == "data" else _TAME,
+        remedy=_CLEAN if where == "data" else f"{_mean(case)}{_SHORTER}" if grown else _TAME,
     )
+
+
+def _runaway(case: Case, since: int) -> str:
+    """How the loss ran away before it broke; "" where it did not."""
+    before = [r for r in case.series("loss") if r.step < since and math.isfinite(r.value)]
+    last = before[-RISING - 1 :]
+    least = min((abs(r.value) for r in before), default=0.0)
+    rises = len(last) > RISING and all(one.value < other.value for one, other in itertools.pairwise(last))
+    if not rises or last[-1].value <= RUNAWAY * least or since - last[0].step > 2 * len(last):
+        return ""
+    return f"it had run away before, from {before[0].value:.3g} at step {before[0].step} to {last[-1].value:.2g}"
+
+
+def _mean(case: Case) -> str:
+    """The way out of a loss that is summed over the batch, where it is."""
+    sums = [sample for _, sample in case.losses if sample.training and sample.reduction == "sum" and sample.output_shape]
+    many = sums[-1].output_shape[0] if sums else 1
+    return f"reduction='mean', for the sum over {many} examples makes every step {many} times as long; " if many > 1 else ""
 
 
 def _told(case: Case, since: int) -> tuple[str, str, str | None] | None:
