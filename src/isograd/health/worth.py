@@ -65,7 +65,7 @@ def learned_nothing(curve: Curve, *, honest: bool = True) -> bool:
 def _follows(curve: Curve, late: Standing) -> bool:
     """Whether outputs of one number go with their targets, by GAIN of the variance or more and beyond CLEAR standard errors.
 
-    Outputs that go with the targets and pay what a constant does are right but for their size, which costs as much as they gain;
+    Outputs that go with the targets and pay what a constant does are right but for their size, which costs what they gain;
     of few looks the loss tells that less surely than the correlation does. Several columns go along by their means alone.
     """
     beat, correlation = late.beat or 0.0, late.correlation or 0.0

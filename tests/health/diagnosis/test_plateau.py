@@ -37,7 +37,9 @@ def test_a_hard_problem_of_which_a_tenth_is_explained_is_no_plateau():
 def test_outputs_that_follow_the_targets_and_are_too_large_are_no_plateau():
     """Of 6 % that are explained, outputs twice their size pay what a constant pays; the correlation shows it, not the loss."""
     assert found(training(lambda t: numbers(t, rows=512, explained=0.06, slope=1.95))) == []
-    assert found(training(lambda t: numbers(t, rows=512, explained=0.06, slope=2.5)))  # worse than a constant, whatever they follow
+    assert found(
+        training(lambda t: numbers(t, rows=512, explained=0.06, slope=2.5))
+    )  # worse than a constant, whatever they follow
 
 
 def test_a_coin_that_is_known_a_little_is_no_plateau():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
 
+from isograd.frameworks.torch import staying
 from isograd.frameworks.torch.places import persons_line, tensors_in
 from isograd.records.fact import Fact
 
@@ -20,7 +21,7 @@ LEAVING |= {"tensor": "rewrap", "as_tensor": "rewrap"}
 """Functions after which a value has no graph, and what they are called in a fact."""
 CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
 RESHAPING = frozenset({"view", "reshape"})
-HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING
+HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING | staying.FUNCTIONS
 FACTS = 8
 """Places told of one kind in one step at most."""
 CHANGES = 64
@@ -71,9 +72,17 @@ class Conduct:
         elif learning and self._training and path not in self.unmeasured and _unmeasured(module):
             self.unmeasured[path] = type(module).__name__
 
-    def calls(self, name: str, path: str | None, args: Sequence[Any]) -> None:
+    def met(self, module: nn.Module, path: str) -> None:
+        """A module runs that no watched model holds."""
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and self._training:
+            self._dropped(path.rpartition(".")[0], float(module.p), f"nn.{type(module).__name__}")
+
+    def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """A function that is heeded here is called."""
-        if name in LEAVING:
+        if name in staying.FUNCTIONS:
+            if path is not None and self._training and kwargs.get("training", True):
+                self._dropped(path, float(kwargs.get("p", 0.5)), f"F.{name}")
+        elif name in LEAVING:
             value = args[0] if args else None
             if not isinstance(value, Tensor) or (path is None and value.numel() == 1):
                 return
@@ -107,6 +116,12 @@ class Conduct:
             if kinds:
                 yield Fact("training_mode", path, settings=(("kinds", kinds),))
         yield from self.facts.values()
+
+    def _dropped(self, path: str, p: float, kind: str) -> None:
+        source = persons_line()
+        key = ("dropout_stays", path, source)
+        if p > 0.0 and self._learning and key not in self.facts and len(self.facts) < FACTS and staying.stays():
+            self.facts[key] = Fact("dropout_stays", path, source, (("p", p), ("kind", kind)))
 
     def _left(self, operation: str, path: str) -> None:
         source = persons_line()

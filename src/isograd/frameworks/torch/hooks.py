@@ -376,5 +376,5 @@ def is_leaf(module: nn.Module) -> bool:
         return True
     if isinstance(module, nn.Sequential):
         return False
-    owned = getattr(type(module).forward, "__module__", "").startswith("torch.nn.modules.")
+    owned = (getattr(type(module).forward, "__module__", None) or "").startswith("torch.nn.modules.")
     return owned and all(name == "parametrizations" for name, _ in module.named_children())

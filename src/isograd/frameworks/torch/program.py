@@ -192,7 +192,9 @@ class Program:
             self._lines["call" if learning else "trial"] = persons_line()
         if known:
             self._arrivals.ran.add(path)
-        elif next(module.parameters(recurse=False), None) is not None:
+            return
+        self._conduct.met(module, path)
+        if next(module.parameters(recurse=False), None) is not None:
             self._arrivals.strangers[id(module)] = (weakref.ref(module), path)
             if learning and not outermost and isinstance(module, DRAWN):
                 own, known_ones = next(module.parameters()), self._arrivals.places
@@ -220,7 +222,7 @@ class Program:
         elif name == "softmax":
             self._sequences.leaks.attends_by_hand(path or "", args, kwargs)
         else:
-            self._conduct.calls(name, path, args)
+            self._conduct.calls(name, path, args, kwargs)
 
     def _loads(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module is about to load a state: told if it is these very weights, taken before steps that were made since."""

@@ -14,6 +14,10 @@ Passes without gradients in training mode (a validation without model.eval()) le
 data and measure a network with dropout: what is reported is wrong, what is trained hardly. That stays a remark, for it is
 also how fakes for a judge are made and how dropout is sampled from.
 
+STAYS: dropout called as F.dropout(x) is on by default, and one that is made in the pass hears of no mode: a part of what is
+evaluated is then thrown away by chance. An alarm where the answers end below WELL; where they are good anyway, or it is
+sampled from on purpose (which says so in its source), a remark or nothing.
+
 LAGS: of the running statistics of a batch norm a share of (1 - momentum)^n is, after n batches, still the 0 and 1 that they
 began at. More than half of it (KEPT) at the end of the run, and batches whose variance is FAR, 4 times, from the running one
 (signals that are twice or half as large) or whose mean is a deviation away, and what is evaluated is another network than the
@@ -52,6 +56,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     for where, found in modes.items():
         if where not in alone:
             yield _evaluating(case, where, found)
+    yield from _staying(case)
     yield from _lagging(case)
     for where, found in lasting(case, "training_mode").items():
         if max(found.seen, int(found.fact.get("times", 0))) >= LEAST:
@@ -67,6 +72,32 @@ def diagnose(case: Case) -> Iterator[Finding]:
                 since=found.first,
                 remedy="if these passes are an evaluation: model.eval() before, model.train() after it",
             )
+
+
+def _staying(case: Case) -> Iterator[Finding]:
+    """Dropout that model.eval() does not end: told once."""
+    found = list(lasting(case, "dropout_stays").values())
+    if not found:
+        return
+    fact = max((one.fact for one in found), key=lambda fact: float(fact.get("p", 0.0)))
+    kind, p = str(fact.get("kind", "")), float(fact.get("p", 0.0))
+    alarm = all(holds(one, case, least=LEAST) for one in found) and outcome(case).short_of(WELL)
+    function = kind.startswith("F.")
+    why = "is not told the mode" if function else "is made in the pass, or held by no module"
+    yield Finding(
+        "wrong_mode",
+        "warning" if alarm else "note",
+        0.85 if alarm else 0.6,
+        fact.where or "model",
+        f"{kind} with p = {p:.2g} {why}, so that model.eval() does not end it: evaluations and predictions go on throwing "
+        f"{100 * p:.0f} % away by chance.",
+        (_evidence(found[0], "dropout_stays"),),
+        tuple(one.fact.where for one in found),
+        fact.source,
+        found[0].first,
+        cause="dropout that evaluation mode does not reach",
+        remedy=f"{kind}(x, p={p:.2g}, training=self.training)" if function else f"self.drop = {kind}({p:.2g}) in __init__",
+    )
 
 
 def _lagging(case: Case) -> Iterator[Finding]:

@@ -1,0 +1,100 @@
+"""Dropout that evaluation mode does not end, and the many ways in which programs see to it themselves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import isograd
+
+X = torch.randn(512, 12, generator=torch.Generator().manual_seed(0))
+Y = (X[:, :4] @ torch.randn(4, 5, generator=torch.Generator().manual_seed(1))).argmax(1)
+
+
+class Net(nn.Module):
+    """Two layers; what stands between them is for the kinds below to say."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(12, 32), nn.Linear(32, 5)
+        self.drop, self.held = nn.Dropout(0.6), [nn.Dropout(0.6)]
+
+    def forward(self, x):
+        return self.two(self.between(self.one(x).relu()))
+
+
+class Function(Net):
+    def between(self, x):
+        return F.dropout(x, 0.6)
+
+
+class Made(Net):
+    def between(self, x):
+        return nn.Dropout(0.6)(x)
+
+
+class Held(Net):
+    def between(self, x):
+        return self.held[0](x)
+
+
+class Told(Net):
+    def between(self, x):
+        return F.dropout(x, 0.6, self.training)
+
+
+class Asked(Net):
+    def between(self, x):
+        return F.dropout(x, 0.6) if self.training else x
+
+
+class AskedAbove(Function):
+    def forward(self, x):
+        x = self.one(x).relu()
+        if self.training:
+            x = self.between(x)
+        return self.two(x)
+
+
+class Registered(Net):
+    def between(self, x):
+        return self.drop(x)
+
+
+class OnPurpose(Net):
+    def between(self, x):
+        return F.dropout(x, 0.6, True)  # sampled from
+
+
+def told(kind, lr=3e-3, steps=60):
+    torch.manual_seed(0)
+    model = kind()
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for step in range(steps):
+            rows = torch.arange(64) + 64 * (step % 8)
+            optimizer.zero_grad()
+            F.cross_entropy(model(X[rows]), Y[rows]).backward()
+            optimizer.step()
+    return [one for one in watch.report().findings if one.disease == "wrong_mode"]
+
+
+@pytest.mark.parametrize(("kind", "how"), [(Function, "F.dropout"), (Made, "nn.Dropout"), (Held, "nn.Dropout")])
+def test_dropout_that_no_mode_reaches_is_an_alarm_with_its_line(kind, how):
+    (finding,) = told(kind)
+    assert finding.severity == "warning" and finding.summary.startswith(how) and "test_staying.py" in finding.source
+    assert ("self.training" in finding.remedy) == (kind is Function)
+
+
+@pytest.mark.parametrize("kind", [Told, Asked, AskedAbove, Registered, OnPurpose])
+def test_programs_that_see_to_the_mode_in_their_own_way_hear_nothing(kind):
+    assert told(kind) == []
+
+
+def test_where_the_answers_are_good_all_the_same_it_is_a_remark():
+    class Mild(Net):
+        def between(self, x):
+            return F.dropout(x, 0.02)
+
+    (finding,) = told(Mild, lr=1e-2, steps=400)
+    assert finding.severity == "note"
