@@ -20,8 +20,11 @@ def test_one_number_for_all_examples_is_a_collapse_to_it():
     assert finding.severity == "critical" and "the same number" in finding.summary
 
 
-def test_a_class_that_is_nearly_all_of_the_data_may_be_every_answer():
-    assert found(training(lambda t: classes(t, kinds=2, shares=[0.95, 0.05], answer=0))) == []
+def test_a_class_that_is_nearly_all_of_the_data_may_be_every_answer_and_the_rare_one_is_a_remark():
+    (finding,) = found(training(lambda t: classes(t, kinds=2, shares=[0.95, 0.05], answer=0)))
+    assert finding.severity == "note" and "pos_weight" in finding.remedy
+    assert finding.summary.startswith("Class 1 is never answered")
+    assert found(training(lambda t: classes(t, kinds=2, shares=[0.95, 0.05], right=0.9, value=0.1))) == []
 
 
 def test_outputs_that_spread_less_because_little_is_known_are_no_collapse():

@@ -7,6 +7,9 @@ than 5 % of the targets' spread; and the loss is no better than the best constan
 LOST: a class with half of its fair share of the targets or more that is not answered once where 30 were due, although the
 rest is learned, is worth a remark: the output of that class may be dead, or the class hides behind another (as words do).
 
+RARE: of two classes of which one is most of the targets, the other is not answered once where RARE were due. That may be all
+that can be known (clicks), or what the program is for (frauds): a remark, for the share of right answers does not show it.
+
 ALIKE: of a loss of the program's own (``records.batch.Replay``), be it a policy's or one of positive pairs alone: the outputs
 of all rows are one and the same to a thousandth of their size, although the inputs differ. Rounding makes 1e-7, an input that
 barely counts 1e-2.
@@ -26,13 +29,13 @@ from isograd.health import curve as curves
 from isograd.health.case import Case
 from isograd.health.curve import REGRESSIONS, Curve, Standing
 from isograd.health.replayed import ROWS, late
-from isograd.health.worth import constant, learned_nothing
+from isograd.health.worth import COMMON, constant, learned_nothing
 from isograd.records.batch import Replay
 from isograd.records.finding import Evidence, Finding
 
 STEPS = 50
 LOOKS = 2
-DUE = 30
+DUE, RARE = 30, 5
 LEARNED = 0.3
 SHRUNK, FEW = 0.01, 3
 ALIKE = 1e-3
@@ -56,6 +59,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
     lost = _lost(curve)
     if lost:
         yield _never(case, curve, lost)
+    elif (rare := _rare(curve)) is not None:
+        yield rare
 
 
 def _alike(case: Case) -> tuple[tuple[int, Replay], ...]:
@@ -159,6 +164,33 @@ def _lost(curve: Curve) -> list[int]:
         and sum(sample.classes[label] for sample in samples if label < len(sample.classes)) >= DUE
         and not any(sample.answers[label] for sample in samples if label < len(sample.answers))
     ]
+
+
+def _rare(curve: Curve) -> Finding | None:
+    """The remark that the rarer of two classes is never answered."""
+    late = curve.late()
+    samples = [sample for _, sample in curve.late_looks() if sum(sample.answers) and not sample.weights]
+    counts = [sum(column) for column in zip(*(sample.classes for sample in samples), strict=False)]
+    if sum(map(bool, curve.classes)) != 2 or (late.majority or 0.0) <= COMMON or not sum(counts):
+        return None
+    label = max((i for i, n in enumerate(curve.classes) if n), key=lambda i: -curve.classes[i])
+    answers = sum(sample.answers[label] for sample in samples if label < len(sample.answers))
+    if answers or label >= len(counts) or counts[label] < RARE:
+        return None
+    share = 100 * (late.majority or 0.0)
+    return Finding(
+        "collapse",
+        "note",
+        0.7,
+        "loss",
+        f"Class {label} is never answered, though {counts[label]} of the {sum(counts):,} targets looked at late were of it: "
+        f"{share:.0f} % of the targets are the other class, so that always to say that is {share:.0f} % right.",
+        (Evidence(f"answers of class {label}: 0 where {counts[label]} were due", "answer_entropy", 0.0),),
+        source=curve.looks[-1][1].source,
+        since=curve.late_looks()[0][0],
+        remedy="judge by recall, balanced accuracy or the area under the curve; then a threshold below one half, or weights: "
+        "pos_weight in BCEWithLogitsLoss, weight in CrossEntropyLoss, a sampler that draws the rare class more often",
+    )
 
 
 def _never(case: Case, curve: Curve, lost: list[int]) -> Finding:

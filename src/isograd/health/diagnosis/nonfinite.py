@@ -4,8 +4,8 @@ Bound: none is allowed, for nothing computed from one means anything; the bound 
 are healthy: minus infinity where attention is masked (the loss and the gradients stay finite), and single skipped steps of
 mixed precision, whose gradient overflows once in a while by design (loss and weights stay finite, and it passes).
 
-Where the loss had run away before, it overflowed because the steps are too long, and there is no NaN to be looked for: steps beyond
-twice the inverse of the curvature multiply the error by the same factor every time. RISING losses in a row that each are
+Where the loss had run away before, it overflowed because the steps are too long, and there is no NaN to be looked for: steps
+beyond twice the inverse of the curvature multiply the error by the same factor every time. RISING losses in a row that each are
 above the one before, up to RUNAWAY times the least so far, are no noise.
 """
 
