@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from lessons import classes, final, numbers, training
 
+from isograd.health import curve as curves
 from isograd.health.diagnosis import targets
 from isograd.records.batch import InputSample
 from isograd.records.moments import Moments
@@ -42,6 +43,20 @@ def test_large_targets_of_a_loss_that_broke_are_a_warning_and_not_where_the_batc
     spoilt = InputSample("", 0, (64, 3), "float32", Moments.of([1.0, math.nan]), -1.0, 1.0)
     (finding,) = found(training(broke, inputs=(spoilt,)))
     assert finding.severity == "note"
+
+
+@pytest.mark.parametrize(("share", "severity"), [(0.01, "warning"), (0.9, "note")])
+def test_targets_that_drift_and_are_never_reached_are_a_warning_too(share, severity):
+    """As prices in their order: each batch lies elsewhere, so that no constant answer to all of them is known."""
+
+    def drifting(t):
+        mean = 3000.0 + 600.0 * math.sin(t / 9.0)
+        return numbers(t, mean=mean, scale=60.0, outputs=share * mean if t > 20 else 0.5)
+
+    run = training(drifting)
+    assert curves.main(run).moved
+    (finding,) = found(run)
+    assert finding.severity == severity
 
 
 @pytest.mark.parametrize(("mean", "alarm"), [(1e5, True), (200.0, False)])

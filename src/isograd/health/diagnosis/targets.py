@@ -8,6 +8,8 @@ Bounds:
   FAR     targets whose mean or deviation is 10 times the size that the outputs had at the start
   POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained; or a loss
           that is not finite any more
+  AWAY    or, of targets that drift so that no constant answer is known: outputs whose mean is 3 deviations of the batch's own
+          targets away from theirs, and less than half of it (POOR), in every late look of a run that has ended
   HUGE    before training, where there are no answers yet: 1,000 times, as for inputs. The gradients of the first step are as
           many times larger than those of scaled targets
 
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
+from isograd.health.curve import Curve
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
 from isograd.records.finding import Evidence, Finding
@@ -29,6 +32,7 @@ from isograd.records.moments import Moments
 FAR = 10.0
 POOR = 0.5
 HUGE = 1000.0
+AWAY = 3.0
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
@@ -49,7 +53,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     now = last.output.rms if last.output is not None else math.nan
     given = any(reading.value for reading in case.series("input_nonfinite"))
     broke = not given and any(not math.isfinite(reading.value) for reading in case.series("loss"))
-    harmed = broke or (case.taken >= 20 and outcome(case).short_of(POOR))
+    harmed = broke or (case.taken >= 20 and (outcome(case).short_of(POOR) or _away(case, curve)))
     alarm = harmed or (case.taken <= FIRST_STEPS and far >= HUGE)
     yield Finding(
         "targets",
@@ -66,6 +70,18 @@ def diagnose(case: Case) -> Iterator[Finding]:
         remedy="train on (y - mean) / std, both taken from the training part, and undo it on the outputs; or start the last "
         "bias at the mean of the targets",
         references=("Kingma & Ba 2015, arXiv:1412.6980, section 2.1: the step is bounded by about the learning rate",),
+    )
+
+
+def _away(case: Case, curve: Curve) -> bool:
+    """Whether the outputs are nowhere near their targets yet, batch by batch, at the end of the run."""
+    looks = curve.late_looks()
+    pairs = [(one.output, one.target) for _, one in looks if one.output is not None and one.target is not None]
+    return (
+        case.ended
+        and not curve.stale
+        and len(looks) == len(pairs) > 1
+        and all(abs(made.mean - due.mean) > AWAY * due.std and abs(made.mean) < POOR * abs(due.mean) for made, due in pairs)
     )
 
 
