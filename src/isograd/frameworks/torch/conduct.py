@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import re
 import sys
+import textwrap
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
+from functools import lru_cache
+from types import CodeType, FrameType
 from typing import Any
 
 from torch import Tensor, nn
 
-from isograd.frameworks.torch import staying
-from isograd.frameworks.torch.places import persons_line, tensors_in
+from isograd.frameworks.torch.places import is_persons, persons_line, tensors_in
 from isograd.records.fact import Fact
 
 LEAVING = {"detach": "detach", "data": "data", "numpy": "numpy", "item": "item", "tolist": "tolist"}
@@ -21,7 +25,13 @@ LEAVING |= {"tensor": "rewrap", "as_tensor": "rewrap"}
 """Functions after which a value has no graph, and what they are called in a fact."""
 CLIPPING = frozenset({"clamp", "foreach_clamp_min"})
 RESHAPING = frozenset({"view", "reshape"})
-HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING | staying.FUNCTIONS
+DROPPING = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
+METHODS = 6
+"""Functions of the program, from within outwards, that may see to the mode."""
+SAYING = 3
+"""Arguments of a dropout of which the last is the mode."""
+_MODES = re.compile(r"train|eval|sampl|monte|mc_|bayes", re.IGNORECASE)
+HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING | DROPPING
 FACTS = 8
 """Places told of one kind in one step at most."""
 CHANGES = 64
@@ -79,7 +89,7 @@ class Conduct:
 
     def calls(self, name: str, path: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """A function that is heeded here is called."""
-        if name in staying.FUNCTIONS:
+        if name in DROPPING:
             if path is not None and self._training and kwargs.get("training", True):
                 self._dropped(path, float(kwargs.get("p", 0.5)), f"F.{name}")
         elif name in LEAVING:
@@ -120,7 +130,7 @@ class Conduct:
     def _dropped(self, path: str, p: float, kind: str) -> None:
         source = persons_line()
         key = ("dropout_stays", path, source)
-        if p > 0.0 and self._learning and key not in self.facts and len(self.facts) < FACTS and staying.stays():
+        if p > 0.0 and self._learning and key not in self.facts and len(self.facts) < FACTS and stays():
             self.facts[key] = Fact("dropout_stays", path, source, (("p", p), ("kind", kind)))
 
     def _left(self, operation: str, path: str) -> None:
@@ -209,3 +219,41 @@ def swapped(shape: tuple[int, ...], sizes: tuple[Any, ...]) -> tuple[int, ...]:
     made = tuple(math.prod(shape) // known if size == -1 else size for size in sizes)
     same = [size for size in made if size != 1] == [size for size in shape if size != 1]
     return made if sorted(made) == sorted(shape) and not same else ()
+
+
+def stays() -> bool:
+    """Whether nothing in the functions that run now, up to the model's own, speaks of the mode of the dropout being called.
+
+    ``F.dropout(x, 0.5)`` is on by default, and a layer that no module holds never hears of the mode. Whether the program sees
+    to it in another way is read from the source of the functions that run: where one of them so much as speaks of training, or
+    hands on a third argument, nothing is said.
+    """
+    running = list(_running())
+    return bool(running) and not any(_speaks(code) for code in running)
+
+
+def _running() -> Iterator[CodeType]:
+    """The innermost function of the program, and the methods of modules that called it."""
+    frame: FrameType | None = sys._getframe(1)
+    found = 0
+    while frame is not None and found < METHODS:
+        if is_persons(frame):
+            if found and not isinstance(frame.f_locals.get("self"), nn.Module):
+                return
+            found += 1
+            yield frame.f_code
+        frame = frame.f_back
+
+
+@lru_cache(maxsize=256)
+def _speaks(code: CodeType) -> bool:
+    """Whether a function's source speaks of a mode, or gives a dropout all its arguments; also where it cannot be read."""
+    if code.co_name == "<module>":
+        return True
+    try:
+        source = textwrap.dedent(inspect.getsource(code))
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except (OSError, SyntaxError, TypeError, ValueError):
+        return True
+    said = any(len(call.args) >= SAYING and "dropout" in ast.unparse(call.func).lower() for call in calls)
+    return said or _MODES.search(source) is not None

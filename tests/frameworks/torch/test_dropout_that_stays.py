@@ -82,7 +82,7 @@ def told(kind, lr=3e-3, steps=60):
 @pytest.mark.parametrize(("kind", "how"), [(Function, "F.dropout"), (Made, "nn.Dropout"), (Held, "nn.Dropout")])
 def test_dropout_that_no_mode_reaches_is_an_alarm_with_its_line(kind, how):
     (finding,) = told(kind)
-    assert finding.severity == "warning" and finding.summary.startswith(how) and "test_staying.py" in finding.source
+    assert finding.severity == "warning" and finding.summary.startswith(how) and "test_dropout_that_stays.py" in finding.source
     assert ("self.training" in finding.remedy) == (kind is Function)
 
 
