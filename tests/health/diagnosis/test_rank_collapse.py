@@ -128,3 +128,39 @@ def test_real_attention_without_residual_paths_makes_all_positions_equal(skip):
             optimizer.step()
     said = {finding.disease for finding in watch.report().findings if finding.alarm}
     assert ("rank_collapse" in said) == (not skip)
+
+
+@pytest.mark.parametrize("kind", ["plain", "skip", "laid out"])
+def test_real_attention_before_a_pool_is_told_where_its_positions_wear_away_and_not_where_one_vector_is_laid_out(kind):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import isograd
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Linear(8, 24), nn.Linear(24, 10)
+            self.mix = nn.ModuleList(nn.Linear(24, 24) for _ in range(8))
+
+        def forward(self, x):
+            x = self.embed(x)
+            x = x.mean(1, keepdim=True).expand_as(x) if kind == "laid out" else x
+            for layer in self.mix:
+                new = nn.functional.scaled_dot_product_attention(layer(x), x, layer(x))
+                x = x + new if kind == "skip" else new
+            return self.head(x.mean(1))
+
+    torch.manual_seed(0)
+    x = torch.randn(512, 8, 8)
+    y = x[:, :, 0].argmax(1)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with isograd.watch(model, optimizer, budget=None) as watch:
+        for step in range(120):
+            rows = slice(step % 8 * 64, step % 8 * 64 + 64)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    said = {finding.disease for finding in watch.report().findings if finding.alarm and "over-smoothing" in finding.summary}
+    assert ("rank_collapse" in said) == (kind == "plain")

@@ -12,7 +12,8 @@ constant answer gets and the difference has not doubled (GROWN), after QUARTER o
 or where it did come back, but only after WASTED of a run whose loss was still falling, poor (POOR), when it ended.
 
 Where a layer puts out positions of a sequence or nodes of a graph, the same is asked of the positions (over-smoothing), which
-may come to be equal to the last digit; examples that are equal to it are the work of dead units (``dead_units``).
+may come to be equal to the last digit, in layers before a pool as well (where the answers are poor); examples that are equal to
+it are the work of dead units (``dead_units``).
 
 Look-alikes that are healthy: neural collapse at the end of training (few directions, but classes far apart), a network that
 answers two classes with one direction, small differences before a batch normalisation (which divides by them), an adaptive
@@ -44,6 +45,9 @@ WASTED = 1 / 3
 LEFT = 0.05
 """Part of the constant answer's loss by which the loss must be below it to have left it."""
 POOR = 0.5
+SAME, WORN, EQUAL = 1e-6, 1e-2, 3
+"""Difference of positions that is rounding in float32; one that shows that it is worn away, as it is not where one vector is
+laid out over all positions; layers that read nothing else, from which it is told although whole examples are answered."""
 SPREADING = ("batch", "instance")
 """Normalisations that divide by the difference of examples, and so bring it back."""
 REFERENCES = (
@@ -72,6 +76,38 @@ def diagnose(case: Case) -> Iterator[Finding]:
             if finding is not None:
                 yield finding
                 return
+    yield from _smoothed(case)
+
+
+def _smoothed(case: Case) -> Iterator[Finding]:
+    """Positions that wear away on the way, and are equal to the last digit from some layer on: what reads them reads one."""
+    apart = [
+        (node, series[0].value, max(reading.value for reading in series))
+        for node in case.anatomy.nodes
+        if node.operation in WEIGHTED and (series := case.series("difference_of_positions", node.path))
+    ]
+    equal = [node for node, _, most in apart if most < SAME]
+    worn = [node for node, first, _ in apart if SAME / 10 < first < WORN]
+    if len(equal) < EQUAL or not worn or apart[0][1] < WORN or not case.ended or not outcome(case).short_of(POOR):
+        return
+    text = f"from {spoken(equal[0].path)} on all positions are equal to the last digit, in {len(equal)} layers"
+    yield Finding(
+        "rank_collapse",
+        "warning",
+        0.85,
+        equal[0].path,
+        f"{capital(text)}: there is nothing left for them to tell apart (over-smoothing).",
+        (
+            Evidence(f"{text}; {apart[0][1]:.2g} of its output at {spoken(apart[0][0].path)}", "difference_of_positions", 0.0),
+            *_profile(case, "difference_of_positions", "positions"),
+        ),
+        tuple(node.path for node in equal),
+        equal[0].source,
+        1,
+        cause="every layer that mixes positions keeps less of what differs between them than of what is common to all",
+        remedy=_remedy(case.anatomy, "positions"),
+        references=REFERENCES,
+    )
 
 
 def _judged(
