@@ -13,6 +13,7 @@ from isograd.records.report import Report
 from isograd.records.run import Epoch, Evaluation, ExampleError, Metric
 from isograd.records.schema import DataSummary, Part, Schema
 from isograd.render.html import report_page, run_page
+from isograd.render.parts import facts
 
 NASTY = "<script>alert('x')</script>\"&'\u202eevil\u0000\ud800 שלום" + "long" * 100
 KINDS = ("digits", "sick", "regression", "check")
@@ -251,3 +252,8 @@ def test_a_place_that_is_a_bare_number_is_called_a_layer(samples):
 def test_a_page_of_a_watch_that_saw_no_step_does_not_call_it_good():
     page = report_page(Report("watch", Anatomy("torch", (), ())))
     assert "Nothing can be said: no step was seen." in page and "Look closer" in page and "Healthy" not in page
+
+
+def test_a_fact_that_is_a_sentence_has_a_line_of_its_own():
+    long = "answers are 0 % of the way from the best constant answer to perfect ones"
+    assert facts([("learned", long)]).count('class="wide"') == 1 and "wide" not in facts([("loss", "cross_entropy")])

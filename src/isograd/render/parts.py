@@ -11,6 +11,8 @@ from isograd.render.wording import count
 
 ROWS = 100
 """A table behind a chart shows at most so many rows, and says so."""
+SENTENCE = 32
+"""Letters from which the value of a fact is a sentence."""
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, limit: int = ROWS, text: int = 1) -> Markup:
@@ -55,8 +57,13 @@ def section(title: str, gist: str, *content: str, opened: bool = False, anchor: 
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
-    """Names with their values."""
-    return el("dl", *(el("div", el("dt", key), el("dd", value)) for key, value in pairs), class_="facts")
+    """Names with their values; a sentence has a line of its own."""
+
+    def fact(key: str, value: str) -> Markup:
+        wide = len(value) > SENTENCE and not isinstance(value, Markup)
+        return el("div", el("dt", key), el("dd", value), class_="wide" if wide else None)
+
+    return el("dl", *(fact(key, value) for key, value in pairs), class_="facts")
 
 
 def bullets(items: Sequence[str]) -> Markup:

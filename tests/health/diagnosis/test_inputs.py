@@ -55,7 +55,12 @@ def test_a_batch_of_a_hundred_times_the_usual_size_is_told_and_an_alarm_where_th
     wild = dataclasses.replace(case.steps[40], inputs=(table(rms=500.0, high=4e3),))
     steps = tuple(wild if step.index == wild.index else step for step in case.steps)
     (finding,) = found(dataclasses.replace(case, steps=steps))
-    assert finding.alarm == alarm and "500 times the usual size" in finding.summary and "largest rows" in finding.remedy
+    assert (
+        finding.alarm == alarm
+        and "500 times the usual size" in finding.summary
+        and "largest rows" in finding.remedy
+        and finding.since == wild.index
+    )
     assert found(training(answers, inputs=(table(rms=2.0),))) == []
 
 

@@ -149,6 +149,7 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
     if found is None:
         return None
     text, evidence = found
+    single = evidence.unit == WILD
     broke = any(not math.isfinite(reading.value) for reading in case.series("loss"))
     harmed = broke or outcome(case).short_of(POOR) or (evidence.value >= HUGE and curves.main(case) is None)
     severity: Severity = "warning" if harmed else "note"
@@ -161,8 +162,8 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
         "data",
         f"{capital(text)}{ending}.",
         (evidence,),
-        since=looks[0][0],
-        remedy=_SCALE if evidence.unit != WILD else _ROWS,
+        since=_largest(looks)[0] if single else looks[0][0],
+        remedy=_ROWS if single else _SCALE,
         references=REFERENCES,
     )
 
@@ -170,12 +171,16 @@ def _size(case: Case, looks: Sequence[tuple[int, InputSample]]) -> Finding | Non
 def _wild(looks: Sequence[tuple[int, InputSample]]) -> tuple[str, Evidence] | None:
     """A batch many times the size of the others: some of its rows are."""
     usual = statistics.median(one.values.rms for _, one in looks)
-    step, wild = max(looks, key=lambda look: look[1].values.rms)
+    step, wild = _largest(looks)
     ratio = wild.values.rms / usual if usual > 0.0 else 0.0
     if len(looks) < SEVERAL or not APART <= ratio < math.inf:
         return None
     text = f"the batch of step {step:,} holds numbers from {wild.low:.3g} to {wild.high:.3g}, {ratio:.3g} times the usual size"
     return text, Evidence(text, "input_rms", ratio, WILD, APART)
+
+
+def _largest(looks: Sequence[tuple[int, InputSample]]) -> tuple[int, InputSample]:
+    return max(looks, key=lambda look: look[1].values.rms)
 
 
 def _columns(columns: Sequence[Features]) -> tuple[str, Evidence] | None:
