@@ -33,7 +33,8 @@ FACTS = {
     "optimizer_replaced": "the parameters are stepped by another optimizer object than before; count: objects so far",
     "evaluation_mode": "training passes ran while layers that behave differently were in evaluation mode; kinds: which; "
     "fresh: whether a batch norm among them has never seen a batch; alone: the model around it is in training mode",
-    "statistics_lag": "the running statistics of a batch norm follow its batches slowly; momentum; ratio: median over the "
+    "statistics_lag": "the running statistics of a batch norm follow its batches slowly, or at once; momentum; rows: that "
+    "they rest on, where at once; else ratio: median over the "
     "channels of a batch's variance over the running one; shift: of its mean's distance in running deviations",
     "dropout_stays": "dropout was called so that evaluation mode does not end it, and nothing around it speaks of the mode; p; "
     "kind: the function, or the layer that no module holds",
