@@ -24,8 +24,8 @@ began at. More than half of it (KEPT) at the end of the run, and batches whose v
 one that was trained. Where evaluations are heard they decide: an alarm where they are worse than the training by GAP of the way
 from a constant answer to perfect, and the layers together make the factor; none where they are not.
 
-HASTY: statistics of the last batch alone, of fewer than ROWS rows, make every evaluation another network: their variance is off by
-sqrt(2 / n), 35 % at 16 rows. A remark, and an alarm where evaluations are worse, as above.
+HASTY: statistics of the last batch alone, of fewer than ROWS rows, make every evaluation another network: their variance is off
+by sqrt(2 / n), 35 % at 16 rows. A remark, and an alarm where evaluations are worse, as above.
 
 Look-alikes that are healthy: a small momentum in a long run, or of layers whose batches have about mean 0 and variance 1; batch
 norm alone in evaluation mode, with statistics, inside a model in training mode (fine-tuning), a pretrained model fine-tuned
@@ -147,7 +147,8 @@ def _hasty(case: Case, facts: Sequence[Fact], since: int) -> Finding:
         0.85 if alarm else 0.6,
         least.where,
         f"The running statistics of {spoken(least.where)} are those of its last batch (momentum {momentum:.2g}), "
-        f"{rows:.0f} rows or so: the variance that evaluation mode divides by is off by {100 * math.sqrt(2.0 / rows):.0f} % by chance.",
+        f"{rows:.0f} rows or so: the variance that evaluation mode divides by is off by {100 * math.sqrt(2.0 / rows):.0f} % by "
+        "chance.",
         (Evidence("rows that the running statistics rest on", "batch_rows", rows, "", ROWS),),
         tuple(one.where for one in facts),
         least.source,
