@@ -1,4 +1,7 @@
-"""Running statistics of a batch norm that follow slowly, or at once: how far batches are from what an evaluation divides by."""
+"""Running statistics of a batch norm that follow slowly: how far the batches are from what an evaluation would divide by.
+
+Or that follow at once, and are those of the last batch alone.
+"""
 
 from __future__ import annotations
 
