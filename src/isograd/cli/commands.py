@@ -47,7 +47,7 @@ def _status(function: Callable[P, int], *arguments: P.args, **options: P.kwargs)
         show.tell(f"isograd: {missing}")
         return missing.exit_status
     except KeyboardInterrupt:
-        show.tell("isograd: interrupted; the same command goes on from here")
+        show.tell("isograd: interrupted; the same command goes on from what was kept, or begins again")
         return INTERRUPTED
     except BrokenPipeError:
         raise

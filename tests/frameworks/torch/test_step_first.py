@@ -51,6 +51,17 @@ def cut(model, optimizer, x, y):
     optimizer.step()
 
 
+CRITIC = nn.Linear(6, 1)
+
+
+def cut_behind_another(model, optimizer, x, y):
+    """The pass of a network that nobody watches comes first, and the loss of this one is cut off."""
+    optimizer.zero_grad()
+    CRITIC(x).mean().backward()
+    F.cross_entropy(model(x), y).detach().requires_grad_().backward()
+    optimizer.step()
+
+
 def watched(loop, steps=60):
     model = net()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -68,7 +79,7 @@ def test_a_step_before_the_backward_pass_is_told_as_that_and_not_as_a_cut_graph(
     assert told["gradients_lost"].severity == "critical" and "steps before the backward pass" in told["gradients_lost"].summary
 
 
-@pytest.mark.parametrize("loop", [in_order, one_step_late, cut])
+@pytest.mark.parametrize("loop", [in_order, one_step_late, cut, cut_behind_another])
 def test_no_other_order_is_told_as_that(loop):
     findings = watched(loop)[1].report().findings
     assert not any(one.disease == "gradients_lost" and "before the backward pass" in one.summary for one in findings)

@@ -67,7 +67,7 @@ class Arrivals:
     """Whether any of these held anything but zeros."""
     ran: set[str] = field(default_factory=set)
     ahead: bool = False
-    """Whether the first backward pass since the last step came before any pass of the models, and so is of the step before."""
+    """Whether all backward passes since the last step came before any pass of the models, and so are of the step before."""
     leaves: set[str] = field(default_factory=set)
     strangers: dict[int, tuple[weakref.ref[nn.Module], str]] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
@@ -100,8 +100,7 @@ class Arrivals:
     def backward(self) -> None:
         """A backward pass is about to begin."""
         self.backwards += 1
-        if self.backwards == 1:
-            self.ahead = not self.ran
+        self.ahead = not self.ran and (self.ahead or self.backwards == 1)
         places = [place for place in self.places if place.parameter.requires_grad]
         looked = [place.parameter for place in places[:: 1 + len(places) // LOOKED_AT]]
         held, versions = full([p.grad for p in looked]), [p._version for p in looked]
