@@ -43,6 +43,20 @@ def test_a_run_that_ended_early_because_it_had_arrived_is_not():
     assert not found.causes
 
 
+def test_a_length_that_was_announced_in_batches_is_not_called_an_early_end_where_four_make_a_step():
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with isograd.watch(model, optimizer, steps=160) as watch:
+        for place in range(160):
+            x, y = BATCHES[place % len(BATCHES)]
+            (LOSS(model(x), y) / 4).backward()
+            if place % 4 == 3:
+                optimizer.step()
+                optimizer.zero_grad()
+    found = watch.explain(BATCHES, LOSS).cause
+    assert not any("that it had announced" in one.summary for one in found.causes)
+
+
 class Hashing(nn.Module):
     """A network that can tell examples from one another and sees nothing of what they have in common."""
 

@@ -45,6 +45,21 @@ def loop_of(case: Case) -> Loop:
     )
 
 
+def passes_of_a_step(case: Case) -> float:
+    """Batches that go into one step, at most: by the calls of a loss at one line and the passes of one input; 1 where unknown.
+
+    >>> from isograd.records.anatomy import Anatomy
+    >>> passes_of_a_step(Case(Anatomy("reference", (), ())))
+    1.0
+    """
+    most = 1.0
+    for step in case.sampled:
+        calls = Counter((one.function, one.source) for one in step.losses if one.training)
+        passes = (one.values.count / size for one in step.inputs if one.values.count and (size := math.prod(one.shape)))
+        most = max((most, *calls.values(), *passes))
+    return most
+
+
 def _mostly(case: Case, kind: str, looks: tuple[int, ...]) -> bool:
     return len({step for step, _ in case.facts(kind)} & set(looks)) > len(looks) / 2
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from isograd.health.case import Case
 from isograd.health.diagnosis import hidden_softmax, recurrent
-from isograd.health.habits import loop_of
+from isograd.health.habits import loop_of, passes_of_a_step
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import InputSample, LossSample
 from isograd.records.loop import Loop
@@ -180,8 +180,11 @@ def _steps(anatomy: Anatomy, loop: Loop) -> dict[str, float]:
 
 
 def _cut_short(case: Case) -> dict[str, float]:
-    """The steps that were made, where the loop went to its end without most of those that were announced."""
-    early = case.ended and case.planned is not None and 0 < case.taken < EARLY * case.planned
+    """The steps that were made, where the loop went to its end without most of those that were announced.
+
+    A length may be announced in batches: where several make a step it is as many times shorter.
+    """
+    early = case.ended and case.planned is not None and 0 < passes_of_a_step(case) * case.taken < EARLY * case.planned
     return {"steps": float(case.taken)} if early and not case.facts("raised") else {}
 
 

@@ -6,7 +6,8 @@ long as it was to be, or as far as the budget goes: what it gains in between is 
 nothing more was to be had gains nothing there.
 
 Bounds:
-  EARLY   less than half of the announced steps, and no exception (``present.EARLY``)
+  EARLY   less than half of the announced steps, and no exception (``present.EARLY``); where several batches make a step the
+          length may have been announced in batches, so that they are counted
   TWICE   the longer replay has twice the steps of the run at least, and some four times as many at most, as those of a search
   ENOUGH  and gains .2, what a proposal must gain for the rest of a list to be left (``cause.ENOUGH``)
 """
@@ -18,6 +19,7 @@ from dataclasses import replace
 from isograd.health.attempting import LENGTH, LONGER, Search
 from isograd.health.case import Case
 from isograd.health.cause import ENOUGH, LIKELY
+from isograd.health.habits import passes_of_a_step
 from isograd.health.harm import Harm
 from isograd.health.present import EARLY
 from isograd.health.scoring import score_of
@@ -35,9 +37,9 @@ def early(case: Case) -> int | None:
     >>> early(Case(bare, taken=30, planned=420, ended=True)), early(Case(bare, taken=400, planned=420, ended=True))
     (420, None)
     """
-    if not case.ended or case.planned is None or not 0 < case.taken < EARLY * case.planned or case.facts("raised"):
+    if not case.ended or case.planned is None or case.facts("raised"):
         return None
-    return case.planned
+    return case.planned if 0 < passes_of_a_step(case) * case.taken < EARLY * case.planned else None
 
 
 def with_the_rest(found: Explanation, work: Search, case: Case) -> Explanation:
