@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from isograd.cli import cure
@@ -104,6 +105,15 @@ def test_a_plan_tries_nothing_and_writes_nothing(program, tmp_path):
 def test_the_cause_is_named_of_factories_as_well(program):
     said = called(f"{program}:factories", "--explain", "--budget", "600")
     assert said.exit_code == 1 and "learning rate" in said.stdout, said.output
+
+
+def test_the_weights_that_a_cause_is_named_for_hang_on_no_random_numbers_from_before(program):
+    torch.manual_seed(1)
+    first = called(f"{program}:factories", "--explain", "--budget", "600").stdout
+    torch.manual_seed(2)
+    again = called(f"{program}:factories", "--explain", "--budget", "600").stdout
+    control = [line for text in (first, again) for line in text.splitlines() if "no change " in line]
+    assert len(control) == 2 and control[0] == control[1]
 
 
 def test_factories_are_taken_as_they_are_and_json_is_the_record(program):

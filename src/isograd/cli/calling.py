@@ -82,8 +82,10 @@ def _begun(factories: dict[str, Any]) -> dict[str, Any]:
     build, optimizer, batches = (factories.get(name) for name in ("build", "optimizer", "batches"))
     if not callable(build) or not callable(optimizer):
         raise RequestError("build and optimizer are functions: of nothing, and of the parameters")
-    _told_of(build, optimizer)
-    model = build()
+    births = part("torch", "births").TorchBirths(build, None, optimizer)
+    _told_of(births)
+    with births.seeded(0):  # asked again, it is the same program
+        model = build()
     models = model if isinstance(model, tuple | list) else (model,)
     taken = batches(0) if callable(batches) and not isinstance(batches, Iterable) else batches
     rest = {name: factories[name] for name in ("loss", "step", "score", "steps") if name in factories}
@@ -91,9 +93,9 @@ def _begun(factories: dict[str, Any]) -> dict[str, Any]:
     return rest | {"model": model, "batches": taken, "optimizer": made, "held_out": factories.get("validation")}
 
 
-def _told_of(build: Callable[[], Any], optimizer: Callable[..., Any]) -> None:
+def _told_of(births: Any) -> None:
     """Refuse a factory that gives one model twice, and say what its weights come from where that is no seed of ours."""
-    seeds, _, remarks = part("torch", "births").TorchBirths(build, None, optimizer).check()
+    seeds, _, remarks = births.check()
     if not seeds:
         show.tell("build gives the same weights whatever the seed: what is found holds for these weights")
     elif any("no seed reaches" in one for one in remarks):
