@@ -79,7 +79,8 @@ FACTS = {
     "broadcast": "two tensors of different shapes met in the loss and were spread; left, right: shapes as text; picked: "
     "whether the outputs are a square, of all rows the columns that an index names",
     "loss_broke": "the first loss that is not finite, seen as its backward pass began; of: batch (name, count, rows, "
-    "column: of the variable that holds such numbers), weights (parameter) or pass",
+    "column: of the variable that holds such numbers), table (the same of a longer one, or nothing, where no variable may "
+    "be the batch), weights (parameter) or pass",
     "clipped": "gradients were clipped by norm or value; bound; norm: before clipping (-1: unknown); by: norm or value",
     "loss_scaled": "a gradient scaler scaled a loss; scale; plain: backward passes of the very loss that it was handed, not of "
     "what it gave; scalers: different ones that were met so far",

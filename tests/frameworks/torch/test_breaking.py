@@ -39,7 +39,8 @@ def test_a_batch_in_a_dictionary_of_lists_is_found():
 
 def test_weights_that_are_ruined_already_are_named_and_else_it_is_the_pass():
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
-    assert broken([model], [look(2)]).get("of", "") == "pass"
+    batch = torch.ones(2, 3)
+    assert broken([model], [look(len(batch))]).get("of", "") == "pass"
     with torch.no_grad():
         model[1].weight[0, 2] = INF
     fact = broken([model], [look(2)])
@@ -116,3 +117,24 @@ def test_nan_in_front_of_a_checked_loss_is_named_instead_of_a_wrong_range():
         F.binary_cross_entropy(3.0 + model(inputs), targets)
     (finding,) = isograd.explain(raised.value).findings
     assert finding.cause == "not probabilities"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "where", "words"), [(True, "data", "x holds numbers that are not"), (False, "loss", "which")]
+)
+def test_a_batch_that_no_variable_holds_is_not_called_finite_and_the_table_is_asked(spoilt, where, words):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    x = torch.randn(600, 4)
+    if spoilt:
+        x[433, 2] = NAN
+    with isograd.watch(model, optimizer, steps=1000, budget=1e-6) as watch:
+        for step in range(60):
+            rows = torch.arange(10) + 10 * step
+            optimizer.zero_grad()
+            error = (model(x[rows])[:, 0] - x[rows, 0]).square().mean()
+            (error if spoilt or step < 43 else error * (rows[0] / (rows[0] - 430))).backward()
+            optimizer.step()
+    (finding,) = [finding for finding in watch.report().findings if finding.disease == "nonfinite"]
+    assert finding.where == where and finding.since == 44 and words in finding.summary and "batch and" not in finding.summary

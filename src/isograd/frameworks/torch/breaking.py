@@ -7,7 +7,7 @@ there. The batch is found among the variables of the program's running functions
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,8 @@ from isograd.records.trace import Step
 
 FARTHEST = 32
 """Frames of the program that are looked through at most."""
+TABLE = 2**20
+"""Rows of a table that is looked through where the batch itself is no variable."""
 NESTED = 64
 """Tensors of one variable that are looked at at most."""
 Frames = Iterable[Mapping[str, Any]]
@@ -34,8 +36,9 @@ def broken(models: Sequence[nn.Module], looks: Sequence[Step]) -> Fact:
 
     ``looks`` are the steps that were looked at before: how long a batch is, so that a whole table is not taken for one.
     """
-    sizes = [sample.shape[0] for step in looks for sample in step.inputs if sample.shape]
-    found = stained(_running(), max(sizes, default=0))
+    shapes = {sample.shape for step in looks for sample in step.inputs if sample.shape}
+    longest = max((shape[0] for shape in shapes), default=0)
+    found = stained(_running(), longest)
     if found:
         return Fact("loss_broke", "data", persons_line(), (("of", "batch"), *found.items()))
     for place in places_of(models):
@@ -43,7 +46,16 @@ def broken(models: Sequence[nn.Module], looks: Sequence[Step]) -> Fact:
         if values.layout == torch.strided and values.numel() and not bool(torch.isfinite(values).all()):
             settings = (("of", "weights"), ("parameter", place.name))
             return Fact("loss_broke", place.layer, persons_line(), settings)
+    if longest and not _at_hand(_running(), shapes):  # it was never a variable, as in model(x[rows])
+        found = stained(_running(), TABLE)
+        return Fact("loss_broke", "data" if found else "", persons_line(), (("of", "table"), *found.items()))
     return Fact("loss_broke", "", persons_line(), (("of", "pass"),))
+
+
+def _at_hand(frames: Frames, shapes: Collection[tuple[int, ...]]) -> bool:
+    """Whether a variable may be the batch: its shape is one that the model was given."""
+    tensors = (tensor for variables in frames for value in list(variables.values()) for tensor in tensors_in(value))
+    return any(tuple(tensor.shape) in shapes and not tensor.requires_grad for tensor in tensors)
 
 
 def stained(frames: Frames, longest: int = 0) -> dict[str, Scalar]:

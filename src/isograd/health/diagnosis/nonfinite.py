@@ -97,6 +97,19 @@ def _told(case: Case, since: int) -> tuple[str, str, str | None] | None:
             at = f", all in column {column}" if column >= 0 else ""
             text = f"the batch itself holds numbers that are not finite ({name}: {fact.get('count', 0):,} in {rows:,} rows{at})"
             return "data", text, fact.source
+        if of == "table" and not looked:
+            if fact.get("count", 0):
+                many = f"{fact.get('count', 0):,} in {fact.get('rows', 0):,} rows"
+                return (
+                    "data",
+                    f"the weights were finite, and {fact.get('name', '')} holds numbers that are not ({many})",
+                    fact.source,
+                )
+            return (
+                "loss",
+                "the weights were finite: the batch, which no variable holds, the pass or the loss was not",
+                fact.source,
+            )
         if of == "weights" and (step == since or not looked):
             return fact.where, f"{fact.get('parameter', '')} was not finite any more: the step before it destroyed it", None
         if of == "pass" and not looked:
