@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -129,3 +130,33 @@ def test_answers_cut_off_at_zero_and_one_are_no_last_function_of_the_loss_that_f
         model = edited.models[0]
         bare = model.two(torch.relu(model.one(x)))
         assert torch.equal(output(edited, x), 10 * (bare if left_out else bare.clamp(low, high)))
+
+
+ROUNDS = [
+    lambda h: torch.from_numpy(h.detach().numpy()),
+    lambda h: torch.tensor(h.detach().numpy()),
+    lambda h: torch.tensor(h.detach().numpy().copy(), dtype=torch.float32),
+    lambda h: torch.as_tensor(np.asarray(h.detach())),
+    lambda h: torch.tensor(h.tolist()),
+]
+
+
+@pytest.mark.parametrize("between", ROUNDS)
+def test_a_signal_that_went_through_numpy_and_came_back_as_it_left_stays_in_the_graph(between):
+    patient, (x, _) = patient_of(Calls(between=between))
+    kept = patient.apply(Edit("keep_graph"))
+    with running(kept.models, kept.manner):
+        kept.models[0](x).sum().backward()
+    assert kept.models[0].one.weight.grad is not None
+    plain = Calls(between=lambda h: h)
+    plain.load_state_dict(patient.models[0].state_dict())
+    assert torch.equal(output(kept, x), plain(x))
+    assert torch.from_numpy.__module__ != "isograd.frameworks.torch.manner"
+
+
+def test_numbers_that_were_changed_outside_of_the_graph_do_not_come_back_into_it():
+    patient, (x, _) = patient_of(Calls(between=lambda h: torch.tensor(np.maximum(h.detach().numpy(), 0.0))))
+    kept = patient.apply(Edit("keep_graph"))
+    with running(kept.models, kept.manner):
+        kept.models[0](x).sum().backward()
+    assert kept.models[0].one.weight.grad is None and torch.equal(output(kept, x), output(patient, x))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,6 +44,9 @@ _WEIGHTED = frozenset(
     {"linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "embedding", "rnn_tanh", "rnn_relu", "lstm", "gru"}
 )
 _KEPT = frozenset({"detach", "data"})
+_OUT = frozenset({"numpy", "tolist", "array"})
+_BACK = frozenset({"tensor", "as_tensor", "asarray"})
+"""Ways out of the graph into plain numbers, and back; ``from_numpy``, which no mode hears of, is another."""
 _TIMES = frozenset({"mul", "multiply", "__mul__", "__rmul__", "div", "divide", "true_divide", "__truediv__"})
 """Functions that make a signal so many times as large."""
 _CUTS = frozenset({"clamp", "clip", "clamp_"})
@@ -56,9 +60,9 @@ class Manner:
 
     ``swap`` exchanges an activation by name, with a positive constant that multiplies its input, but for those at the places
     ``spared``; ``last`` are those that are left out: places among the calls of one pass that ``bends`` counts. ``keep_graph``
-    passes on in the graph what is detached, ``dropout`` is its probability. ``fit``: losses give way to the one that fits what
-    they are called with, in the model and, where the whole loop runs within, in a step of the person's own. ``hold``: layers
-    that a pass makes keep their weights (``made.kept``).
+    passes on in the graph what is detached, or comes back from numpy as it left; ``dropout`` is its probability. ``fit``:
+    losses give way to the one that fits what they are called with, in the model and, where the whole loop runs within, in a
+    step of the person's own. ``hold``: layers that a pass makes keep their weights (``made.kept``).
     """
 
     swap: tuple[str, str] | None = None
@@ -88,31 +92,49 @@ def running(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
         if manner.hold:
             within.enter_context(kept(models))
         if not manner.but(fit=False, hold=False).plain:
-            within.enter_context(_exchanging(models, manner))
+            mode = within.enter_context(_exchanging(models, manner))
+            if manner.keep_graph:
+                within.enter_context(_back_from_numpy(mode))
         yield
 
 
 @contextlib.contextmanager
-def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[None]:
+def _back_from_numpy(mode: _Exchange) -> Iterator[None]:
+    """Within, an array that was a signal of the pass under way is that signal again."""
+    plain = torch.from_numpy
+
+    def back(array: Any) -> Tensor:
+        signal = mode.signal(array)
+        return plain(array) if signal is None else signal
+
+    torch.from_numpy = back  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.from_numpy = plain
+
+
+@contextlib.contextmanager
+def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[_Exchange]:
     mode, depth = _Exchange(manner), [0]
 
     def enters(module: nn.Module, args: Any) -> None:
         depth[0] += 1
         if depth[0] == 1:
             mode.calls = 0
-            mode.scaled.clear()
+            mode.forget()
             mode.__enter__()  # type: ignore[no-untyped-call]
 
     def leaves(module: nn.Module, args: Any, output: Any) -> None:
         depth[0] -= 1
         if not depth[0]:
-            mode.scaled.clear()
+            mode.forget()
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     handles = [model.register_forward_pre_hook(enters) for model in models]
     handles += [model.register_forward_hook(leaves, always_call=True) for model in models]
     try:
-        yield
+        yield mode
     finally:
         for handle in handles:
             handle.remove()
@@ -223,6 +245,20 @@ class _Exchange(TorchFunctionMode):
         super().__init__()
         self.manner, self.calls = manner, 0
         self.scaled: dict[int, tuple[Tensor, Tensor]] = {}
+        self.left: list[tuple[Any, Tensor]] = []
+        """What left for numpy or a list, and what it was."""
+
+    def forget(self) -> None:
+        """A pass begins or is over."""
+        self.scaled.clear()
+        self.left.clear()
+
+    def signal(self, plain: Any) -> Tensor | None:
+        """The tensor that plain numbers were, where they come back as they left."""
+        if isinstance(plain, Tensor):
+            return None
+        same = (one for out, one in reversed(self.left) if out is plain or np.array_equal(plain, out))
+        return next(same, None)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs, manner = name_of(function), kwargs or {}, self.manner
@@ -243,8 +279,12 @@ class _Exchange(TorchFunctionMode):
                 return args[0]
             if name == "set_grad_enabled":
                 return function(True)
-            if name == "numpy":
-                return function(args[0].detach(), *args[1:], **kwargs)
+            if name in _OUT:
+                plain = function(args[0].detach(), *args[1:], **kwargs)
+                self.left.append((plain, args[0]))
+                return plain
+            if name in _BACK and (signal := self.signal(args[0])) is not None:
+                return signal if kwargs.get("dtype") is None else signal.to(kwargs["dtype"])
         elif manner.dropout is not None and "dropout" in name:
             kwargs = {"p": manner.dropout, "training": bool(kwargs.get("training", args[2] if len(args) > 2 else True))}
             args = args[:1]
