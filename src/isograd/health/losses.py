@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,12 @@ SHOWN = {
 
 SAME = 1e-3
 """Relative difference up to which the value that was stepped is that of a call: half precision."""
+
+
+def copied(case: Case, looks: Iterable[tuple[int, LossSample]]) -> bool:
+    """Whether the targets are the inputs themselves, number for number, as an autoencoder's are."""
+    given = {(step, sample.values) for step, sample in case.inputs}
+    return any((step, sample.target) in given for step, sample in looks)
 
 
 @dataclass(frozen=True, slots=True)

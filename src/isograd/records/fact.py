@@ -37,7 +37,7 @@ FACTS = {
     "they rest on, where at once; else ratio: median over the "
     "channels of a batch's variance over the running one; shift: of its mean's distance in running deviations",
     "dropout_stays": "dropout was called so that evaluation mode does not end it, and nothing around it speaks of the mode; p; "
-    "kind: the function, or the layer that no module holds",
+    "kind: the function, or the layer that no module holds; given: whether what it drops is what the model was given",
     "derivative": "a derivative of a derivative was asked for outside of the models; flat: whether all were exactly zero",
     "training_mode": "passes without gradients ran while such layers were in training mode; kinds: which; "
     "times: how often in the whole run, where that was counted",

@@ -47,8 +47,20 @@ def test_words_are_counted():
         (torch.full((1_200, 3), 10**6), ROUND, "classes", 2),
         (X[:60], ROUND[:60], "classes", 2),
         (X, torch.full((1_200, 1), float("nan")), "numbers", 1),
+        (torch.complex(X, X), ROUND, "classes", 2),
+        (X, torch.where(torch.arange(1_200) > 1_100, -100, ROUND), "classes", 2),
     ],
-    ids=["too wide", "a label for each place", "too many classes", "other classes", "ids of many", "few", "no numbers"],
+    ids=[
+        "too wide",
+        "a label for each place",
+        "too many classes",
+        "other classes",
+        "ids of many",
+        "few",
+        "no numbers",
+        "spectra",
+        "left out",
+    ],
 )
 def test_nothing_is_said_where_it_does_not_apply(inputs, targets, task, width):
     assert simple_skill(*batches(inputs, targets), task, width) is None

@@ -63,6 +63,15 @@ def test_batches_of_a_few_classes_each_are_sorted_data_where_the_answers_stay_po
     assert found(training(lambda t: classes(t, kinds=8, value=1.9, answer=3))) == [], "shuffled data that are hard"
 
 
+def test_examples_with_several_labels_have_no_class_to_be_sorted_by():
+    def several(t):
+        target = Moments.of([1.0] * 2 + [0.0] * 6)
+        return dataclasses.replace(two_of_eight(t, 1.9), target=target, target_shape=(64, 8))
+
+    assert found(training(several)) == []
+    assert found(training(lambda t: dataclasses.replace(several(t), classes=(64, *[0] * 7)))) == []
+
+
 def test_rare_classes_and_small_batches_may_miss_a_class():
     assert found(training(lambda t: classes(t, kinds=2, rows=8, shares=[0.96, 0.04], value=0.1))) == []
     assert found(training(lambda t: classes(t, kinds=2, rows=2, value=0.1, right=0.9))) == []

@@ -164,3 +164,21 @@ def test_several_labels_at_once_are_an_alarm_under_a_softmax_and_a_basket_of_man
     given = {"target": target, "target_range": (0.0, 1.0), "target_dtype": "float32", "target_shape": shape}
     told = found(sample("cross_entropy", output_shape=shape, **given))
     assert [finding.severity for finding in told] == [severity] * (severity is not None)
+
+
+@pytest.mark.parametrize(("rows", "base"), [(6, "linear"), (8, "")])
+def test_several_positives_of_a_table_of_pairs_and_of_products_are_ranked_and_no_alarm(rows, base):
+    target, shape = Moments.of([1.0] * 2 * rows + [0.0] * 4 * rows), (rows, 6)
+    given = {"target": target, "target_range": (0.0, 1.0), "target_dtype": "float32", "target_shape": shape}
+    assert [one.severity for one in found(sample("cross_entropy", output_shape=shape, base=base, **given))] == ["note"]
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_basket_that_is_given_back_is_no_alarm(back):
+    torch = pytest.importorskip("torch")
+    draw = torch.Generator().manual_seed(0)
+    basket = torch.bernoulli(torch.full((400, 10), 0.4), generator=draw)
+    net = torch.nn.Sequential(torch.nn.Linear(10, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
+    given = basket if back else basket + 0.1 * torch.randn(400, 10, generator=draw)
+    report = trained(net, torch.nn.functional.cross_entropy, given, basket)
+    assert [finding.alarm for finding in named(report, "labels_misfit")] == [not back]

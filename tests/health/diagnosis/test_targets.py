@@ -36,13 +36,23 @@ def test_large_targets_that_were_reached_are_a_remark():
 
 def test_large_targets_of_a_loss_that_broke_are_a_warning_and_not_where_the_batch_itself_holds_what_is_not_finite():
     def broke(t):
-        return replace(climbing(t), value=math.nan if t > 7 else 4e4 * t)
+        return replace(climbing(t), value=math.nan if t > 7 else 4e4 * 3.0**t)
 
     (finding,) = found(training(broke))
     assert finding.severity == "warning" and "the loss broke" in finding.summary
     spoilt = InputSample("", 0, (64, 3), "float32", Moments.of([1.0, math.nan]), -1.0, 1.0)
     (finding,) = found(training(broke, inputs=(spoilt,)))
     assert finding.severity == "note"
+
+
+def test_a_loss_that_had_come_down_to_large_targets_and_broke_then_broke_by_something_else():
+    def reached_and_broke(t):
+        if t < 20:
+            return replace(climbing(t), value=4e4)
+        return replace(numbers(t, mean=200.0, scale=30.0, explained=0.8), value=math.nan if t > 290 else 180.0)
+
+    (finding,) = found(training(reached_and_broke))
+    assert finding.severity == "note" and "broke" not in finding.summary
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.01, "warning"), (0.9, "note")])

@@ -30,7 +30,7 @@ METHODS = 6
 """Functions of the program, from within outwards, that may see to the mode."""
 SAYING = 3
 """Arguments of a dropout of which the last is the mode."""
-_MODES = re.compile(r"train|eval|sampl|monte|mc_|bayes", re.IGNORECASE)
+_MODES = re.compile(r"train|eval|sampl|monte|mc_|bayes|nois|augment|corrupt|perturb", re.IGNORECASE)
 HEEDED = frozenset(LEAVING) | CLIPPING | RESHAPING | DROPPING
 FACTS = 8
 """Places told of one kind in one step at most."""
@@ -91,7 +91,8 @@ class Conduct:
         """A function that is heeded here is called."""
         if name in DROPPING:
             if path is not None and self._training and kwargs.get("training", True):
-                self._dropped(path, float(kwargs.get("p", 0.5)), f"F.{name}")
+                given = isinstance(args[0], Tensor) and not args[0].requires_grad if args else False
+                self._dropped(path, float(kwargs.get("p", 0.5)), f"F.{name}", given=given)
         elif name in LEAVING:
             value = args[0] if args else None
             if not isinstance(value, Tensor) or (path is None and value.numel() == 1):
@@ -127,11 +128,11 @@ class Conduct:
                 yield Fact("training_mode", path, settings=(("kinds", kinds),))
         yield from self.facts.values()
 
-    def _dropped(self, path: str, p: float, kind: str) -> None:
+    def _dropped(self, path: str, p: float, kind: str, *, given: bool = False) -> None:
         source = persons_line()
         key = ("dropout_stays", path, source)
         if p > 0.0 and self._learning and key not in self.facts and len(self.facts) < FACTS and stays():
-            self.facts[key] = Fact("dropout_stays", path, source, (("p", p), ("kind", kind)))
+            self.facts[key] = Fact("dropout_stays", path, source, (("p", p), ("kind", kind), ("given", given)))
 
     def _left(self, operation: str, path: str) -> None:
         source = persons_line()
@@ -225,15 +226,15 @@ def stays() -> bool:
     """Whether nothing in the functions that run now, up to the model's own, speaks of the mode of the dropout being called.
 
     ``F.dropout(x, 0.5)`` is on by default, and a layer that no module holds never hears of the mode. Whether the program sees
-    to it in another way is read from the source of the functions that run: where one of them so much as speaks of training, or
-    hands on a third argument, nothing is said.
+    to it in another way is read from the source of the functions that run: where one of them so much as speaks of training or
+    of noise, hands on a third argument, or runs that line where a flag of its own is set, nothing is said.
     """
     running = list(_running())
-    return bool(running) and not any(_speaks(code) for code in running)
+    return bool(running) and not any(_speaks(code, line) for code, line in running)
 
 
-def _running() -> Iterator[CodeType]:
-    """The innermost function of the program, and the methods of modules that called it."""
+def _running() -> Iterator[tuple[CodeType, int]]:
+    """The innermost function of the program, and the methods of modules that called it, each with the line that runs."""
     frame: FrameType | None = sys._getframe(1)
     found = 0
     while frame is not None and found < METHODS:
@@ -241,19 +242,33 @@ def _running() -> Iterator[CodeType]:
             if found and not isinstance(frame.f_locals.get("self"), nn.Module):
                 return
             found += 1
-            yield frame.f_code
+            yield frame.f_code, frame.f_lineno
         frame = frame.f_back
 
 
 @lru_cache(maxsize=256)
-def _speaks(code: CodeType) -> bool:
+def _speaks(code: CodeType, line: int) -> bool:
     """Whether a function's source speaks of a mode, or gives a dropout all its arguments; also where it cannot be read."""
     if code.co_name == "<module>":
         return True
     try:
         source = textwrap.dedent(inspect.getsource(code))
-        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        nodes = list(ast.walk(ast.parse(source)))
     except (OSError, SyntaxError, TypeError, ValueError):
         return True
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     said = any(len(call.args) >= SAYING and "dropout" in ast.unparse(call.func).lower() for call in calls)
-    return said or _MODES.search(source) is not None
+    return said or _MODES.search(source) is not None or _flagged(nodes, line - code.co_firstlineno + 1)
+
+
+def _flagged(nodes: Sequence[ast.AST], line: int) -> bool:
+    """Whether a line runs only where a flag is set, or is not: a bare name, and not one that asks for dropout at all."""
+    asked = [
+        node.test
+        for node in nodes
+        if isinstance(node, ast.If | ast.IfExp) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    parts = [part for test in asked for part in (test.values if isinstance(test, ast.BoolOp) else (test,))]
+    bare = [part.operand if isinstance(part, ast.UnaryOp) else part for part in parts]
+    names = [ast.unparse(one) for one in bare if isinstance(one, ast.Name | ast.Attribute)]
+    return any("drop" not in name.lower() for name in names)

@@ -44,8 +44,8 @@ def simple_skill(training: Iterable[Any], held: Iterable[Any], task: Task, width
     rows, others = _rows(training), _rows(held)
     if rows is None or others is None or rows[0].shape[1:] != others[0].shape[1:] or rows[1].shape[1:] != others[1].shape[1:]:
         return None
-    answers = _columns(rows[1], task, width)
-    if answers is None or min(len(rows[0]), len(others[0])) < FEWEST:
+    answers, known = (_columns(one[1], task, width) for one in (rows, others))
+    if answers is None or known is None or min(len(rows[0]), len(others[0])) < FEWEST:
         return None
     mean, deviation = rows[0].mean(0), rows[0].std(0)
     inputs, asked = ((one - mean) / torch.where(deviation > 0.0, deviation, 1.0) for one in (rows[0], others[0]))
@@ -88,7 +88,7 @@ def _numbers(values: Tensor) -> Tensor | None:
     flat = values.detach().cpu().reshape(len(values), -1)
     if flat.is_floating_point() or flat.dtype == torch.bool or flat.dtype == torch.uint8:
         return torch.nan_to_num(flat.double(), posinf=0.0, neginf=0.0)
-    if int(flat.min()) < 0 or int(flat.max()) >= KINDS:
+    if flat.is_complex() or not flat.numel() or int(flat.min()) < 0 or int(flat.max()) >= KINDS:
         return None
     return torch.zeros(len(flat), int(KINDS), dtype=torch.float64).scatter_add_(
         1, flat, torch.ones_like(flat, dtype=torch.float64)

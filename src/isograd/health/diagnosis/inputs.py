@@ -6,7 +6,8 @@ it or the others (LeCun et al. 1998, section 4.3; the condition number of the He
 Bounds:
   APART   one column spreads 100 times as far as the middle one: a condition number of 1e4 from the data alone
   OFFSET  a column's mean is 10 times its own neighbours' spread: condition number 1 + 10**2, all from the mean
-          a batch 100 times the size of the middle one: single rows do the same
+          a batch 100 times the size of the middle one: single rows do the same. One look in ten at most (RARE): what comes
+          more often is another task or another stage, with a scale of its own
   LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
   HUGE    from 1,000 on it is said also where nothing tells how good the answers are
   POOR    each of these is only an alarm where the late answers are poor, below 0.5, or the loss became NaN or infinite: Adam
@@ -39,6 +40,7 @@ HUGE = 1000.0
 POOR = 0.5
 LOOKS = 2
 SEVERAL = 3
+RARE = 0.1
 ENTRIES = 64
 """Indices from which one and the same is no chance."""
 NOTHING = 0.1
@@ -47,7 +49,7 @@ REFERENCES = ("LeCun, Bottou, Orr & Mueller 1998, Efficient BackProp, section 4.
 WILD = "of the median batch"
 _ROWS = (
     "look at the largest rows of that batch: a wrong unit, a code for what is missing (999, -1e9), a row that was not scaled; "
-    "drop or clip them, and clip the gradient"
+    "drop or clip them, or take the logarithm of amounts; and clip the gradient"
 )
 _SCALE = "standardise each column with the mean and deviation of the training part: x = (x - mean) / (std + 1e-8)"
 
@@ -173,7 +175,8 @@ def _wild(looks: Sequence[tuple[int, InputSample]]) -> tuple[str, Evidence] | No
     usual = statistics.median(one.values.rms for _, one in looks)
     step, wild = _largest(looks)
     ratio = wild.values.rms / usual if usual > 0.0 else 0.0
-    if len(looks) < SEVERAL or not APART <= ratio < math.inf:
+    wilds = sum(one.values.rms >= APART * usual for _, one in looks)
+    if len(looks) < SEVERAL or not APART <= ratio < math.inf or wilds > max(1.0, RARE * len(looks)):
         return None
     text = f"the batch of step {step:,} holds numbers from {wild.low:.3g} to {wild.high:.3g}, {ratio:.3g} times the usual size"
     return text, Evidence(text, "input_rms", ratio, WILD, APART)

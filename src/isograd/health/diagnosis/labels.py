@@ -40,6 +40,7 @@ from isograd.health.case import Case
 from isograd.health.curve import BATCH, ENTROPIES, REGRESSIONS, Curve, examples
 from isograd.health.diagnosis import recurrent
 from isograd.health.diagnosis.underfitting import barred
+from isograd.health.losses import copied
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import decided, outcome
 from isograd.health.passes import repeated
@@ -59,6 +60,7 @@ STAYS = 0.5
 TURNED = 0.3
 FEWER, HALF_WAY = 0.5, 0.5
 STEPS = 100
+SEVERAL = 1.1
 ABOVE = -0.15
 
 
@@ -69,19 +71,20 @@ def diagnose(case: Case) -> Iterator[Finding]:
         several = () if curves.contested(case) else curves.curves(case)
         yield from islice(filter(None, (_sorted(case, each) for each in several)), 1)
         return
-    if len(curve.looks) < LOOKS:
-        if (found := _other_classes(case, curve) or _one_batch(case, curve)) is not None:
-            yield found
-        return
-    found = (
-        _one_class(case, curve)
-        or _other_classes(case, curve)
-        or _one_number(curve)
-        or _sorted(case, curve)
-        or _inverted(case, curve)
-        or _by_heart(case, curve)
-        or _unrelated(case, curve)
-    )
+    if any(_of_several(sample) for _, sample in curve.looks):
+        found = _unrelated(case, curve)
+    elif len(curve.looks) < LOOKS:
+        found = _other_classes(case, curve) or _one_batch(case, curve)
+    else:
+        found = (
+            _one_class(case, curve)
+            or _other_classes(case, curve)
+            or _one_number(curve)
+            or _sorted(case, curve)
+            or _inverted(case, curve)
+            or _by_heart(case, curve)
+            or _unrelated(case, curve)
+        )
     if found is not None:
         yield found
 
@@ -132,7 +135,7 @@ def _one_number(curve: Curve) -> Finding | None:
 
 
 def _sorted(case: Case, curve: Curve) -> Finding | None:
-    samples = [sample for _, sample in curve.looks if sum(sample.classes) >= BATCH]
+    samples = [sample for _, sample in curve.looks if sum(sample.classes) >= BATCH and not _of_several(sample)]
     if len(samples) < LOOKS or sum(map(bool, curve.classes)) < 2:
         return None
     some = _some_classes(case, curve, samples)
@@ -156,6 +159,12 @@ def _sorted(case: Case, curve: Curve) -> Finding | None:
         since=curve.looks[0][0],
         remedy=_shuffle(case),
     )
+
+
+def _of_several(sample: LossSample) -> bool:
+    """Whether an example has several labels (or positives among the others of its batch), so that none is its class."""
+    target = sample.target
+    return target is not None and sample.target_shape == sample.output_shape and target.mean * len(sample.classes) > SEVERAL
 
 
 def _some_classes(case: Case, curve: Curve, samples: Sequence[LossSample]) -> Finding | None:
@@ -350,12 +359,6 @@ def _by_heart(case: Case, curve: Curve) -> Finding | None:
     )
 
 
-def _copied(case: Case, curve: Curve) -> bool:
-    """Whether the targets are the inputs themselves, number for number: an autoencoder's cannot be unrelated to them."""
-    given = {(step, sample.values) for step, sample in case.inputs}
-    return any((step, sample.target) in given for step, sample in curve.looks)
-
-
 def _unrelated(case: Case, curve: Curve) -> Finding | None:
     if not case.ended or case.taken < STEPS or not learned_nothing(curve) or constant(curve) or falls(curve):
         return None
@@ -364,7 +367,7 @@ def _unrelated(case: Case, curve: Curve) -> Finding | None:
     least = min(moving, default=0.0)
     if least < TURNED or (late.beat or 0.0) < ABOVE or any(recurrent.diagnose(case)) or barred(case.anatomy) is not None:
         return None
-    if _copied(case, curve):
+    if copied(case, curve.looks):
         return None
     return Finding(
         "labels",

@@ -5,7 +5,8 @@ Torch raises for most of them (``isograd.explain`` has those); what it takes sil
   cross-entropy with class probabilities that do not sum to 1: the mean of n rows over C classes is then not 1 / C. A remark;
   an alarm where the targets are zeros and ones, SEVERAL of them ones in an example and a DENSE part of all: of k labels the
   softmax can give none more than 1 / k, so that from 2 on all but one are answered below one half. Baskets and words, which
-  are only ranked, are a few of many
+  are only ranked, are a few of many; so is what is given back (targets that are inputs) and what is no layer's output of one
+  a class: products of two views, scores of a question's answers
   an index loss whose labels are all ignored is 0 / 0
   label smoothing s leaves the right class 1 - s + s / K: at SMOOTH (half) and more most of each label is noise. An alarm where
   answers stay poor (POOR); published uses lie between .1 and .3
@@ -26,7 +27,7 @@ import math
 from collections.abc import Iterator
 
 from isograd.health.case import Case
-from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, uses
+from isograd.health.losses import BINARY, INDEXED, SHOWN, Use, copied, uses
 from isograd.health.outcome import decided, outcome
 from isograd.health.smoothing import smoothing_of
 from isograd.records.batch import LossSample
@@ -52,7 +53,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
         elif use.last.function in BINARY:
             wrong = _binary(use)
         elif use.last.function in INDEXED:
-            wrong = _distributions(use) if use.last.target_shape == use.last.output_shape else _indices(use)
+            wrong = _distributions(case, use) if use.last.target_shape == use.last.output_shape else _indices(use)
             if wrong is None or wrong.severity == "note":
                 wrong = _smoothed(case, use) or _lost(case, use) or wrong
         if wrong is not None:
@@ -191,7 +192,7 @@ def _lost(case: Case, use: Use) -> Finding | None:
     )
 
 
-def _distributions(use: Use) -> Finding | None:
+def _distributions(case: Case, use: Use) -> Finding | None:
     means = [look.target.mean * use.outputs for look in use.looks if look.target is not None and look.target.count]
     low = min((look.target_range[0] for look in use.looks), default=0.0)
     if not means or use.outputs < 2 or not use.last.target_dtype.startswith(("float", "bfloat")):
@@ -199,7 +200,9 @@ def _distributions(use: Use) -> Finding | None:
     total = max(means, key=lambda mean: abs(mean - 1.0))
     if abs(total - 1.0) <= 2e-2 and low >= -1e-3:
         return None
-    several = total >= SEVERAL and total >= DENSE * use.outputs and all(map(_is_multi_hot, use.looks))
+    several = (
+        _of_a_layer(case, use) and total >= SEVERAL and total >= DENSE * use.outputs and all(map(_is_multi_hot, use.looks))
+    )
     severity: Severity = "warning" if low < -1e-3 or not math.isfinite(total) or several else "note"
     fault = f"the smallest is {low:.3g}" if low < -1e-3 else f"they sum to {total:.3g} an example on average"
     if several:
@@ -213,6 +216,13 @@ def _distributions(use: Use) -> Finding | None:
         "class indices, or targets that are at least 0 and sum to 1; for several labels at once "
         "F.binary_cross_entropy_with_logits(output, target)",
     )
+
+
+def _of_a_layer(case: Case, use: Use) -> bool:
+    """Whether the outputs are those of a layer with one a class: no table of pairs, scores of a list or baskets given back."""
+    shape, layers = use.last.output_shape, [node for node in case.anatomy.nodes if node.operation in ("linear", "conv")]
+    wide = not layers or any(use.outputs in node.shape for node in layers)
+    return use.plain.last.base in ("linear", "conv") and wide and shape[:1] != shape[1:2] and not copied(case, case.losses)
 
 
 def _is_multi_hot(look: LossSample) -> bool:

@@ -7,9 +7,11 @@ large as those that its learning rate was chosen for, and breaks instead.
 Bounds:
   FAR     targets whose mean or deviation is 10 times the size that the outputs had at the start
   POOR    and answers that are still poor at the end of what was seen: less than half of the variance explained; or a loss
-          that is not finite any more
+          that ran away until it was not finite any more, FAR times its first value or at once. One that broke from where it had
+          come down to broke by something else
   AWAY    or, of targets that drift so that no constant answer is known: outputs whose mean is 3 deviations of the batch's own
-          targets away from theirs, and less than half of it (POOR), in every late look of a run that has ended
+          targets away from theirs, and less than half of it (POOR), in every late look of a run that has ended. From HUGE on
+          alone: what a policy earns grows as it learns, and a value that trails behind it is none the worse for that
   HUGE    before training, where there are no answers yet: 1,000 times, as for inputs. The gradients of the first step are as
           many times larger than those of scaled targets
 
@@ -18,6 +20,7 @@ Look-alikes that are healthy: large targets that are reached all the same; targe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -51,9 +54,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
         return
     last = curve.looks[-1][1]
     now = last.output.rms if last.output is not None else math.nan
-    given = any(reading.value for reading in case.series("input_nonfinite"))
-    broke = not given and any(not math.isfinite(reading.value) for reading in case.series("loss"))
-    harmed = broke or (case.taken >= 20 and (outcome(case).short_of(POOR) or _away(case, curve)))
+    broke = not any(reading.value for reading in case.series("input_nonfinite")) and _ran_away(case)
+    harmed = broke or (case.taken >= 20 and (outcome(case).short_of(POOR) or (far >= HUGE and _away(case, curve))))
     alarm = harmed or (case.taken <= FIRST_STEPS and far >= HUGE)
     yield Finding(
         "targets",
@@ -71,6 +73,13 @@ def diagnose(case: Case) -> Iterator[Finding]:
         "bias at the mean of the targets",
         references=("Kingma & Ba 2015, arXiv:1412.6980, section 2.1: the step is bounded by about the learning rate",),
     )
+
+
+def _ran_away(case: Case) -> bool:
+    """Whether the loss grew until it was finite no more, or never was."""
+    losses = [reading.value for reading in case.series("loss")]
+    whole = list(itertools.takewhile(math.isfinite, losses))
+    return len(whole) < len(losses) and (not whole or abs(whole[-1]) >= FAR * abs(whole[0]))
 
 
 def _away(case: Case, curve: Curve) -> bool:
