@@ -7,7 +7,9 @@ next: its loss falls in stairs. What serves other examples falls within passes a
 Bounds:
   NEW      the last third of the first pass is no better than a constant answer: by less than 0.01 beyond two standard errors
   ABOVE    nor more than 0.15 above it: then it was still on its way down from where its weights were born
-  WITHIN   of what fell since then, less than half fell within passes, beyond two standard errors; and it fell beyond three
+  WITHIN   of what fell since then, less than half fell within passes, beyond two standard errors; and it fell beyond three.
+           Passes in one order have the same hard batches at the same places: their errors add up, where those of shuffled ones
+           add in squares
   STEPS    16 steps a pass at least, for the two halves of a pass are compared
   ROWS     256 examples: of fewer, each is so large a part of the data that to remember it and to learn are one
 """
@@ -108,8 +110,15 @@ def repeated(case: Case, curve: Curve) -> Passes | None:
         return None
     last, last_error = _mean(_between(curve, later[-1] * length, (later[-1] + 1) * length))
     falls = [_within(curve, n * length, (n + 1) * length) for n in later]
-    within, wrong = math.fsum(fall for fall, _ in falls), math.sqrt(math.fsum(one**2 for _, one in falls))
+    within, errors = math.fsum(fall for fall, _ in falls), [error for _, error in falls]
+    wrong = math.fsum(errors) if _same_order(case) else math.hypot(*errors)
     return Passes(len(later) + 1, first, error, last, last_error, within, wrong)
+
+
+def _same_order(case: Case) -> bool:
+    """Whether every pass has the same batches at the same places."""
+    given = case.facts("loader") or case.facts("repeats")
+    return all(str(fact.get("order", "")) == "sequential" for _, fact in given)
 
 
 def _mean(values: list[float]) -> tuple[float, float]:

@@ -38,7 +38,7 @@ def task(rows=1024, width=10):
 def test_labels_that_were_shuffled_apart_are_told_although_the_network_learns_them_by_heart():
     x, _, apart = task()
     report, facts = train(x, apart)
-    assert facts[-1].settings == (("dataset", 1024), ("rows", 32), ("steps", 32))
+    assert facts[-1].settings == (("dataset", 1024), ("rows", 32), ("steps", 32), ("order", "random"))
     assert [finding.disease for finding in report.findings if finding.alarm] == ["labels"]
 
 

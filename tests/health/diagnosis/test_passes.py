@@ -17,7 +17,7 @@ from isograd.records.trace import Step, Trace
 PASS, PASSES = 50, 8
 
 
-def loader(step, *, each=1, dataset=3200):
+def loader(step, *, each=1, dataset=3200, order="random"):
     """What is known at a step of a loader of ``PASS`` batches, ``each`` of which make a step."""
     given = step * each
     epoch = (given - 1) // PASS + 1
@@ -27,11 +27,12 @@ def loader(step, *, each=1, dataset=3200):
         ("dataset", dataset),
         ("epoch", epoch),
         ("position", given - (epoch - 1) * PASS),
+        ("order", order),
     )
     return Fact("loader", "data", settings=settings)
 
 
-def run(loss, *, dataset=3200, passes=PASSES, looks=24):
+def run(loss, *, dataset=3200, passes=PASSES, looks=24, order="random"):
     """A training of four even classes; in pass ``p`` (from 0), ``share`` of the way through, the loss is ``loss(p, share)``."""
     draw = random.Random(0)
     end = PASS * passes
@@ -41,7 +42,7 @@ def run(loss, *, dataset=3200, passes=PASSES, looks=24):
         value = loss(p, at / PASS) + draw.gauss(0.0, 0.01)
         look = index % (end // looks) == 1
         samples = (replace(classes(20, right=0.25), value=value),) if look else ()
-        steps.append(Step(index, value, losses=samples, facts=(loader(index, dataset=dataset),) if look else ()))
+        steps.append(Step(index, value, losses=samples, facts=(loader(index, dataset=dataset, order=order),) if look else ()))
     return case_of(Trace(Anatomy("torch", (), ()), (), tuple(steps), ended=True))
 
 
@@ -68,6 +69,16 @@ def test_stairs_are_learned_by_heart():
     assert abs(passes.within) < 0.05
     (finding,) = labels.diagnose(case)
     assert finding.alarm and "come again" in finding.summary
+
+
+@pytest.mark.parametrize(("order", "alarm"), [("random", True), ("sequential", False)])
+def test_hard_batches_that_lie_late_in_every_pass_do_not_make_a_slope_look_like_stairs(order, alarm):
+    def rises(p, share):
+        hard = 0.02 * (-1) ** round(share * PASS) + (0.01 if share >= 0.5 else 0.0)
+        return 1.39 - 0.005 * (p + share) + hard
+
+    case = run(rises, order=order)
+    assert any("come again" in one.summary for one in labels.diagnose(case)) is alarm
 
 
 def test_rare_words_are_learned_where_their_examples_come_again_which_is_a_remark():

@@ -73,7 +73,18 @@ class Repeats:
             settings = (("moved", found[0]), ("rows", self.size), ("dataset", self.table), ("used", found[1]))
             yield Fact("overlap", "data", settings=settings)
         if self.table > self.size > 0 and passes == 1 and (length := pass_of(self.seen, self.table / self.size)):
-            yield Fact("repeats", "data", settings=(("dataset", self.table), ("rows", self.size), ("steps", length)))
+            order = "random" if shuffled(self.seen) else "sequential"
+            passing = (("dataset", self.table), ("rows", self.size), ("steps", length), ("order", order))
+            yield Fact("repeats", "data", settings=passing)
+
+
+def shuffled(seen: Seen) -> bool:
+    """Whether examples come again beside others.
+
+    >>> shuffled([(1, frozenset("ab")), (3, frozenset("ab"))]), shuffled([(1, frozenset("ab")), (3, frozenset("bc"))])
+    (False, True)
+    """
+    return any(one & other and one != other for (_, one), (_, other) in itertools.combinations(seen, 2))
 
 
 def pass_of(seen: Seen, batches: float) -> float:
