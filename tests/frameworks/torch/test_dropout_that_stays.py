@@ -65,6 +65,20 @@ class Flagged(Net):
         return x
 
 
+class AskedByTheCaller(Net):
+    def forward(self, x, drop=True):
+        x = self.one(x).relu()
+        if drop:
+            x = F.dropout(x, 0.6)
+        return self.two(x)
+
+
+class HandedOn(Held):
+    def train(self, mode=True):
+        self.held[0].train(mode)
+        return super().train(mode)
+
+
 class Configured(Net):
     use_dropout = True
 
@@ -107,7 +121,7 @@ def test_dropout_that_no_mode_reaches_is_an_alarm_with_its_line(kind, how):
     assert ("self.training" in finding.remedy) == (how == "F.dropout")
 
 
-@pytest.mark.parametrize("kind", [Told, Asked, AskedAbove, Flagged, Registered, OnPurpose])
+@pytest.mark.parametrize("kind", [Told, Asked, AskedAbove, AskedByTheCaller, HandedOn, Flagged, Registered, OnPurpose])
 def test_programs_that_see_to_the_mode_in_their_own_way_hear_nothing(kind):
     assert told(kind) == []
 

@@ -131,7 +131,13 @@ class Conduct:
     def _dropped(self, path: str, p: float, kind: str, *, given: bool = False) -> None:
         source = persons_line()
         key = ("dropout_stays", path, source)
-        if p > 0.0 and self._learning and key not in self.facts and len(self.facts) < FACTS and stays():
+        if (
+            p > 0.0
+            and self._learning
+            and key not in self.facts
+            and len(self.facts) < FACTS
+            and stays(layer=kind.startswith("nn."))
+        ):
             self.facts[key] = Fact("dropout_stays", path, source, (("p", p), ("kind", kind), ("given", given)))
 
     def _left(self, operation: str, path: str) -> None:
@@ -222,19 +228,22 @@ def swapped(shape: tuple[int, ...], sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return made if sorted(made) == sorted(shape) and not same else ()
 
 
-def stays() -> bool:
+def stays(*, layer: bool = False) -> bool:
     """Whether nothing in the functions that run now, up to the model's own, speaks of the mode of the dropout being called.
 
     ``F.dropout(x, 0.5)`` is on by default, and a layer that no module holds never hears of the mode. Whether the program sees
     to it in another way is read from the source of the functions that run: where one of them so much as speaks of training or
-    of noise, hands on a third argument, or runs that line where a flag of its own is set, nothing is said.
+    of noise, hands on a third argument, or runs that line where a flag of its own is set, nothing is said; nor where a model
+    that hands on its mode in a way of its own calls a ``layer``.
     """
     running = list(_running())
-    return bool(running) and not any(_speaks(code, line) for code, line in running)
+    if layer and any(type(frame.f_locals.get("self")).__dict__.keys() & {"train", "eval"} for frame in running):
+        return False
+    return bool(running) and not any(_speaks(frame.f_code, frame.f_lineno) for frame in running)
 
 
-def _running() -> Iterator[tuple[CodeType, int]]:
-    """The innermost function of the program, and the methods of modules that called it, each with the line that runs."""
+def _running() -> Iterator[FrameType]:
+    """The innermost function of the program, and the methods of modules that called it."""
     frame: FrameType | None = sys._getframe(1)
     found = 0
     while frame is not None and found < METHODS:
@@ -242,7 +251,7 @@ def _running() -> Iterator[tuple[CodeType, int]]:
             if found and not isinstance(frame.f_locals.get("self"), nn.Module):
                 return
             found += 1
-            yield frame.f_code, frame.f_lineno
+            yield frame
         frame = frame.f_back
 
 
@@ -262,7 +271,7 @@ def _speaks(code: CodeType, line: int) -> bool:
 
 
 def _flagged(nodes: Sequence[ast.AST], line: int) -> bool:
-    """Whether a line runs only where a flag is set, or is not: a bare name, and not one that asks for dropout at all."""
+    """Whether a line runs only where a flag is set or not: a name, or an attribute that does not ask for dropout at all."""
     asked = [
         node.test
         for node in nodes
@@ -270,5 +279,4 @@ def _flagged(nodes: Sequence[ast.AST], line: int) -> bool:
     ]
     parts = [part for test in asked for part in (test.values if isinstance(test, ast.BoolOp) else (test,))]
     bare = [part.operand if isinstance(part, ast.UnaryOp) else part for part in parts]
-    names = [ast.unparse(one) for one in bare if isinstance(one, ast.Name | ast.Attribute)]
-    return any("drop" not in name.lower() for name in names)
+    return any(isinstance(one, ast.Name) or (isinstance(one, ast.Attribute) and "drop" not in one.attr.lower()) for one in bare)
