@@ -102,6 +102,14 @@ class Use:
         return all(sums_to_one(look) and look.output_range[0] >= 0.0 and look.output_range[1] <= 1.01 for look in self.looks)
 
 
+def ranks_the_batch(sample: LossSample) -> bool:
+    """Whether the targets are shares of a list that the batch is: they sum to one over its examples, not its columns."""
+    target, shape = sample.target, sample.output_shape
+    if target is None or len(shape) != 2 or sample.target_shape != shape or sample.target_range[0] < 0.0:
+        return False
+    return math.isclose(target.mean * shape[0], 1.0, rel_tol=SAME) and shape[0] != shape[1]
+
+
 def sums_to_one(look: LossSample) -> bool:
     """Whether the sums over the class axis were 1 (of the exponentials, where the loss takes logarithms).
 

@@ -10,6 +10,7 @@ from loss_cases import case, fact, named, sample, trained
 from isograd.health.case import case_of
 from isograd.health.diagnosis import loss_mismatch
 from isograd.records.anatomy import Anatomy, Node
+from isograd.records.moments import Moments
 from isograd.records.trace import Step, Trace
 
 
@@ -89,6 +90,13 @@ def test_a_softmax_over_the_batch_is_told_instead_of_a_softmax_twice():
     (finding,) = found(sample("cross_entropy", head=("softmax",), **HEADED), facts=[axis])
     assert "8 examples" in finding.summary and "dim=1" in finding.remedy
     assert found(sample("nll_loss", head=("log_softmax",), rows=(1.0, 1.0), head_where="other"), facts=[axis]) == []
+
+
+@pytest.mark.parametrize(("target", "alarm"), [([1.0, *[0.0] * 7] * 3, False), ([1.0, 0.0, 0.0] * 8, True)])
+def test_a_softmax_over_a_batch_that_is_a_list_to_be_ranked_is_meant(target, alarm):
+    given = {"target": Moments.of(target), "target_shape": (8, 3), "target_range": (0.0, 1.0), "target_dtype": "float32"}
+    told = found(sample("kl_div", head=("log_softmax",), **given), facts=[fact("softmax_axis", axis=0, size=8)])
+    assert any("examples of the batch" in finding.summary for finding in told) is alarm
 
 
 def test_likelihood_of_probabilities_misses_the_log():

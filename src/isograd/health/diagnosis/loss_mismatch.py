@@ -32,7 +32,7 @@ from dataclasses import replace
 
 from isograd.health.case import Case
 from isograd.health.looks import holds, lasting
-from isograd.health.losses import BINARY, REGRESSION, SHOWN, Use, sums_to_one, uses
+from isograd.health.losses import BINARY, REGRESSION, SHOWN, Use, ranks_the_batch, sums_to_one, uses
 from isograd.health.outcome import outcome
 from isograd.records.anatomy import capital, spoken
 from isograd.records.fact import Fact
@@ -83,7 +83,7 @@ def _of(case: Case, use: Use) -> Finding | None:
 def _axis(use: Use, known: tuple[int, Fact] | None) -> Finding | None:
     """A softmax over the examples, or over a single output."""
     name = next((name for name in use.last.head if name in ("softmax", "log_softmax")), None)
-    if known is None or name is None:
+    if known is None or name is None or ranks_the_batch(use.last):
         return None
     _, fact = known
     axis, size = int(fact.get("axis", 0)), int(fact.get("size", 0))
