@@ -97,9 +97,18 @@ def repeated(case: Case, curve: Curve) -> Passes | None:
     True
     """
     known = steps_of_a_pass(case)
-    if known is None or not curve.told or curve.floor is None or known[0] < STEPS or known[1] < ROWS:
+    if known is None or not curve.told or known[1] < ROWS:
         return None
-    length, floor = known[0], curve.floor
+    other = next((float(fact.get("or", known[0])) for _, fact in case.facts("repeats")[-1:]), known[0])
+    found = [one for length in dict.fromkeys((known[0], other)) if (one := _over(case, curve, length)) is not None]
+    return next((one for one in found if one.only_between), next(iter(found), None))
+
+
+def _over(case: Case, curve: Curve, length: float) -> Passes | None:
+    """The same for passes of so many steps; where the last batch is left out, looks may fit more than one length."""
+    floor = curve.floor
+    if floor is None or length < STEPS:
+        return None
     later = [n for n in range(1, int(case.taken / length + 1e-9)) if len(_between(curve, n * length, (n + 1) * length)) >= 8]
     fresh = _between(curve, length * 2 / 3, length)
     if len(fresh) < 5 or not later:

@@ -70,8 +70,8 @@ FACTS = {
     "-1 where unknown; order: sequential, random or other; weights: how many a weighted sampler has, -1 where there is none; "
     "drop_last; epoch: passes begun; position: batches given in it",
     "loader_restarted": "a loader of several batches was begun anew for every step; as for loader",
-    "repeats": "batches of rows are taken by hand from a table of dataset examples, in passes of so many steps: none twice in "
-    "one, some again; order: sequential (the same batches in each) or random",
+    "repeats": "batches of rows are taken by hand from a table of dataset examples, in passes of so many steps, or of as many "
+    "as or says: none twice in one, some again; order: sequential (the same batches in each) or random",
     "overlap": "each batch of rows of a table is the one before it moved by a few, and begins again long before its end; "
     "moved: by how many rows; rows: of a batch; dataset: of the table; used: rows of it that came, at most about",
     "same_batch": "the batch equals the last looked-at one; dataset: examples at hand, if any; various: its passes differ",

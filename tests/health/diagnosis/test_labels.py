@@ -214,3 +214,17 @@ def test_where_the_network_itself_bars_the_way_the_labels_are_not_suspected():
     case = moving(training(classes), 0.01)
     anatomy = dataclasses.replace(case.anatomy, nodes=(*case.anatomy.nodes, drop), traced=True)
     assert found(dataclasses.replace(case, anatomy=anatomy)) == []
+
+
+def test_a_constant_of_3_is_one_number_and_no_set_of_several_labels():
+    def three(t):
+        return dataclasses.replace(
+            numbers(t, mean=3.0, scale=0.0),
+            target_range=(3.0, 3.0),
+            classes=(0, 0, 0, 64),
+            output_shape=(64, 1),
+            target_shape=(64, 1),
+        )
+
+    (finding,) = labels.diagnose(training(three))
+    assert "there is nothing to learn but this number" in finding.summary

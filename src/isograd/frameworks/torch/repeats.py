@@ -72,9 +72,10 @@ class Repeats:
         if self.table > 0 and passes == 1 and (found := moved(self.seen)) is not None and found[1] <= OVERLAP * self.table:
             settings = (("moved", found[0]), ("rows", self.size), ("dataset", self.table), ("used", found[1]))
             yield Fact("overlap", "data", settings=settings)
-        if self.table > self.size > 0 and passes == 1 and (length := pass_of(self.seen, self.table / self.size)):
+        if self.table > self.size > 0 and passes == 1 and (lengths := passes_of(self.seen, self.table / self.size)):
             order = "random" if shuffled(self.seen) else "sequential"
-            passing = (("dataset", self.table), ("rows", self.size), ("steps", length), ("order", order))
+            steps = ("steps", lengths[0]), ("or", lengths[-1])
+            passing = (("dataset", self.table), ("rows", self.size), *steps, ("order", order))
             yield Fact("repeats", "data", settings=passing)
 
 
@@ -87,15 +88,15 @@ def shuffled(seen: Seen) -> bool:
     return any(one & other and one != other for (_, one), (_, other) in itertools.combinations(seen, 2))
 
 
-def pass_of(seen: Seen, batches: float) -> float:
-    """The steps of a pass over a table of so many ``batches``: the last, smaller one is given, left out, or filled up; 0: none.
+def passes_of(seen: Seen, batches: float) -> tuple[float, ...]:
+    """The steps that a pass over a table of so many ``batches`` may have: the last, smaller one is given, filled up or left out.
 
     >>> thirds = [frozenset(range(9 * n, 9 * n + 9)) for n in (0, 1, 2)]
-    >>> pass_of([(step, thirds[(step - 1) % 3]) for step in range(1, 10)], 3.4)
-    3.0
+    >>> passes_of([(step, thirds[(step - 1) % 3]) for step in range(1, 10)], 3.4)
+    (3.0,)
     """
-    lengths = (float(math.ceil(batches)), float(math.floor(batches)), batches)
-    return next((length for length in lengths if in_passes(seen, length)), 0.0)
+    lengths = (float(math.ceil(batches)), batches, float(math.floor(batches)))
+    return tuple(length for length in dict.fromkeys(lengths) if in_passes(seen, length))
 
 
 def marks(rows: Tensor) -> list[int]:

@@ -164,7 +164,9 @@ def _sorted(case: Case, curve: Curve) -> Finding | None:
 def _of_several(sample: LossSample) -> bool:
     """Whether an example has several labels (or positives among the others of its batch), so that none is its class."""
     target = sample.target
-    return target is not None and sample.target_shape == sample.output_shape and target.mean * len(sample.classes) > SEVERAL
+    if sample.function in REGRESSIONS or target is None:
+        return False
+    return sample.target_shape == sample.output_shape and target.mean * len(sample.classes) > SEVERAL
 
 
 def _some_classes(case: Case, curve: Curve, samples: Sequence[LossSample]) -> Finding | None:
