@@ -89,7 +89,7 @@ def shuffled(seen: Seen) -> bool:
 
 
 def passes_of(seen: Seen, batches: float) -> tuple[float, ...]:
-    """The steps that a pass over a table of so many ``batches`` may have: the last, smaller one is given, filled up or left out.
+    """The steps that a pass over a table of so many ``batches`` may have: the last, small one is given, filled up or left out.
 
     >>> thirds = [frozenset(range(9 * n, 9 * n + 9)) for n in (0, 1, 2)]
     >>> passes_of([(step, thirds[(step - 1) % 3]) for step in range(1, 10)], 3.4)
