@@ -64,12 +64,14 @@ def test_a_batch_of_a_hundred_times_the_usual_size_is_told_and_an_alarm_where_th
     assert found(training(answers, inputs=(table(rms=2.0),))) == []
 
 
-def test_a_second_task_in_units_of_its_own_is_no_batch_of_wild_rows():
+@pytest.mark.parametrize("rows", [64, 1])
+def test_a_second_task_in_units_of_its_own_is_no_batch_of_wild_rows(rows):
     case = training(poor, inputs=(table(),))
     seen = [step.index for step in case.steps if step.inputs][::5]
-    other = dataclasses.replace(case.steps[0], inputs=(table(rms=500.0),))
+    numbers = Moments.of([5e3, -5e3] * (4 * rows) + [1.0, -1.0] * (4 * (64 - rows)))
+    other = dataclasses.replace(case.steps[0], inputs=(dataclasses.replace(table(), values=numbers),))
     steps = tuple(dataclasses.replace(other, index=one.index) if one.index in seen else one for one in case.steps)
-    assert found(dataclasses.replace(case, steps=steps)) == []
+    assert bool(found(dataclasses.replace(case, steps=steps))) is (rows == 1)
 
 
 def test_indices_have_no_size():
