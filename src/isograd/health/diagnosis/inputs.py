@@ -6,9 +6,9 @@ it or the others (LeCun et al. 1998, section 4.3; the condition number of the He
 Bounds:
   APART   one column spreads 100 times as far as the middle one: a condition number of 1e4 from the data alone
   OFFSET  a column's mean is 10 times its own neighbours' spread: condition number 1 + 10**2, all from the mean
-          a batch 100 times the size of the middle one: single rows do the same. One look in ten at most (RARE): what comes
-          more often is another task or another stage, with a scale of its own, unless it is some numbers of the batch alone:
-          the largest is twice as far (PEAK) above the rms as in the middle batch; of n rows a single wild one makes it sqrt(n)
+          a batch 100 times the size of the middle one: single rows do the same. Of n rows a single wild one makes
+          the largest number sqrt(n) times the rms, and so at least PEAK, twice as far above it as in the middle batch; a whole
+          batch of another size is another task or another stage, with a scale of its own
   LARGE   inputs of rms 30 (pixels of 0..255 have 80 to 180): what the first layer gives is then 30 times too large
   HUGE    from 1,000 on it is said also where nothing tells how good the answers are
   POOR    each of these is only an alarm where the late answers are poor, below 0.5, or the loss became NaN or infinite: Adam
@@ -41,7 +41,7 @@ HUGE = 1000.0
 POOR = 0.5
 LOOKS = 2
 SEVERAL = 3
-RARE, PEAK = 0.1, 2.0
+PEAK = 2.0
 ENTRIES = 64
 """Indices from which one and the same is no chance."""
 NOTHING = 0.1
@@ -178,9 +178,8 @@ def _wild(looks: Sequence[tuple[int, InputSample]]) -> tuple[str, Evidence] | No
     ratio = wild.values.rms / usual if usual > 0.0 else 0.0
     if len(looks) < SEVERAL or not APART <= ratio < math.inf:
         return None
-    wilds = sum(one.values.rms >= APART * usual for _, one in looks)
     peak = statistics.median(one.values.largest / one.values.rms for _, one in looks if one.values.rms > 0.0)
-    if wilds > max(1.0, RARE * len(looks)) and wild.values.largest < PEAK * peak * wild.values.rms:
+    if wild.values.largest < PEAK * peak * wild.values.rms:
         return None
     text = f"the batch of step {step:,} holds numbers from {wild.low:.3g} to {wild.high:.3g}, {ratio:.3g} times the usual size"
     return text, Evidence(text, "input_rms", ratio, WILD, APART)
