@@ -53,8 +53,10 @@ def act_two(folder: Path) -> None:
     chance = 1 / len(evaluation.classes)
     accuracy = evaluation.metrics[0].value
     show.say(
-        f"Accuracy {accuracy:.3f} on the test part; guessing reaches {chance:.3f}. It took {time.monotonic() - started:.0f} s."
+        f"Accuracy {accuracy:.3f} on the test part; guessing reaches {chance:.3f}: as it was foretold. "
+        f"It took {time.monotonic() - started:.0f} s."
     )
+    show.say(f"\nWhat to change, with proof, in about a minute:  isograd cure {folder}")
 
 
 def closing(folder: Path, bundle: Path, samples: list[Path]) -> None:
