@@ -9,6 +9,7 @@ from typing import Any
 
 from isograd.errors import DamagedError
 from isograd.health.first_aid import follow, judge
+from isograd.health.rollback import shelter
 from isograd.health.treating import attend, heeded
 from isograd.ports import Guard
 from isograd.records import codec
@@ -75,11 +76,12 @@ class Aiding:
             kind: Kind = "accepted" if verdict.accept else "rejected"
             self._act(Action(ranges.taken, kind, verdict.reason, verdict.value, verdict.bound, verdict.what, place))
         if len(self._state.optimizers) == 1 and not self._state.over:  # the losses of several have no common course
-            course, actions = attend(self._state.course, ranges, self._guard.treat)
+            course, ranges, gone = shelter(self._state.course, ranges, reading, verdict, self._guard)
+            course, actions = attend(course, ranges, self._guard.treat)
             if any(action.kind in ("tried", "undone") and action.what != "rate" for action in actions):
                 ranges = replace(ranges, moves=())  # other updates are to be expected from here on
             self._state = replace(self._state, course=course, optimizers=(ranges,))
-            for action in actions:
+            for action in (*gone, *actions):
                 if action.kind in ("kept", "undone"):
                     self._guard.settle(action.what, undo=action.kind == "undone")
                 self._act(action)

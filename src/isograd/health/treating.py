@@ -42,7 +42,7 @@ def attend(
     >>> course.start, course.best, course.usual, course.bad
     (1.0, 1.0, 0.2, 0)
     """
-    if ranges.taken % WINDOW or len(ranges.losses) < WINDOW or course.over:
+    if ranges.taken % WINDOW or len(ranges.losses) < WINDOW or course.over or course.refuge is not None:
         return course, ()
     level = statistics.median(ranges.losses)
     if course.start is None or course.best is None:
@@ -52,7 +52,7 @@ def attend(
     start, best = course.start, min(course.best, level)
     course = replace(course, best=best, usual=_usual(ranges) if level <= best else course.usual)
     if start - best <= GAINED * abs(start) or level <= best + LOST * (start - best):
-        return replace(course, bad=0, tried=()), ()
+        return replace(course, bad=0, tried=(), backs=0), ()
     course = replace(course, bad=course.bad + 1)
     if course.bad < 2:
         return course, ()
@@ -73,12 +73,13 @@ def heeded(course: Course, ranges: Ranges) -> Heed:
     """What the next step is to be looked at for, by its number alone.
 
     >>> heeded(Course(), Ranges(taken=9)), heeded(Course(bad=1), Ranges(taken=96))
-    (Heed(norm=True, units=False), Heed(norm=False, units=True))
+    (Heed(norm=True, units=False, factors=()), Heed(norm=False, units=True, factors=()))
     """
+    factors = course.hold.factors if course.hold else ()
     if course.over:
-        return Heed()
+        return Heed(factors=factors)
     near = ranges.taken % WINDOW >= WINDOW - LISTENED
-    return Heed(norm=(ranges.taken + 1) % EVERY == 0, units=near and bool(course.bad or course.trial))
+    return Heed((ranges.taken + 1) % EVERY == 0, near and bool(course.bad or course.trial), factors)
 
 
 def _usual(ranges: Ranges) -> float | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["rejected", "accepted", "tried", "kept", "undone", "restart", "ended"]
-Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "lasting", "limit"]
+Kind = Literal["rejected", "accepted", "back", "held", "tried", "kept", "undone", "restart", "ended"]
+Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "ruin", "rate", "lasting", "limit"]
 
-Treatment = Literal["revive", "rate", "moments", "clip"]
+Treatment = Literal["back", "revive", "rate", "moments", "clip"]
 
 TREATMENTS = {
     "": "",
@@ -23,12 +23,16 @@ _WORDS = {
     "update": "the update is {value:.3g} long, and {bound:.3g} is the most that its recent lengths allow",
     "gradient": "the gradient is {value:.3g} long, and {bound:.3g} is the most that moments which remember it can bear",
     "statistics": "it moved the running means of the norms by {value:.3g}, and {bound:.3g} is the most that they moved of late",
+    "ruin": "the loss of its last steps is {value:.3g} at the median, and {bound:.3g} is the most that those before allow",
+    "rate": "{value:.3g} is asked for, and {bound:.3g} is used",
     "lasting": "the loss of its last steps is {value:.3g} at the median, and was {bound:.3g} in good times",
     "limit": "{bound:.0f} actions are the limit of this run",
 }
 _DONE = {
     "rejected": "step {step} was taken back",
     "accepted": "step {step} was accepted after so many in a row that were taken back",
+    "back": "after step {step} the training went back to where it stood at step {what}",
+    "held": "from step {step} on the learning rate is held down",
     "tried": "from step {step} on, {what} is tried",
     "kept": "{what} is kept at step {step}",
     "undone": "{what} is undone at step {step}, because it did not help",
@@ -71,7 +75,8 @@ class Reading:
     None where there are none; ``gradient`` is the length of the gradient, where the optimizer divides by what it remembers of
     it, else None; ``norm`` is that of any optimizer, in the steps in which it was asked for; ``planned`` says that a scheduler
     set these rates; ``judged``, whether the lengths of this optimizer's updates may be compared with each other (not where it
-    searches for its step itself).
+    searches for its step itself); ``asked`` are the rates of the person's own, where others
+    were used.
     """
 
     loss: float | None
@@ -82,6 +87,7 @@ class Reading:
     norm: float | None = None
     planned: bool = False
     judged: bool = True
+    asked: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +124,34 @@ class Ranges:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Rates are multiplied by ``factors``, by parameter group, until those that are asked for are at most ``above`` again.
+
+    ``asked`` are those of the last step.
+    """
+
+    factors: tuple[float, ...]
+    above: tuple[float, ...]
+    asked: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuge:
+    """Where a run stood before a step was given in to: ``ranges`` then, and the ``losses`` of the last steps since."""
+
+    ranges: Ranges
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """How the training goes, from window to window, and what is being tried where it goes badly.
 
     ``start`` and ``best`` are the first and the lowest level of the loss, ``bad`` counts bad windows in a row; ``trial`` is the
     treatment under way, begun at the level ``before``, with ``left`` windows to watch; ``tried`` those of this trouble;
     ``lowered`` how often the rate is divided by ten at present; ``usual`` is the length of the gradient when the loss was at
-    its best, and ``clip`` the bound on it at present; ``over``: nothing more can be done in place.
+    its best, and ``clip`` the bound on it at present; ``over``: nothing more can be done in place. ``refuge`` is what the run
+    may go back to, ``backs`` how often it did in this trouble, last after step ``went``, ``hold`` what holds its rates down.
     """
 
     start: float | None = None
@@ -138,14 +165,21 @@ class Course:
     usual: float | None = None
     clip: float | None = None
     over: bool = False
+    refuge: Refuge | None = None
+    backs: int = 0
+    went: int = 0
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Heed:
-    """What the door is to look at in the next step: the length of the gradient, and which units say nothing."""
+    """What the door is to look at in the next step, the length of the gradient and which units say nothing, and by what its
+    rates are multiplied, by parameter group.
+    """
 
     norm: bool = False
     units: bool = False
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,7 @@ class TorchGuard(Guard):
                         steep if self._heed.norm else None,
                         planned=self._changed or self._planned[place] == self._asked_for(optimizer),
                         judged=not has_closure(args, kwargs),
+                        asked=self._asked_for(optimizer),
                     )
                     self._changed = False
                     self._decide(place, reading, lambda: self._take_back(optimizer, saved))
@@ -296,10 +297,13 @@ class TorchGuard(Guard):
         for group, rate in zip(optimizer.param_groups, self._own, strict=False):  # of a step that raised on its way
             group["lr"] = rate
         self._own = []
-        if self.lowered:
+        factors = [0.1**self.lowered] * len(optimizer.param_groups)
+        if len(self._heed.factors) == len(factors):
+            factors = [factor * held for factor, held in zip(factors, self._heed.factors, strict=True)]
+        if any(factor < 1.0 for factor in factors):
             self._own = [group["lr"] for group in optimizer.param_groups]
-            for group in optimizer.param_groups:
-                group["lr"] = group["lr"] * 0.1**self.lowered
+            for group, factor in zip(optimizer.param_groups, factors, strict=True):
+                group["lr"] = group["lr"] * factor
 
     def _asked_for(self, optimizer: Optimizer) -> tuple[float, ...]:
         return tuple(map(float, self._own)) if self._own else _rates(optimizer)

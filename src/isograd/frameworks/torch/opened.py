@@ -104,7 +104,7 @@ class Open:
 
     def acted(self, action: Action) -> None:
         """First aid acted on this step; one that it took back has not happened."""
-        self.undone |= action.kind == "rejected"
+        self.undone |= action.kind in ("rejected", "back")
         settings: Settings = (("action", action.kind), ("reason", action.reason), ("what", action.what))
         numbers = (("value", action.value), ("bound", action.bound))
         settings += tuple((name, number) for name, number in numbers if number is not None)

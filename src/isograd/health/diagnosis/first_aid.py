@@ -20,6 +20,8 @@ _WHY = {
     "statistics": "the running means of the norms left theirs",
 }
 _TREATED = {
+    "back": "a step that was given in to had ruined it, so the training went back to where it stood at step {what}",
+    "held": "the learning rate is held down from here on, because the one that is asked for ruins the run",
     "kept": "{what} brought the loss back, and stays",
     "undone": "{what} was tried and did not bring the loss back; it was undone",
     "restart": "the loss has lost most of its gain and nothing in place brings it back: only a new start will",
@@ -50,7 +52,8 @@ def diagnose(case: Case) -> Iterator[Finding]:
         )
     treated = [(step, fact) for step, fact in facts if fact.get("action", "") in _TREATED]
     for step, fact in treated:
-        what = _TREATED[str(fact.get("action", ""))].format(what=TREATMENTS.get(str(fact.get("what", "")), ""))
+        what = str(fact.get("what", ""))
+        what = _TREATED[str(fact.get("action", ""))].format(what=TREATMENTS.get(what, what))
         yield Finding(
             "first_aid", "note", 1.0, "optimizer", f"First aid at step {step:,}: {what}.", since=step, remedy=_RESTART
         )

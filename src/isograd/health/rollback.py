@@ -1,0 +1,94 @@
+"""After first aid had to give in: did it ruin the run, and if so, back to where it stood before.
+
+A rule on its own past gives in after so many steps in a row that it took back, for what is new may have come to stay: a rate
+raised by hand, other data. Where it came to ruin (a rate that stays ten or three hundred times too high), the step that is
+given in to does it, and no treatment in place brings the weights back. So the state before it is kept while the next steps
+are watched, at most as long as the window of the rule, and comes back where their losses lie above what was ordinary before.
+Going back to a state before the trouble began is what is done by hand, too (Chowdhery et al. 2022, PaLM, arXiv:2204.02311,
+section 5.1). The second and third time in one trouble the learning rate is divided by ten as well.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+from isograd.health.first_aid import FEWEST, GRADUAL, ROW, WINDOW, bound_of
+from isograd.ports import Guard
+from isograd.records.aid import Action, Course, Hold, Ranges, Reading, Refuge, Verdict
+
+MOST = 3
+"""Times that one trouble is gone back from: at the rate of before, at a tenth and at a hundredth of it."""
+
+
+def shelter(
+    course: Course, ranges: Ranges, reading: Reading, verdict: Verdict, guard: Guard
+) -> tuple[Course, Ranges, tuple[Action, ...]]:
+    """What is to be done after a step that was judged: keep the state, wait, let it go, or go back to it.
+
+    ``ranges`` already know of the step; those that come back are to be gone on with. Where the losses are as bad as ever at
+    once after going back, it was not the step that brought them: the data are others now, and the rule gives in for good.
+    """
+    course = replace(course, hold=_still(course.hold, reading.asked))
+    if course.refuge is None:
+        if ranges.row != ROW or len(ranges.losses) < FEWEST or course.trial:
+            return course, ranges, ()
+        if course.backs and ranges.taken == course.went + ROW and verdict.reason != "update":
+            course = replace(course, backs=MOST)
+        if course.backs < MOST and guard.treat("back"):
+            course = replace(course, refuge=Refuge(replace(ranges, row=0)))
+        return course, ranges, ()
+    met = math.inf if reading.loss is None or not math.isfinite(reading.loss) else reading.loss
+    refuge = replace(course.refuge, losses=(*course.refuge.losses, met)[-ROW:])
+    passed = ranges.taken - refuge.ranges.taken
+    if passed < WINDOW and ranges.row != ROW and not (passed >= ROW and math.isinf(min(refuge.losses))):
+        return replace(course, refuge=refuge), ranges, ()
+    level, bound = statistics.median(refuge.losses), bound_of(refuge.ranges.losses)
+    guard.settle("back", undo=level > bound)
+    if level <= bound:
+        return replace(course, refuge=None, backs=0), ranges, ()
+    return _gone(course, refuge.ranges, reading, ranges.taken, Action(ranges.taken, "back", "ruin", level, bound), guard)
+
+
+def _gone(
+    course: Course, before: Ranges, reading: Reading, taken: int, done: Action, guard: Guard
+) -> tuple[Course, Ranges, tuple[Action, ...]]:
+    """How it goes on from there: at the rate of before, the second time at a tenth of it."""
+    actions = [replace(done, what=str(before.taken))]
+    hold = _hold(course, before, reading)
+    if hold is not course.hold:
+        assert hold is not None
+        worst = min(range(len(hold.factors)), key=hold.factors.__getitem__)
+        actions.append(Action(taken + 1, "held", "rate", hold.asked[worst], hold.asked[worst] * hold.factors[worst]))
+    course = replace(course, refuge=None, backs=course.backs + 1, went=taken, hold=hold)
+    if course.backs > 1 and guard.treat("rate"):
+        course = replace(course, lowered=course.lowered + 1)
+        used = max(before.rates)
+        actions.append(Action(taken + 1, "held", "rate", used, 0.1 * used))
+    return course, replace(before, taken=taken), tuple(actions)
+
+
+def _hold(course: Course, before: Ranges, reading: Reading) -> Hold | None:
+    """Factors that bring rates which were raised since back to what they were; none where none was."""
+    if not len(before.rates) == len(reading.rates) == len(reading.asked):
+        return course.hold
+    ratios = [min(1.0, then / now) if now > 0.0 else 1.0 for then, now in zip(before.rates, reading.rates, strict=True)]
+    if all(ratio * GRADUAL >= 1.0 for ratio in ratios):
+        return course.hold
+    old = course.hold.factors if course.hold else (1.0,) * len(ratios)
+    factors = tuple(factor * ratio for factor, ratio in zip(old, ratios, strict=True))
+    above = tuple(GRADUAL * factor * asked for factor, asked in zip(factors, reading.asked, strict=True))
+    return Hold(factors, above, reading.asked)
+
+
+def _still(hold: Hold | None, asked: tuple[float, ...]) -> Hold | None:
+    """Rates are held until those that are asked for are what they were, or come down at once by half of the way or more."""
+    if hold is None or len(asked) != len(hold.asked):
+        return None
+    usual = all(rate <= above for rate, above in zip(asked, hold.above, strict=True))
+    dropped = any(
+        factor < 1.0 and rate <= math.sqrt(factor) * last
+        for rate, last, factor in zip(asked, hold.asked, hold.factors, strict=True)
+    )
+    return None if usual or dropped else replace(hold, asked=asked)

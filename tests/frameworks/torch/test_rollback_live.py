@@ -1,0 +1,76 @@
+"""A step that first aid gave in to and that ruins the run, in real loops: the state of before comes back to the bit."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import isograd
+
+STEPS, SHOCK = 420, 200
+
+
+def train(raised=lambda step: 1.0, scaled=lambda step: 1.0, act=True, optimizer=torch.optim.SGD, rate=0.1, schedule=False):
+    """The loss at the end on data of its own, the watch, and the weights after each step."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 24), nn.Tanh(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
+    steps = optimizer(model.parameters(), lr=rate)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(steps, STEPS) if schedule else None
+    draw, seen = torch.Generator().manual_seed(1), []
+    x = torch.randn(STEPS, 32, 5, generator=draw)
+    y = torch.sin(x[..., :1]) + x[..., 1:2]
+    with isograd.watch(model, steps, act=act, keep_start=False) as watch:
+        for step in range(STEPS):
+            own = steps.param_groups[0]["lr"] / raised(step - 1) if plan else rate
+            steps.param_groups[0]["lr"] = own * raised(step)
+            steps.zero_grad()
+            F.mse_loss(model(x[step]), y[step] * scaled(step)).backward()
+            steps.step()
+            if plan:
+                plan.step()
+            seen.append(torch.cat([p.detach().flatten() for p in model.parameters()]).clone())
+    with torch.no_grad():
+        end = F.mse_loss(model(x[:20]), y[:20]).item()
+    return end, watch, seen
+
+
+def kinds(watch):
+    return [action.kind for action in watch.actions if action.kind in ("back", "held")]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "times"),
+    [(torch.optim.SGD, 0.1, 30.0), (torch.optim.SGD, 0.1, 300.0), (torch.optim.Adam, 0.003, 300.0)],
+)
+def test_a_rate_that_stays_far_too_high_no_longer_ruins_the_run(optimizer, rate, times):
+    sound = train(optimizer=optimizer, rate=rate)[0]
+    end, watch, seen = train(lambda step: times if step >= SHOCK else 1.0, optimizer=optimizer, rate=rate)
+    ruined = train(lambda step: times if step >= SHOCK else 1.0, optimizer=optimizer, rate=rate, act=None)[0]
+    assert kinds(watch) == ["back", "held"] and end < 2.0 * sound
+    assert math.isnan(ruined) or ruined > 20.0 * sound
+    gone = next(action for action in watch.actions if action.kind == "back")
+    assert torch.equal(seen[gone.step - 1], seen[int(gone.what) - 1]) and torch.equal(seen[gone.step - 1], seen[SHOCK - 1])
+
+
+def test_a_rate_that_was_held_is_free_when_it_comes_down():
+    _, watch, _ = train(lambda step: 50.0 if SHOCK <= step < SHOCK + 60 else 1.0)
+    assert kinds(watch) == ["back", "held"] and watch._aid._state.course.hold is None
+
+
+def test_a_schedule_under_a_held_rate_goes_on():
+    end, watch, _ = train(lambda step: 100.0 if step >= SHOCK else 1.0, schedule=True)
+    sound = train(schedule=True)[0]
+    assert kinds(watch) == ["back", "held"] and end < 2.0 * sound
+
+
+def test_targets_that_grow_a_thousandfold_for_a_while_are_gone_back_from():
+    end, watch, _ = train(scaled=lambda step: 1000.0 if SHOCK <= step < SHOCK + 20 else 1.0)
+    assert kinds(watch) == ["back"] and end < 2.0 * train()[0]
+
+
+def test_targets_that_are_others_for_good_are_learned_at_the_rate_that_was_asked_for():
+    _, watch, seen = train(scaled=lambda step: -3.0 if step >= SHOCK else 1.0)
+    assert kinds(watch).count("back") <= 1 and "held" not in kinds(watch)
+    assert not torch.equal(seen[-1], seen[SHOCK])
