@@ -5,7 +5,7 @@ last 50 accepted steps, for the loss and for the length of the real update. A sp
 and not in the gradient, wrong labels show in the loss and not in the update, and a batch on another scale, where a batch norm
 hides it from both, in the running means that it leaves behind. A burst that Adam divides by itself shows in the gradient alone,
 and cripples a thousand steps. A rule on its own past can lock itself out, so
-that it gives in after eight steps in a row. It is no cure for a rate that stays too high.
+that it gives in after eight steps in a row; ``rollback`` watches what comes of that.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import contextlib, hashlib, json, os, sys, warnings, torch, isograd
 import torch.distributed as dist
 from torch import nn
 rank, kind, meeting = int(sys.argv[1]), sys.argv[2].split()[0], sys.argv[3]
-clipped = "clipped" in sys.argv[2]
+clipped, lasting = "clipped" in sys.argv[2], "lasting" in sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=2)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 4))
@@ -29,7 +29,7 @@ torch.manual_seed(rank)
 act = None if kind == "alone" and rank else True
 with isograd.watch(model, optimizer, act=act, keep_start=False) as watch, warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    for step in range(60):
+    for step in range(80 if lasting else 60):
         x = torch.randn(32, 16)
         y = x[:, :4].argmax(1)
         if step == 30 and rank == 1:
@@ -38,7 +38,7 @@ with isograd.watch(model, optimizer, act=act, keep_start=False) as watch, warnin
             x = x * float("nan")
         if clipped and step == 20:
             watch._aid._guard.clip = 1e-3  # as where trouble lasts
-        optimizer.param_groups[0]["lr"] = 10.0 if step == 50 else 1e-2
+        optimizer.param_groups[0]["lr"] = 10.0 if step == 50 or (lasting and step > 41) else 1e-2
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
@@ -99,3 +99,13 @@ def test_a_bound_on_the_gradient_is_one_for_all_ranks(kind: str, tmp_path: Path)
     assert first["weights"] == second["weights"] and first["finite"] and not first["said"]
     square = float(str(first["local"])) + float(str(second["local"]))  # replicas count twice, as in the bound
     assert square == pytest.approx(1e-6, rel=1e-3)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_every_rank_goes_back_to_the_same_state_and_holds_the_same_rate(kind: str, tmp_path: Path) -> None:
+    first, second = two_ranks(f"{kind} lasting", tmp_path)
+    assert json.dumps(first["actions"]) == json.dumps(second["actions"]) and first["weights"] == second["weights"]
+    assert first["finite"] and not first["said"]
+    kinds = [action[1] for action in first["actions"]]
+    assert kinds.count("back") == kinds.count("held") == 1 and kinds.index("back") > kinds.index("accepted")
