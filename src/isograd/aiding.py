@@ -76,7 +76,10 @@ class Aiding:
             kind: Kind = "accepted" if verdict.accept else "rejected"
             self._act(Action(ranges.taken, kind, verdict.reason, verdict.value, verdict.bound, verdict.what, place))
         if len(self._state.optimizers) == 1 and not self._state.over:  # the losses of several have no common course
-            course, ranges, gone = shelter(self._state.course, ranges, reading, verdict, self._guard)
+            before = self._state.course
+            course, ranges, gone = shelter(before, ranges, reading, verdict, self._guard.treat)
+            if before.refuge is not None and course.refuge is None:
+                self._guard.settle("back", undo=bool(gone))
             course, actions = attend(course, ranges, self._guard.treat)
             if any(action.kind in ("tried", "undone") and action.what != "rate" for action in actions):
                 ranges = replace(ranges, moves=())  # other updates are to be expected from here on

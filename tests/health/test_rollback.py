@@ -18,12 +18,9 @@ class Door:
     def __init__(self):
         self.done = []
 
-    def treat(self, treatment, bound=None):
+    def __call__(self, treatment, bound):
         self.done.append(treatment)
         return True
-
-    def settle(self, treatment, *, undo):
-        self.done.append((treatment, undo))
 
 
 def row(course, door, verdict=LOSS, taken=100, rate=0.1):
@@ -60,7 +57,7 @@ def test_a_treatment_under_way_keeps_its_own_state():
 def test_where_the_losses_come_back_the_state_is_let_go_and_nothing_is_done():
     door = Door()
     course, ranges, actions = steps(row(Course(), door)[0], door, [5.0] * 40 + [1.5] * 10)
-    assert course.refuge is None and course.backs == 0 and not actions and door.done[-1] == ("back", False)
+    assert course.refuge is None and course.backs == 0 and not actions
     assert ranges.taken == 108 + WINDOW
 
 
@@ -68,7 +65,7 @@ def test_where_they_stay_out_of_the_range_of_before_the_run_goes_back():
     door = Door()
     course, ranges, actions = steps(row(Course(), door)[0], door, [5.0] * 60)
     assert [(a.step, a.kind, a.reason, a.value, a.bound, a.what) for a in actions] == [(158, "back", "ruin", 5.0, 2.0, "108")]
-    assert door.done[-1] == ("back", True) and course.backs == 1 and course.hold is None
+    assert course.refuge is None and course.backs == 1 and course.hold is None
     assert ranges.losses == USUAL.losses and ranges.taken == 158 and ranges.row == 0
     assert "158" in actions[0].text and "step 108" in actions[0].text
 

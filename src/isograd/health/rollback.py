@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 
 from isograd.health.first_aid import FEWEST, GRADUAL, ROW, WINDOW, bound_of
-from isograd.ports import Guard
-from isograd.records.aid import Action, Course, Hold, Ranges, Reading, Refuge, Verdict
+from isograd.records.aid import Action, Course, Hold, Ranges, Reading, Refuge, Treatment, Verdict
 
 MOST = 3
 """Times that one trouble is gone back from: at the rate of before, at a tenth and at a hundredth of it."""
 
 
 def shelter(
-    course: Course, ranges: Ranges, reading: Reading, verdict: Verdict, guard: Guard
+    course: Course,
+    ranges: Ranges,
+    reading: Reading,
+    verdict: Verdict,
+    treat: Callable[[Treatment, float | None], bool],
 ) -> tuple[Course, Ranges, tuple[Action, ...]]:
     """What is to be done after a step that was judged: keep the state, wait, let it go, or go back to it.
 
-    ``ranges`` already know of the step; those that come back are to be gone on with. Where the losses are as bad as ever at
+    ``treat`` begins to keep it, or to lower the rate; where the ``refuge`` has gone from the course, it is let go, and came
+    back if an action says so. ``ranges`` already know of the step; those that come back are to be gone on with. Where the losses are as bad as ever at
     once after going back, it was not the step that brought them: the data are others now, and the rule gives in for good.
     """
     course = replace(course, hold=_still(course.hold, reading.asked))
@@ -36,7 +41,7 @@ def shelter(
             return course, ranges, ()
         if course.backs and ranges.taken == course.went + ROW and verdict.reason != "update":
             course = replace(course, backs=MOST)
-        if course.backs < MOST and guard.treat("back"):
+        if course.backs < MOST and treat("back", None):
             course = replace(course, refuge=Refuge(replace(ranges, row=0)))
         return course, ranges, ()
     met = math.inf if reading.loss is None or not math.isfinite(reading.loss) else reading.loss
@@ -45,14 +50,18 @@ def shelter(
     if passed < WINDOW and ranges.row != ROW and not (passed >= ROW and math.isinf(min(refuge.losses))):
         return replace(course, refuge=refuge), ranges, ()
     level, bound = statistics.median(refuge.losses), bound_of(refuge.ranges.losses)
-    guard.settle("back", undo=level > bound)
     if level <= bound:
         return replace(course, refuge=None, backs=0), ranges, ()
-    return _gone(course, refuge.ranges, reading, ranges.taken, Action(ranges.taken, "back", "ruin", level, bound), guard)
+    return _gone(course, refuge.ranges, reading, ranges.taken, Action(ranges.taken, "back", "ruin", level, bound), treat)
 
 
 def _gone(
-    course: Course, before: Ranges, reading: Reading, taken: int, done: Action, guard: Guard
+    course: Course,
+    before: Ranges,
+    reading: Reading,
+    taken: int,
+    done: Action,
+    treat: Callable[[Treatment, float | None], bool],
 ) -> tuple[Course, Ranges, tuple[Action, ...]]:
     """How it goes on from there: at the rate of before, the second time at a tenth of it."""
     actions = [replace(done, what=str(before.taken))]
@@ -62,7 +71,7 @@ def _gone(
         worst = min(range(len(hold.factors)), key=hold.factors.__getitem__)
         actions.append(Action(taken + 1, "held", "rate", hold.asked[worst], hold.asked[worst] * hold.factors[worst]))
     course = replace(course, refuge=None, backs=course.backs + 1, went=taken, hold=hold)
-    if course.backs > 1 and guard.treat("rate"):
+    if course.backs > 1 and treat("rate", None):
         course = replace(course, lowered=course.lowered + 1)
         used = max(before.rates)
         actions.append(Action(taken + 1, "held", "rate", used, 0.1 * used))
