@@ -32,8 +32,9 @@ def shelter(
     """What is to be done after a step that was judged: keep the state, wait, let it go, or go back to it.
 
     ``treat`` begins to keep it, or to lower the rate; where the ``refuge`` has gone from the course, it is let go, and came
-    back if an action says so. ``ranges`` already know of the step; those that come back are to be gone on with. Where the losses are as bad as ever at
-    once after going back, it was not the step that brought them: the data are others now, and the rule gives in for good.
+    back if an action says so. ``ranges`` already know of the step; those that are given back are to be gone on with. Where the
+    losses are as bad as ever at once after going back, it was not the step that brought them: the data are others now, and
+    the rule gives in for good.
     """
     course = replace(course, hold=_still(course.hold, reading.asked))
     if course.refuge is None:
