@@ -10,6 +10,7 @@ and beside it the traces, so that new readings need no new training. What is the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import itertools
 import json
@@ -29,6 +30,7 @@ from foretelling.data import Data, load
 from foretelling.networks import Config, Loss, build, draw, optimizer_of
 from isograd.frameworks.torch import probing
 from isograd.frameworks.torch.patient import TorchPatient
+from isograd.health import risk
 from isograd.records import codec
 
 FOLDER = Path(__file__).parent.parent / ".benchmarks" / "foretell"
@@ -70,11 +72,12 @@ def _trained(
     data: Data,
     watch: Any,
 ) -> tuple[list[float], float]:
-    """Skill on examples apart at ``MARKS``, and the seconds that judging took."""
+    """Skill on examples apart at ``MARKS``, and the seconds that judging took; the watch leaves after its last look."""
     marks = [max(1, round(share * c["steps"])) for share in MARKS]
-    skills, gone = [], 0.0
+    last, skills, gone = risk.look_at(risk.LOOKS[-1], c["steps"]), list[float](), 0.0
     net.train()
-    with watch:
+    with contextlib.ExitStack() as watched:
+        watched.enter_context(watch)
         for step, rows in enumerate(_batches(c, len(train[0])), 1):
             optimizer.zero_grad()
             loss(net(train[0][rows]), train[1][rows]).backward()
@@ -83,6 +86,8 @@ def _trained(
                 began = time.process_time()
                 skills.append(_judged(c, net, data))
                 gone += time.process_time() - began
+            if step == last:
+                watched.close()
     return skills, gone
 
 

@@ -223,3 +223,25 @@ def test_a_network_with_something_unheard_of_is_known_up_to_there():
     assert len(record.expectations.unknown) == 1
     assert record.expectations.at("0").log_gradient is None
     assert record.expectations.at("0").activation_rms is not None
+
+
+@pytest.mark.parametrize(
+    ("layers", "bound"),
+    [
+        (lambda: (nn.Linear(32, 32), nn.BatchNorm1d(32)), 0.2),
+        (lambda: (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.SELU()), 0.15),
+        (lambda: (nn.Linear(32, 32), nn.Hardswish(), nn.LayerNorm(32)), 0.22),
+    ],
+    ids=["batch norms alone", "before an activation", "layer norms behind one"],
+)
+def test_six_narrow_layers_with_norms_are_foretold_without_bias(layers, bound):
+    """Without what norms take from the steep and the large, the first layer's is foretold by .5, .4 and .27 nats too large."""
+    errors = []
+    for seed in range(6):
+        torch.manual_seed(seed)
+        model = nn.Sequential(*(part for _ in range(6) for part in layers()), nn.Linear(32, 5))
+        record = isograd.check(model, (torch.randn(48, 32), torch.randint(0, 5, (48,))), F.cross_entropy).record
+        seen = {r.where: math.log(r.value) for r in record.readings.of("gradient_rms") if r.value > 0.0}
+        first, last = (record.expectations.at(where) for where in ("0", str(len(model) - 1)))
+        errors.append(seen["0"] - seen[last.where] - (first.log_gradient - last.log_gradient))
+    assert abs(sum(errors) / len(errors)) < bound

@@ -189,6 +189,30 @@ def along(
 
 
 @functools.lru_cache(maxsize=4096)
+def steeper(
+    node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0
+) -> tuple[float, float]:
+    r"""How much steeper phi is where its input is large, and where its value is far from the mean.
+
+    .. math:: \frac{E[u^2 \phi'^2]}{E[u^2] E[\phi'^2]}, \qquad
+        \frac{E[(\phi - E\phi)^2 \phi'^2]}{\operatorname{Var}[\phi] E[\phi'^2]}
+
+    1 where the one says nothing of the other.
+
+    >>> tuple(round(value, 2) for value in steeper("identity", (), 1.0)), steeper("tanh", (), 1.0)[0] < 0.5
+    ((1.0, 1.0), True)
+    """
+    phi, slope = _of(node_name, settings)
+    z, weight = _grid()
+    x = mean + math.sqrt(max(0.0, second_moment - mean * mean)) * z
+    value, steep = np.asarray(phi(x), dtype=np.float64), np.asarray(slope(x), dtype=np.float64) ** 2
+    away = (value - float(weight @ value)) ** 2
+    energies = [(float(weight @ part) * float(weight @ steep), float(weight @ (part * steep))) for part in (x * x, away)]
+    inside, outside = (both / apart if apart > 0.0 else 1.0 for apart, both in energies)
+    return inside, outside
+
+
+@functools.lru_cache(maxsize=4096)
 def tilt(node_name: str, settings: tuple[tuple[str, Any], ...], second_moment: float, mean: float = 0.0) -> float:
     r"""Share of phi'(u) that is a multiple of u: what of a gradient that is the same everywhere comes to lie along the signal.
 

@@ -47,9 +47,28 @@ def mixed(x: Flow, gain: float, bias: float, fan_out: float, world: World, taps:
     alike = Alike(*(gain * part + bias for part in x.alike))
     far2, cross2 = (part + (1.0 - part) / max(1.0, fan_out) for part in (x.far2, x.cross2))
     uneven = share**2 * (x.uneven + 2.0 / max(1.0, fan_out) * single(x))
-    floor = 1.0 / max(1.0, x.units * taps)
-    ragged = 2.0 * share**2 * world.averaged(x.positions, max(floor, x.far2), max(floor, x.cross2))
+    ragged = 2.0 * share**2 * unlike(x, taps, world)
     return Flow(square, 0.0, alike, fan_out, x.positions, noise, None, far2, cross2, uneven, min(2.0, ragged))
+
+
+def unlike(x: Flow, taps: float, world: World) -> float:
+    """Mean squared cosine of what differs between the places of a batch, as a matrix of ``taps`` at each position reads it."""
+    floor = 1.0 / max(1.0, x.units * taps)
+    return world.averaged(x.positions, max(floor, x.far2), max(floor, x.cross2))
+
+
+def shunning(here: Back, x: Flow | None, fan_in: float, taps: float, world: World) -> float:
+    r"""What of the gradient a matrix gives back less of, because batch norms shunned the directions that it makes large.
+
+    .. math:: 1 + \rho (e - 1), \qquad \rho = 1 / (n s)
+
+    with e = ``shunned``, n = ``fan_in`` and s the mean squared cosine of two places: the spectrum of W C W^T is wide by n' s
+    of the signal and by n' / n of W itself, and W^T gives what lies along the large directions of W W^T. Nothing without a
+    batch norm.
+    """
+    if x is None or here.shunned == 1.0:
+        return 1.0
+    return max(0.05, 1.0 + min(1.0, 1.0 / (fan_in * max(1e-9, unlike(x, taps, world)))) * (here.shunned - 1.0))
 
 
 def returned(here: Back, gain: float, fan_in: float, fan_out: float, positions: float, world: World) -> Back:
@@ -85,7 +104,9 @@ def linear_back(node: Node, x: Flow | None, here: Back, world: World) -> Back | 
         return None
     fan_in, fan_out = weights.number(node, "fan_in", 1.0), weights.number(node, "fan_out", 1.0)
     positions = math.prod(node.shape) / fan_out if node.shape else 1.0
-    return returned(here, fan_out * weight, fan_in, fan_out, positions, world)
+    kept = shunning(here, None if x is None else regrouped(x, fan_in), fan_in, 1.0, world)
+    here = replace(here, shunned=here.shunned / kept)
+    return returned(here, fan_out * weight * kept, fan_in, fan_out, positions, world)
 
 
 def _lag(x: Flow, distance: float) -> float:
@@ -131,7 +152,7 @@ def conv_forward(node: Node, x: Flow, before: Node, world: World) -> Flow | None
     )
 
 
-def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None:
+def conv_back(node: Node, x: Flow | None, before: Node, here: Back, world: World) -> Back | None:
     """The gradient behind a convolution: spread over the positions it was gathered from.
 
     Its squared length differs as that of a matrix with one row a channel of the input: where the gradients of neighbouring
@@ -145,7 +166,10 @@ def conv_back(node: Node, before: Node, here: Back, world: World) -> Back | None
         fan_out = weights.number(node, "fan_out", 1.0)
         return returned(replace(here, own=0.0), fan_out * weight, float(before.shape[0]), fan_out, positions, world)
     taps = weights.area(node, len(before.shape) - 1)
-    gain, profile = weights.number(node, "fan_in", 1.0) * weight * spread, here.profile
+    read = None if x is None else regrouped(x, float(before.shape[0]))
+    kept = shunning(here, read, before.shape[0] * taps, taps, world)
+    here = replace(here, shunned=here.shunned / kept)
+    gain, profile = weights.number(node, "fan_in", 1.0) * weight * spread * kept, here.profile
     if (matrices := borders.taps(node, before)) is not None:
         share, profile = borders.carried([matrix.T for matrix in matrices], here.profile)
         gain *= share * math.prod(before.shape[1:]) / math.prod(node.shape[1:]) / taps

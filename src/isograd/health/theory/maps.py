@@ -114,7 +114,7 @@ def back(
         case "linear":
             return dense.linear_back(node, x, here, world)
         case "conv":
-            return dense.conv_back(node, before, here, world)
+            return dense.conv_back(node, x, before, here, world)
         case "activation":
             return units.activation_back(node, x, here, world, picked(nodes, position, x, world))
         case "norm":

@@ -74,6 +74,7 @@ def forward(node: Node, x: Flow | None, world: World) -> Flow | None:
     same, cross = (factor * (part - group.other) + bias for part in (x.alike.same, x.alike.cross))
     uneven = x.uneven if kind == "batch" else 0.0
     alike = Alike(near, far, same, cross)
+    level = _levelled(x.ragged / 2.0) if kind == "batch" else 1.0
     return Flow(
         factor * taken + bias,
         0.0,
@@ -82,11 +83,29 @@ def forward(node: Node, x: Flow | None, world: World) -> Flow | None:
         x.positions,
         {},
         None,
-        x.far2,
-        x.cross2,
+        level * x.far2,
+        level * x.cross2,
         uneven,
         0.0 if kind == "batch" else x.ragged,
     )
+
+
+def _levelled(s: float) -> float:
+    r"""By how much units of equal variance make the mean squared cosine ``s`` of two places smaller.
+
+    .. math:: \sum_i p_i^2 \approx s - 4 (t - s^2), \qquad p_i = E\left[\frac{\lambda_i w_i^2}{\sum_k \lambda_k w_k^2}\right]
+
+    A unit that reads the largest directions is divided by most. t is the sum of the cubes of a spectrum that falls
+    geometrically.
+
+    >>> _levelled(0.0), round(_levelled(0.1), 2)
+    (1.0, 0.87)
+    """
+    if s <= 0.0:
+        return 1.0
+    ratio = (1.0 - min(0.9, s)) / (1.0 + min(0.9, s))
+    cubes = (1.0 - ratio) ** 2 / (1.0 + ratio + ratio**2)
+    return max(0.3, 1.0 - 4.0 * (cubes - s * s) / s)
 
 
 def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
@@ -97,7 +116,8 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     What the two means take is the correlation of the gradient over all pairs of the group: 2 / n for independent entries,
     everything where the gradient is the same at all positions; and where an activation made it differ, it did so along the
     signal (``tilt``). Each group divides by its own v, and the mean of 1 / v is larger
-    than 1 / mean of v (``inverse``).
+    than 1 / mean of v (``inverse``). A batch norm so turns the gradient away from the directions in which examples differ
+    most (``shunned``), which the matrix in front of it makes large both ways: C = W S W^T beside W W^T.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 (the backward pass).
     """
     if x is None:
@@ -109,7 +129,8 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     far, cross = ((part - group.mean) / taken if taken else 0.0 for part in (x.alike.far, x.alike.cross))
     p, b = group.positions, group.examples
     pairs = 1.0 + (p - 1.0) * here.far + (b - 1.0) * p * here.cross
-    along = 1.0 + (p - 1.0) * here.far * far + (b - 1.0) * p * here.cross * cross
+    along = 1.0 if kind == "batch" and x.peak else here.radial
+    along += (p - 1.0) * here.far * far + (b - 1.0) * p * here.cross * cross
     along += p * here.tilt * (max(0.0, here.far) + (b - 1.0) * max(0.0, here.cross)) if p > 1.0 or b > 1.0 else 0.0
     mean = 0.0 if kind == "rms" else max(0.0, pairs) / group.entries
     kept = max(1e-6, 1.0 - mean - max(0.0, along) / group.entries - here.own)
@@ -121,7 +142,7 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
         spread += (2.0 / p + x.ragged) / group.units * max(0.0, 1.0 - cross**2) if p > 1.0 else 0.0
         groups *= world.examples
     typical, lumpy = inverse(spread)
-    gain = weights.scale(node, world) / (taken + eps) * kept * typical
+    gain = weights.scale(node, world) / (taken + eps) * kept * typical / _steeper(kind, x, group)
     noise = world.noisy(
         world.mixed([(1.0, here.noise), (-taken / (taken + eps), _noise(kind, x, world))]), lumpy / max(1.0, groups)
     )
@@ -131,12 +152,28 @@ def back(node: Node, x: Flow | None, here: Back, world: World) -> Back | None:
     left: dict[str, Any] = {
         "lumpy": 0.0 if group.units == x.units else lumpy / group.units,
         "own": -max(0.0, along) / group.entries - (mean if p * b == 1.0 else 0.0),
+        "radial": 1.0,
+        "shunned": here.shunned / typical if kind == "batch" else here.shunned,
     }
     if p > 1.0 and mean < 1.0:
         left["far"] = (here.far - mean) / (1.0 - mean)
     if b > 1.0 and mean < 1.0:
         left["cross"] = (here.cross - mean) / (1.0 - mean)
     return replace(here.times(gain, noise=noise), **left)
+
+
+def _steeper(kind: object, x: Flow, group: Group) -> float:
+    """By how much less comes through because a group that varies more, which is divided by more, had the steeper activation."""
+    if x.peak is None:
+        return 1.0
+    node, front = x.peak
+    sizes = float(f"{front.square:.4g}"), float(f"{front.mean:.4g}")
+    found = (
+        activations.along(node.activation, node.settings, *sizes)[0]
+        if kind == "rms"
+        else activations.steeper(node.activation, node.settings, *sizes)[1]
+    )
+    return max(0.5, 1.0 + (found - 1.0) / group.entries)
 
 
 def _noise(kind: object, x: Flow, world: World) -> Noise:

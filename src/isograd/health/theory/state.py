@@ -76,6 +76,9 @@ class Back:
     has taken out of it already. ``spot``: the share ``alone`` of it stands at the
     "last" or the "first" position. ``tilt`` is the share of what positions have in common that an activation, right behind,
     turned along the signal, ``lumpy`` the relative variance of its energy from unit to unit, what a norm in front of it left.
+    ``radial`` is its squared product with the signal beside that of an independent gradient: not 1 where an activation is
+    steeper for large inputs. ``shunned``: its energy along the directions in which the examples differ most, beside an even
+    spread; below 1 where batch norms divided what lies there by more.
     """
 
     log_square: float
@@ -89,6 +92,8 @@ class Back:
     own: float = 0.0
     tilt: float = 0.0
     lumpy: float = 0.0
+    radial: float = 1.0
+    shunned: float = 1.0
     profile: Profile = ()
 
     def places(self, positions: float) -> float:
@@ -191,5 +196,6 @@ def joined(parts: Sequence[Back], world: World, units: float, positions: float) 
         spot if alone[spot] else "",
         1.0 if alone[spot] > 1.0 - 1e-9 else alone[spot],
         mean("own"),
+        shunned=mean("shunned"),
         profile=mean_of([(share, part.profile) for share, part in zip(shares, parts, strict=True)]),
     )

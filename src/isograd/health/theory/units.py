@@ -10,6 +10,7 @@ import numpy as np
 from isograd.health import activations
 from isograd.health.activations import ndtr, of_pair
 from isograd.health.theory import weights
+from isograd.health.theory.dense import unlike
 from isograd.health.theory.state import Alike, Back, Flow, World
 from isograd.records.anatomy import Node, Settings
 
@@ -69,8 +70,16 @@ def activation_forward(node: Node, x: Flow, world: World) -> Flow:
         far2=left[0],
         cross2=left[1],
         uneven=steep**2 * x.uneven + max(0.0, fresh(1.0) - cross) / max(1.0, x.units) / x.positions,
-        ragged=min(2.0, steep**2 * x.ragged + _ragged(node, square, mean, x)),
+        ragged=min(2.0, _opening(node, square, mean) ** 2 * x.ragged + _ragged(node, square, mean, x)),
     )
+
+
+def _opening(node: Node, square: float, mean: float) -> float:
+    """Derivative of log Var[phi] with respect to log q: how much more a unit varies whose input does."""
+    step = 0.05
+    low, high = (activations.gauss(node.activation, node.settings, square * factor, mean) for factor in (1 - step, 1 + step))
+    sizes = [max(1e-300, one.square - one.mean**2) for one in (low, high)]
+    return math.log(sizes[1] / sizes[0]) / math.log((1 + step) / (1 - step))
 
 
 def _ragged(node: Node, square: float, mean: float, x: Flow) -> float:
@@ -115,6 +124,8 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
     grown = 1.0 + along * (kept - 1.0)
     return here.times(
         slope2 * grown,
+        radial=activations.steeper(node.activation, node.settings, square, mean)[0],
+        shunned=_shunned(here.shunned, found, of_pair(pairs.slope, 0.0), x, world),
         own=along * kept * through / grown,
         tilt=activations.tilt(node.activation, node.settings, square, mean) / max(keep_far, 0.1),
         far=here.far * keep_far,
@@ -123,6 +134,24 @@ def activation_back(node: Node, x: Flow | None, here: Back, world: World, picked
         cross2=here.cross2 * keep_cross**2,
         noise=noise,
     )
+
+
+def _shunned(behind: float, found: activations.Gauss, slope: float, x: Flow, world: World) -> float:
+    r"""What batch norms shunned, in front of an activation: behind it, less 1, times
+
+    .. math:: r a \frac{s + \nu}{a^2 s + \nu}, \qquad r = \frac{E[\phi']^2}{E[\phi'^2]}, \quad
+        a = \frac{E[\phi']^2 q}{\operatorname{Var}[\phi]}
+
+    The gradients of two units agree by r less, and the products of two units are those in front by the share a that is linear;
+    s of their squares is of the signal, nu = 1 / (B P) the chance of few examples, of which only a^2 is what it was in front.
+    """
+    spread, q = found.square - found.mean**2, x.square - x.mean**2
+    if behind == 1.0 or spread <= 0.0 or q <= 0.0:
+        return 1.0
+    chance = 1.0 / (world.examples * max(1.0, x.positions))
+    signal = max(0.0, unlike(x, 1.0, world) - chance - 1.0 / max(1.0, x.units))
+    agree, linear = slope / found.slope2, min(1.0, slope * q / spread)
+    return 1.0 + min(1.0, agree * linear * (signal + chance) / (linear**2 * signal + chance)) * (behind - 1.0)
 
 
 def dead(x: Flow, world: World) -> float:
