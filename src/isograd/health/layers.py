@@ -75,6 +75,12 @@ def layers(case: Case) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def normalised(anatomy: Anatomy) -> frozenset[str]:
+    """The nodes whose output goes into a normalisation: the size of their weights makes no difference to it."""
+    places = {place for node in anatomy.nodes if node.operation == "norm" for place in node.inputs}
+    return frozenset(anatomy.nodes[place].path for place in places)
+
+
 def weights(case: Case) -> tuple[Parameter, ...]:
     """The weight matrices of ``layers``; where there is none (embeddings alone, calls not followed) all that learn."""
     found = tuple(layer.weight for layer in layers(case))

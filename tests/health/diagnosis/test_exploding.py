@@ -254,6 +254,23 @@ def test_a_gradient_that_no_step_can_follow_is_told_behind_a_clip_where_answers_
     assert all("cut down to 1" in one.summary for one in found)
 
 
+@pytest.mark.parametrize(("depth", "said"), [(30, False), (40, True)])
+def test_a_loss_may_be_steep_in_weights_before_a_normalisation_as_deep_sound_networks_are(depth, said):
+    torch = pytest.importorskip("torch")
+    import isograd
+
+    torch.manual_seed(0)
+    layers = [part for _ in range(depth) for part in (torch.nn.Linear(32, 32), torch.nn.BatchNorm1d(32), torch.nn.ReLU())]
+    net = torch.nn.Sequential(*layers, torch.nn.Linear(32, 4))
+    batch = torch.randn(8, 32), torch.randint(0, 4, (8,))
+    loss = torch.nn.functional.cross_entropy(net(batch[0]), batch[1])
+    squares = [gradient.square().sum() for gradient in torch.autograd.grad(loss, list(net.parameters()))]
+    sizes = [parameter.detach().square().sum() for parameter in net.parameters()]
+    assert float(sum(squares) ** 0.5 * sum(sizes) ** 0.5 / loss.detach()) > exploding.FORETOLD  # told without norms, either
+    report = isograd.check(net, batch, torch.nn.CrossEntropyLoss(), torch.optim.AdamW(net.parameters(), lr=1e-3))
+    assert any("worth the whole loss" in finding.summary for finding in report.findings) == said
+
+
 @pytest.mark.parametrize(("times", "said"), [(1, False), (16, True)])
 def test_an_lstm_whose_weights_are_far_too_large_explodes_through_time_behind_its_clip(times, said):
     torch = pytest.importorskip("torch")

@@ -42,8 +42,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     found: list[tuple[float, float, float, Node]] = []
     born: list[tuple[float, Node]] = []
     weighted = gather.layers(case)
-    before = {place for node in case.anatomy.nodes if node.operation == "norm" for place in node.inputs}
-    normed = {case.anatomy.nodes[place].path for place in before}
+    normed = gather.normalised(case.anatomy)
     for layer in weighted:
         if layer.node.path not in normed:
             continue
