@@ -65,6 +65,7 @@ HEALTHY = {
     "a warm-up": {"rates": lambda step: 1e-2 * min(1.0, step / 10)},
     "small first steps": {"turning": 0.01},
     "a rate too high all along, which is another disease": {"turning": 0.2},
+    "first steps that no warm-up could lead up to": {"turning": lambda step, _: 25.0 if step < 20 else 0.01},
     "plain gradient descent": {"anatomy": block(optimizer="sgd")},
     "an optimizer that warms up by itself": {"anatomy": block(optimizer="radam")},
     "a run of ten steps": {"losses": FLAT[:10]},

@@ -6,6 +6,7 @@ steps. Until then a step is as long as the rate allows, whatever the gradient is
 Bounds:
   BLIND   32 steps of the turning ratio r turn a layer by up to 32 r: from r = 1 / 64 on by half of itself before the optimizer
           knows what its gradients are like
+  WHOLE   a step that turns a layer by its whole size is too long at the end of a warm-up, too
   WARM    a first rate of less than half of the largest is a warm-up
   LEARNED the skill that a run must not have reached
 An alarm only for post-norm blocks, in the last four tenths of a run that learned nothing, or next to nothing after its loss had
@@ -34,7 +35,7 @@ from isograd.health.outcome import Outcome, outcome
 from isograd.records.anatomy import Anatomy, Node, capital, spoken
 from isograd.records.finding import Evidence, Finding
 
-BLIND = 1 / 64
+BLIND, WHOLE = 1 / 64, 1.0
 WARM = 0.5
 LEARNED = 0.15
 JUMP = 1.5
@@ -55,7 +56,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if optimizer is None or optimizer.kind not in ADAPTIVE or optimizer.kind == "radam" or attention is None:
         return
     first = _first_turn(case)
-    if case.taken < SOME or first is None or first < BLIND or _warms_up(case):
+    if case.taken < SOME or first is None or not BLIND <= first < WHOLE or _warms_up(case):
         return
     found = outcome(case)
     jumped = _jumped(case, found)
