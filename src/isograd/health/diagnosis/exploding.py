@@ -20,10 +20,7 @@ Bounds, from theory:
   RISEN   before training, the same of the rate that a warm-up rises to, where a scheduler wrote it down: a remark
   FORETOLD  also for the steepness of the loss (``health.steepness``): where a ten-thousandth of the weights is worth all of the
           loss, a gradient says nothing of where a step of any useful length leads. That is so however small a clip, or an
-          adaptive optimizer, makes the step, so that the answers decide (WELL); before training it is a remark. A hundred
-          times more (NORMED) where most of the gradient is that of weights before a normalisation, whose size is nothing to
-          the loss: 18 sound networks of torchvision, 8 examples a batch, begin at 65 to 1.1e5 (ResNet-50), and a chain of 40
-          dense layers with batch norms, whose gradient explodes (Yang et al. 2019, arXiv:1902.08129), at 2e7
+          adaptive optimizer, makes the step, so that the answers decide (WELL); before training it is a remark.
   LOUD    the loss stood 10 times above that of the best constant answer from the first step to the last, with outputs 3
           times as large as the targets (logits above 30): the weights were born so large that the run never came back
 Look-alikes that are healthy: large gradients at the first step that pass, a layer that starts at zero, adaptive optimizers
@@ -43,7 +40,7 @@ from isograd.health.curve import contested, curves
 from isograd.health.layers import ADAPTIVE, Layer
 from isograd.health.movement import FIRST_STEPS
 from isograd.health.outcome import outcome
-from isograd.health.steepness import norms, steepness
+from isograd.health.steepness import bound, norms, steepness
 from isograd.records.anatomy import Anatomy, capital, spoken
 from isograd.records.batch import LossSample
 from isograd.records.expectation import Expectations
@@ -54,7 +51,7 @@ AWAY, FAR = 10.0, 100.0
 STILL = 0.9
 WELL = 0.6
 """Skill from which it does not matter (``health.outcome``)."""
-FORETOLD, NORMED = 1e4, 1e6
+FORETOLD = 1e4
 CHAOTIC, NOTHING = 30.0, 0.2
 LOUD, OUTPUTS, LOGITS = 10.0, 3.0, 30.0
 EARLY = 20
@@ -225,14 +222,10 @@ def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
     """Whether gradients are as large as no step can follow, although a clip or the optimizer makes the steps small."""
     judged, steep = outcome(case), steepness(case)
     early = 0 < case.taken <= FIRST_STEPS
-    if steep is None or steep < FORETOLD or not (early or judged.short_of(WELL)) or not found:
+    if steep is None or steep < bound(case) or not (early or judged.short_of(WELL)) or not found:
         return None
     sizes = {layer.node.path: middle(at(case.rows, "parameter_gradient_rms", layer.weight.name)) or 0.0 for layer in found}
     layer = max(found, key=lambda one: sizes[one.node.path])
-    parts = {one.node.path: sizes[one.node.path] ** 2 * one.weight.values.count for one in found}
-    normed = gather.normalised(case.anatomy)
-    if steep < NORMED and sum(part for path, part in parts.items() if path in normed) > sum(parts.values()) / 2.0:
-        return None
     norm = statistics.median(norms(case).values())
     bounds = [float(fact.get("bound", 0.0)) for _, fact in case.facts("clipped")]
     text = f"the gradient has a norm of {norm:.2g}" + (f" before it is cut down to {bounds[-1]:.2g}" if bounds else "")
@@ -244,7 +237,7 @@ def _steep(case: Case, found: tuple[Layer, ...]) -> Finding | None:
         layer.node.path,
         f"{capital(text)}: going by it, moving the weights by {1.0 / steep:.0e} of their size would be worth the whole loss, "
         "and no step is short enough to follow it.",
-        (Evidence(text, "total_gradient_norm", steep, "|g| |w| over the loss", FORETOLD),),
+        (Evidence(text, "total_gradient_norm", steep, "|g| |w| over the loss", bound(case)),),
         (layer.node.path,),
         layer.node.source,
         since=min(norms(case)),
