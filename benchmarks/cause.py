@@ -258,8 +258,9 @@ def of_search(said: Any) -> tuple[str, ...]:
 
 
 def of_answer(said: Any, operator: str | None, family: str) -> tuple[str, ...]:
-    """What the search names, else what was seen and is not refuted."""
-    return of_search(said) or of_rules(operator, family, [one.finding for one in said.seen if one.standing != "refuted"])
+    """What was seen and is not refuted, which stands before what the search names, or for it where that is nothing."""
+    seen = of_rules(operator, family, [one.finding for one in said.seen if one.standing != "refuted"])
+    return (*seen, *of_search(said)) if said.causes else of_search(said) or seen
 
 
 def of_rules(operator: str | None, family: str, findings: Sequence[Any]) -> tuple[str, ...]:

@@ -129,8 +129,11 @@ def cause_of(
     allowed: Allowance,
     progress: attempting.Progress | None = None,
     trials: Trials | None = None,
+    stood: float = -math.inf,
 ) -> Explanation:
     """Search the cause with a patient that stands at the start of its training; ``trials`` may remember earlier ones.
+
+    ``stood`` is the skill of the program as the run left it, where that is known.
 
     Raises ``RequestError`` where the budget is too small, ``ModelError`` where the program cannot be judged at all.
     """
@@ -153,7 +156,7 @@ def cause_of(
     seen = first_look(patient, given)
     remarks += [] if remarks[len(given.remarks) :] else faithful.drawn(seen)
     findings = (*findings, *beside_others(seen, case))
-    trials = trials or Trials(patient, given)
+    trials, alarmed = trials or Trials(patient, given), any(finding.alarm for finding in findings)
     work = attempting.Search(
         trials,
         lambda edit: harm_of(edit, present),
@@ -161,9 +164,9 @@ def cause_of(
         length,
         lambda: time.monotonic() - began > allowed.seconds,
         progress,
-        alarmed=any(finding.alarm for finding in findings),
+        alarmed=alarmed,
         run=max(present.loop.steps or 0, case.taken),
-        stood=ended_at(case, findings),
+        stood=max(ended_at(case, findings), -math.inf if alarmed else stood),
     )
     longest = max(present.loop.steps or 0, case.taken, 10 * attempting.LENGTH)
     proposed = candidates(case, findings, present)
@@ -188,14 +191,17 @@ def cause_of(
             f"the untouched copy has a skill of {own:.2f} on what it was trained on, of {control:.2f} on other examples"
         )
     found = stopped.with_the_rest(found, work, case)
+    remarks += faithful.backwards(judged.value, control, stood)
     left_out = None if found.causes or found.interrupted else faithful.by_hand(case, control, findings)
+    left_out = left_out or faithful.spoken_for(found, findings)
     if left_out is not None:
-        found = replace(found, answer="cause", causes=(left_out,))
+        helps = tuple(edit for edit in found.remedies if edit != left_out.edit)
+        found = replace(found, answer="cause", causes=(left_out,), remedies=helps)
     found = faithful.with_what_was_seen(replace(found, remarks=(*remarks, *found.remarks)), findings, proposed)
     bounded = any(not one.trainable for one in case.anatomy.parameters)  # by what was learned elsewhere, on purpose
     reached = math.inf if bounded else max(control, outcome(case).skill or 0.0)
     in_full = functools.partial(cause.in_full, work, found.control, proposed, longest)
-    return beside_a_simple_learner(found, patient, given, reached, in_full, work)
+    return beside_a_simple_learner(found, patient, given, reached, in_full, work, beaten.nats_of(case))
 
 
 def beside_a_simple_learner(
@@ -205,19 +211,22 @@ def beside_a_simple_learner(
     reached: float,
     again: Callable[[], Sequence[Cause]],
     work: attempting.Search,
+    nats: float,
 ) -> Explanation:
     """The answers that there is no signal and that nothing is to blame, held against what a simple learner makes of the data.
 
     ``reached`` is the best that run and untouched copy are known to have done. What is beaten is tried ``again``, for longer.
+    ``nats`` is what a constant answer pays of an example.
     """
-    if found.answer not in ("no signal", "healthy") or given.held is given.training:
+    if given.held is given.training:
         return found
-    try:
+    if found.answer not in ("no signal", "healthy"):
+        return beaten.with_a_faint_one(found, None, nats) if found.answer == "unknown" and not found.seen else found
+    simple = None
+    with suppress(ModelError):
         simple = patient.simple(given.training, given.held)
-    except ModelError:
-        return found
     if found.answer == "no signal" or simple is None:
-        return beaten.with_signal(found, simple)
+        return beaten.with_signal(found, simple, nats)
     if not beaten.beaten(simple, reached):
         return found
     causes = again()

@@ -93,9 +93,17 @@ class Start(Protocol):
         ...
 
     def patient(
-        self, batches: Sequence[Batch], loss: Any, loop: Loop, *, optimizer: Any = None, step: Any = None, score: Any = None
+        self,
+        batches: Sequence[Batch],
+        loss: Any,
+        loop: Loop,
+        *,
+        optimizer: Any = None,
+        step: Any = None,
+        score: Any = None,
+        now: bool = False,
     ) -> Patient:
-        """The program as it was then, on copies; raises ``RequestError`` where it cannot be had."""
+        """The program as it was then, or is ``now``, on copies; raises ``RequestError`` where it cannot be had."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -173,7 +174,11 @@ class Watch:
         report = self.report()
         with told_with(report.findings):
             patient = self._start.patient(given.training, loss, loop_of(case), optimizer=optimizer, step=step, score=score)
-            found = cause_of(patient, given, case, report.findings, allowed, on_progress)
+            stood = -math.inf
+            if score is not None:  # in units of the person's own, of which the trace knows nothing
+                now = self._start.patient((), loss, loop_of(case), optimizer=optimizer, step=step, score=score, now=True)
+                stood = now.judge(given.held).value
+            found = cause_of(patient, given, case, report.findings, allowed, on_progress, stood=stood)
         with suppress(KeyboardInterrupt):  # what the search found is kept
             found = replace(found, remarks=(*unlike(patient, given, case), *found.remarks))
         found = replace(found, remarks=(*heard, *found.remarks))

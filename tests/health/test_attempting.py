@@ -27,6 +27,10 @@ def program(needs=THREE, reached=0.9, rate=0.05):
     return attempt
 
 
+def of(edit, harm=0.7):
+    return Hypothesis(edit, "value", 0.0, 0.0, harm)
+
+
 def sick(attempt, harm=0.7, **more):
     return Search(attempt, lambda edit: Harm(harm), 2_000, alarmed=True, **more)
 
@@ -167,3 +171,13 @@ def test_beside_a_first_cause_a_finding_of_what_does_harm_stands_where_a_longer_
     work = Search(attempt, lambda edit: Harm(HARMS[edit.kind]), 4_000, alarmed=True)
     found = search(work, [Proposal(INPUTS, "finding: inputs", True), Proposal(LOSS, reason, True)], longest=400)
     assert [cause.edit.kind for cause in found.causes] == ["input_scale", *(["loss"] if named else [])]
+
+
+@pytest.mark.parametrize(("born", "named"), [(0.0, True), (0.8, False)])
+def test_other_weights_that_answer_better_before_the_first_step_are_to_blame_for_no_more_than_what_is_learned(born, named):
+    def attempt(edits, steps):
+        drawn, scaled = (any(edit.kind == kind for edit in edits) for kind in ("initialisation", "input_scale"))
+        return Skill(0.0 if not drawn else 0.9 if steps and scaled else born, 100)
+
+    found = together(sick(attempt), Skill(0.0, 100), [of(one) for one in (DRAWN, INPUTS)])
+    assert bool(found) is named

@@ -45,3 +45,15 @@ def test_what_an_alarm_speaks_for_and_the_budget_does_not_confirm_is_named_and_w
         work = Search(lambda edits, steps: Skill(skill[edits], 100), lambda edit: Harm(0.4), 400, alarmed=alarmed)
         found = search(work, [Proposal(scale, reason, reason != "list")], longest=1_000)
         assert len(found.causes) == named, reason
+
+
+@pytest.mark.parametrize(("alarmed", "later", "named"), [(True, 0.9, True), (False, 0.9, False), (False, 0.2, True)])
+def test_a_large_gain_without_an_alarm_is_a_cause_only_where_the_untouched_copy_does_not_catch_up(alarmed, later, named):
+    def attempt(edits, steps):
+        return Skill(0.9 if edits and steps else later if steps > 80 else 0.05, 100)
+
+    work = Search(attempt, lambda edit: Harm(0.8), 2_000, alarmed=alarmed)
+    found = search(work, [Proposal(Edit("learning_rate", 0.01, before=1.0), "list")], longest=320)
+    assert bool(found.causes) is named
+    if named and not alarmed:
+        assert found.causes[0].gain == pytest.approx(0.7)  # of the longer replay

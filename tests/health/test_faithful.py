@@ -6,10 +6,12 @@ from isograd.health import faithful
 from isograd.health.case import case_of
 from isograd.health.outcome import Outcome
 from isograd.records.anatomy import Anatomy
+from isograd.records.cause import Cause, Explanation, Hypothesis
 from isograd.records.edit import Edit
 from isograd.records.fact import Fact
 from isograd.records.finding import Finding
 from isograd.records.moments import Moments
+from isograd.records.skill import Skill
 from isograd.records.trace import ParameterSample, Step, Trace
 
 
@@ -63,3 +65,66 @@ def test_a_remark_a_run_that_goes_on_and_what_the_replay_does_too_blame_nothing(
     assert faithful.by_hand(run(ended=False), 0.9, [told("weights_reset")]) is None
     again = Fact("weights_changed", "0", settings=(("times", 3),))
     assert faithful.by_hand(run(again), 0.9, [told("weights_reset")]) is None
+
+
+def explained(*tried, causes=(), answer="unknown"):
+    return Explanation(answer, Skill(0.0, 90), 80, 800, 2000, causes, tuple(tried))
+
+
+SLOWER = Edit("learning_rate", 0.001, before=0.1)
+
+
+def rate(gain, reason="finding: learning rate", harm=0.0, **more):
+    return Hypothesis(SLOWER, reason, gain, gain, harm, steps=80, **more)
+
+
+def test_a_critical_alarm_of_the_steps_that_its_edit_bears_out_is_named_though_a_healthy_network_stands_the_value():
+    found = faithful.spoken_for(explained(rate(0.8)), [told("learning_rate")])
+    assert (
+        found is not None and (found.edit, found.certainty) == (SLOWER, "likely") and "others like it stand it" in found.summary
+    )
+    some = faithful.spoken_for(explained(rate(0.4, "finding: learning rate, for longer")), [told("learning_rate")])
+    assert some is not None and some.certainty == "possible"
+
+
+def test_a_small_gain_a_mild_alarm_a_symptom_or_a_cause_that_is_known_names_no_setting():
+    critical = [told("learning_rate")]
+    assert faithful.spoken_for(explained(rate(0.2)), critical) is None
+    assert faithful.spoken_for(explained(rate(0.8)), [told("learning_rate", "warning")]) is None
+    assert faithful.spoken_for(explained(rate(0.8, "finding: plateau")), [told("plateau")]) is None
+    assert faithful.spoken_for(explained(rate(0.8, "list")), critical) is None
+    assert faithful.spoken_for(explained(rate(0.8), answer="healthy"), critical) is None
+
+
+def cause_of(edit):
+    return Cause(edit, "likely", 0.5, 0.7, "The rate is wrong.", "optimizer")
+
+
+def test_a_fault_that_is_read_off_and_that_no_trial_takes_away_stands_before_what_gains_by_another_edit():
+    found = explained(rate(0.5), causes=(cause_of(SLOWER),), answer="cause")
+    shown = faithful.with_what_was_seen(found, [told("broadcast_loss"), told("learning_rate"), told("vanishing")])
+    assert [one.finding.disease for one in shown.seen] == ["broadcast_loss"] and shown.causes == found.causes
+
+
+@pytest.mark.parametrize(
+    ("edit", "finding"),
+    [
+        (Edit("loss"), Finding("broadcast_loss", "critical", 0.9, "0", "its own edit is named")),
+        (Edit("clear_gradients"), Finding("broadcast_loss", "critical", 0.9, "0", "the cause is as certain")),
+        (SLOWER, Finding("structure", "warning", 0.8, "0", "it is not certain")),
+        (SLOWER, Finding("inputs", "warning", 0.99, "data", "it is of the data, and tried")),
+        (SLOWER, Finding("broadcast_loss", "note", 0.99, "loss", "it is a remark")),
+    ],
+)
+def test_nothing_stands_before_a_cause_that_is_its_own_or_as_certain_nor_does_what_is_not_certain(edit, finding):
+    assert faithful.with_what_was_seen(explained(causes=(cause_of(edit),), answer="cause"), [finding]).seen == ()
+
+
+def around(value, noise):
+    steps = tuple(Step(at, loss=value if at == 1 else (-1) ** at * noise) for at in range(1, 30))
+    return case_of(Trace(Anatomy("torch", (), ()), steps=steps))
+
+
+def test_a_loss_around_zero_may_be_twice_as_large_on_another_batch_and_one_far_from_it_not():
+    assert faithful.another_loss(around(0.01, 0.02), around(0.05, 0.02)) is None
+    assert faithful.another_loss(around(0.01, 1e-4), around(0.05, 1e-4)) == (0.01, 0.05)

@@ -102,6 +102,42 @@ def test_nothing_is_urgent_in_a_usual_program():
     assert not [one for one in proposals(case, [], present_of(case)) if one.urgent]
 
 
+def test_a_judge_that_is_asked_for_ones_and_zeros_in_turn_has_mixed_labels():
+    ones, zeros = (LossSample("binary_cross_entropy_with_logits", classes=one) for one in ((0, 8), (8, 0)))
+    steps = tuple(Step(at, 1.0, losses=(ones, zeros)) for at in range(1, 6))
+    assert present_of(case_of(Trace(anatomy(), (), steps))).number("mixing") > 0.95
+    apart = tuple(Step(at, 1.0, losses=(one,)) for at, one in enumerate((ones, ones, zeros, zeros), 1))
+    assert present_of(case_of(Trace(anatomy(), (), apart))).number("mixing") < 0.1
+
+
+def ratings(*operations):
+    """Rows of two embeddings, of deviation 1 and 16 wide, that meet in an operation."""
+    nodes = [Node("input", "input", "input")]
+    nodes += [Node(name, "embedding", "Embedding", (0,), (16,), (), (f"{name}.weight",)) for name in ("user", "item")]
+    nodes += [Node(f"to {name}", operation, operation, inputs) for name, operation, inputs in operations]
+    rows = [Parameter(f"{one}.weight", one, (90, 16), True, True, Moments.of([1.0, -1.0])) for one in ("user", "item")]
+    return present_of(Case(Anatomy("torch", tuple(nodes), tuple(rows))))
+
+
+def test_embeddings_that_are_multiplied_with_each_other_are_the_weights_of_each_other():
+    assert ratings(("it", "multiply", (1, 2))).number("gain") == pytest.approx(4.0)  # the square root of 16
+    assert ratings(("flat", "reshape", (1,)), ("it", "multiply", (3, 2))).number("gain") == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("operation", [("it", "add", (1, 2)), ("it", "multiply", (1,))])
+def test_embeddings_that_are_added_or_made_so_many_times_as_large_are_outputs_of_size_one(operation):
+    assert ratings(operation).number("gain") == pytest.approx(1.0)
+
+
+def test_what_makes_outputs_larger_is_named_as_last_only_where_no_other_function_is():
+    def last(*head):
+        sample = LossSample("cross_entropy", classes=(4, 4), head=head)
+        case = case_of(Trace(anatomy(), (), (Step(1, 1.0, losses=(sample,)),)))
+        return next(one.edit.before for one in proposals(case, [], present_of(case)) if one.edit.kind == "last")
+
+    assert (last("mul"), last("softmax", "div")) == ("mul", "softmax")
+
+
 def test_between_two_tabulated_values_the_logarithm_counts():
     assert round(interpolated([(0.0, 0.0), (1.0, 0.2), (100.0, 1.0)], 10.0), 9) == 0.6
     assert interpolated([(0.1, 0.3), (1.0, 0.2)], 1e-9) == 0.3

@@ -88,6 +88,18 @@ def test_an_answer_without_a_cause_is_a_sentence_of_its_own():
         assert words in re.sub(r"\s+", " ", shown(dataclasses.replace(FOUND, answer=answer, causes=())))
 
 
+def test_what_is_read_off_the_program_itself_stands_before_the_cause_that_gained():
+    cut = Finding("cut_graph", "critical", 0.97, "net.0", "A signal leaves the graph.", source="train.py:5")
+    found = dataclasses.replace(FOUND, seen=(Sighting(cut, "failed", Edit("keep_graph")),))
+    page = re.sub(r"\s+", " ", shown(found))
+    first = page.index(
+        "Read off the program itself, and no trial takes it away: seen A signal leaves the graph (net.0, train.py:5)"
+    )
+    assert first < page.index("Cause, by experiment: ")
+    section = html.report_page(Report("watch", Anatomy("torch", (), ()), steps=10, cause=found)).split('id="cause"')[1]
+    assert section.index("A signal leaves the graph") < section.index(found.causes[0].summary) and "read off" in section
+
+
 def test_what_was_seen_is_told_apart_from_what_was_tried_with_place_and_trial():
     leak = Finding("leak", "critical", 0.9, "data", "The answer is among <the> inputs.", source="train.py:9", remedy="drop it")
     seen = (

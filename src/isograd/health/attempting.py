@@ -187,7 +187,7 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
     if len(known) + len(given) < 2 or not work.affords((2 + len(known)) * work.length):
         return []
     edits, whole = _all(work, start, known, given)
-    if whole < start.value + SUSPECT:
+    if whole < max(start.value, _at_birth(work, edits)) + SUSPECT:
         return []
     told = {one.edit.kind: one for one in (*work.tried, *known) if one.reason != AT_ONCE}
     kept: dict[Edit, Hypothesis] = {}
@@ -198,17 +198,23 @@ def together(work: Search, start: Skill, known: Sequence[Hypothesis], given: tup
         rest = tuple(one for one in edits if one is not edit)
         before = work.spent
         without = work.skill(rest, f"put back beside all others: {edit.kind.replace('_', ' ')}")[0].value
-        if whole - without <= (NIL if edit.kind in FACTS else COSTS):
+        cost = whole - (without if edit.kind not in BIRTHS else max(without, _at_birth(work, edits)))
+        if cost <= (NIL if edit.kind in FACTS else COSTS):
             edits, whole = rest, max(whole, without)
             kept.pop(edit, None)
             continue
-        score = score_of(whole - without, Harm(told[edit.kind].harm))
-        reason = f"beside {' and '.join(one.kind.replace('_', ' ') for one in rest)}"
-        told_so = replace(told[edit.kind], edit=edit, reason=reason, gain=whole - without, score=score)
+        score = score_of(cost, Harm(told[edit.kind].harm))
+        reason = f"beside {' and '.join(one.kind.replace('_', ' ') for one in rest)}" if rest else told[edit.kind].reason
+        told_so = replace(told[edit.kind], edit=edit, reason=reason, gain=cost, score=score)
         kept[edit] = replace(told_so, skill=whole, given=rest, steps=work.spent - before, failed=None)
     found = [replace(one, given=tuple(edit for edit in one.given if edit in edits), skill=whole) for one in kept.values()]
     work.tried += found
     return sorted(found, key=lambda one: -one.gain)
+
+
+def _at_birth(work: Search, edits: tuple[Edit, ...]) -> float:
+    """Skill before the first step, where an edit begins from other answers: what these happen to be worth was not learned."""
+    return work.born(edits) if any(edit.kind in BIRTHS for edit in edits) else -math.inf
 
 
 def behind(work: Search, start: Skill, best: Hypothesis) -> list[Hypothesis]:
@@ -230,6 +236,18 @@ def behind(work: Search, start: Skill, best: Hypothesis) -> list[Hypothesis]:
     without = reached >= 0.0 and best.edit.kind not in kinds
     more = reached >= SUSPECT and any(certain(one) and one.edit.kind in kinds for one in alone)
     return found if kinds & waits and (without or more) else []
+
+
+def sees_more(one: Hypothesis, *, alarmed: bool) -> bool:
+    """Whether it takes larger batches, as a finding asks, or more steps, as an alarm does.
+
+    In as many steps larger batches see the same examples more often than the control, and in a longer replay they would learn
+    by heart the few that batches this small are made of. More steps are a longer replay themselves, and no more beside one.
+    """
+    before, value = one.edit.before, one.edit.value
+    larger = isinstance(before, float | int) and isinstance(value, float | int) and value > before
+    asked = one.edit.kind == "batch_size" or (one.edit.kind == "steps" and alarmed)
+    return asked and larger and one.reason.startswith("finding")
 
 
 def certain(one: Hypothesis | Proposal) -> bool:

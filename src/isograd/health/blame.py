@@ -72,6 +72,8 @@ def summary_of(edit: Edit) -> str:
         return f"The gradient is clipped to {_shown(before)}, so that hardly anything moves."
     if edit.kind == "activation":
         return f"The activation {before} between the layers keeps the signal from passing."
+    if edit.kind == "last" and before in ("mul", "div"):
+        return "The outputs are made many times larger or smaller behind the last layer (a temperature)."
     if edit.kind == "last":
         return f"The function {before} comes last, where it does not belong."
     if edit.kind == "steps":

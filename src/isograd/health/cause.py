@@ -203,21 +203,25 @@ def _confirmed(work: Search, control: Skill, found: Sequence[Hypothesis], longes
     left, length = list(found), min(longest, work.length * LONGER)
     for _ in range(CONFIRMED):
         best = _best(left, work.stood)
-        if best is None or best.edit.kind in FACTS or best.gain >= SURE or length < 2 * work.length:
+        if best is None or best.edit.kind in FACTS or length < 2 * work.length or _clear(work, control, best):
             return best
-        if (control.value < LEARNS and (best.harm or 0.0) >= CERTAIN) or _sees_more(best, alarmed=work.alarmed):
-            return best
-        if not work.affords(2 * length):  # then an alarm that speaks for it stands in
+        if not work.affords(2 * length):  # then an alarm that speaks for it stands in, or a gain that leaves no doubt
             spoken_for = work.alarmed and best.reason.startswith(("fact", "finding"))
-            return best if spoken_for and best.gain >= ENOUGH else None
+            return best if best.gain >= SURE or (spoken_for and best.gain >= ENOUGH) else None
         usual, work.length = work.length, length
         before, _ = work.skill(best.given, "the same for longer")
         again = tried(work, Proposal(best.edit, f"{best.reason}, for longer", source=best.source), before, best.given)
         work.length, work.reached = usual, length
         if again.score > 0.0 and again.gain > GAIN and not _weak(again, before):
-            return best
+            return best if work.alarmed else again
         left = [one for one in left if one.edit.kind != best.edit.kind]
     return None
+
+
+def _clear(work: Search, control: Skill, best: Hypothesis) -> bool:
+    """Whether a training that was found to be sick needs no longer replay: what gave no alarm may only be slow at first."""
+    harmed = control.value < LEARNS and (best.harm or 0.0) >= CERTAIN
+    return (work.alarmed and (best.gain >= SURE or harmed)) or attempting.sees_more(best, alarmed=work.alarmed)
 
 
 def _until_then(work: Search, candidates: Sequence[Proposal]) -> list[Cause]:
@@ -228,18 +232,6 @@ def _until_then(work: Search, candidates: Sequence[Proposal]) -> list[Cause]:
         return []
     certainty: Certainty = "likely" if best.edit.kind in FACTS or best.gain >= SURE else "possible"
     return [replace(_named(best, able, candidates), certainty=certainty)]
-
-
-def _sees_more(one: Hypothesis, *, alarmed: bool) -> bool:
-    """Whether it takes larger batches, as a finding asks, or more steps, as an alarm does.
-
-    In as many steps larger batches see the same examples more often than the control, and in a longer replay they would learn
-    by heart the few that batches this small are made of. More steps are a longer replay themselves, and no more beside one.
-    """
-    before, value = one.edit.before, one.edit.value
-    larger = isinstance(before, float | int) and isinstance(value, float | int) and value > before
-    asked = one.edit.kind == "batch_size" or (one.edit.kind == "steps" and alarmed)
-    return asked and larger and one.reason.startswith("finding")
 
 
 def _weak(one: Hypothesis, control: Skill) -> bool:

@@ -4,7 +4,7 @@ Both begin with the same weights and settings; batches may come in another order
 step and as a median over the later half of the first STEPS (twenty batches, whose median has a fifth of one batch's noise), the
 replay does better where it falls by FALLS of where it began at least, and the run by less than a SHARE of that.
 Where one first loss is not half (ALIKE) of the other, what is replayed is not the loss of the loop: weights are the same, and
-one batch's loss differs from another's by less than that before anything was learned.
+one batch's loss differs from another's by less than that before anything was learned, but for what lies around zero (NOISE).
 
 Where no replay names a cause, what the run itself showed remains: its alarms, possible and told apart from what was tried. On
 programs that nobody had mended anything for they were right where the search had to be silent: no edit takes the fault away, or
@@ -20,14 +20,17 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from isograd.health.blame import summary_of
 from isograd.health.case import Case
-from isograd.health.cause import GAIN, LEARNS, LIKELY
+from isograd.health.cause import GAIN, LEARNS, LIKELY, SURE
 from isograd.health.diagnosis import DATA, PROGRAM
+from isograd.health.diagnosis import STEPS as SETTINGS
 from isograd.health.habits import loop_of
 from isograd.health.hypotheses import SUSPECTS, Proposal
 from isograd.health.outcome import outcome
+from isograd.health.scoring import FACTS
 from isograd.records.anatomy import spot
 from isograd.records.cause import Cause, Certainty, Explanation, Hypothesis, Sighting
 from isograd.records.edit import Edit
@@ -44,10 +47,15 @@ BY_HAND = {
 }
 """What is done by hand in a loop, by the disease that it gives."""
 ALIKE = 0.5
+NOISE = 6.0
+"""Times its median change from step to step that a loss around zero, such as a policy's, may differ between two batches: of
+normal noise the median is .95 of a deviation, so that 6 is four deviations of a difference."""
 READ_OFF = frozenset(disease.__name__.rpartition(".")[2] for disease in PROGRAM)
 """Diseases that are faults of the program itself, read off it: beside a critical one nothing is said of the labels."""
 BEHIND = READ_OFF | {disease.__name__.rpartition(".")[2] for disease in DATA}
 """With what the batches bring: what all else may follow from."""
+SET = frozenset(disease.__name__.rpartition(".")[2] for disease in SETTINGS)
+"""Diseases of what is set, seen in what the steps do."""
 HARMFUL = 0.5
 """Harm of a value that is told although it could not be tried: as much as a certain fact counts (``scoring.CERTAIN``)."""
 CERTAIN = 0.95
@@ -98,6 +106,23 @@ def by_hand(run: Case, control: float, findings: Sequence[Finding]) -> Cause | N
     return None
 
 
+def spoken_for(found: Explanation, findings: Sequence[Finding]) -> Cause | None:
+    """What gains much and a critical alarm of the steps speaks for, where nothing else is named; else None.
+
+    A healthy network stands the value and this one does not: the alarm measured that here, and the trial bears it out. What
+    makes it so is not told apart (inputs, or a signal that is passed on too large), and so it is likely at most.
+    """
+    alarms = {one.disease.replace("_", " "): one for one in findings if one.severity == "critical" and one.disease in SET}
+    able = [one for one in found.tried if not (one.given or one.edit.remedy) and one.gain > LIKELY]
+    able = [one for one in able if one.reason.partition(": ")[2].removesuffix(", for longer") in alarms]
+    if found.answer != "unknown" or found.causes or not able:
+        return None
+    best = max(able, key=lambda one: one.gain)
+    certainty: Certainty = "likely" if best.gain > SURE else "possible"
+    said = f"{summary_of(best.edit).rstrip('.')} for this network, though others like it stand it."
+    return Cause(best.edit, certainty, best.gain, best.harm, said, "optimizer", best.source)
+
+
 def drawn(facts: Sequence[Fact]) -> list[str]:
     """What must be said of a network whose answers in evaluation mode are not the weights' alone: a skill is of one draw.
 
@@ -106,6 +131,21 @@ def drawn(facts: Sequence[Fact]) -> list[str]:
     """
     said = "asked twice, the network answers an example in two ways, in evaluation mode too (random numbers, or a memory)"
     return [said] if any(fact.kind == "answers_drawn" for fact in facts) else []
+
+
+def backwards(start: float, control: float, stood: float) -> list[str]:
+    """What must be said of a training that makes what the person counts worse, in a short replay and at the end of the run.
+
+    >>> len(backwards(0.25, 0.06, 0.0)), backwards(0.0, 0.5, 0.9), backwards(0.25, 0.06, -math.inf)
+    (1, [], [])
+    """
+    if not (math.isfinite(stood) and start - GAIN > control and start - GAIN > stood):
+        return []
+    said = (
+        f"training makes the score worse: {start:.2f} before the first step, {stood:.2f} at the end of the run, so that what "
+        "the loss asks for is not what the score counts (a sign that is turned round, rewards that are costs)"
+    )
+    return [said]
 
 
 def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:
@@ -122,7 +162,13 @@ def another_loss(run: Case, replay: Case) -> tuple[float, float] | None:
     if not all(map(math.isfinite, first)) or first[0] == first[1]:
         return None
     alike = min(map(abs, first)) > ALIKE * max(map(abs, first)) and first[0] * first[1] > 0.0
-    return None if alike else (first[0], first[1])
+    return None if alike or abs(first[0] - first[1]) <= NOISE * _noise(run) else (first[0], first[1])
+
+
+def _noise(case: Case) -> float:
+    """How far the loss moves from one of the first steps to the next, as the median of it; 0 where that was not seen."""
+    seen = [one.value for one in case.series("loss") if one.step <= STEPS and math.isfinite(one.value)]
+    return statistics.median(abs(after - before) for before, after in pairwise(seen)) if len(seen) >= FEWEST else 0.0
 
 
 def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidates: Sequence[Proposal] = ()) -> Explanation:
@@ -139,7 +185,7 @@ def with_what_was_seen(found: Explanation, findings: Sequence[Finding], candidat
     alarms = (one for one in findings if one.alarm and one.disease not in ENDS)
     rows = [_sighting(one, found.tried, candidates) for one in alarms]
     if found.causes and not (_unspoken(found) and any(map(_untriable, rows))):
-        return found
+        return replace(found, seen=tuple(one for one in rows if _outranks(one, found)))
     if found.causes:
         helps = tuple(dict.fromkeys((*found.remedies, *(one.edit for one in found.causes))))
         found = replace(found, answer="unknown", causes=(), remedies=helps)
@@ -175,8 +221,23 @@ def _unspoken(found: Explanation) -> bool:
 
 def _untriable(one: Sighting) -> bool:
     """Whether it is read off the program or its data, for certain, and no trial of it could be made."""
-    read = one.finding.severity == "critical" or one.finding.confidence >= CERTAIN
-    return read and one.finding.disease in BEHIND and one.standing in ("no edit", "failed")
+    return _read(one.finding) and one.finding.disease in BEHIND and one.standing in ("no edit", "failed")
+
+
+def _outranks(one: Sighting, found: Explanation) -> bool:
+    """Whether it is read off the program itself, for certain, and what is named by its gain is something else.
+
+    That a rate helps does not make a layer of a single unit wide: no trial takes that away, or its own gains little here.
+    """
+    edits = [edit for cause in found.causes for edit in (cause.edit, *cause.rivals)]
+    if one.finding.disease not in READ_OFF or not _read(one.finding) or any(edit.kind in FACTS for edit in edits):
+        return False
+    apart = not {edit.kind for edit in edits} & set(SUSPECTS.get(one.finding.disease, ()))
+    return apart and (one.standing in ("no edit", "failed") or (one.standing == "no help" and one.gain <= GAIN))
+
+
+def _read(finding: Finding) -> bool:
+    return finding.severity == "critical" or finding.confidence >= CERTAIN
 
 
 def _in_vain(one: Sighting) -> bool:

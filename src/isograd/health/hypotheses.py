@@ -66,6 +66,8 @@ FAR = 30.0
 """Times below the usual from which a rate is tried in steps of ten towards it, for the usual one may be too high here."""
 PASSING = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh")
 """Activations whose slope is about 1 where a signal of usual size is."""
+TIMES = ("mul", "div")
+"""Functions that make outputs so many times as large."""
 ROOM = 16.0
 LIGHTER = (1e-3, 0.1)
 """Weights of a term that outweighs the data: of one that is a mean in front of a sum, or the other way round, and of less."""
@@ -164,7 +166,8 @@ def _of_facts(case: Case, present: Present) -> Iterator[Proposal]:
     source = None if line is None else line.source
     yield Proposal(Edit("loss", before=present.word("loss") or None), "list", bool(last), "loss", source)
     if last:
-        edit = Edit("last", before=last.split()[-1])
+        names = last.split()
+        edit = Edit("last", before=([one for one in names if one not in TIMES] or names)[-1])
         yield Proposal(edit, "fact: a function comes last", True, "loss" if line is None else line.head_where or "loss", source)
 
 

@@ -9,6 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 from isograd.health.case import Case
@@ -191,6 +192,7 @@ def _cut_short(case: Case) -> dict[str, float]:
 def _weights(anatomy: Anatomy) -> dict[str, float]:
     gains, equal = [], []
     rows = {name for node in anatomy.nodes if node.operation == "embedding" for name in node.parameters}
+    rows -= _multiplied(anatomy)
     matrices = [one for one in anatomy.matrices if one.values.count and math.prod(one.shape[1:]) > 1]
     for parameter in [one for one in matrices if one.name not in rows] or matrices:
         # the rows of an embedding are outputs: of size 1, not 1 / sqrt(fan_in)
@@ -200,6 +202,25 @@ def _weights(anatomy: Anatomy) -> dict[str, float]:
     biases = [_below(p.values) for p in anatomy.parameters if len(p.shape) == 1 and p.values.count and "bias" in p.name]
     found = {"gain": 0.0 if equal and all(equal) else statistics.median(gains)} if gains else {}
     return {**found, "bias": max(biases)} if biases else found
+
+
+def _multiplied(anatomy: Anatomy) -> set[str]:
+    """Embeddings whose rows are multiplied with those of others: each is the weights of the other, and fan_in is its width."""
+    found = set[str]()
+    for node in anatomy.nodes:
+        if node.operation == "multiply" or node in _products(anatomy):
+            ends = [_source(anatomy, place) for place in dict.fromkeys(node.inputs)]
+            if len(ends) > 1 and all(end.operation == "embedding" for end in ends):
+                found.update(name for end in ends for name in end.parameters)
+    return found
+
+
+def _source(anatomy: Anatomy, place: int) -> Node:
+    """The node that a signal comes from, before it was given another shape."""
+    node = anatomy.nodes[place]
+    while node.operation == "reshape" and len(node.inputs) == 1:
+        node = anatomy.nodes[node.inputs[0]]
+    return node
 
 
 def _below(bias: Moments) -> float:
@@ -246,7 +267,7 @@ def _mixing(case: Case) -> float | None:
     entropy is (K - 1) / 2n too small in the mean (Miller 1955), which is given back.
     """
     samples = [sample for _, sample in case.losses if sample.training and sample.function]
-    counts = [sample.classes for sample in samples if sum(sample.classes) > 1]
+    counts = _by_step(case)
     if len(counts) >= LOOKS:
         pooled = [sum(column) for column in zip(*counts, strict=False)]
         together, kinds = _entropy(pooled), sum(map(bool, pooled))
@@ -257,6 +278,15 @@ def _mixing(case: Case) -> float | None:
         return None
     whole = functools.reduce(operator.add, targets)
     return statistics.fmean(one.std**2 for one in targets) / whole.std**2 if whole.std > 0.0 else None
+
+
+def _by_step(case: Case) -> list[list[int]]:
+    """How many labels of each class came in a step, in all of its losses: a judge is asked for ones and zeros in turn."""
+    steps: dict[int, list[tuple[int, ...]]] = {}
+    for step, sample in case.losses:
+        if sample.training and sample.function and sum(sample.classes) > 1:
+            steps.setdefault(step, []).append(sample.classes)
+    return [[sum(column) for column in zip_longest(*seen, fillvalue=0)] for seen in steps.values()]
 
 
 def _entropy(counts: Sequence[int]) -> float:

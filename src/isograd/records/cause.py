@@ -57,7 +57,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An alarm that stands where no experiment names a cause: possible, from what was seen and not from a trial.
+    """An alarm that stands where no experiment names a cause, or before it: from what was seen and not from a trial.
 
     ``standing`` says what the trials showed: "no edit": none takes it away; "not tried": the search ended before ``edit``;
     "failed": ``edit`` could not be run; "no help": the best was ``edit``, with a ``gain`` that is no cause's, after ``steps``;
@@ -79,7 +79,8 @@ class Explanation:
     and what is trained on can be learned by heart, so the labels do not follow from the inputs; "unknown": nothing that was
     tried explains it; "interrupted": it was stopped before it could say. ``control`` is the untouched copy's skill after
     ``length`` steps; ``spent`` steps of ``budget`` were used. ``remedies`` help, but name no cause. ``seen`` are
-    the alarms that stand where there is no cause, what is refuted last.
+    the alarms that stand where there is no cause, what is refuted last; beside one, what comes before it: faults that are read
+    off the program itself and that no trial could take away.
     """
 
     answer: Answer

@@ -47,6 +47,8 @@ FACTS = {
     "loaded_itself": "a state was loaded that holds the weights of the model themselves, not a copy; count: how many",
     "state_carried": "a recurrent layer began from a state that an earlier batch left; graph: whether its graph came too",
     "mask_inverted": "the mask of keys that an attention was given hides all tokens but the padding",
+    "padded_ends": "half or more of the steps of most sequences are padding that a recurrent layer reads last; steps: how "
+    "many in the median; of: all",
     "mask_turned": "the mask of a sequence's attention to itself hides all earlier places and none of the later ones",
     "targets_ahead": "the targets are the tokens one place later, and no attention of the sequence to itself hides them; "
     "attentions: how many; tokens: how many were compared",

@@ -26,6 +26,7 @@ _ANSWERS = {
     "unknown": "Nothing that was tried explains it.",
     "interrupted": "The search was stopped before it could say.",
 }
+_FIRST = "Read off the program itself, and no trial takes it away:"
 _SEEN = "What was seen remains possible, though no trial shows it:"
 SCALE = (
     "skill is 0 for the best constant answer and 1 for perfect ones, on examples that were not trained on; gain is what the "
@@ -44,7 +45,8 @@ def headline(found: Explanation) -> str:
     if not found.causes:
         said = _ANSWERS.get(found.answer, _ANSWERS["unknown"])
         return f"{said} {_SEEN}" if _standing(found) else said
-    return " And: ".join(cause.summary for cause in found.causes)
+    first = [one.finding.summary for one in found.seen]
+    return " And: ".join((*first, *(cause.summary for cause in found.causes)))
 
 
 _WORDS = {
@@ -120,14 +122,16 @@ def sighting(one: Sighting) -> str:
 
 def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     """The text: each cause with why and what to do, then the trials that did most, then what it cost."""
-    if not found.causes:
-        yield from textwrap.wrap(f"Cause, by experiment: {headline(found)}", width)
+    said = f"Cause, by experiment: {headline(found)}" if not found.causes else _FIRST if found.seen else ""
+    yield from textwrap.wrap(said, width)
+    if found.causes:
+        yield from _seen(found, width)
     for place, cause in enumerate(found.causes):
         head = "Cause, by experiment: " if not place else "And: "
         yield from textwrap.wrap(f"{head}{cause.summary} ({SURE[cause.certainty]})", width)
         yield from _of_cause(found, cause, width)
-    for one in found.seen[:NAMED]:
-        yield from row("seen", sighting(one), width)
+    if not found.causes:
+        yield from _seen(found, width)
     if found.remedies:
         yield from row("helps", f"{helping(found)}: remedies, for what they change does healthy networks no harm", width)
     yield from _trials(found)
@@ -136,6 +140,11 @@ def lines(found: Explanation, width: int = 100) -> Iterator[str]:
     yield from row("cost", f"{spent(found)} steps, {found.length} a trial", width)
     for remark in found.remarks:
         yield from row("note", remark, width)
+
+
+def _seen(found: Explanation, width: int) -> Iterator[str]:
+    for one in found.seen[:NAMED]:
+        yield from row("seen", sighting(one), width)
 
 
 def _of_cause(found: Explanation, cause: Cause, width: int) -> Iterator[str]:
@@ -160,7 +169,8 @@ def _why(found: Explanation, cause: Cause) -> str:
     else:
         said = next((one for one in rows if one.gain == cause.gain), None)
         ends = "" if said is None else f", from {two((said.skill or 0.0) - said.gain)} to {two(said.skill)}"
-        gain = f"with the change the skill on held-out examples rises by {cause.gain:.2f} in {found.length} steps{ends}"
+        steps = said.steps if said is not None and said.reason.endswith("for longer") else found.length
+        gain = f"with the change the skill on held-out examples rises by {cause.gain:.2f} in {steps} steps{ends}"
     if cause.harm is None:
         return f"{gain}; what it would cost a healthy network is not known"
     return f"{gain}; what is there now costs a healthy network of this family {cause.harm:.2f}"
@@ -237,7 +247,7 @@ def _is_untouched(one: Hypothesis) -> bool:
 
 def cause_section(found: Explanation) -> Markup:
     """The section of the page, open."""
-    causes = [
+    named = [
         el(
             "article",
             el("p", f"{cause.certainty}", class_="word"),
@@ -247,16 +257,17 @@ def cause_section(found: Explanation) -> Markup:
         )
         for cause in found.causes
     ]
-    causes += [
+    seen = [
         el(
             "article",
-            el("p", "refuted" if one.standing == "refuted" else "possible", class_="word"),
+            el("p", _word(found, one), class_="word"),
             el("h3", one.finding.summary),
             el("dl", *_seen_facts(one)),
             class_="finding",
         )
         for one in found.seen
     ]
+    causes = (*seen, *named)
     rows = [
         [
             join(_named(one)),
@@ -289,6 +300,11 @@ def spent(found: Explanation) -> str:
     ['1,600 of 2,000', '1,600']
     """
     return f"{number(found.spent)}{'' if found.budget >= TIMED else f' of {number(found.budget)}'}"
+
+
+def _word(found: Explanation, one: Sighting) -> str:
+    """How far something that was seen can be relied on: before a cause stands what is read off the program itself."""
+    return "refuted" if one.standing == "refuted" else "read off" if found.causes else "possible"
 
 
 def _seen_facts(one: Sighting) -> list[Markup]:

@@ -160,3 +160,22 @@ def test_numbers_that_were_changed_outside_of_the_graph_do_not_come_back_into_it
     with running(kept.models, kept.manner):
         kept.models[0](x).sum().backward()
     assert kept.models[0].one.weight.grad is None and torch.equal(output(kept, x), output(patient, x))
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_a_number_that_makes_the_outputs_far_larger_or_smaller_is_left_out_as_a_last_function(factor):
+    for behind in (lambda out: out * factor, lambda out: factor * out, lambda out: out / (1.0 / factor)):
+        model = Calls(behind=behind)
+        patient, (x, _) = patient_of(model)
+        plain = model.two(torch.tanh(model.one(x)))
+        assert torch.allclose(output(patient.apply(Edit("last", before="mul")), x), plain)
+        assert torch.allclose(output(patient.apply(Edit("loss")), x), plain * factor)
+
+
+def test_a_number_near_one_and_one_beside_another_last_function_stay():
+    model = Calls(behind=lambda out: 2.0 * out)
+    with pytest.raises(ModelError, match="no function"):
+        patient_of(model)[0].apply(Edit("last", before="mul"))
+    soft = Calls(behind=lambda out: (out * 100.0).softmax(1))
+    patient, (x, _) = patient_of(soft)
+    assert torch.allclose(output(patient.apply(Edit("last", before="softmax")), x), 100.0 * soft.two(torch.tanh(soft.one(x))))

@@ -7,6 +7,7 @@ import pytest
 from lessons import classes, numbers, training
 
 from isograd.health.diagnosis import initial_loss
+from isograd.records.moments import Moments
 
 
 def found(case):
@@ -38,3 +39,15 @@ def test_log_two_over_rare_positives_is_what_everybody_is_born_with():
         return dataclasses.replace(rare, function="binary_cross_entropy", floor=0.056, output_shape=(64, 1))
 
     assert found(training(sample)) == []
+
+
+@pytest.mark.parametrize(("times", "late", "alarms"), [(5.0, 20.0, [True]), (5.0, 0.1, [False]), (2.0, 20.0, [])])
+def test_numbers_whose_first_outputs_spread_far_wider_than_the_targets_are_told_and_an_alarm_if_they_stay_there(
+    times, late, alarms
+):
+    def sample(t):
+        told = numbers(t)
+        wide = Moments.of([times * told.target.std, -times * told.target.std])
+        return dataclasses.replace(told, output=wide, value=(20.0 if t < 10 else late) * told.target.std**2)
+
+    assert [one.alarm for one in found(training(sample))] == alarms

@@ -6,18 +6,25 @@ from isograd.health.case import case_of
 from isograd.health.diagnosis import recurrent
 from isograd.records.anatomy import Anatomy, Node
 from isograd.records.batch import LossSample
+from isograd.records.fact import Fact
 from isograd.records.moments import Moments
 from isograd.records.trace import LayerSample, Meter, Step, Trace
 
 RNN = Node("rnn", "recurrent", "RNN", settings=(("kind", "rnn_tanh"), ("hidden", 8)), source="net.py:3")
 
 
-def found(gradients, loss=2.0, *, floor=2.0, steps=100, ended=True, node=RNN):
+def found(gradients, loss=2.0, *, floor=2.0, steps=100, ended=True, node=RNN, facts=()):
     """``gradients`` from the first time step to the last, in every look; ``loss`` a number or a function of the step."""
     layer = LayerSample(node.path, through_time=tuple(Moments.of([g, -g]) for g in gradients))
     value = loss if callable(loss) else lambda _: loss
     taken = tuple(
-        Step(i, value(i), layers=(layer,), losses=(LossSample("mse_loss", value=value(i), floor=floor, target_shape=(64,)),))
+        Step(
+            i,
+            value(i),
+            layers=(layer,),
+            losses=(LossSample("mse_loss", value=value(i), floor=floor, target_shape=(64,)),),
+            facts=facts,
+        )
         for i in range(1, steps + 1, max(1, steps // 20))
     )
     trace = Trace(Anatomy("torch", (node,), ()), (), taken, steps if ended else 10 * steps, Meter(steps=steps), ended)
@@ -225,3 +232,12 @@ def test_before_training_a_state_that_is_cut_at_every_step_is_remarked_and_not_c
     report = isograd.check(model, batch, torch.nn.functional.mse_loss, torch.optim.Adam(model.parameters()))
     assert any("cut from its past" in finding.summary for finding in report.findings) == cuts
     assert str(report).startswith("No fault was found, but the gradient does not reach") == cuts
+
+
+def test_sequences_that_end_with_padding_are_told_where_their_gradient_fades_and_the_remedy_reads_their_ends():
+    (finding,) = found(geometric(0.82), facts=(Fact("padded_ends", "rnn", settings=(("steps", 150), ("of", 200))),))
+    assert "The last 150 of 200 steps are padding in half of the sequences" in finding.summary
+    assert finding.remedy is not None and "pack_padded_sequence" in finding.remedy
+    (other,) = found(geometric(0.82), facts=(Fact("padded_ends", "another"),))
+    assert "padding" not in other.summary and other.remedy is not None and "pack_padded_sequence" not in other.remedy
+    assert found([1.0] * 200, facts=(Fact("padded_ends", "rnn"),)) == []

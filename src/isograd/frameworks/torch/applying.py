@@ -16,7 +16,7 @@ from isograd.frameworks.torch.batches import inputs_of, outputs_of, targets_of
 from isograd.frameworks.torch.describe import describe, without_a_batch
 from isograd.frameworks.torch.fitting import Fitting, Weighed, fitting_loss, matched
 from isograd.frameworks.torch.made import STORE, kept
-from isograd.frameworks.torch.manner import BENT, CURVES, behind, last_functions, norms_of_one, running
+from isograd.frameworks.torch.manner import BENT, CURVES, behind, last_bent, last_functions, norms_of_one, running
 from isograd.frameworks.torch.places import tensors_in
 from isograd.frameworks.torch.preparing import apart, mapped, places_of, rebatched, standard
 from isograd.frameworks.torch.state import same_random_streams, untouched
@@ -86,7 +86,7 @@ def _loss(twin: TorchPatient, edit: Edit) -> TorchPatient:
     if twin.step is not None or twin.loss is None:
         return _loss_inside(twin)
     own = twin.heard or twin.loss
-    _, last = last_functions(twin.models, lambda: _once(twin))
+    last = last_bent(twin.models, lambda: _once(twin))
     for bare in (True, False):  # the program's own may take nothing but what its last function gives
         manner = twin.manner.but(last=last) if bare else twin.manner
         with contextlib.suppress(Exception), untouched(twin.models), running(twin.models, manner), torch.enable_grad():
@@ -115,7 +115,7 @@ def _loss_inside(twin: TorchPatient) -> TorchPatient:
         if twin.known and heard(twin.models, twin.data.scaled(twin.known[0]), twin.step):
             last: frozenset[int] = frozenset()
             with contextlib.suppress(ModelError):  # a batch that only a step function can read
-                _, last = last_functions(twin.models, lambda: _once(twin))
+                last = last_bent(twin.models, lambda: _once(twin))
             return dataclasses.replace(twin, manner=twin.manner.but(fit=True, last=last))
     where = "step function" if twin.step is not None else "model"
     raise ModelError(f"the loss is inside the {where}, and is none of torch's", remedy="give batches and loss apart")

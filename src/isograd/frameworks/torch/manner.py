@@ -47,8 +47,11 @@ _KEPT = frozenset({"detach", "data"})
 _OUT = frozenset({"numpy", "tolist", "array"})
 _BACK = frozenset({"tensor", "as_tensor", "asarray"})
 """Ways out of the graph into plain numbers, and back; ``from_numpy``, which no mode hears of, is another."""
-_TIMES = frozenset({"mul", "multiply", "__mul__", "__rmul__", "div", "divide", "true_divide", "__truediv__"})
+TIMES = frozenset({"mul", "multiply", "__mul__", "__rmul__", "div", "divide", "true_divide", "__truediv__"})
 """Functions that make a signal so many times as large."""
+_ODD = 20.0
+"""Times that a signal is made larger or smaller from which a number behind the last layer is more than a matter of units: of
+probabilities that are told apart by 1, logits of a twentieth of that say nothing, and of 20 times all."""
 _CUTS = frozenset({"clamp", "clip", "clamp_"})
 _AXES = {"layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
 """Norms that say over which axes they go, and how."""
@@ -141,11 +144,22 @@ def _exchanging(models: Sequence[nn.Module], manner: Manner) -> Iterator[_Exchan
 
 
 def last_functions(models: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[tuple[str, ...], frozenset[int]]:
-    """The functions that come after the last weighted layer in a pass, and their positions among all that may be left out."""
+    """The functions that come after the last weighted layer in a pass, and their positions among all that may be left out.
+
+    A number that makes the outputs far larger or smaller counts where nothing else comes there.
+    """
     heard = _Hearing()
     with heard, torch.no_grad():
         call()
-    return tuple(name for name, _ in heard.calls[heard.weighted + 1 :]), frozenset(heard.last)
+    found = list(zip((name for name, _ in heard.calls[heard.weighted + 1 :]), heard.last, strict=True))
+    found = [one for one in found if one[0] not in TIMES] or found
+    return tuple(name for name, _ in found), frozenset(at for _, at in found)
+
+
+def last_bent(models: Sequence[nn.Module], call: Callable[[], Any]) -> frozenset[int]:
+    """The places of ``last_functions``, but for a number that outputs are multiplied by: any loss takes it."""
+    names, last = last_functions(models, call)
+    return frozenset() if TIMES.issuperset(names) else last
 
 
 def norms_of_one(call: Callable[[], Any]) -> frozenset[int]:
@@ -211,12 +225,17 @@ class _Hearing(TorchFunctionMode):
 def bends(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether this call counts as an activation or a last function.
 
-    So do a norm of single values, which gives the same number whatever comes in, and what cuts answers off at the ends of a
-    range within -1 and 1.
+    So do a norm of single values, which gives the same number whatever comes in, what cuts answers off at the ends of a
+    range within -1 and 1, and what makes a signal by a number ODD times as large or small.
 
     >>> bends("layer_norm", (None, (1,)), {}), bends("layer_norm", (None, (8,)), {}), bends("clamp", (None, 0, 1), {})
     (True, False, True)
+    >>> bends("mul", (torch.ones(2), 100), {}), bends("div", (torch.ones(2), 2.0), {})
+    (True, False)
     """
+    if name in TIMES:
+        numbers = [abs(one) for one in args if isinstance(one, float | int)]
+        return _by_a_number(args) and not 1.0 / _ODD < numbers[0] < _ODD
     if name in _AXES:
         axes = kwargs.get(_AXES[name], args[1] if len(args) > 1 else ())
         return bool(axes) and math.prod(axes) == 1
@@ -266,15 +285,15 @@ class _Exchange(TorchFunctionMode):
             at, self.calls = self.calls, self.calls + 1
             given = args[0] if args else kwargs.get("input")
             if at in manner.last:
-                return given
+                return given if isinstance(given, Tensor) else args[1]
             if manner.swap is not None and manner.swap[0] == name and at not in manner.spared:
                 result, before = self.scaled.get(id(given), (None, given))
                 return CURVES[manner.swap[1]](before if result is given else given)
-        elif manner.swap is not None and name in _TIMES and _by_a_number(args):
+        if manner.swap is not None and name in TIMES and _by_a_number(args):
             result = function(*args, **kwargs)
             self.scaled[id(result)] = result, args[0] if isinstance(args[0], Tensor) else args[1]
             return result
-        elif manner.keep_graph and args:
+        if manner.keep_graph and args:
             if name in _KEPT and isinstance(args[0], Tensor):
                 return args[0]
             if name == "set_grad_enabled":

@@ -220,7 +220,7 @@ class Program:
         elif name == ATTENDS:
             self._sequences.leaks.attends_by_function(path or "", args, kwargs)
         elif name == "softmax":
-            self._sequences.leaks.attends_by_hand(path or "", args, kwargs)
+            self._sequences.softened(path or "", args, kwargs)
         else:
             self._conduct.calls(name, path, args, kwargs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,10 @@ TABLES = 4
 """Embeddings whose padding is remembered in a step at most."""
 HIDDEN = 0.8
 """Share of the tokens that a mask hides, beyond which it is the wrong way round; with one of five left the rest still is."""
+ENDS = 0.5
+"""Share of the steps that is padding at the end of the median sequence, from which on the end says little of what was read."""
+OUT = -1e4
+"""A score that leaves nothing in a softmax: what masks are filled with, -1e9 or minus infinity, and -1e4 in half precision."""
 HEAD = 64
 """Entries of a state that are kept to know it again."""
 
@@ -33,6 +37,8 @@ class Sequences:
     carried: dict[str, bool] = field(default_factory=dict)
     inverted: set[str] = field(default_factory=set)
     """Attentions that were kept from all but the padding."""
+    padded: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Steps of padding at the end of the median sequence that a recurrent layer read, and all steps."""
     leaks: Leaks = field(default_factory=Leaks)
     _padding: list[Tensor] = field(default_factory=list)
     _left: dict[str, Tensor] = field(default_factory=dict)
@@ -42,7 +48,7 @@ class Sequences:
     def begin(self) -> None:
         """A new step."""
         self._left, self._ends = self._ends, {}
-        for kept in (self.axes, self.targets, self.carried, self._begun, self.inverted, self._padding):
+        for kept in (self.axes, self.targets, self.carried, self._begun, self.inverted, self.padded, self._padding):
             kept.clear()
         self.leaks.begin()
 
@@ -59,7 +65,7 @@ class Sequences:
             self._tokens(module, tokens)
             self.leaks.looked_up(tokens)
         elif isinstance(module, nn.Softmax):
-            self.leaks.attends_by_hand(path, tuple(tensors_in(arguments))[:1], {"dim": module.dim})
+            self.softened(path, tuple(tensors_in(arguments))[:1], {"dim": module.dim})
         if not isinstance(module, _READERS):
             return
         recurrent = not isinstance(module, nn.MultiheadAttention)
@@ -74,9 +80,24 @@ class Sequences:
             if isinstance(masked, Tensor) and is_plain(masked) and inverted(masked, self._padding):
                 self.inverted.add(path)
         if isinstance(module, nn.RNNBase):
+            ended = padded_end(first, self._padding, batch_first=module.batch_first) if isinstance(first, Tensor) else 0
+            if ended:
+                self.padded[path] = ended, self.axes[path][0]
             self.leaks.recurs(path, onward=not module.bidirectional)
         if recurrent:
             self._state(path, args[1] if len(args) > 1 else kwargs.get("hx"), output, isinstance(module, nn.RNNBase))
+
+    def softened(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """A softmax is called, which may be an attention by hand over the tokens."""
+        self.leaks.attends_by_hand(path, args, kwargs)
+        given = dict(zip(("input", "dim"), args, strict=False)) | dict(kwargs)
+        scores, axis = given.get("input"), given.get("dim")
+        if not isinstance(scores, Tensor) or scores.ndim < 2 or axis not in (-1, scores.ndim - 1) or not is_plain(scores):
+            return
+        if any(one.shape == (len(scores), scores.shape[-1]) for one in self._padding):
+            masked = (scores.detach() <= OUT).reshape(len(scores), -1, scores.shape[-1]).all(1)
+            if inverted(masked, self._padding):
+                self.inverted.add(path)
 
     def target(self, args: Any, kwargs: dict[str, Any]) -> None:
         """A loss is called."""
@@ -91,6 +112,8 @@ class Sequences:
         yield from self.leaks.close()
         for path in sorted(self.inverted):
             yield Fact("mask_inverted", path)
+        for path, (steps, of) in self.padded.items():
+            yield Fact("padded_ends", path, settings=(("steps", steps), ("of", of)))
         for path, graph in self.carried.items():
             yield Fact("state_carried", path, settings=(("graph", graph),))
         for path, (time, batch) in self.axes.items():
@@ -144,6 +167,23 @@ def inverted(masked: Tensor, paddings: Sequence[Tensor]) -> bool:
         for padding in there
         if not bool(padding.all())
     )
+
+
+def padded_end(given: Tensor, paddings: Sequence[Tensor], *, batch_first: bool) -> int:
+    """Steps of padding at the end of the median sequence that a recurrent layer reads, where they are ENDS of all; else 0.
+
+    >>> padding = torch.tensor([[False, True, True, True], [False, False, False, True], [False, False, True, True]])
+    >>> [padded_end(torch.ones(3, steps, 8), [padding], batch_first=True) for steps in (4, 5)]
+    [2, 0]
+    """
+    if given.ndim != 3:
+        return 0
+    shape = given.shape[:2] if batch_first else given.shape[1::-1]
+    for padding in paddings:
+        if padding.shape == shape:
+            steps = int(padding.flip(1).cumprod(1).sum(1).median())
+            return steps if steps >= ENDS * shape[1] else 0
+    return 0
 
 
 def _head(state: Tensor) -> Tensor:

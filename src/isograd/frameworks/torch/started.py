@@ -96,8 +96,9 @@ class TorchStart(Start):
         optimizer: Any = None,
         step: Own | None = None,
         score: Callable[[Any], float] | None = None,
+        now: bool = False,
     ) -> TorchPatient:
-        """The program as it was at the start, on copies, with the habits of its loop.
+        """The program as it was at the start, or with the weights that it has ``now``, on copies, with the habits of its loop.
 
         Raises ``RequestError`` where the start was not kept, a model is gone, or an optimizer that is none of torch's, where
         several optimizers belong to several models, and where ``step`` works on the original model; ``ModelError`` where
@@ -115,7 +116,7 @@ class TorchStart(Start):
         chosen = self._optimizer(optimizer, models, stepping=step is not None)
         copies, own_loss, twin = together(models, loss, chosen)
         assert twin is not None
-        for model, state, moving in zip(copies, self._state, self._moving, strict=True):
+        for model, state, moving in () if now else zip(copies, self._state, self._moving, strict=True):
             _restore(model, state, moving)
         for group, settings in zip(twin.param_groups, self._settings_of(chosen), strict=False):
             group.update(copy.deepcopy(settings))

@@ -6,6 +6,10 @@ that. It is a remark by itself, for most networks recover in a few steps; an ala
 below 0.6 of the best constant answer (POOR) by the end, although enough steps were made.
 Bound: FAR 5 times the best constant answer; logits of rms s cost about s * 0.8 for classes, so that 5 * log(10) is rms 14.
 
+Of a squared or absolute error the outputs' spread over that of the targets counts, WIDE, 3 times, and more (a loss of 10 times
+the variance): their mean is the targets' affair. There the run has to end worse than the best constant answer, for no more than
+that can be asked of targets that are mostly noise.
+
 It counts from what outputs of zero cost too, log(C) a question: rare classes make the best constant answer cheap, and nobody is
 born with it.
 
@@ -19,11 +23,12 @@ from collections.abc import Iterator
 
 from isograd.health import curve as curves
 from isograd.health.case import Case
-from isograd.health.curve import BINARY, ENTROPIES, Curve
+from isograd.health.curve import BINARY, ENTROPIES, REGRESSIONS, Curve
 from isograd.health.movement import FIRST_STEPS
 from isograd.records.finding import Evidence, Finding
 
 FAR = 5.0
+WIDE = 3.0
 POOR = 0.4
 FEW = 5
 """Steps from which on a run is judged; before training those of a check are."""
@@ -33,6 +38,9 @@ STEPS = 50
 def diagnose(case: Case) -> Iterator[Finding]:
     """The finding that the outputs were far too sure at the start."""
     curve = curves.main(case)
+    if curve is not None and curve.function in REGRESSIONS:
+        yield from _spread(case, curve)
+        return
     if curve is None or FIRST_STEPS < case.taken < FEW or curve.floor is None or curve.function not in (*ENTROPIES, *BINARY):
         return
     step, first = curve.looks[0]
@@ -52,6 +60,30 @@ def diagnose(case: Case) -> Iterator[Finding]:
         source=first.source,
         since=step,
         remedy="scaled inputs, the default initialisation, a small last layer",
+    )
+
+
+def _spread(case: Case, curve: Curve) -> Iterator[Finding]:
+    """The finding that the first outputs spread far wider than the targets."""
+    step, first = curve.looks[0]
+    made, due = first.output, first.target
+    if FIRST_STEPS < case.taken < FEW or step > FIRST_STEPS or made is None or due is None or not due.std > 0.0:
+        return
+    times, late = made.std / due.std, curve.late()
+    if not (math.isfinite(times) and times >= WIDE):
+        return
+    harmed = case.ended and case.taken >= STEPS and late.beat is not None and late.beat + 2.0 * late.error < 0.0
+    yield Finding(
+        "initial_loss",
+        "warning" if harmed else "note",
+        0.85 if harmed else 0.7,
+        "loss",
+        f"The first outputs spread {times:.3g} times as wide as the targets"
+        + (", and the loss has not come down to that of a constant answer." if harmed else "."),
+        (Evidence(f"deviation of the first outputs over that of the targets: {times:.3g}", "target_size", times, "", WIDE),),
+        source=first.source,
+        since=step,
+        remedy="smaller initial weights (embeddings that are multiplied with each other: a deviation of .05), scaled inputs",
     )
 
 

@@ -52,8 +52,9 @@ def _padding(case: Case) -> Iterator[Finding]:
         tuple(found),
         node.source if node else None,
         first.first,
-        cause="key_padding_mask hides where it is True",
-        remedy="key_padding_mask=(tokens == padding), or ~mask where a mask of 1 and 0 says what is to be seen",
+        cause="a padding mask hides where it is True",
+        remedy="key_padding_mask=(tokens == padding), or ~mask where a mask of 1 and 0 says what is to be seen; by hand "
+        "scores.masked_fill(tokens == padding, -inf)",
     )
 
 

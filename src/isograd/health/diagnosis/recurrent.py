@@ -26,8 +26,9 @@ import math
 from collections.abc import Iterator
 
 from isograd.health.case import Case, late, middle
+from isograd.health.looks import lasting
 from isograd.health.outcome import Outcome, outcome
-from isograd.records.anatomy import Node, spoken
+from isograd.records.anatomy import Node, capital, spoken
 from isograd.records.finding import Evidence, Finding, Severity
 
 PART = 0.25
@@ -44,6 +45,10 @@ UNREAD = 0.5
 """Skill below which answers that read one time step alone are poor: that they do is a fact and no symptom, and no purpose of a
 layer that reads all steps in turn is known, so that half of what there is to learn is little to ask."""
 BROKEN = 30.0
+READ = (
+    "read each sequence at its own end: pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False), or "
+    "output[torch.arange(len(x)), lengths - 1]; or put the padding in front"
+)
 REFERENCES = (
     "Hochreiter 1991; Bengio et al. 1994, Learning long-term dependencies with gradient descent is difficult",
     "Pascanu et al. 2013, On the difficulty of training recurrent neural networks, arXiv:1211.5063",
@@ -153,14 +158,15 @@ def _nowhere(judged: Outcome) -> bool:
 
 def _vanishing(case: Case, node: Node, harmful: bool) -> Finding:
     steps, reach, share, keeps = _numbers(case, node)
-    here = spoken(node.path)
+    here, ends = spoken(node.path), _padded(case, node)
     small = f"{share:.0e} of" if share > 0.0 else "exactly 0, beside"
     return _finding(
         node,
         "warning" if harmful else "note",
         f"The gradient that reaches time step 1 of {here} is {small} the one at the last of {steps} steps: nothing earlier "
         f"than about {reach + 1} steps before the end is learned"
-        + (", and the network does no better than a constant answer." if harmful else "."),
+        + (", and the network does no better than a constant answer." if harmful else ".")
+        + ("" if ends is None else f" {capital(ends)}."),
         max(1, steps - reach),
         (
             Evidence(
@@ -172,11 +178,20 @@ def _vanishing(case: Case, node: Node, harmful: bool) -> Finding:
             ),
             *_gain(keeps),
         ),
-        "the loss sits at the end, and every step back loses a part of its gradient" if share < 1e-3 else None,
-        _remedy(node),
+        ends or ("the loss sits at the end, and every step back loses a part of its gradient" if share < 1e-3 else None),
+        READ if ends else _remedy(node),
         min((r.step for r in case.series("time_reach", node.path)), default=None),
         0.85,
     )
+
+
+def _padded(case: Case, node: Node) -> str | None:
+    """What to say of sequences that end with padding, which is read after all that they say."""
+    seen = lasting(case, "padded_ends").get(node.path)
+    if seen is None or not seen.always:
+        return None
+    steps, of = (int(float(seen.fact.get(name, 0))) for name in ("steps", "of"))
+    return f"the last {steps} of {of} steps are padding in half of the sequences, and the loss sits behind them"
 
 
 def _cut(case: Case, node: Node, steps: int, harmful: bool) -> Finding:
