@@ -105,7 +105,10 @@ def _cured(
     attempt.ahead = _ahead(program, attempt, patient, processes)
     if on_progress is not None:
         on_progress(0, int(min(work.left(0), 1e15)), said(()))
-    seen = early if asked else early.later(_seen(attempt.followed(later_looks(length)), steps))
+    seen = early
+    if not asked:
+        late = _seen(attempt.followed(later_looks(length)), steps)
+        seen = early.later(late.judged(attempt.own, len(training)))
     plan = _plan(program, patient, seen, work, asked, announced=steps is not None)
     try:
         proof = repair.cure(work, plan, random.Random(0).random)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isograd.explaining import candidates
 from isograd.health.case import Case
@@ -11,7 +11,7 @@ from isograd.health.harm import Harm, harm_of
 from isograd.health.hypotheses import Proposal
 from isograd.health.looks import frozen_by_accident
 from isograd.health.present import Present
-from isograd.health.remedies import prescribe
+from isograd.health.remedies import prescribe, rates
 from isograd.health.remedies.order import tier
 from isograd.records.edit import Edit
 from isograd.records.finding import Finding
@@ -20,6 +20,7 @@ OBSERVED = 40
 """Real steps, all of them measured, before the search: what they show proposes edits."""
 GROWTH, TOGETHER = 1.5, 2
 """Later looks come when the run is so many times as long, this many steps one after the other: some things show between two."""
+BOUNDS = ("clip_unit", "clip_value")
 HABITS = ("keep_weights", "constant_rate")
 """Edits of what a loop does at some steps alone."""
 
@@ -49,6 +50,13 @@ class Seen:
     findings: tuple[Finding, ...]
     present: Present
     late: Seen | None = None
+
+    def judged(self, own: tuple[float, float] | None, batches: int) -> Seen:
+        """The same, told what the run reaches on what it trained on and on other examples, after passes of so many batches."""
+        if own is None:
+            return self
+        present = self.present.having("own", own[0]).having("held", own[1]).having("epoch", float(batches))
+        return replace(self, present=present, findings=(*self.findings, *rates.finding(present)))
 
     def later(self, late: Seen) -> Seen:
         """The same with what was seen later, and with the highest rate of the whole run: the first steps may be warming up."""
@@ -80,8 +88,10 @@ class Seen:
 
     @property
     def candidates(self) -> list[Proposal]:
-        """The proposals for the search of a cause."""
-        return self._joined(lambda one: candidates(one.case, one.findings, one.present))
+        """The proposals for the search of a cause; of bursts short replays show at once which bound holds them."""
+        bounds = [one for one in prescribe(self.case, self.findings, self.present) if one.urgent and one.edit.kind in BOUNDS]
+        made = self._joined(lambda one: candidates(one.case, one.findings, one.present))
+        return [*(replace(one, urgent=False) for one in bounds), *made]
 
     def harm(self, edit: Edit) -> Harm:
         """What the present value of an edit does to healthy references; of a habit of the loop as it is in the whole run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -174,6 +175,8 @@ class Attempts:
         self._program, self._mark, self._known, self._on_tried, self._length = program, mark, known, on_tried, length
         self.seconds, self.before, self.steps, self.waited = 0.0, 0.0, 0, 0.0
         self.ahead: Ahead | None = None
+        self.own: tuple[float, float] | None = None
+        """What the search's control run reaches on what it trained on, and on other examples."""
         self._ready: dict[tuple[Any, ...], tuple[Training, float]] = {}
 
     def followed(self, close: Sequence[int]) -> Trace:
@@ -182,9 +185,13 @@ class Attempts:
         key = Ask((), SEARCH_SEED, "search", self._length).key
         known = key in self._known
         began = time.monotonic()
-        went = patient.followed(training, self._length, () if known else self._looks(self._length), close)
+        went = patient.followed(training, self._length, (self._length,) if known else self._looks(self._length), close)
         if not known:
             self._ready[key] = self._judged(went, held["search"]), time.monotonic() - began
+        if went.stages and went.error is None and not self._program.own_score:
+            with contextlib.suppress(ModelError):
+                _, last = went.stages[-1]
+                self.own = last.judge(JUDGED.taken(training)[0]).value, last.judge(held["search"]).value
         return went.trace
 
     def foresee(self, asks: Sequence[Ask]) -> None:

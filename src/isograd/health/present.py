@@ -48,7 +48,8 @@ class Present:
     cut short), mixing, fading (nats by which theory foretells that the gradient shrinks or grows from the last layer to the
     first), odd_gain and odd_bias (of one layer), fading_steps (of the longest sequence of a recurrent layer whose gradient does
     not reach back to its beginning), shrinks (of Adagrad, whose t-th step is 1 / sqrt(t) of what Adam's would be: the mean of
-    that over the run, 2 / sqrt(n); Duchi et al. 2011, JMLR 12, section 1).
+    that over the run, 2 / sqrt(n); Duchi et al. 2011, JMLR 12, section 1), own and held (skill after the run on what it
+    trained on, and on other examples) and epoch (batches that it goes through before one comes again), where these are known.
     words: optimizer ("sgd" or "adaptive"), algorithm (its name), decay ("decoupled", or as optimizer), activation (the
     commonest), activations (all of them), straight ("whole" where nothing bends between any layers, "part" where some follow
     each other directly), odd_layer (whose weights or biases are far larger than usual), last, loss, foreign (an operation that

@@ -240,14 +240,16 @@ def _singles(work: Work, order: Sequence[tuple[tuple[Edit, ...], Stage, str]], n
 
 def _together(work: Work, plan: Plan, near: float, stop: Stop) -> None:
     """Where the first singles came to nothing in a network too deep for any, or over too many time steps: what suits that, if
-    anything asks for it.
+    anything asks for it; where that comes to nothing too, fewer layers.
     """
     spoken = {one.edit.kind for one in plan.singles if one.urgent}
     deep = [edits for edits in plan.together[:2] if any(one.kind in LONG or one.value in ORTHOGONAL for one in edits)]
-    for edits in deep if plan.alarmed or spoken & {"residual", "cell"} else ():
+    fewer = [(one.edit,) for one in plan.singles if one.edit.kind == "depth" and one.urgent]
+    for edits in (*deep, *fewer) if plan.alarmed or spoken & {"residual", "cell"} else ():
         if any(reaches(one, near) for one in work.candidates if one.stage != "preset"):
             return
-        holds(work, edits, "combination", near, stop, "theory puts them together")
+        stage: Stage = "single" if edits in fewer else "combination"
+        holds(work, edits, stage, near, stop, "too deep for any of these" if edits in fewer else "theory puts them together")
 
 
 def _hopeless(work: Work, ceiling: Training, control: Training, *, natural: bool) -> Stop:

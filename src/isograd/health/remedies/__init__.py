@@ -14,12 +14,14 @@ from isograd.records.edit import Edit
 from isograd.records.finding import Finding
 
 REMEDIES: dict[str, tuple[str, ...]] = {
-    "vanishing": ("normalisation", "residual"),
+    "vanishing": ("normalisation", "residual", "depth"),
     "exploding": ("normalisation", "clip_norm"),
     "rank_collapse": ("normalisation", "residual"),
     "symmetry": ("normalisation",),
     "dead_units": ("normalisation",),
     "recurrent": ("cell", "forget_bias", "clip_norm"),
+    "spikes": ("clip_unit", "clip_value", "clip_norm"),
+    "overfitting": ("decay_l1", "decay_decoupled"),
 }
 """What helps against a disease beside the values that it makes suspect: it is no cause, but it may be the smallest cure."""
 
@@ -27,7 +29,13 @@ LONG = 300.0
 """Steps in which the references of ``harm`` learn what they are to."""
 
 FAMILIES = (rates, memory, weights, signal)
-"""What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``."""
+"""What theory adds to the values that a search for the cause tries: each file has ``candidates(case, present)``.
+
+Two edits are performed where they are asked for (``edits=``) and never proposed. A deeper network: on two spirals, with 2 and 3
+hidden layers of 8 units, twice as wide was .99 and 1.00, twice as deep .65 and .49 (as they are .58 and .37). Separable
+convolutions: of three networks that learn by heart they made none better (.87 of .89, .71 of .87, .00 of .01); what they save
+is time, which a search does not judge.
+"""
 
 
 def prescribe(case: Case, findings: Sequence[Finding], present: Present) -> tuple[Proposal, ...]:

@@ -5,6 +5,20 @@ step is the rate whatever the gradient), the rate that moves it by USUAL is rate
 usual says nothing. Where the first steps moved the weights by WILD of their size, those steps speak: what comes after is small
 because they left huge weights or dead units behind, and would ask for a higher rate still. Source of the usual: You et al.
 2017, arXiv:1708.03888; benchmarks/healthy hold 1e-4 to 1e-2.
+
+Adam steps on pure noise too: with gradients that agree in nothing its first moment is sqrt((1 - beta1) / (1 + beta1)) of the
+root of its second, and a step that share of the rate, .23 for .9. Steps of STALE of the rate are not its own: the second
+moments are those of gradients ten times as large, of another loss or of a burst before a checkpoint, and 1 / (1 - beta2) steps
+go by before they fade. An optimizer that begins with a memory may forget it there; the last SETTLED looks are asked, as the
+first moment that came with it is gone by then (Kingma & Ba 2015, arXiv:1412.6980, section 3).
+
+Decays are proposed where a run is seen to have learned what does not serve others: its skill on what it trained on is LEARNED
+or more, and of that less than KEPT is left on other examples. Weights that shrink by rate times decay a step are a mean of the
+last 1 / (rate * decay) updates; that time should be between one pass through the examples and the whole run (Wang & Aitchison
+2024, arXiv:2405.13698): one pass and PASSES of them are tried, SHORTEST steps at least. Beside the gradient and not in it, as
+Adam divides what is in it by the size of the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101). By the sign where inputs
+are many for the examples, fewer than ENOUGH a feature (Peduzzi et al. 1996, J Clin Epidemiol 49): what no decay of squares can
+do, to leave most features out, takes examples by the logarithm of their number alone (Ng 2004, ICML, theorem 3.1).
 """
 
 from __future__ import annotations
@@ -16,6 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from isograd.health.case import Case, late
 from isograd.health.present import Present
 from isograd.records.edit import Edit
+from isograd.records.finding import Evidence, Finding
 
 USUAL, TOLERANCE, FARTHEST = 2e-3, 5.0, 1e4
 WILD, FIRST = 0.5, 2
@@ -24,6 +39,12 @@ TINY, TOGETHER = 8.0, 32.0
 ADAM_LIKE = ("adam", "adamw", "nadam", "radam", "adamax")
 RATE = 3e-3
 """Adam's rate at which the references of harm learn best in a few hundred steps."""
+STALE, SETTLED = 0.023, 5
+LEARNED, KEPT = 0.5, 0.5
+PASSES, SHORTEST, ENOUGH = 4.0, 10.0, 10.0
+SIGNS = (1e-2, 3e-2, 3e-3)
+"""Decays by sign under targets of deviation 1: some of what a standardised feature of no use has as a gradient, by chance, in
+some hundred examples, which is sqrt(2 log p / n) of the deviation of the errors for p features and n examples."""
 SCALE = 1024.0
 """Of the loss in float16: its smallest number is 2^-24, and gradients of sound networks are some 1e-6 an entry."""
 
@@ -40,6 +61,9 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
             Edit("learning_rate", rounded(rate * factor), before=rate),
             f"a step moves weights by {ratio:.0e} of their size",
         )
+    moved = _typical([one.value for one in series[-SETTLED:]] for series in case.rows.get("update_rms", {}).values())
+    if present.word("algorithm") in ADAM_LIKE and moved is not None and moved < STALE * rate:
+        yield Edit("reset_state"), f"a step is {moved / rate:.1g} of the rate: the moments are of larger gradients"
     planned = present.loop.steps
     if planned and planned >= 100:
         yield Edit("warm_up", float(max(10, planned // 10))), "a gentle start"
@@ -50,6 +74,49 @@ def candidates(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
         yield Edit("accumulate", float(math.ceil(TOGETHER / size))), f"steps on {size:.0f} examples follow their noise"
     if case.anatomy.dtype == "float16":
         yield Edit("loss_scale", SCALE), "gradients below 6e-8 are nothing in float16"
+    yield from _decays(case, present)
+
+
+def _decays(case: Case, present: Present) -> Iterator[tuple[Edit, str]]:
+    """Decays, where the run has learned by heart; nothing where that was not looked at."""
+    rate, epoch = standing_rate(present), present.number("epoch")
+    if not by_heart(present) or not rate or not epoch:
+        return
+    features = _features(case)
+    if features * ENOUGH > epoch * (present.number("batch_size") or 1.0):
+        scale = present.number("target_scale") or 1.0
+        for value in SIGNS:
+            yield Edit("decay_l1", float(f"{value * scale:.1g}")), f"{features:,} features, most of which may say nothing"
+    for passes in (1.0, PASSES):
+        steps = max(SHORTEST, passes * epoch)
+        yield Edit("decay_decoupled", rounded(1.0 / (rate * steps))), f"weights that are a mean of the last {steps:.0f} steps"
+
+
+def by_heart(present: Present) -> bool:
+    """Whether what was learned does not serve others.
+
+    >>> known = Present("dense", 2, 8.0, numbers=(("own", 1.0), ("held", 0.2)))
+    >>> by_heart(known), by_heart(known.having("held", 0.6)), by_heart(known.having("own", 0.3))
+    (True, False, False)
+    """
+    own, held = present.number("own"), present.number("held")
+    return own is not None and held is not None and own >= LEARNED and held < KEPT * own
+
+
+def finding(present: Present) -> tuple[Finding, ...]:
+    """That the run has learned by heart, as a remark that speaks for these edits."""
+    if not by_heart(present):
+        return ()
+    own, held = present.number("own") or 0.0, present.number("held") or 0.0
+    said = f"What it was trained on it answers with a skill of {own:.2f}, other examples with one of {max(held, 0.0):.2f}."
+    evidence = Evidence(f"skill on its own examples: {own:.2f}; on others: {held:.2f}", "skill", held, "", KEPT * own)
+    return (Finding("overfitting", "note", 0.85, "loop", said, (evidence,)),)
+
+
+def _features(case: Case) -> int:
+    """The features of an example that is a row of numbers; of all else 0: there one weight reads many of them."""
+    rows = [sample for _, sample in case.inputs if sample.position == 0 and sample.dtype.startswith("float")]
+    return rows[0].shape[1] if rows and len(rows[0].shape) == 2 else 0
 
 
 def update_ratio(case: Case) -> float | None:
