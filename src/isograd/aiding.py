@@ -79,7 +79,7 @@ class Aiding:
             before = self._state.course
             course, ranges, gone = shelter(before, ranges, reading, verdict, self._guard.treat)
             if before.refuge is not None and course.refuge is None:
-                self._guard.settle("back", undo=bool(gone))
+                self._guard.settle("back", undo=any(action.kind == "back" for action in gone))
             course, actions = attend(course, ranges, self._guard.treat)
             if any(action.kind in ("tried", "undone") and action.what != "rate" for action in actions):
                 ranges = replace(ranges, moves=())  # other updates are to be expected from here on

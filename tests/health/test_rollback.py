@@ -96,11 +96,12 @@ def test_a_rate_that_was_raised_is_held_at_what_it_was_until_it_comes_down():
 
 def test_a_held_rate_that_comes_down_slowly_is_held_until_it_is_what_it_was():
     hold, asked, ranges = Hold((0.1,), (0.125,), (1.0,)), 1.0, Ranges(taken=200)
-    course = Course(hold=hold)
+    course, actions = Course(hold=hold), ()
     while course.hold is not None:
+        assert not actions
         asked *= 0.9
-        course = shelter(course, ranges, Reading(1.0, (0.1,), (0.1,), asked=(asked,)), Verdict(), Door())[0]
-    assert 0.1 < asked <= 0.125
+        course, _, actions = shelter(course, ranges, Reading(1.0, (0.1,), (0.1,), asked=(asked,)), Verdict(), Door())
+    assert 0.1 < asked <= 0.125 and [(one.step, one.kind) for one in actions] == [(201, "freed")]
 
 
 def test_each_group_has_a_factor_of_its_own():

@@ -36,24 +36,29 @@ def shelter(
     losses are as bad as ever at once after going back, it was not the step that brought them: the data are others now, and
     the rule gives in for good.
     """
-    course = replace(course, hold=_still(course.hold, reading.asked))
+    freed: tuple[Action, ...] = ()
+    if course.hold is not None and (course := replace(course, hold=_still(course.hold, reading.asked))).hold is None:
+        rate = max(reading.asked, default=0.0)
+        freed = (Action(ranges.taken + 1, "freed", "rate", rate, rate),)
     if course.refuge is None:
         if ranges.row != ROW or len(ranges.losses) < FEWEST or course.trial:
-            return course, ranges, ()
+            return course, ranges, freed
         if course.backs and ranges.taken == course.went + ROW and verdict.reason != "update":
             course = replace(course, backs=MOST)
         if course.backs < MOST and treat("back", None):
             course = replace(course, refuge=Refuge(replace(ranges, row=0)))
-        return course, ranges, ()
+        return course, ranges, freed
     met = math.inf if reading.loss is None or not math.isfinite(reading.loss) else reading.loss
     refuge = replace(course.refuge, losses=(*course.refuge.losses, met)[-ROW:])
     passed = ranges.taken - refuge.ranges.taken
     if passed < WINDOW and ranges.row != ROW and not (passed >= ROW and math.isinf(min(refuge.losses))):
-        return replace(course, refuge=refuge), ranges, ()
+        return replace(course, refuge=refuge), ranges, freed
     level, bound = statistics.median(refuge.losses), bound_of(refuge.ranges.losses)
     if level <= bound:
-        return replace(course, refuge=None, backs=0), ranges, ()
-    return _gone(course, refuge.ranges, reading, ranges.taken, Action(ranges.taken, "back", "ruin", level, bound), treat)
+        return replace(course, refuge=None, backs=0), ranges, freed
+    done = Action(ranges.taken, "back", "ruin", level, bound)
+    course, ranges, actions = _gone(course, refuge.ranges, reading, ranges.taken, done, treat)
+    return course, ranges, (*freed, *actions)
 
 
 def _gone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["rejected", "accepted", "back", "held", "tried", "kept", "undone", "restart", "ended"]
+Kind = Literal["rejected", "accepted", "back", "held", "freed", "tried", "kept", "undone", "restart", "ended"]
 Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "ruin", "rate", "lasting", "limit"]
 
 Treatment = Literal["back", "revive", "rate", "moments", "clip"]
@@ -33,6 +33,7 @@ _DONE = {
     "accepted": "step {step} was accepted after so many in a row that were taken back",
     "back": "after step {step} the training went back to where it stood at step {what}",
     "held": "from step {step} on the learning rate is held down",
+    "freed": "from step {step} on the learning rate is free again",
     "tried": "from step {step} on, {what} is tried",
     "kept": "{what} is kept at step {step}",
     "undone": "{what} is undone at step {step}, because it did not help",

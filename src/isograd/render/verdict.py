@@ -101,6 +101,8 @@ def little(report: Report) -> str:
 def _state(alarms: Sequence[Finding], before: bool) -> tuple[Tone, str]:
     if any(finding.severity == "critical" for finding in alarms):
         return "bad", "This will not train." if before else "This is not training."
+    if all(finding.disease == "first_aid" for finding in alarms):
+        return "unsure", "This trains by first aid alone."
     return "unsure", "This will train badly." if before else "This is training badly."
 
 

@@ -37,7 +37,7 @@ def train(raised=lambda step: 1.0, scaled=lambda step: 1.0, act=True, optimizer=
 
 
 def kinds(watch):
-    return [action.kind for action in watch.actions if action.kind in ("back", "held")]
+    return [action.kind for action in watch.actions if action.kind in ("back", "held", "freed")]
 
 
 @pytest.mark.parametrize(
@@ -50,19 +50,24 @@ def test_a_rate_that_stays_far_too_high_no_longer_ruins_the_run(optimizer, rate,
     ruined = train(lambda step: times if step >= SHOCK else 1.0, optimizer=optimizer, rate=rate, act=None)[0]
     assert kinds(watch) == ["back", "held"] and end < 2.0 * sound
     assert math.isnan(ruined) or ruined > 20.0 * sound
+    alarms = [finding for finding in watch.report().findings if finding.alarm]
+    assert str(watch.report()).startswith("This trains by first aid alone.")
+    assert [one.disease for one in alarms] == ["first_aid"] and f"holds it at {rate:.2g}" in alarms[0].summary
     gone = next(action for action in watch.actions if action.kind == "back")
     assert torch.equal(seen[gone.step - 1], seen[int(gone.what) - 1]) and torch.equal(seen[gone.step - 1], seen[SHOCK - 1])
 
 
 def test_a_rate_that_was_held_is_free_when_it_comes_down():
     _, watch, _ = train(lambda step: 50.0 if SHOCK <= step < SHOCK + 60 else 1.0)
-    assert kinds(watch) == ["back", "held"] and watch._aid._state.course.hold is None
+    assert kinds(watch) == ["back", "held", "freed"] and watch._aid._state.course.hold is None
+    assert not any(finding.alarm for finding in watch.report().findings if finding.disease == "first_aid")
 
 
 def test_a_schedule_under_a_held_rate_goes_on():
     end, watch, _ = train(lambda step: 100.0 if step >= SHOCK else 1.0, schedule=True)
     sound = train(schedule=True)[0]
-    assert kinds(watch) == ["back", "held"] and end < 2.0 * sound
+    assert kinds(watch) == ["back", "held", "freed"] and end < 2.0 * sound
+    assert any("First aid held" in finding.summary for finding in watch.report().findings)
 
 
 def test_targets_that_grow_a_thousandfold_for_a_while_are_gone_back_from():

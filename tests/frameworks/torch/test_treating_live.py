@@ -78,7 +78,7 @@ def test_a_rate_that_stays_too_high_is_held_down_from_where_the_run_stood_before
     losses = watch._aid._state.optimizers[0].losses
     assert sum(losses) / len(losses) < 0.3
     said = [finding.summary for finding in watch.report().findings]
-    assert any("went back" in one for one in said) and any("held down" in one for one in said)
+    assert any("went back" in one for one in said) and any("holds it at 0.01" in one for one in said)
 
 
 def test_where_nothing_helps_all_is_undone_and_a_new_start_is_offered(runs):

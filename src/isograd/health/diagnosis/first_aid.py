@@ -1,4 +1,7 @@
-"""First aid: steps of this run that were taken back, and what else was done to it while it ran; a remark, never an alarm."""
+"""First aid: steps of this run that were taken back, and what else was done to it while it ran.
+
+Remarks, but for a learning rate that is held down to the end: the program asks for one that ruins it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,6 @@ _WHY = {
 }
 _TREATED = {
     "back": "a step that was given in to had ruined it, so the training went back to where it stood at step {what}",
-    "held": "the learning rate is held down from here on, because the one that is asked for ruins the run",
     "kept": "{what} brought the loss back, and stays",
     "undone": "{what} was tried and did not bring the loss back; it was undone",
     "restart": "the loss has lost most of its gain and nothing in place brings it back: only a new start will",
@@ -57,6 +59,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
         yield Finding(
             "first_aid", "note", 1.0, "optimizer", f"First aid at step {step:,}: {what}.", since=step, remedy=_RESTART
         )
+    rates = [(step, fact) for step, fact in facts if fact.get("action", "") in ("held", "freed")]
+    if rates:
+        freed = rates[-1] if rates[-1][1].get("action", "") == "freed" else None
+        held = [one for one in rates if one[1].get("action", "") == "held"]
+        yield _held(*held[-1], freed[0] if freed else None)
     ended = [step for step, fact in facts if fact.get("action", "") == "ended"]
     if ended:
         yield Finding(
@@ -68,6 +75,28 @@ def diagnose(case: Case) -> Iterator[Finding]:
             since=ended[0],
             remedy=_RESTART,
         )
+
+
+def _held(step: int, fact: Fact, freed: int | None) -> Finding:
+    asked, used = float(fact.get("value", math.nan)), float(fact.get("bound", math.nan))
+    if freed is None:
+        text = f"The learning rate of {asked:.2g} ruined this run; first aid holds it at {used:.2g} since step {step:,}"
+        text += ", and without it the run would be lost."
+    else:
+        text = (
+            f"First aid held the learning rate at {used:.2g} from step {step:,} to {freed:,}: {asked:.2g} had ruined the run."
+        )
+    return Finding(
+        "first_aid",
+        "warning" if freed is None else "note",
+        0.9,
+        "optimizer",
+        text,
+        (Evidence(f"{asked:.2g} is asked for, and {used:.2g} is used", "learning_rate", asked, bound=used),),
+        since=step,
+        remedy=f"a learning rate of {used:.2g}; or a scheduler that says when it is to rise",
+        references=REFERENCES,
+    )
 
 
 def _evidence(step: int, fact: Fact) -> Evidence:
