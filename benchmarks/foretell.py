@@ -2,6 +2,7 @@
 
     python benchmarks/foretell.py --steps 400 --count 800
     python benchmarks/foretell.py --steps 4000 --count 60
+    python benchmarks/foretell.py --steps 4000 --again        the thin probe alone, where it has changed
 
 One line of ``.benchmarks/foretell/<steps>.jsonl`` a configuration (skill on examples apart at some shares of the run, costs)
 and beside it the traces, so that new readings need no new training. What is there already is not done again.
@@ -32,22 +33,27 @@ from isograd.frameworks.torch import probing
 from isograd.frameworks.torch.patient import TorchPatient
 from isograd.health import risk
 from isograd.records import codec
+from isograd.records.trace import Trace
 
 FOLDER = Path(__file__).parent.parent / ".benchmarks" / "foretell"
 MARKS = (0.02, 0.125, 0.25, 0.5, 1.0)
 
 
-def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The row of a configuration, and what was recorded: check, probe, watch."""
+def drawn(c: Config) -> tuple[Data, tuple[Tensor, Tensor], nn.Module, Loss, torch.optim.Optimizer, Any]:
+    """Data, examples to learn from, network, loss, optimizer and first batch of a configuration."""
     data = load(c["data"], c["family"])
     inputs, targets = data.train[0] * c["scale"], data.train[1]
     net, loss = build(c, data), Loss(data.classes, c["squared"])
-    optimizer = optimizer_of(c, net)
     loader = DataLoader(TensorDataset(inputs, targets), c["batch"], shuffle=True, drop_last=True, generator=torch.Generator())
     loader.generator.manual_seed(c["seed"] + 1)
+    return data, (inputs, targets), net, loss, optimizer_of(c, net), next(iter(loader))
+
+
+def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row of a configuration, and what was recorded: check, probe, watch."""
+    data, train, net, loss, optimizer, batch = drawn(c)
     record: dict[str, Any] = {}
     times = [time.process_time()]
-    batch = next(iter(loader))
     patient = TorchPatient.copy_of(net, batch, loss, optimizer)
     trace = replace(patient.observe([batch] * 2, 2), planned_steps=c["steps"])
     times.append(time.process_time())
@@ -55,12 +61,24 @@ def tried(c: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     times.append(time.process_time())
     watching = isograd.watch(net, optimizer, loss=loss, steps=c["steps"])
     times.append(time.process_time())
-    skills, gone = _trained(c, net, loss, optimizer, (inputs, targets), data, watching)
+    skills, gone = _trained(c, net, loss, optimizer, train, data, watching)
     times.append(time.process_time())
     record["watch"] = watching.trace
     check, deep, _, run = (b - a for a, b in itertools.pairwise(times))
     costs = {"check": check, "deep": deep, "run": run, "watched": watching.meter.own_seconds, "judged": gone}
     return c | {"skills": skills, "seconds": costs, "share": record["probe"].share}, record
+
+
+def again(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a configuration with the thin probe as it is now; nothing else is done anew."""
+    _, _, net, loss, optimizer, batch = drawn(row)
+    documents = recorded(row["steps"], row["index"])
+    patient = TorchPatient.copy_of(net, batch, loss, optimizer)
+    began = time.process_time()
+    probe = probing.probe(patient, codec.from_document(Trace, documents["check"]), row["steps"], deep=True)
+    costs = row["seconds"] | {"deep": time.process_time() - began}
+    _keep(row["steps"], row["index"], documents | {"probe": codec.to_document(probe)})
+    return row | {"seconds": costs, "share": probe.share}
 
 
 def _trained(
@@ -122,6 +140,11 @@ def recorded(steps: int, index: int) -> dict[str, Any]:
     return found
 
 
+def _keep(steps: int, index: int, documents: dict[str, Any]) -> None:
+    with gzip.open(_path(steps, index), "wt", encoding="utf-8", compresslevel=4) as file:
+        json.dump(documents, file)
+
+
 def rows(steps: int) -> list[dict[str, Any]]:
     """The rows so far."""
     path = FOLDER / f"{steps}.jsonl"
@@ -133,16 +156,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--count", type=int, default=800)
+    parser.add_argument("--again", action="store_true")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
+    if wanted.again:
+        lines = [json.dumps(again(row)) + "\n" for row in rows(wanted.steps)]
+        (FOLDER / f"{wanted.steps}.jsonl").write_text("".join(lines), encoding="utf-8")
+        (FOLDER / "signs.json").unlink(missing_ok=True)
+        return
     (FOLDER / f"{wanted.steps}").mkdir(parents=True, exist_ok=True)
     done = {row["index"] for row in rows(wanted.steps)}
     for index in range(wanted.count):
         if index in done:
             continue
         row, record = tried(draw(index, wanted.steps))
-        with gzip.open(_path(wanted.steps, index), "wt", encoding="utf-8", compresslevel=4) as file:
-            json.dump({name: codec.to_document(one) for name, one in record.items()}, file)
+        _keep(wanted.steps, index, {name: codec.to_document(one) for name, one in record.items()})
         with (FOLDER / f"{wanted.steps}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

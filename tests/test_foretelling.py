@@ -265,3 +265,17 @@ def test_a_bag_of_words_is_measured_and_nothing_of_its_size_is_foretold(mode):
     batch = torch.randint(0, 1_000, (32, 12)), torch.randint(0, 2, (32,))
     report = isograd.check(model, batch, nn.functional.cross_entropy, torch.optim.Adam(model.parameters()), steps=1_000)
     assert not any(one.disease == "surprise" for one in report.findings)
+
+
+@pytest.mark.parametrize(("breaks", "answer"), [(60, "will fail"), (None, "will train")])
+def test_a_run_whose_losses_are_no_numbers_any_more_will_fail_whatever_it_learned_before(breaks, answer):
+    net, (x, y), loss, optimizer = program(rate=0.02)
+    with isograd.watch(net, optimizer, steps=400) as watch:
+        for step in range(1, 111):
+            optimizer.zero_grad()
+            loss(net(x), y).backward()
+            if step == breaks:
+                net[0].weight.grad.fill_(float("nan"))
+            optimizer.step()
+        found = watch.report().record.forecast
+    assert found.answer == answer and (found.probability >= 0.99) == (breaks is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ FEWEST = 16
 """Examples in the smallest batch of the grounds that the risk was fitted on. Below it the signs weigh right only where the
 length of the run is told: 131 random programs of 4 to 60 rows in batches of 1 to 14, AUC 0.82 told and 0.62 at
 ``DEFAULT_STEPS``, where of those given more than 0.75 only 0.66 fail (dev/LOG.md, 2026-11-22)."""
+BROKEN = 0.99
+"""How sure a run is to fail whose losses are no numbers any more."""
 _BASES: tuple[Basis, ...] = ("look 2 %", "look 12 %", "look 25 %")
 
 
@@ -103,4 +106,13 @@ def of_watch(trace: Trace, base_rate: float = risk.BASE_RATE) -> Forecast | None
     step = risk.look_at(risk.LOOKS[_BASES.index(basis)], planned)
     case = case_of(signs.until(trace, step))
     known = {**signs.of_theory(case.anatomy, case.expectations, planned), **signs.of_looks(case)}
-    return risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, step))
+    told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, step))
+    if told is not None and broken(case):
+        return replace(told, probability=max(told.probability, BROKEN), answer="will fail")
+    return told
+
+
+def broken(case: Case) -> bool:
+    """Whether the last two losses were no numbers: one alone is skipped by a scaler, weights that are none never come back."""
+    last = [reading.value for reading in case.series("loss")][-2:]
+    return len(last) == 2 and not any(map(math.isfinite, last))
