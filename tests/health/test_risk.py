@@ -74,3 +74,11 @@ def test_every_sign_of_the_model_has_words_and_its_knots_rise(basis):
 def test_a_watch_looks_again_at_2_12_and_25_percent_of_a_run():
     assert [risk.look_at(share, 400) for share in risk.LOOKS] == [8, 50, 100]
     assert risk.next_look(400, 0) == 8 and risk.next_look(400, 60) == 100 and risk.next_look(400, 100) is None
+
+
+@pytest.mark.parametrize("basis", risk.TAILS)
+def test_however_far_out_the_signs_lie_no_more_is_told_than_was_ever_seen(basis):
+    worst, best = ({"skill": math.nan} | signs for signs in worst_and_best(basis))
+    told = tuple(risk.probability(signs, basis) for signs in (best, worst))
+    assert told == pytest.approx(risk.TAILS[basis])
+    assert risk.probability(best, basis, 0.9) > risk.TAILS[basis][0]
