@@ -57,6 +57,14 @@ def deaf():
 
     return factories(build)
 
+def in_order(rate=1e-6):
+    build, loss = lambda: nn.Linear(8, 2), nn.functional.cross_entropy
+    return build, data(), loss, lambda parameters: torch.optim.Adam(parameters, lr=rate)
+
+def half_made():
+    build, *rest = in_order()
+    return build(), *rest
+
 def nothing():
     return 3
 
@@ -99,6 +107,8 @@ def test_a_function_that_gives_arrays_and_two_optimizers_is_explained(called):
         ("sharing", ["--explain"], "models that share their weights"),
         ("kept", ["--explain"], "build gives the same model each time"),
         ("nothing", ["--explain"], "does not give a program"),
+        ("half_made", ["--explain"], "a model, and a function that makes its optimizer"),
+        ("half_made", [], "a model, and a function that makes its optimizer"),
         ("odd", ["--explain"], "'lost', which is not asked for"),
         ("absent", ["--explain"], "has no attribute 'absent'"),
         ("sick", ["--explain", "--write"], "goes without --write"),
@@ -111,6 +121,13 @@ def test_a_function_that_gives_arrays_and_two_optimizers_is_explained(called):
 def test_what_cannot_be_explained_gets_one_message_and_status_2(called, function, options, text):
     said = called(function, *options)
     assert said.exit_code == 2 and text in said.stderr and "Traceback" not in said.stderr
+
+
+def test_factories_in_the_order_of_the_librarys_arguments_are_taken_as_they_are(called):
+    shown = json.loads(called("in_order", "--dry-run", "--budget", "12 runs", "--json").stdout)
+    assert "error" not in shown, shown
+    said = called("in_order", "--explain", "--budget", "600")
+    assert said.exit_code == 1 and "too low" in said.stdout, said.output
 
 
 def test_a_factory_that_ignores_the_seed_is_told_and_explained(called):

@@ -118,7 +118,7 @@ def sgd(rate):
 def test_the_smallest_cure_is_found_and_proven(program, kind):
     build, batches, held, loss, optimizer, steps = program()
     proof = isograd.cure(build, batches, loss, optimizer, budget="32 runs", validation=held, steps=steps)
-    assert proof.verdict == "proven" and [edit.kind for edit in proof.edits] == [kind]
+    assert proof.verdict == "proven" and [edit.kind for edit in proof.edits] == [kind] and proof.record.kind == "repair"
     assert statistics.fmean(trial.difference for trial in proof.record.trials) > 0.15
 
 

@@ -4,7 +4,10 @@ import ast
 import re
 
 import pytest
+import torch
+from torch import nn
 
+from isograd.frameworks.torch.patient import TorchPatient
 from isograd.records.edit import EDITS, VALUES, Edit
 from isograd.render.diff import unified
 from isograd.render.placing.lines import lines_of, names_in
@@ -36,3 +39,25 @@ def test_a_diff_is_one_that_patch_takes():
     text = unified({"a.py": "x = 1\fy\r\nz", "b.py": "same\n"}, {"a.py": "x = 1\fy\r\nw", "b.py": "same\n"})
     end = "\\ No newline at end of file\n"
     assert text == f"--- a.py\n+++ a.py\n@@ -1,2 +1,2 @@\n x = 1\fy\r\n-z\n{end}+w\n{end}"
+
+
+@pytest.mark.parametrize("kind", ["clip_unit", "decay_l1", "decay_decoupled"])
+def test_the_lines_of_a_bound_or_a_decay_do_what_the_edit_does(kind):
+    def stepped(edit, lines):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+        x = 30.0 * torch.randn(8, 2, 6)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        if lines:
+            net(x).square().mean().backward()
+            exec(lines_of(edit, NAMES), {"net": net, "opt": opt, "torch": torch})
+            opt.step()
+            return list(net.parameters())
+        patient = TorchPatient.copy_of(net, (x, x), lambda outputs, targets: outputs.square().mean(), opt)
+        return list(patient.apply(edit).trained([(x, x)], 1).models[0].parameters())
+
+    edit = Edit(kind, 0.2)
+    pairs = list(zip(stepped(edit, True), stepped(edit, False), strict=True))
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
+    plain = stepped(Edit("shuffle", "off"), False)
+    assert any(not torch.allclose(one, other, atol=1e-4) for one, other in zip(plain, (a for a, _ in pairs), strict=True))

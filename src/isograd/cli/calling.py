@@ -40,7 +40,7 @@ def made_by(place: str) -> dict[str, Any]:
     """
     function = function_of(place)
     takes_seed = "seed" in inspect.signature(function).parameters
-    given = _called(function, 0)
+    given = _as_factories(_called(function, 0))
     if isinstance(given, dict) and "build" in given:
         return _begun(_factories(place, given))
     made = _named(place, given)
@@ -53,11 +53,11 @@ def factories_by(place: str, validation: str | None = None) -> dict[str, Any]:
     """A program that can begin again, by the names that ``api.cure`` takes; ``validation``: a module:function of batches.
 
     The function gives a mapping with ``build``, ``batches``, ``loss`` or ``step``, ``optimizer`` (of the parameters), and what
-    else ``isograd.cure`` takes; or (model, batches, loss, optimizer), and is then itself the factory: it is called again for
-    each trial, with ``seed`` where it takes one. Raises ``RequestError``.
+    else ``isograd.cure`` takes; or four of them in the order in which it takes them; or (model, batches, loss, optimizer), and
+    is then itself the factory: it is called again for each trial, with ``seed`` where it takes one. Raises ``RequestError``.
     """
     function = function_of(place)
-    made = _called(function, 0)
+    made = _as_factories(_called(function, 0))
     if isinstance(made, dict) and "build" in made:
         found = _factories(place, made)
     else:
@@ -65,6 +65,22 @@ def factories_by(place: str, validation: str | None = None) -> dict[str, Any]:
     if validation is not None:
         found["validation"] = _called(function_of(validation), 0)
     return found
+
+
+def _as_factories(made: Any) -> Any:
+    """Factories in the order in which ``isograd.cure`` takes them, by their names; all else as it is.
+
+    >>> sorted(_as_factories((dict, [], None, list))), _as_factories((dict(), [], None, list))[1:3]
+    (['batches', 'build', 'loss', 'optimizer'], ([], None))
+    """
+    if not isinstance(made, tuple) or len(made) != 4 or not (_makes(made[0]) and _makes(made[3])):
+        return made
+    return dict(zip(("build", "batches", "loss", "optimizer"), made, strict=True))
+
+
+def _makes(one: Any) -> bool:
+    """Whether it is a function or a class, and no model or optimizer."""
+    return callable(one) and (isinstance(one, type) or not (hasattr(one, "parameters") or hasattr(one, "param_groups")))
 
 
 def _factories(place: str, made: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +162,11 @@ def _again(place: str, function: Callable[..., Any], first: dict[str, Any]) -> d
 def _named(place: str, made: Any) -> dict[str, Any]:
     names = ("model", "batches", "loss", "optimizer")
     if isinstance(made, tuple) and 2 <= len(made) <= len(names):
+        if len(made) == len(names) and _makes(made[-1]):
+            raise RequestError(
+                f"{place} gives a model, and a function that makes its optimizer",
+                remedy="both made: return model, batches, loss, optimizer(model.parameters()); or both as functions",
+            )
         return dict(zip(names, made, strict=False))
     known = (*names, "held_out", "step", "score", "steps")
     if isinstance(made, dict) and {"model", "batches"} <= set(made):

@@ -17,6 +17,8 @@ WELL = 0.5
 """A skill from which a program without an alarm counts as healthy where the preset is no better."""
 HOPELESS = 0.5
 """A candidate that has less than this share of the ceiling's skill half-way is given up there."""
+READ = ("decay_l1", "decay_decoupled", "reset_state")
+"""Kinds that are proposed where a reading shows what they are for: a run that learned by heart, moments of other gradients."""
 
 Propose = Callable[[Sequence[Candidate]], tuple[Edit, ...] | None]
 """The next edits to try, told of all candidates so far; None ends it."""
@@ -102,8 +104,11 @@ def may_go_on(plan: Plan, proof: Proof) -> bool:
 
 
 def is_sick(plan: Plan, found: Found) -> bool:
-    """Whether a cause was found by experiment, a batch is like no other, or it has not half of what it reaches changed."""
-    if any(edit.kind == "skip_batch" for edit in found.edits):
+    """Whether a cause was found by experiment, a batch is like no other, a reading shows what the edits are for, or the program
+    has not half of what it reaches changed.
+    """
+    proposed = {one.edit for one in plan.singles}
+    if any(edit.kind == "skip_batch" or (edit.kind in READ and edit in proposed) for edit in found.edits):
         return True
     if found.edits and found.cause is not None and found.cause.answer == "cause":
         return True

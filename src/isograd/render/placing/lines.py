@@ -29,6 +29,10 @@ LINES: dict[str, str] = {
     "steps": "for step in range({value}):",
     "clip_norm": "torch.nn.utils.clip_grad_norm_({model}.parameters(), {value})  # right before {optimizer}.step()",
     "clip_value": "torch.nn.utils.clip_grad_value_({model}.parameters(), {value})  # right before {optimizer}.step()",
+    "clip_unit": "for p in {model}.parameters():  # right before {optimizer}.step()\n"
+    "    weight, grad = (one.flatten(1) if p.dim() > 1 else one.reshape(1, -1) for one in (p.detach(), p.grad))\n"
+    "    most = {value} * weight.norm(dim=1).clamp(min=1e-3) / grad.norm(dim=1).clamp(min=1e-30)\n"
+    "    p.grad.mul_(most.clamp(max=1).view(-1, *[1] * (p.dim() - 1)))",
     "schedule:cosine": "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR({optimizer}, steps)  # of the whole run\n"
     "scheduler.step()  # after each {optimizer}.step()",
     "schedule:linear": "scheduler = torch.optim.lr_scheduler.LinearLR({optimizer}, 1.0, 0.0, steps)  # of the whole run\n"
@@ -45,6 +49,11 @@ LINES: dict[str, str] = {
     "beta2": "{optimizer} = {kind}({model}.parameters(), ..., betas=(..., {value}))",
     "eps": "{optimizer} = {kind}({model}.parameters(), ..., eps={value})",
     "weight_decay": "{optimizer} = {kind}({model}.parameters(), ..., weight_decay={value})",
+    "decay_l1": "for p in {model}.parameters():  # right before {optimizer}.step()\n"
+    "    p.grad.add_(p.detach().sign(), alpha={value})",
+    "decay_decoupled": "with torch.no_grad():  # right before {optimizer}.step(); for Adam: AdamW(..., weight_decay={value})\n"
+    "    for group in {optimizer}.param_groups:\n        for p in group[\"params\"]:\n"
+    "            p.mul_(1 - group[\"lr\"] * {value})",
     "reset_state": "{optimizer}.state.clear()",
     "optimizer:sgd": "{optimizer} = torch.optim.SGD({model}.parameters(), lr=0.05, momentum=0.9)",
     "optimizer:adam": "{optimizer} = torch.optim.Adam({model}.parameters(), lr=1e-3)",
@@ -71,6 +80,7 @@ LINES: dict[str, str] = {
     "activation": "{module}()  # instead of {before}, between the layers",
     "nonlinearity": "{module}()  # behind every layer but the last; in forward: nn.functional.{value}(self.layer(x))",
     "width": "nn.Linear({value} * n_in, {value} * n_out)  # every hidden layer {value} times as wide",
+    "depth": "hidden = hidden[: max(1, round({value} * len(hidden)))]  # of the list of hidden layers, where it is made",
     "normalisation": "nn.LayerNorm(width)  # behind every hidden layer",
     "normalisation:batch": "nn.BatchNorm2d(channels)  # behind every hidden Conv2d; nn.BatchNorm1d behind Conv1d and Linear",
     "residual": "class Residual(nn.Sequential):\n    def forward(self, x):\n        out = super().forward(x)\n"
