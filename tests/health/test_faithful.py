@@ -1,5 +1,7 @@
 """What the loop does besides, where the run is one side of an experiment and the replay, which leaves it out, the other."""
 
+from dataclasses import replace
+
 import pytest
 
 from isograd.health import faithful
@@ -118,6 +120,14 @@ def test_a_fault_that_is_read_off_and_that_no_trial_takes_away_stands_before_wha
 )
 def test_nothing_stands_before_a_cause_that_is_its_own_or_as_certain_nor_does_what_is_not_certain(edit, finding):
     assert faithful.with_what_was_seen(explained(causes=(cause_of(edit),), answer="cause"), [finding]).seen == ()
+
+
+def test_a_layer_too_narrow_that_nothing_here_can_widen_stands_before_a_rate_that_helps():
+    narrow = Finding("underfitting", "warning", 0.75, "enc.mid", "all passes through one unit")
+    wider = Hypothesis(Edit("width", 16.0, before=1.0), "finding: underfitting", harm=0.85, failed="no chain of layers")
+    for tried, placed, first in ((wider, "enc.mid", 1), (replace(wider, harm=0.1), "enc.mid", 0), (wider, "loss", 0)):
+        found = explained(rate(0.5), tried, causes=(cause_of(SLOWER),), answer="cause")
+        assert len(faithful.with_what_was_seen(found, [replace(narrow, where=placed)]).seen) == first
 
 
 def around(value, noise):

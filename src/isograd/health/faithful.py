@@ -60,6 +60,8 @@ HARMFUL = 0.5
 """Harm of a value that is told although it could not be tried: as much as a certain fact counts (``scoring.CERTAIN``)."""
 CERTAIN = 0.95
 """Confidence of an alarm that is a fact of the program or of its data."""
+STRUCTURE = ("width", "dropout", "nonlinearity")
+"""Edits of what bars a network from learning more."""
 ENDS = ("plateau", "collapse", "first_aid")
 """Diseases that say what came of a training, and not of what it came."""
 
@@ -230,10 +232,18 @@ def _outranks(one: Sighting, found: Explanation) -> bool:
     That a rate helps does not make a layer of a single unit wide: no trial takes that away, or its own gains little here.
     """
     edits = [edit for cause in found.causes for edit in (cause.edit, *cause.rivals)]
-    if one.finding.disease not in READ_OFF or not _read(one.finding) or any(edit.kind in FACTS for edit in edits):
+    known = (one.finding.disease in READ_OFF and _read(one.finding)) or _bars(one.finding, found.tried)
+    if not known or any(edit.kind in FACTS for edit in edits):
         return False
     apart = not {edit.kind for edit in edits} & set(SUSPECTS.get(one.finding.disease, ()))
     return apart and (one.standing in ("no edit", "failed") or (one.standing == "no help" and one.gain <= GAIN))
+
+
+def _bars(finding: Finding, tried: Sequence[Hypothesis]) -> bool:
+    """Whether it tells of a structure that costs a healthy network HARMFUL and more, and that could not be changed here."""
+    failed = (one for one in tried if one.failed is not None and one.edit.kind in STRUCTURE and not one.given)
+    placed = finding.disease in ("structure", "underfitting") and finding.where != "loss"
+    return placed and any((one.harm or 0.0) >= HARMFUL for one in failed)
 
 
 def _read(finding: Finding) -> bool:

@@ -83,7 +83,7 @@ def _spread(case: Case, curve: Curve) -> Iterator[Finding]:
         (Evidence(f"deviation of the first outputs over that of the targets: {times:.3g}", "target_size", times, "", WIDE),),
         source=first.source,
         since=step,
-        remedy="smaller initial weights (embeddings that are multiplied with each other: a deviation of .05), scaled inputs",
+        remedy="standardised targets, or smaller initial weights (embeddings that are multiplied: a deviation of .05)",
     )
 
 
