@@ -58,6 +58,34 @@ def test_two_losses_of_a_step_are_two_curves_and_no_main_one():
     assert len(curve.curves(case)) == 2 and curve.main(case) is None
 
 
+def heard_from_outside(losses, looked=5):
+    """A program whose models compute their loss themselves: looks show which, all other steps its value alone."""
+    moved = Moments.of([1e-3])
+    seen = (ParameterSample("w", Moments.of([1.0]), moved, moved),)
+    whole = training(lambda t: classes(t, rows=64, right=0.25))
+    steps = []
+    for step in whole.steps:
+        value = losses(step.index, step.loss)
+        if step.index <= looked:
+            steps.append(dataclasses.replace(step, parameters=seen))
+        else:
+            steps.append(dataclasses.replace(step, parameters=(), layers=(), losses=(LossSample("", value=value),), loss=value))
+    return dataclasses.replace(whole, steps=tuple(steps))
+
+
+def test_a_loss_inside_of_the_model_is_known_by_its_looks_where_the_others_hear_its_value_alone():
+    case = heard_from_outside(lambda t, loss: loss)
+    found = curve.main(case)
+    assert found.function == "cross_entropy" and found.told and len(found.steps) == len(case.steps)
+    assert outcome(case).learning is False
+
+
+def test_a_loss_that_is_another_one_outside_of_the_looks_is_not_known_by_them():
+    case = heard_from_outside(lambda t, loss: loss)
+    other = dataclasses.replace(case.steps[8], losses=(classes(9),))
+    assert len(curve.curves(dataclasses.replace(case, steps=(*case.steps[:8], other, *case.steps[9:])))) == 2
+
+
 def test_evaluations_are_no_training():
     case = training(lambda t: (classes(t), classes(-t, training=False)))
     assert len(curve.curves(case)) == 1

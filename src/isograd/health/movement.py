@@ -20,7 +20,7 @@ SHORT = 0.1
 """A path that leaves a layer what it was: to turn a weight into another of its size takes a path of sqrt(2) at least, and
 networks that learned were found to go 0.4 and more (no alarm on 420 healthy calibration runs)."""
 LOOKS, GAP, RECENT = 4, 0.6, 0.6
-EVEN = 3.0
+EVEN, EVENLY = 3.0, 3
 MOST = 1.0
 """What one step may add to a path: a layer that starts at zero moves infinitely far, relative to its size."""
 
@@ -155,9 +155,9 @@ def _close(series: Sequence[Reading], taken: int) -> bool:
     """Whether there are four looks at least, and no gap between them longer than six tenths of what was taken.
 
     A gap is none where the steps at both its ends are of about the same size: then those between were so too. Where all looks
-    saw steps of about the same size, none is.
+    saw steps of about the same size, none is, and three (``EVENLY``) of them are enough.
     """
-    if len(series) >= LOOKS and max(r.value for r in series) <= EVEN * min(r.value for r in series):
+    if len(series) >= EVENLY and max(r.value for r in series) <= EVEN * min(r.value for r in series):
         return True
     steps = [reading.step for reading in series]
     ends = ((a, b) for a, b in pairwise(series) if not a.value <= EVEN * b.value <= EVEN**2 * a.value)

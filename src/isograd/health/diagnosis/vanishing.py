@@ -10,7 +10,8 @@ Bounds, from theory:
             gradient: then no single learning rate serves both (a rate that moves the first layer by 1e-3 tears the other apart)
   HALF_ULP  2**-24 for float32: a smaller relative update is rounded away and the weight does not move at all
   STILL     or nothing was learned at all (``health.outcome``), the first layer gets 1/1,000 of the last one's gradient, and
-            most hidden layers moved by less than a tenth of their size
+            most hidden layers moved by less than a tenth of their size; not where an adaptive optimizer moved the first of
+            them by a tenth (ALIKE) or more of what the others did, for then its rate is what keeps all still
 The last layer is left out of the comparison: its own initialisation (small, zero) sets the scale of everything below it once.
 
 Look-alikes that are healthy: a converged network (all gradients small, slope flat), frozen layers, warm-up from zero, a
@@ -35,6 +36,7 @@ from isograd.records.finding import Evidence, Finding
 
 MOVES = 1e-2
 APART = 1e-3
+ALIKE = 0.1
 HALF_ULP = {"float64": 2.0**-53, "float32": 2.0**-24}
 PLAIN = gather.PLAIN
 WELL = 0.6
@@ -79,8 +81,11 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 def _stands_still(case: Case, movements: Sequence[float | None]) -> bool:
     """Whether nothing was learned, and most hidden layers moved by less than a tenth of their size over the run."""
-    hidden = [movement for movement in movements[:-1] if movement is not None and math.isfinite(movement)]
-    if not hidden or statistics.median(hidden) * max(case.taken, case.planned or 0) >= SHORT:
+    known = [movement for movement in movements if movement is not None and math.isfinite(movement)]
+    if len(known) < len(movements) or statistics.median(known[:-1]) * max(case.taken, case.planned or 0) >= SHORT:
+        return False
+    optimizer = case.anatomy.optimizer
+    if optimizer is not None and optimizer.kind in gather.ADAPTIVE and known[0] >= ALIKE * max(known):
         return False
     judged = outcome(case)
     return judged.decided and judged.learning is False
