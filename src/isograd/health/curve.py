@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isograd.health.case import Case
+from isograd.health.inside import trained
 from isograd.health.signals.learning import entropy, shifted, unseen
 from isograd.health.smoothing import smoothed, smoothing_of
 from isograd.records.batch import UNSEEN, LossSample, apart_by_width
@@ -248,9 +249,7 @@ def curves(case: Case) -> tuple[Curve, ...]:
     if _known and _known[0][0]() is case:  # several diseases ask about the same case, one after the other
         return _known[0][1]
     found: dict[tuple[object, ...], list[tuple[int, LossSample]]] = defaultdict(list)
-    inside = _inside(case)
-    for step in case.steps:
-        training = [sample for sample in step.losses if sample.training and (sample.function or not inside)]
+    for step, training in trained(case):
         several = apart_by_width([one for one in training if one.function in ENTROPIES])
         for place, sample in enumerate(training):
             if sample.value is not None and math.isfinite(sample.value):
@@ -259,26 +258,6 @@ def curves(case: Case) -> tuple[Curve, ...]:
                 found[key].append((step.index, sample))
     _known[:] = [(weakref.ref(case), tuple(_curve(case, looks) for looks in found.values()))]
     return _known[0][1]
-
-
-def _inside(case: Case) -> bool:
-    """Whether the models compute their loss themselves: looked into they show which, and listened to from outside its value."""
-    looked = {step.index: [sample for sample in step.losses if sample.training] for step in case.sampled}
-    heard = [one for step in case.steps if step.index not in looked for one in step.losses if one.training and one.function]
-    values = {step.index: step.loss for step in case.sampled}
-    return (
-        not heard
-        and any(looked.values())
-        and all(
-            len(samples) == 1 and samples[0].floor is not None and _same(samples[0].value, values[index])
-            for index, samples in looked.items()
-            if samples
-        )
-    )
-
-
-def _same(value: float | None, loss: float | None) -> bool:
-    return value is not None and loss is not None and abs(value - loss) <= ALIKE * abs(loss)
 
 
 def main(case: Case) -> Curve | None:
