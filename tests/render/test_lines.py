@@ -61,3 +61,9 @@ def test_the_lines_of_a_bound_or_a_decay_do_what_the_edit_does(kind):
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in pairs)
     plain = stepped(Edit("shuffle", "off"), False)
     assert any(not torch.allclose(one, other, atol=1e-4) for one, other in zip(plain, (a for a, _ in pairs), strict=True))
+
+
+def test_of_a_program_whose_text_is_not_seen_no_optimizer_is_named():
+    for kind in ("learning_rate", "momentum", "beta1", "weight_decay", "parameters"):
+        told = lines_of(Edit(kind, 0.5), names_in({}))
+        assert "YourOptimizer(" in told and "SGD" not in told

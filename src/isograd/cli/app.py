@@ -31,7 +31,9 @@ command = command_of(app)
 app.add_typer(data_app, name="data")
 
 Project = Annotated[Path, typer.Argument(help="a folder with an isograd.toml, or the file itself")]
-Deep = Annotated[bool, typer.Option("--deep", help="try some tens of small steps as well, for at most 2 % of the run")]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="try some tens of small steps as well, for the price of some 50 steps of the run")
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
 Name = Annotated[str | None, typer.Option("--run", help="the name or id of a run; the latest where it is left out")]
 New = Annotated[bool, typer.Option("--new", help="begin a new run, even where one is unfinished")]

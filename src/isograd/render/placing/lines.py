@@ -96,6 +96,9 @@ LINES: dict[str, str] = {
 }  # fmt: skip
 """By kind, or by kind and value. ``{model}``, ``{optimizer}`` and ``{loader}`` are the program's own names for them."""
 
+OWN = "YourOptimizer"
+"""Stands for the optimizer's class where the program's text is not seen: any other name would ask for another optimizer."""
+
 
 def names_in(sources: Mapping[str, str]) -> dict[str, str]:
     r"""What the program calls its optimizer and its model, and the optimizer's class; the usual names where that is not seen.
@@ -103,7 +106,7 @@ def names_in(sources: Mapping[str, str]) -> dict[str, str]:
     >>> names_in({"a.py": "import torch\nopt = torch.optim.SGD(net.parameters(), lr=1.0)\n"})["model"]
     'net'
     """
-    found = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": "torch.optim.SGD"}
+    found = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": OWN}
     if not can_place():
         return found
     from isograd.render.placing.arguments import optimizer_of
@@ -129,7 +132,7 @@ def lines_of(edit: Edit, names: Mapping[str, str] | None = None) -> str:
     # clip the gradient to the total norm 1 before each step
     torch.nn.utils.clip_grad_norm_(net.parameters(), 1)  # right before optimizer.step()
     """
-    usual = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": "torch.optim.SGD", **(names or {})}
+    usual = {"model": "model", "optimizer": "optimizer", "loader": "loader", "kind": OWN, **(names or {})}
     where = f", at {edit.where}" if edit.where else ""
     told = f"# {edit.text}{where}"
     template = "" if edit.off else LINES.get(f"{edit.kind}:{edit.value}", LINES.get(edit.kind, ""))
