@@ -5,7 +5,8 @@ raised by hand, other data. Where it came to ruin (a rate that stays ten or thre
 given in to does it, and no treatment in place brings the weights back. So the state before it is kept while the next steps
 are watched, at most as long as the window of the rule, and comes back where their losses lie above what was ordinary before.
 Going back to a state before the trouble began is what is done by hand, too (Chowdhery et al. 2022, PaLM, arXiv:2204.02311,
-section 5.1). The second and third time in one trouble the learning rate is divided by ten as well.
+section 5.1). The second and third time in one trouble the learning rate is divided by ten as well. A state that is no more one
+of what is trained (parameters were added or replaced, a checkpoint was loaded) is let go: whoever does that has a plan.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import replace
 from isograd.health.first_aid import FEWEST, GRADUAL, ROW, WINDOW, bound_of
 from isograd.records.aid import Action, Course, Hold, Ranges, Reading, Refuge, Treatment, Verdict
 
+HELD = ("revive", "moments")
+"""Treatments that remember weights and moments, as going back does: without those there is nothing to undo."""
 MOST = 3
 """Times that one trouble is gone back from: at the rate of before, at a tenth and at a hundredth of it."""
 
@@ -37,6 +40,8 @@ def shelter(
     the rule gives in for good.
     """
     freed: tuple[Action, ...] = ()
+    if reading.others:
+        course = replace(course, refuge=None, trial="" if course.trial in HELD else course.trial)
     if course.hold is not None and (course := replace(course, hold=_still(course.hold, reading.asked))).hold is None:
         rate = max(reading.asked, default=0.0)
         freed = (Action(ranges.taken + 1, "freed", "rate", rate, rate),)

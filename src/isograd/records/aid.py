@@ -77,7 +77,7 @@ class Reading:
     it, else None; ``norm`` is that of any optimizer, in the steps in which it was asked for; ``planned`` says that a scheduler
     set these rates; ``judged``, whether the lengths of this optimizer's updates may be compared with each other (not where it
     searches for its step itself); ``asked`` are the rates of the person's own, where others
-    were used.
+    were used; ``others`` says that the parameters are no more those that a treatment remembers, or were loaded since.
     """
 
     loss: float | None
@@ -89,6 +89,7 @@ class Reading:
     planned: bool = False
     judged: bool = True
     asked: tuple[float, ...] = ()
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A step that first aid gave in to and that ruins the run, in real loops: the state of before comes back to the bit."""
 
+import copy
 import math
 
 import pytest
@@ -79,3 +80,45 @@ def test_targets_that_are_others_for_good_are_learned_at_the_rate_that_was_asked
     _, watch, seen = train(scaled=lambda step: -3.0 if step >= SHOCK else 1.0)
     assert kinds(watch).count("back") <= 1 and "held" not in kinds(watch)
     assert not torch.equal(seen[-1], seen[SHOCK])
+
+
+def _a_layer_joins(model, steps):
+    steps.add_param_group({"params": [nn.Parameter(torch.zeros(3))]})
+
+
+def _another_comes_first(model, steps):
+    steps.param_groups[0]["params"][:0] = [nn.Parameter(torch.zeros(3))]
+
+
+def _the_head_is_another(model, steps):
+    model[4] = nn.Linear(24, 1)
+    steps.param_groups[0]["params"][-2:] = list(model[4].parameters())
+
+
+def _a_checkpoint_is_loaded(model, steps):
+    steps.load_state_dict(copy.deepcopy(steps.state_dict()))
+
+
+def _a_buffer_joins(model, steps):
+    model[0].register_buffer("mean", torch.zeros(7))
+
+
+@pytest.mark.parametrize(
+    "change", [_a_layer_joins, _another_comes_first, _the_head_is_another, _a_checkpoint_is_loaded, _a_buffer_joins]
+)
+def test_a_state_of_other_parameters_is_not_gone_back_to_and_first_aid_goes_on(change, recwarn):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 24), nn.Tanh(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
+    steps = torch.optim.Adam(model.parameters(), lr=0.005)
+    x = torch.randn(170, 32, 5)
+    with isograd.watch(model, steps, act=True, keep_start=False) as watch:
+        for step in range(170):
+            if step == 72:  # eight steps were taken back, and the next given in to
+                assert watch._aid._state.course.refuge is not None
+                change(model, steps)
+            steps.zero_grad()
+            F.mse_loss(model(x[step]), x[step, :, :1] * (1.0 if step < 60 else 30.0)).backward()
+            steps.step()
+            if step == 72:
+                assert watch._aid._state.course.refuge is None and watch._aid._guard.kept() == {}
+    assert "back" not in kinds(watch) and not [one for one in recwarn if "no first aid" in str(one.message)]

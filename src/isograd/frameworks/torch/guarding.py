@@ -57,6 +57,7 @@ class TorchGuard(Guard):
         self._changed, self._closed = False, False
         self._own: list[Any] = []
         self._snapshot: Snapshot | None = None
+        self._others = False
 
     def attach(self, decide: Decide) -> None:
         """Begin to guard, before any other hook of a watch: what others see of a step is what has become of it.
@@ -230,6 +231,8 @@ class TorchGuard(Guard):
                 self._gradient = _gradient(optimizer) if asked and not closure else None
                 self._closed = closure
                 self._silence.stepping()
+                if self._snapshot is not None and not self._snapshot.fits(self._models, optimizer):
+                    self._snapshot, self._others = None, True
         except _Alone as error:
             self._give_up(error)
         except Exception as error:  # noqa: BLE001  an error of ours stays out of the person's loop
@@ -274,8 +277,9 @@ class TorchGuard(Guard):
                         planned=self._changed or self._planned[place] == self._asked_for(optimizer),
                         judged=not has_closure(args, kwargs),
                         asked=self._asked_for(optimizer),
+                        others=self._others,
                     )
-                    self._changed = False
+                    self._changed = self._others = False
                     self._decide(place, reading, lambda: self._take_back(optimizer, saved))
                     self._buffers.save()
         except Exception as error:  # noqa: BLE001  the same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ class Snapshot:
 
     def __init__(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         self.tensors, self.plain = tensors, plain
+        self._owners: list[weakref.ref[Tensor]] | None = None
+        self._state: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, models: Sequence[nn.Module], optimizer: Optimizer) -> Snapshot:
@@ -29,7 +32,21 @@ class Snapshot:
                     tensors[f"state/{number}/{name}"] = local(value).detach().clone()
                 else:
                     plain[f"state/{number}/{name}"] = copy.deepcopy(value)
-        return cls(tensors, plain)
+        snapshot = cls(tensors, plain)
+        snapshot.fits(models, optimizer)
+        return snapshot
+
+    def fits(self, models: Sequence[nn.Module], optimizer: Optimizer) -> bool:
+        """Whether it is of what the optimizer and the models hold now: the same parameters, in the same order, state that was
+        not loaded since, and buffers of the same shapes. One that was read back learns whose it is when it is first asked.
+        """
+        present = list(_parameters(optimizer))
+        if self._owners is None:
+            self._owners, self._state = [weakref.ref(one) for one in present], optimizer.state
+        alike = len(present) == len(self._owners) and all(ref() is one for ref, one in zip(self._owners, present, strict=True))
+        shapes = {name: local(tensor).shape for name, tensor in _held(models, optimizer)}
+        known = {name: tensor.shape for name, tensor in self.tensors.items() if name.startswith(("weight/", "buffer/"))}
+        return alike and shapes == known and self._state is optimizer.state
 
     def restore(self, models: Sequence[nn.Module], optimizer: Optimizer) -> None:
         """Make it the present state again; state that has come since goes."""
