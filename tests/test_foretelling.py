@@ -1,6 +1,7 @@
 """A check foretells: what it costs, what it leaves alone, any inputs, and one clear message for what is wrong."""
 
 import copy
+import math
 
 import pytest
 
@@ -279,3 +280,22 @@ def test_a_run_whose_losses_are_no_numbers_any_more_will_fail_whatever_it_learne
             optimizer.step()
         found = watch.report().record.forecast
     assert found.answer == answer and (found.probability >= 0.99) == (breaks is not None)
+
+
+def test_losses_that_are_numbers_again_take_back_that_a_run_will_fail():
+    net, (x, y), loss, optimizer = program(rate=0.02)
+    found, scaler = [], torch.amp.GradScaler("cpu")
+    with isograd.watch(net, optimizer, steps=400) as watch:
+        for step in range(1, 60):
+            optimizer.zero_grad()
+            scaler.scale(loss(net(x * math.nan if 45 <= step <= 50 else x), y)).backward()
+            scaler.step(optimizer)  # not those steps
+            scaler.update()
+            if step in (50, 59):
+                found.append(watch.report().record.forecast)
+    assert [one.answer == "will fail" for one in found] == [True, False] and found[1].probability < 0.98
+
+
+def test_a_first_loss_that_is_no_number_fails_by_the_risk_as_well():
+    net, (x, y), loss, optimizer = program(rate=0.02)
+    assert isograd.check(net, (x * math.nan, y), loss, optimizer, steps=400).risk >= 0.99

@@ -134,11 +134,11 @@ class Watch:
         return self._known[1]
 
     def _forecast(self, trace: Trace) -> Forecast | None:
-        """The forecast of the last look at 2 %, 12 % and 25 % of the run, made once a look."""
-        look = last_look(trace)
-        if self._foretold is None or self._foretold[0] != look:
-            self._foretold = look, of_watch(trace)
-        return self._foretold[1]
+        """The forecast of the last look at 2 %, 12 % and 25 % of the run, made once a look; again where it says "will fail"."""
+        look, known = last_look(trace), self._foretold
+        if known is None or known[0] != look or (known[1] is not None and known[1].answer == "will fail"):
+            known = self._foretold = look, of_watch(trace)
+        return known[1]
 
     def explain(
         self,

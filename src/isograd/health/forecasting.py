@@ -53,6 +53,7 @@ def of_check(
     told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(case.planned))
     if told is not None and case.planned is None and reach is None:
         told = replace(told, assumed=DEFAULT_STEPS)
+    told = _failed(told, case)
     doubted = short_memory(case) or any(one.alarm or one.disease in DOUBTS for one in findings)
     if told is not None and told.answer == "will train" and doubted:
         return replace(told, answer="uncertain")  # of a short memory the data say whether what stands early matters
@@ -94,7 +95,7 @@ def last_look(trace: Trace) -> Basis | None:
 
 
 def of_watch(trace: Trace, base_rate: float = risk.BASE_RATE) -> Forecast | None:
-    """What the run up to its last look tells; it stays the same until the next.
+    """What the run up to its last look tells; it stays the same until the next, but where losses are numbers again.
 
     >>> from isograd.records.anatomy import Anatomy
     >>> of_watch(Trace(Anatomy("torch", (), ()))) is None
@@ -107,12 +108,21 @@ def of_watch(trace: Trace, base_rate: float = risk.BASE_RATE) -> Forecast | None
     case = case_of(signs.until(trace, step))
     known = {**signs.of_theory(case.anatomy, case.expectations, planned), **signs.of_looks(case)}
     told = risk.forecast(known, basis, base_rate=base_rate, look_again=risk.next_look(planned, step))
-    if told is not None and broken(case):
-        return replace(told, probability=max(told.probability, BROKEN), answer="will fail")
-    return told
+    since = any(one.loss is not None and math.isfinite(one.loss) for one in trace.steps if one.index > step)
+    return told if since else _failed(told, case)
+
+
+def _failed(told: Forecast | None, case: Case) -> Forecast | None:
+    """The same, or that it will fail where its losses are no numbers any more."""
+    if told is None or not broken(case):
+        return told
+    return replace(told, probability=max(told.probability, BROKEN), answer="will fail")
 
 
 def broken(case: Case) -> bool:
-    """Whether the last two losses were no numbers: one alone is skipped by a scaler, weights that are none never come back."""
+    """Whether the last two losses were no numbers: one alone is skipped by a scaler, weights that are none never come back.
+
+    So a number that comes after them says that they were batches alone, left out by the loop or by a scaler.
+    """
     last = [reading.value for reading in case.series("loss")][-2:]
     return len(last) == 2 and not any(map(math.isfinite, last))
