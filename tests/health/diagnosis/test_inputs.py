@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from lessons import classes, final, table, training
+from lessons import classes, final, numbers, table, training
 
 from isograd.health.diagnosis import inputs
 from isograd.records.anatomy import Anatomy, Node
@@ -169,3 +169,14 @@ def test_a_real_network_that_reads_nothing_but_unknown_words(known):
             optimizer.step()
     said = [finding for finding in watch.findings if finding.alarm]
     assert said == [] if known else said[0].disease == "inputs"
+
+
+def test_what_a_loss_inside_of_the_model_takes_as_targets_is_no_input_of_it_but_an_autoencoder_s_is():
+    far = dataclasses.replace(table(offset=50.0), position=1, values=Moments.of([49.0, 51.0]))
+
+    def taken(t):
+        return dataclasses.replace(numbers(t, explained=0.1), target=far.values)
+
+    assert found(training(taken, inputs=(table(), far))) == []
+    assert len(found(training(taken, inputs=(table(), dataclasses.replace(far, values=Moments.of([50.0])))))) == 1
+    assert len(found(training(taken, inputs=(dataclasses.replace(far, position=0),)))) == 1

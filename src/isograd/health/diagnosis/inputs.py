@@ -18,7 +18,7 @@ Certain without an outcome: batches of nothing but one value, or in which all ex
 
 Look-alikes that are healthy: trees of one-hot columns (rare ones spread little: the *largest* over the middle is what counts),
 integer indices for an embedding, a few constant columns, bags of words (of which a batch has few), a network that opens with a
-normalisation.
+normalisation; the targets of a model that computes its loss itself, which are called inputs only where nothing else goes in.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _SCALE = "standardise each column with the mean and deviation of the training pa
 def diagnose(case: Case) -> Iterator[Finding]:
     """One finding for each input that is of unsuitable size."""
     by_place: dict[tuple[str, int], list[tuple[int, InputSample]]] = {}
-    seen = case.inputs
+    seen = _without_targets(case)
     for step, sample in seen:
         if sample.where in ("", seen[0][1].where) or sample.where.isdigit():  # later parts are given what others made
             by_place.setdefault((sample.where, sample.position), []).append((step, sample))
@@ -66,6 +66,16 @@ def diagnose(case: Case) -> Iterator[Finding]:
         found = _empty(looks) or _one_index(case, looks, len(by_place)) or _alike(case, looks) or _size(case, looks)
         if found is not None:
             yield found
+
+
+def _without_targets(case: Case) -> list[tuple[int, InputSample]]:
+    """The inputs but for those that a loss inside of the model takes as its targets, where another goes in beside them."""
+    found = []
+    for step in case.steps:
+        due = [one.target for one in step.losses if one.target is not None]
+        apart = [sample for sample in step.inputs if sample.values not in due]
+        found += [(step.index, sample) for sample in apart or step.inputs]
+    return found
 
 
 def _empty(looks: Sequence[tuple[int, InputSample]]) -> Finding | None:
