@@ -127,3 +127,12 @@ def test_other_data_are_gone_back_from_once_and_never_answered_by_another_rate()
     course, ranges, _ = steps(row(Course(), door)[0], door, [5.0] * 60)
     course, _, _ = row(course, door, LOSS, taken=ranges.taken)  # as bad as ever, at once
     assert course.refuge is None and course.backs == MOST and course.lowered == 0
+
+
+def test_a_rate_that_the_run_has_stood_before_is_a_restart_and_no_ruin():
+    low, door = Ranges(taken=99, losses=USUAL.losses, rates=(0.1,), moves=USUAL.moves), Door()
+    course = shelter(Course(), low, Reading(1.0, (0.1,), (3.0,), asked=(3.0,)), Verdict(), door)[0]
+    assert course.stood == (3.0,)
+    assert row(course, door, UPDATE, rate=3.5)[0].refuge is None and not door.done
+    assert row(course, door, UPDATE, rate=9.0)[0].refuge is not None
+    assert row(course, door, LOSS, rate=0.1)[0].refuge is not None

@@ -7,6 +7,8 @@ are watched, at most as long as the window of the rule, and comes back where the
 Going back to a state before the trouble began is what is done by hand, too (Chowdhery et al. 2022, PaLM, arXiv:2204.02311,
 section 5.1). The second and third time in one trouble the learning rate is divided by ten as well. A state that is no more one
 of what is trained (parameters were added or replaced, a checkpoint was loaded) is let go: whoever does that has a plan.
+So has who raises a rate by hand to what it was before, a warm restart (Loshchilov & Hutter 2017, arXiv:1608.03983): the loss
+rises and comes down again, and no state is kept.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def shelter(
     the rule gives in for good.
     """
     freed: tuple[Action, ...] = ()
+    course = replace(course, stood=stood) if (stood := _stood(course, reading, verdict)) != course.stood else course
     if reading.others:
         course = replace(course, refuge=None, trial="" if course.trial in HELD else course.trial)
     if course.hold is not None and (course := replace(course, hold=_still(course.hold, reading.asked))).hold is None:
@@ -50,7 +53,8 @@ def shelter(
             return course, ranges, freed
         if course.backs and ranges.taken == course.went + ROW and verdict.reason != "update":
             course = replace(course, backs=MOST)
-        if course.backs < MOST and treat("back", None):
+        restarted = verdict.reason == "update" and _restarted(course, ranges, reading)
+        if course.backs < MOST and not restarted and treat("back", None):
             course = replace(course, refuge=Refuge(replace(ranges, row=0)))
         return course, ranges, freed
     met = math.inf if reading.loss is None or not math.isfinite(reading.loss) else reading.loss
@@ -64,6 +68,23 @@ def shelter(
     done = Action(ranges.taken, "back", "ruin", level, bound)
     course, ranges, actions = _gone(course, refuge.ranges, reading, ranges.taken, done, treat)
     return course, ranges, (*freed, *actions)
+
+
+def _stood(course: Course, reading: Reading, verdict: Verdict) -> tuple[float, ...]:
+    """The highest rates of ordinary steps; none of those that are made while it is watched what comes of them."""
+    if verdict.reason is not None or course.refuge is not None:
+        return course.stood
+    if len(course.stood) != len(reading.rates):
+        return reading.rates
+    return tuple(map(max, course.stood, reading.rates))
+
+
+def _restarted(course: Course, ranges: Ranges, reading: Reading) -> bool:
+    """Whether rates were raised, and to no more than what the run has stood before."""
+    if not len(course.stood) == len(ranges.rates) == len(reading.rates):
+        return False
+    raised = any(now > GRADUAL * last for now, last in zip(reading.rates, ranges.rates, strict=True))
+    return raised and all(now <= GRADUAL * most for now, most in zip(reading.rates, course.stood, strict=True))
 
 
 def _gone(

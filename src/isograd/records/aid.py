@@ -153,7 +153,8 @@ class Course:
     treatment under way, begun at the level ``before``, with ``left`` windows to watch; ``tried`` those of this trouble;
     ``lowered`` how often the rate is divided by ten at present; ``usual`` is the length of the gradient when the loss was at
     its best, and ``clip`` the bound on it at present; ``over``: nothing more can be done in place. ``refuge`` is what the run
-    may go back to, ``backs`` how often it did in this trouble, last after step ``went``, ``hold`` what holds its rates down.
+    may go back to, ``backs`` how often it did in this trouble, last after step ``went``, ``hold`` what holds its rates down;
+    ``stood`` are the highest rates, by group, of steps that were ordinary.
     """
 
     start: float | None = None
@@ -171,6 +172,7 @@ class Course:
     backs: int = 0
     went: int = 0
     hold: Hold | None = None
+    stood: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,3 +122,22 @@ def test_a_state_of_other_parameters_is_not_gone_back_to_and_first_aid_goes_on(c
             if step == 72:
                 assert watch._aid._state.course.refuge is None and watch._aid._guard.kept() == {}
     assert "back" not in kinds(watch) and not [one for one in recwarn if "no first aid" in str(one.message)]
+
+
+def test_warm_restarts_by_hand_are_no_ruin_though_the_loss_rises():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 32), nn.BatchNorm1d(32), nn.Tanh(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+    steps, draw = torch.optim.Adam(model.parameters(), lr=0.05), torch.Generator().manual_seed(1)
+    x = torch.randn(5, 32, 5, generator=draw)
+    y = torch.sin(2 * x[..., :1]) + x[..., 1:2] * x[..., 2:3] + 0.1 * torch.randn(5, 32, 1, generator=draw)
+    losses = []
+    with isograd.watch(model, steps, act=True, keep_start=False) as watch:
+        for step in range(400):
+            steps.param_groups[0]["lr"] = 1e-6 + 0.025 * (1.0 + math.cos(math.pi * (step % 150) / 150))
+            steps.zero_grad()
+            loss = F.mse_loss(model(x[step % 5]), y[step % 5])
+            loss.backward()
+            steps.step()
+            losses.append(loss.item())
+    assert max(losses[160:200]) > 3.0 * max(losses[130:150]) and kinds(watch) == []
+    assert not [one for one in watch.report().findings if one.alarm]
