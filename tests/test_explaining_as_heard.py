@@ -98,3 +98,30 @@ def test_a_loss_of_several_terms_or_with_options_is_asked_for(terms):
     watch, optimizer = watched(model, batches, loss)
     with pytest.raises(ModelError, match="there is no loss: none was given"):
         watch.explain(batches, optimizer=optimizer)
+
+
+def test_an_optimizer_that_the_loop_makes_itself_is_replayed_as_it_was_at_its_first_step():
+    """As a trainer of somebody else's does: ``watch(model)`` around its ``fit``."""
+    from torch.optim import optimizer as hooks
+
+    def fit(model, batches):
+        other = torch.optim.SGD(mlp(3, 1).parameters(), lr=1.0)  # of nobody's here
+        optimizer = torch.optim.SGD(model.parameters(), lr=30.0)
+        for step, (x, y) in enumerate(batches * 4):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            other.step()
+            optimizer.step()
+            optimizer.param_groups[0]["lr"] = 30.0 * 0.9 ** (step + 1)
+
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1_200, 8, generator=draw)
+    y = x[:, :4].argmax(1)
+    batches, model = [(x[i : i + 40], y[i : i + 40]) for i in range(0, 1_200, 40)], mlp(8, 4)
+    before = len(hooks._global_optimizer_pre_hooks)
+    with isograd.watch(model) as watch:
+        fit(model, batches)
+    assert len(hooks._global_optimizer_pre_hooks) == before
+    report = watch.explain(batches)
+    (cause,) = report.cause.causes
+    assert (cause.edit.kind, cause.edit.before) == ("learning_rate", 30.0)

@@ -84,6 +84,14 @@ class Start(Protocol):
         """Copy the present state, where it is not too large."""
         ...
 
+    def meet(self) -> None:
+        """Where no optimizer was given, know those that step the models, as they are at their first step."""
+        ...
+
+    def let_go(self) -> None:
+        """The watched loop is over: meet no more."""
+        ...
+
     def batches(self, given: Any, loss: Any, inputs: Sequence[InputSample] = (), compared: LossSample | None = None) -> Any:
         """Batches as people hand them over (arrays, a data set), in the form that the program was seen to use."""
         ...

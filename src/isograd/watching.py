@@ -62,6 +62,7 @@ class Watch:
     def __enter__(self) -> Self:
         if self._start is not None:
             self._start.keep()
+            self._start.meet()
         self._recorder.on_step = self._looked
         if self._aid is not None:
             self._aid.attach(self._recorder.acted)
@@ -73,6 +74,8 @@ class Watch:
         if self._aid is not None:
             self._aid.detach()
         self._recorder.detach(error)
+        if self._start is not None:
+            self._start.let_go()
         self._write(last=True)
         if self._eager:
             self._live.look(lambda: self.trace)

@@ -54,7 +54,7 @@ def test_what_is_asked_of_a_framework_does_not_grow_by_accident() -> None:
     asked = {kind: {name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"} for kind in ports}
     assert asked == {
         Patient: {"describe", "observe", "apply", "trained", "followed", "judge", "simple", "reborn"},
-        Start: {"batches", "keep", "loss_as_heard", "patient"},
+        Start: {"batches", "keep", "let_go", "loss_as_heard", "meet", "patient"},
         Births: {"check", "born", "seeded", "paired", "halves", "odd", "processes", "apart", "fingerprint"},
         Recorder: {"attach", "detach", "take", "trace", "on_step", "acted"},
         Guard: {"attach", "detach", "end", "pending", "lowered", "clip", "heed", "treat", "settle", "kept", "keep"},

@@ -98,7 +98,12 @@ def as_seen(
     """The models as their passes were seen, with the weights that they had at the ``start``."""
     known = {parameter.name: parameter.values for parameter in start.parameters}
     with Quiet():
-        return assemble(models, flow or registered(models), loss, optimizers, traced=bool(flow), known=known)
+        seen = assemble(models, flow or registered(models), loss, optimizers, traced=bool(flow), known=known)
+    if optimizers or start.optimizer is None:
+        return seen
+    held = {parameter.name: parameter.in_optimizer for parameter in start.parameters}  # of a function that has returned
+    parameters = tuple(replace(parameter, in_optimizer=held.get(parameter.name)) for parameter in seen.parameters)
+    return replace(seen, optimizer=start.optimizer, parameters=parameters)
 
 
 def checked(model: Any, *, training: bool = False) -> tuple[nn.Module, ...]:

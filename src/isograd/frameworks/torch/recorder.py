@@ -259,6 +259,8 @@ class TorchRecorder(Recorder):
         self._loss.closure = closure
         self._program.before_step(optimizer, held, closure=closure)
         if opened.sampled:
+            if self._start is not None and self._start.optimizer is None and (met := self._roster.optimizers()):
+                self._start = as_seen(self._models, (), None, met, self._start)  # it may be gone when it is asked for
             opened.before(held, self._roster.names, whole=self._budget.share is None)
         if not closure:  # with a closure the passes of this step are yet to come
             if opened.sampled:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from isograd.errors import RequestError
 from isograd.frameworks.torch.copying import Several, as_one, members_of, together, without_memory
@@ -44,6 +46,8 @@ class TorchStart(Start):
         self._moving: list[dict[str, bool]] = []
         self._groups: list[list[dict[str, Any]]] = []
         self._recipes: list[_Recipe] = []
+        self._meeting: RemovableHandle | None = None
+        self._strange = weakref.WeakSet[Optimizer]()
         self.bytes = 0
         self._why_not = "nothing was kept of the start of this run"
 
@@ -56,6 +60,34 @@ class TorchStart(Start):
             self._keep()
         except Exception as error:  # noqa: BLE001 - a training must not end because of what we would like to keep
             self._state, self._why_not = [], f"the start of this run could not be kept: {type(error).__name__}: {error}"
+
+    def meet(self) -> None:
+        """Until ``let_go``: where no optimizer was given, know those that step the models, as they are at their first step."""
+        if self._state and not self._optimizers:
+            self._meeting = register_optimizer_step_pre_hook(self._met)
+
+    def let_go(self) -> None:
+        """Meet no more."""
+        if self._meeting is not None:
+            self._meeting.remove()
+            self._meeting = None
+
+    def _met(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if optimizer in self._strange or any(reference() is optimizer for reference in self._optimizers):
+            return
+        alive = [unwrapped(model) for reference in self._models if (model := reference()) is not None]
+        ours = {id(parameter) for model in alive for parameter in model.parameters()}
+        if not any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+            self._strange.add(optimizer)
+            return
+        try:
+            groups, recipe = _settings(optimizer), _recipe(optimizer, alive)
+        except Exception:  # noqa: BLE001 - an error of ours stays out of the person's loop
+            self._strange.add(optimizer)
+            return
+        self._optimizers.append(weakref.ref(optimizer))
+        self._groups.append(groups)
+        self._recipes.append(recipe)
 
     def _keep(self) -> None:
         models = [reference() for reference in self._models]
