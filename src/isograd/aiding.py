@@ -78,8 +78,10 @@ class Aiding:
         if len(self._state.optimizers) == 1 and not self._state.over:  # the losses of several have no common course
             before = self._state.course
             course, ranges, gone = shelter(before, ranges, reading, verdict, self._guard.treat)
+            if any(action.kind in ("back", "forth") for action in gone):
+                self._guard.settle("back", undo=True)
             if before.refuge is not None and course.refuge is None:
-                self._guard.settle("back", undo=any(action.kind == "back" for action in gone))
+                self._guard.settle("back", undo=False)
             course, actions = attend(course, ranges, self._guard.treat)
             if any(action.kind in ("tried", "undone") and action.what != "rate" for action in actions):
                 ranges = replace(ranges, moves=())  # other updates are to be expected from here on

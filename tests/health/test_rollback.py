@@ -36,7 +36,7 @@ def steps(course, door, losses, rate=0.1, taken=108):
         taken += 1
         ranges = Ranges(taken=taken, losses=(loss,) * 5, rates=(rate,))
         course, ranges, actions = shelter(course, ranges, Reading(loss, (1.0,), (rate,), asked=(rate,)), Verdict(), door)
-        if actions or course.refuge is None:
+        if actions or course.refuge is None or course.refuge.left:
             break
     return course, ranges, actions
 
@@ -65,7 +65,8 @@ def test_where_they_stay_out_of_the_range_of_before_the_run_goes_back():
     door = Door()
     course, ranges, actions = steps(row(Course(), door)[0], door, [5.0] * 60)
     assert [(a.step, a.kind, a.reason, a.value, a.bound, a.what) for a in actions] == [(158, "back", "ruin", 5.0, 2.0, "108")]
-    assert course.refuge is None and course.backs == 1 and course.hold is None
+    assert course.refuge == Refuge(Ranges(taken=158, losses=(5.0,) * 5, rates=(0.1,)), left=True)
+    assert course.backs == 1 and course.hold is None
     assert ranges.losses == USUAL.losses and ranges.taken == 158 and ranges.row == 0
     assert "158" in actions[0].text and "step 108" in actions[0].text
 
@@ -122,17 +123,18 @@ def test_the_second_time_the_rate_is_a_tenth_and_after_the_third_it_gives_in():
     assert row(course, door, UPDATE, taken=taken)[0].refuge is None
 
 
-def test_other_data_are_gone_back_from_once_and_never_answered_by_another_rate():
+def test_where_the_losses_are_as_bad_at_once_after_going_back_it_goes_forth_again():
+    door = Door()
+    course, ranges, _ = steps(row(Course(start=3.0, best=1.0, bad=1), door)[0], door, [5.0] * 60)
+    course, ranges, actions = row(course, door, LOSS, taken=ranges.taken)
+    assert [(a.step, a.kind, a.what) for a in actions] == [(166, "forth", "158")]
+    assert course.refuge is None and course.backs == 0 and course.lowered == 0
+    assert (course.start, course.best, course.bad) == (None, None, 0)  # what the loss once was is no measure any more
+    assert ranges.taken == 166 and ranges.losses == (5.0,) * 5 and ranges.row == 0
+
+
+def test_where_a_step_is_ordinary_again_after_going_back_the_later_state_is_let_go():
     door = Door()
     course, ranges, _ = steps(row(Course(), door)[0], door, [5.0] * 60)
-    course, _, _ = row(course, door, LOSS, taken=ranges.taken)  # as bad as ever, at once
-    assert course.refuge is None and course.backs == MOST and course.lowered == 0
-
-
-def test_a_rate_that_the_run_has_stood_before_is_a_restart_and_no_ruin():
-    low, door = Ranges(taken=99, losses=USUAL.losses, rates=(0.1,), moves=USUAL.moves), Door()
-    course = shelter(Course(), low, Reading(1.0, (0.1,), (3.0,), asked=(3.0,)), Verdict(), door)[0]
-    assert course.stood == (3.0,)
-    assert row(course, door, UPDATE, rate=3.5)[0].refuge is None and not door.done
-    assert row(course, door, UPDATE, rate=9.0)[0].refuge is not None
-    assert row(course, door, LOSS, rate=0.1)[0].refuge is not None
+    course, ranges, actions = steps(course, door, [1.0], taken=ranges.taken)
+    assert course.refuge is None and course.backs == 1 and not actions

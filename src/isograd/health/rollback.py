@@ -5,7 +5,8 @@ raised by hand, other data. Where it came to ruin (a rate that stays ten or thre
 given in to does it, and no treatment in place brings the weights back. So the state before it is kept while the next steps
 are watched, at most as long as the window of the rule, and comes back where their losses lie above what was ordinary before.
 Going back to a state before the trouble began is what is done by hand, too (Chowdhery et al. 2022, PaLM, arXiv:2204.02311,
-section 5.1). The second and third time in one trouble the learning rate is divided by ten as well. A state that is no more one
+section 5.1). Where the losses are as bad there, the data have changed for good, and it goes forth again to where it
+stood. The second and third time in one trouble the learning rate is divided by ten as well. A state that is no more one
 of what is trained (parameters were added or replaced, a checkpoint was loaded) is let go: whoever does that has a plan.
 So has who raises a rate by hand to what it was before, a warm restart (Loshchilov & Hutter 2017, arXiv:1608.03983): the loss
 rises and comes down again, and no state is kept.
@@ -36,10 +37,9 @@ def shelter(
 ) -> tuple[Course, Ranges, tuple[Action, ...]]:
     """What is to be done after a step that was judged: keep the state, wait, let it go, or go back to it.
 
-    ``treat`` begins to keep it, or to lower the rate; where the ``refuge`` has gone from the course, it is let go, and came
-    back if an action says so. ``ranges`` already know of the step; those that are given back are to be gone on with. Where the
-    losses are as bad as ever at once after going back, it was not the step that brought them: the data are others now, and
-    the rule gives in for good.
+    ``treat`` begins to keep it, or to lower the rate. The state that is kept and the present one change places where an action
+    says "back" or "forth"; where the ``refuge`` has gone from the course, what is kept is let go. ``ranges`` already know of
+    the step; those that are given back are to be gone on with.
     """
     freed: tuple[Action, ...] = ()
     course = replace(course, stood=stood) if (stood := _stood(course, reading, verdict)) != course.stood else course
@@ -48,11 +48,13 @@ def shelter(
     if course.hold is not None and (course := replace(course, hold=_still(course.hold, reading.asked))).hold is None:
         rate = max(reading.asked, default=0.0)
         freed = (Action(ranges.taken + 1, "freed", "rate", rate, rate),)
+    if course.refuge is not None and course.refuge.left:
+        if ranges.row == ranges.taken - course.went and verdict.reason != "update":
+            return (course, ranges, freed) if ranges.row < ROW else _forth(course, course.refuge.ranges, ranges.taken, freed)
+        course = replace(course, refuge=None)
     if course.refuge is None:
         if ranges.row != ROW or len(ranges.losses) < FEWEST or course.trial:
             return course, ranges, freed
-        if course.backs and ranges.taken == course.went + ROW and verdict.reason != "update":
-            course = replace(course, backs=MOST)
         restarted = verdict.reason == "update" and _restarted(course, ranges, reading)
         if course.backs < MOST and not restarted and treat("back", None):
             course = replace(course, refuge=Refuge(replace(ranges, row=0)))
@@ -66,8 +68,9 @@ def shelter(
     if level <= bound:
         return replace(course, refuge=None, backs=0), ranges, freed
     done = Action(ranges.taken, "back", "ruin", level, bound)
+    later = Refuge(replace(ranges, row=0), left=True)
     course, ranges, actions = _gone(course, refuge.ranges, reading, ranges.taken, done, treat)
-    return course, ranges, (*freed, *actions)
+    return replace(course, refuge=later), ranges, (*freed, *actions)
 
 
 def _stood(course: Course, reading: Reading, verdict: Verdict) -> tuple[float, ...]:
@@ -108,6 +111,17 @@ def _gone(
         used = max(before.rates)
         actions.append(Action(taken + 1, "held", "rate", used, 0.1 * used))
     return course, replace(before, taken=taken), tuple(actions)
+
+
+def _forth(course: Course, later: Ranges, taken: int, freed: tuple[Action, ...]) -> tuple[Course, Ranges, tuple[Action, ...]]:
+    """Losses that are as bad as ever at once after going back were not brought by the step: the data are others now.
+
+    So it goes on from where it stood, and what the loss once was is no measure any more.
+    """
+    level, bound = statistics.median(later.losses), bound_of(later.losses)
+    action = Action(taken, "forth", "others", level, bound, str(later.taken))
+    course = replace(course, refuge=None, backs=0, start=None, best=None, bad=0)
+    return course, replace(later, taken=taken), (*freed, action)
 
 
 def _hold(course: Course, before: Ranges, reading: Reading) -> Hold | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["rejected", "accepted", "back", "held", "freed", "tried", "kept", "undone", "restart", "ended"]
-Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "ruin", "rate", "lasting", "limit"]
+Kind = Literal["rejected", "accepted", "back", "forth", "held", "freed", "tried", "kept", "undone", "restart", "ended"]
+Reason = Literal["nonfinite", "loss", "update", "gradient", "statistics", "ruin", "others", "rate", "lasting", "limit"]
 
 Treatment = Literal["back", "revive", "rate", "moments", "clip"]
 
@@ -24,6 +24,7 @@ _WORDS = {
     "gradient": "the gradient is {value:.3g} long, and {bound:.3g} is the most that moments which remember it can bear",
     "statistics": "it moved the running means of the norms by {value:.3g}, and {bound:.3g} is the most that they moved of late",
     "ruin": "the loss of its last steps is {value:.3g} at the median, and {bound:.3g} is the most that those before allow",
+    "others": "the losses are as far from what they were at the state of before, so that the data are others now",
     "rate": "{value:.3g} is asked for, and {bound:.3g} is used",
     "lasting": "the loss of its last steps is {value:.3g} at the median, and was {bound:.3g} in good times",
     "limit": "{bound:.0f} actions are the limit of this run",
@@ -32,6 +33,7 @@ _DONE = {
     "rejected": "step {step} was taken back",
     "accepted": "step {step} was accepted after so many in a row that were taken back",
     "back": "after step {step} the training went back to where it stood at step {what}",
+    "forth": "after step {step} the training went on from where it stood at step {what}",
     "held": "from step {step} on the learning rate is held down",
     "freed": "from step {step} on the learning rate is free again",
     "tried": "from step {step} on, {what} is tried",
@@ -139,10 +141,14 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Refuge:
-    """Where a run stood before a step was given in to: ``ranges`` then, and the ``losses`` of the last steps since."""
+    """Where a run stood before a step was given in to: ``ranges`` then, and the ``losses`` of the last steps since.
+
+    ``left``: it has gone back, and this is where it stood then.
+    """
 
     ranges: Ranges
     losses: tuple[float, ...] = ()
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ def test_nan_in_front_of_a_checked_loss_is_named_instead_of_a_wrong_range():
 @pytest.mark.parametrize(
     ("spoilt", "where", "words"), [(True, "data", "x holds numbers that are not"), (False, "loss", "which")]
 )
-def test_a_batch_that_no_variable_holds_is_not_called_finite_and_the_table_is_asked(spoilt, where, words):
+def test_a_batch_that_no_variable_holds_is_not_called_finite_and_the_table_is_asked(spoilt, where, words, monkeypatch):
+    monkeypatch.setattr("isograd.frameworks.torch.budget.FLOOR", 0.0)  # the step that breaks is not looked into by chance
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)

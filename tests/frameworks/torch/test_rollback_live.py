@@ -38,7 +38,7 @@ def train(raised=lambda step: 1.0, scaled=lambda step: 1.0, act=True, optimizer=
 
 
 def kinds(watch):
-    return [action.kind for action in watch.actions if action.kind in ("back", "held", "freed")]
+    return [action.kind for action in watch.actions if action.kind in ("back", "forth", "held", "freed")]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,16 @@ def test_targets_that_grow_a_thousandfold_for_a_while_are_gone_back_from():
     assert kinds(watch) == ["back"] and end < 2.0 * train()[0]
 
 
-def test_targets_that_are_others_for_good_are_learned_at_the_rate_that_was_asked_for():
-    _, watch, seen = train(scaled=lambda step: -3.0 if step >= SHOCK else 1.0)
-    assert kinds(watch).count("back") <= 1 and "held" not in kinds(watch)
-    assert not torch.equal(seen[-1], seen[SHOCK])
+def test_targets_that_are_others_for_good_are_learned_and_what_was_learned_of_them_comes_back():
+    _, watch, seen = train(scaled=lambda step: -9.0 if step >= SHOCK else 1.0)
+    assert kinds(watch) in (["back", "forth"], ["back", "forth", "back", "forth"]) and watch._aid._state.course.lowered == 0
+    back, forth, *_ = (action for action in watch.actions if action.kind in ("back", "forth"))
+    assert forth.step == back.step + 8 and int(forth.what) == back.step
+    left, came = seen[back.step - 2], seen[forth.step - 1]  # a step before it was left, and what came back
+    assert float((came - left).norm()) < 0.2 * float((came - seen[SHOCK - 1]).norm())
+    assert torch.equal(seen[back.step - 1], seen[SHOCK - 1]) and not torch.equal(seen[forth.step - 1], seen[back.step - 1])
+    kept = watch._aid._guard._snapshot is not None
+    assert kept == (watch._aid._state.course.refuge is not None or watch._aid._state.course.trial in ("revive", "moments"))
 
 
 def _a_layer_joins(model, steps):
@@ -141,3 +147,40 @@ def test_warm_restarts_by_hand_are_no_ruin_though_the_loss_rises():
             losses.append(loss.item())
     assert max(losses[160:200]) > 3.0 * max(losses[130:150]) and kinds(watch) == []
     assert not [one for one in watch.report().findings if one.alarm]
+
+
+def resumed(stop):
+    """The run whose targets become others, stopped at a step and gone on with from what was saved there."""
+
+    def part(first, last, given=None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 24), nn.Tanh(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
+        steps = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
+        watch = isograd.watch(model, steps, act=True, keep_start=False)
+        if given is not None:
+            model.load_state_dict(given[0])
+            steps.load_state_dict(given[1])
+            watch.load_state_dict(given[2])
+        x = torch.randn(STEPS, 32, 5, generator=torch.Generator().manual_seed(1))
+        y = torch.sin(x[..., :1]) + x[..., 1:2]
+        with watch:
+            for step in range(first, last):
+                steps.zero_grad()
+                F.mse_loss(model(x[step]), y[step] * (-9.0 if step >= SHOCK else 1.0)).backward()
+                steps.step()
+        return copy.deepcopy((model.state_dict(), steps.state_dict(), watch.state_dict())), watch.actions
+
+    whole, actions = part(0, STEPS)
+    if stop is None:
+        return [(action.step, action.kind) for action in actions if action.kind in ("back", "forth")]
+    again, others = part(stop, STEPS, part(0, stop)[0])
+    assert others == actions and again[2]["state"] == whole[2]["state"]
+    assert all(bool(one.isfinite().all()) for one in whole[0].values())
+    return all(torch.equal(one, two) for one, two in zip(whole[0].values(), again[0].values(), strict=True))
+
+
+def test_a_run_that_is_stopped_while_two_states_are_kept_goes_on_exactly():
+    (back, _), (forth, kind), *_ = resumed(None)
+    assert kind == "forth"
+    for stop in (back - 1, back, back + 1, forth - 1, forth):
+        assert resumed(stop)

@@ -131,14 +131,21 @@ class TorchGuard(Guard):
         return True
 
     def settle(self, treatment: str, *, undo: bool) -> None:
-        """Keep the treatment, or go back: to the rate, or to the weights and moments that were there when it began."""
+        """Keep the treatment, or go back: to the rate, or to the weights and moments that were there when it began.
+
+        Of "back" those that are left are kept in their place, until it is settled without undoing.
+        """
         if undo and treatment == "rate":
             self.lowered -= 1
             self._changed = True
         elif undo and treatment == "clip":
             self.clip = None
         elif undo and self._snapshot is not None:
-            self._snapshot.restore(self._models, self._roster.optimizers()[0])
+            (optimizer, *_) = self._roster.optimizers()
+            present = Snapshot.of(self._models, optimizer) if treatment == "back" else None
+            self._snapshot.restore(self._models, optimizer)
+            self._snapshot = present
+            return
         self._snapshot = None
 
     def kept(self) -> dict[str, Any]:

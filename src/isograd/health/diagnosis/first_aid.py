@@ -24,6 +24,7 @@ _WHY = {
 }
 _TREATED = {
     "back": "a step that was given in to had ruined it, so the training went back to where it stood at step {what}",
+    "forth": "the losses were as bad there: the data are others since then, and the training went on from step {what}",
     "kept": "{what} brought the loss back, and stays",
     "undone": "{what} was tried and did not bring the loss back; it was undone",
     "restart": "the loss has lost most of its gain and nothing in place brings it back: only a new start will",
