@@ -299,3 +299,18 @@ def test_losses_that_are_numbers_again_take_back_that_a_run_will_fail():
 def test_a_first_loss_that_is_no_number_fails_by_the_risk_as_well():
     net, (x, y), loss, optimizer = program(rate=0.02)
     assert isograd.check(net, (x * math.nan, y), loss, optimizer, steps=400).risk >= 0.99
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), MemoryError()]
+)
+def test_memory_that_runs_out_in_a_step_on_the_copy_is_said_with_what_can_be_done_without(error):
+    class Greedy(torch.optim.SGD):
+        def step(self, closure=None):
+            raise error
+
+    model = torch.nn.Linear(3, 2)
+    batch = torch.randn(8, 3), torch.randint(0, 2, (8,))
+    with pytest.raises(ModelError, match="too large for a step on a copy") as raised:
+        isograd.check(model, batch, torch.nn.CrossEntropyLoss(), Greedy(model.parameters(), lr=0.1))
+    assert "isograd.check(model)" in str(raised.value)

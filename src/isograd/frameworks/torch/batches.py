@@ -37,7 +37,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) and not _as_one(model, inputs) else model(inputs)
     except Exception as error:
-        if _exhausted(error):
+        if exhausted(error):
             raise ModelError(
                 "memory runs out in a pass of the model",
                 where=type(model).__name__,
@@ -64,8 +64,10 @@ def _as_one(model: nn.Module, inputs: Sequence[Any]) -> bool:
     return len(taken) == 1 and all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in taken)
 
 
-def _exhausted(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in str(error)
+def exhausted(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a device."""
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in said or "allocate memory" in said
 
 
 def outputs_of(models: Sequence[nn.Module], inputs: Any) -> Any:
@@ -91,7 +93,7 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Tensor:
             value = loss(outputs, targets)
         except Exception as error:
             met = f"output {_met(outputs)}, targets {_met(targets)}; {_said(error)}"
-            if _exhausted(error):
+            if exhausted(error):
                 raise ModelError("memory runs out in the loss", met=met, remedy="smaller batches") from error
             raise ModelError(
                 "the model's output does not fit the loss or the labels", met=met, remedy=_advice(outputs, targets)

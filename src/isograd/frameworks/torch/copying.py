@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from isograd.errors import ModelError
-from isograd.frameworks.torch.batches import first_line
+from isograd.frameworks.torch.batches import exhausted, first_line
 from isograd.frameworks.torch.places import unwrapped
 from isograd.frameworks.torch.rebinding import reaches, rebind_modules, rebound
 
@@ -32,7 +32,7 @@ def together(models: tuple[nn.Module, ...], loss: Any, optimizer: Optimizer | No
         own_loss = copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else rebound(loss, memo)
         return copies, own_loss, _optimizer(optimizer, memo)
     except (MemoryError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+        if exhausted(error):
             needed = sum(p.numel() * p.element_size() for model in models for p in model.parameters())
             raise ModelError(
                 "the model is too large to be copied, and isograd tries nothing on the original",

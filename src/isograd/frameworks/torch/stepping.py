@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from isograd.errors import ModelError, RequestError
 from isograd.frameworks.torch import edits
 from isograd.frameworks.torch.adjusting import adjust_gradients, adjusted, all_finite
-from isograd.frameworks.torch.batches import first_line, inputs_of, loss_of, outputs_of, targets_of
+from isograd.frameworks.torch.batches import exhausted, first_line, inputs_of, loss_of, outputs_of, targets_of
 from isograd.frameworks.torch.copying import Several, members_of
 from isograd.records.loop import Loop
 
@@ -103,10 +103,8 @@ def one_step(
         whole = torch.zeros(())
         for batch in batches:
             value = loss_of(loss, outputs_of(models, inputs_of(batch)), targets_of(batch))
-            try:
+            with _told("the backward pass failed"):
                 (value if factor == 1.0 else value * factor).backward()  # type: ignore[no-untyped-call]
-            except RuntimeError as error:
-                raise ModelError("the backward pass failed", met=f"torch says: {first_line(error)}") from error
             whole = value if len(batches) == 1 else whole + value.detach().cpu() / len(batches)
         if loop.clears_early or loop.cut:
             optimizer.zero_grad()
@@ -133,10 +131,16 @@ def one_step(
 
 @contextlib.contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Within, what torch refuses (sparse gradients, mixed types) is told as a ``ModelError``."""
+    """Within, what torch refuses (sparse gradients, mixed types) is told as a ``ModelError``; so is memory that runs out."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if exhausted(error):
+            raise ModelError(
+                "the model is too large for a step on a copy: memory ran out",
+                met=first_line(error),
+                remedy="a smaller batch; isograd.check(model) tells what theory alone knows, and isograd.watch copies no model",
+            ) from error
         raise ModelError(what, met=f"torch says: {first_line(error)}") from error
 
 
